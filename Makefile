@@ -1,0 +1,89 @@
+# Everything here needs Python >= 3.11, pip and make, and nothing else; the rest goes into .venv, by itself, once.
+# Another Python: make test PYTHON=/path/to/python
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long bench format check lock clean
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --generate-hashes -q \
+	--custom-compile-command "make lock" $(if $(upgrade),--upgrade)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/ready ## a made-up day of a contact centre, and what handletime says of it
+	@./scripts/demo.sh $(BIN)
+
+test: check ## check, then every test but the long ones
+	@$(BIN)/pytest
+
+test-long: check ## check, then every test, the long ones too
+	@$(BIN)/pytest -m "long or not long"
+
+bench: .venv/ready-bench ## handletime against its peers, side by side in one run
+	@$(BIN)/python -m bench
+
+format: .venv/ready ## put the code into the house's form
+	@$(BIN)/ruff check --fix-only --quiet
+	@$(BIN)/ruff format
+
+check: .venv/ready ## lint, format and types
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy $(wildcard src tests bench)
+
+# Pins stay where pyproject.toml allows; `make lock upgrade=yes` takes the newest of everything.
+lock: .venv/ready-lock ## pin what pyproject.toml asks for in requirements/, with hashes
+	@$(LOCK) pyproject.toml -o requirements/runtime.txt
+	@$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	@$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	@$(LOCK) --group lock -o requirements/lock.txt
+
+clean: ## remove .venv, caches and builds
+	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
+	@find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+.venv/made:
+	@$(find_python); \
+	echo "setting up .venv with $$python (once, about a minute)"; \
+	"$$python" -m venv --clear .venv || { rm -rf .venv; exit 1; }
+	@touch $@
+
+.venv/ready: .venv/made requirements/dev.txt pyproject.toml
+	@echo "installing what requirements/dev.txt pins"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip check >$@.log || { \
+		cat $@.log; echo "requirements/ does not fit pyproject.toml: run make lock" >&2; exit 1; }
+	@touch $@
+
+.venv/ready-bench: .venv/ready requirements/bench.txt
+	@echo "installing what requirements/bench.txt pins"
+	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+# Not after .venv/ready, which fails for as long as the locks do not fit.
+.venv/ready-lock: .venv/made requirements/lock.txt
+	@echo "installing what requirements/lock.txt pins"
+	@$(PIP) install --require-hashes -r requirements/lock.txt
+	@touch $@
+
+# Sets $python, or says what is missing. Each candidate is run, because a name on the PATH may be an empty shell.
+define find_python
+python=; bare=; \
+for candidate in $(or $(PYTHON),python3.14 python3.13 python3.12 python3.11 python3 python); do \
+	"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	"$$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1 || { bare=$${bare:-$$candidate}; continue; }; \
+	python=$$candidate; break; \
+done; \
+if [ -z "$$python" ] && [ -n "$$bare" ]; then \
+	echo "$$bare cannot make virtual environments: its venv module is missing (Debian, Ubuntu: apt-get install python3-venv)" >&2; \
+	exit 1; \
+elif [ -z "$$python" ]; then \
+	echo "no Python 3.11 or newer found (looked for $(or $(PYTHON),python3.14 to python3.11, python3, python)); install one, or name it: make PYTHON=..." >&2; \
+	exit 1; \
+fi
+endef

@@ -1,0 +1,141 @@
+"""What the commands share on a terminal: options, progress, and how durations and counts read."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from handletime.events.read import Block
+    from handletime.segments.parts import Prepared
+
+F = TypeVar("F", bound=Callable[..., object])
+
+EFFECTS = {
+    "messageWhileClosed": "messages while the conversation was closed",
+    "messageBeforeOpening": "messages before the conversation was opened",
+    "messageWithNobodyAssigned": "agents' messages with nobody assigned",
+    "messageByAnotherAgent": "messages of an agent who was not the assigned one",
+    "systemMessage": "system messages",
+    "assignedTwice": "assigned to the agent who had the conversation already",
+    "assignedWhileClosed": "assigned while closed",
+    "transferredWhileClosed": "transferred while closed",
+    "closedWhileClosed": "closed while closed",
+    "openedWhileOpen": "opened or resumed while open",
+    "focusedAlready": "focused where the agent's focus was already",
+    "unfocusedWithoutFocus": "unfocused where the agent's focus was not",
+}
+"""What the reasons of `rules.EFFECTS` mean."""
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 500MB, 2GiB, 1.5G."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes. Fails with what is allowed."""
+        if isinstance(value, int):
+            return value
+        match_ = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", str(value).strip().lower())
+        if match_ is None:
+            self.fail(f"{value!r} is no size; write 500MB, 2GiB or a number of bytes", param, ctx)
+        power = "kmgt".find(match_[2]) + 1 if match_[2] else 0
+        size = int(float(match_[1]) * (1000 if match_[3] == "b" and power else 1024) ** power)
+        if size < 64 << 20:
+            self.fail("at least 64MiB is needed", param, ctx)
+        return size
+
+
+class Instant(click.ParamType[int]):
+    """A moment: RFC 3339 with offset, a date (midnight UTC), or epoch milliseconds."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Epoch milliseconds. Fails with what is allowed."""
+        from handletime.events.decode import instant
+
+        text = str(value)
+        if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
+            text += "T00:00:00Z"
+        moment = instant(int(text) if re.fullmatch(r"-?\d{1,18}", text) else text)
+        if moment is None:
+            self.fail(f"{value!r} is no time; write 2026-11-20T09:00:00Z, 2026-11-20 or epoch milliseconds", param, ctx)
+        return moment
+
+
+def account_option(help_: str = "Account of events that name none.") -> Callable[[F], F]:
+    """`--account`."""
+    return click.option("--account", default="local", show_default=True, metavar="ACCOUNT", help=help_)
+
+
+memory_option = click.option(
+    "--memory",
+    type=Size(),
+    default="2GiB",
+    show_default=True,
+    help="Memory to keep to; larger inputs are spilled to disk in parts.",
+)
+
+
+@contextmanager
+def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block], Callable[[str, int, int], None]]]:
+    """Blocks of decoded events of the files, and whom to tell of later steps; with a bar if this is a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    from handletime.compiled import is_kept
+    from handletime.events.decode import is_account
+    from handletime.events.read import read_events, size_of
+
+    if not is_account(account):
+        raise click.BadParameter("must be 1 to 64 letters and digits (a-z, A-Z, 0-9)", param_hint="--account")
+    if sys.stderr.isatty() and not is_kept():
+        click.echo("Compiling the derivation; only the first run does this (about half a minute).", err=True)
+    size = size_of(files)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("reading", total=size)
+
+        def told(what: str, done: int, of: int) -> None:
+            bar.update(task, description=what, completed=done, total=of)
+
+        yield read_events(files, account=account, progress=lambda more: bar.advance(task, more)), told
+
+
+def prepared(files: Sequence[str], account: str, memory: int) -> Iterator[Prepared]:
+    """The events of the files in parts of whole conversations. Raises InvalidEvents and InputError."""
+    from handletime.events.read import good_events
+    from handletime.segments.parts import prepared_parts
+
+    with reading(files, account) as (blocks, told):
+        yield from prepared_parts(good_events(blocks), memory=memory, told=told)
+
+
+def duration(milliseconds: float) -> str:
+    """A duration as people say it: 450 ms, 55 s, 12 min 5 s, 34 h 12 min, 3 d 4 h."""
+    whole = round(milliseconds)
+    if whole < 1000:
+        return f"{whole} ms"
+    if whole < 10_000:
+        return f"{whole / 1000:.1f} s"
+    seconds = whole // 1000
+    for small, large, size, limit in (("s", "min", 60, 3600), ("min", "h", 3600, 172_800), ("h", "d", 86_400, None)):
+        if small == "s" and seconds < 60:
+            return f"{seconds} s"
+        if limit is None or seconds < limit:
+            rest = seconds % size // {"s": 1, "min": 60, "h": 3600}[small]
+            return f"{seconds // size} {large} {rest} {small}" if rest else f"{seconds // size} {large}"
+    raise AssertionError("unreachable")
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """`1 conversation`, `1,025 conversations`."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

@@ -1,0 +1,125 @@
+"""`handletime derive`: events to the three tables, and what the data are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import click
+
+from handletime.cli.console import EFFECTS, account_option, count, duration, memory_option, reading
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from handletime.events.read import Block
+    from handletime.segments.derive import Quality
+    from handletime.segments.files import Format
+
+
+@click.command(short_help="Derive segments and handle time, as Parquet, CSV or NDJSON.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the tables.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["parquet", "csv", "ndjson"]),
+    default="parquet",
+    show_default=True,
+    help="Format of the tables.",
+)
+@memory_option
+@account_option()
+@click.option(
+    "--skip-invalid", is_flag=True, help="Set bad events aside, with reasons, in refused.ndjson; derive the rest."
+)
+def derive(files: tuple[str, ...], out: Path, format_: Format, memory: int, account: str, skip_invalid: bool) -> None:
+    """Derive agent segments, skill segments and handle-time units from events.
+
+    Writes agent_segments, skill_segments and handle_time_units to a folder, and summary.json: what the data are
+    worth. Files of an earlier run are replaced when everything is done, not before.
+    """
+    from handletime.events.read import good_events
+    from handletime.segments.derive import Quality, derive_prepared
+    from handletime.segments.files import REFUSED, TableFiles
+    from handletime.segments.parts import prepared_parts
+
+    quality = Quality()
+    rows = [0, 0, 0]
+    with reading(files, account) as (blocks, told), TableFiles(out, format_) as tables:
+        aside = _Aside(tables.staging / REFUSED) if skip_invalid else None
+        events = aside.good(blocks) if aside else good_events(blocks)
+        for part in prepared_parts(events, memory=memory, folder=tables.staging, told=told):
+            derived, _trace = derive_prepared(part)
+            tables.write(derived)
+            quality += derived.quality
+            rows = [total + table.num_rows for total, table in zip(rows, derived[:3], strict=True)]
+        if aside:
+            aside.close()
+        tables.add("summary.json", quality.to_json(aside.refused if aside else 0))
+    click.echo(f"{out}: {_rows(rows)}")
+    if aside and aside.refused:
+        click.echo(f"{out / REFUSED}: {count(aside.refused, 'event')} refused, with reasons")
+    click.echo("\n".join(summary(quality)))
+
+
+def _rows(rows: list[int]) -> str:
+    names = ("agent segment", "skill segment", "handle-time unit")
+    return ", ".join(count(number, name) for number, name in zip(rows, names, strict=True))
+
+
+class _Aside:
+    """Sets refused events aside in a file: source, line, faults and the line itself."""
+
+    def __init__(self, path: Path) -> None:
+        self._file: IO[bytes] = path.open("wb")
+        self.refused = 0
+
+    def good(self, blocks: Iterable[Block]) -> Iterator[pa.Table]:
+        """The good events of blocks; the others are written down."""
+        import msgspec
+
+        for block in blocks:
+            for refused in block.decoded.refused:
+                line = {
+                    "source": block.source,
+                    "line": refused.line,
+                    "causes": [str(fault) for fault in refused.faults],
+                    "text": refused.text.decode(errors="replace"),
+                }
+                self._file.write(msgspec.json.encode(line) + b"\n")
+                self.refused += 1
+            yield block.decoded.events
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._file.close()
+
+
+def summary(quality: Quality) -> Iterator[str]:
+    """What the data are worth, a line each; nothing that is zero."""
+    yield f"{count(quality.events, 'event')} of {count(quality.conversations, 'conversation')}"
+    if quality.duplicates:
+        differ = f", {quality.differing_copies:,} of them say something else than the first" * (
+            quality.differing_copies > 0
+        )
+        yield f"{count(quality.duplicates, 'duplicate')} left out{differ}"
+    if quality.without_effect:
+        yield f"{count(sum(quality.without_effect.values()), 'event')} without effect:"
+        for reason, number in sorted(quality.without_effect.items(), key=lambda item: -item[1]):
+            yield f"  {number:>12,}  {EFFECTS[reason]}"
+    if quality.begin_in_the_middle:
+        verb = "begins" if quality.begin_in_the_middle == 1 else "begin"
+        yield f"{count(quality.begin_in_the_middle, 'conversation')} {verb} in the middle: no opening comes first"
+    blind = quality.agents_without_focus()
+    if blind:
+        some = ", ".join(str(agent) for _account, agent in blind[:8]) + (", …" if len(blind) > 8 else "")
+        of = len(quality.human_agents)
+        yield f"{len(blind):,} of {count(of, 'human agent')} without any focus event, so without handle time: {some}"
+    if quality.long_units:
+        share = 100 * quality.long_units_millis / quality.handle_time_millis
+        yield (
+            f"{count(quality.long_units, 'handle-time unit')} longer than 30 minutes, {share:.1f} % of all handle time "
+            f"({duration(quality.long_units_millis)}): a focus that nobody ended?"
+        )

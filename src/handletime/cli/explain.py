@@ -1,0 +1,233 @@
+"""`handletime explain`: why a conversation's numbers are so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, cast
+
+import click
+
+from handletime.cli.console import EFFECTS, account_option, count, duration, memory_option, prepared
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from handletime.segments.explain import Explanation, Moment
+
+Json = dict[str, object]
+WIDTH = 100
+NOT_HANDLED = {
+    "notOpen": "not open",
+    "nobodyAssigned": "nobody assigned",
+    "bot": "a bot",
+    "focusElsewhere": "focus elsewhere",
+    "noFocusData": "no focus data",
+    "nobodyWaits": "nobody waits",
+    "running": "still running",
+}
+LEGEND = {
+    "3.3 a": "3.3 a: the agent's focus is here and the consumer waits",
+    "3.3 b": "3.3 b: the agent's focus is here, between two of the agent's messages in a row",
+}
+
+
+@click.command(short_help="Why a conversation's numbers are so, event by event.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--conversation", required=True, metavar="ID", help="The conversation's id.")
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="For people or for programs.",
+)
+@memory_option
+@account_option("Account of events that name none; and whose conversation, where several accounts have the id.")
+@click.pass_context
+def explain(
+    context: click.Context,
+    files: tuple[str, ...],
+    conversation: str,
+    format_: Literal["text", "json"],
+    memory: int,
+    account: str,
+) -> None:
+    """Explain one conversation: its events in order and, between them, who was assigned, whether the consumer waited,
+    where the focus was, and what counted as handle time under which clause of the rules; then its segments.
+
+    Give all files that have events of its agents: what else they looked at ends their focus here.
+    """
+    chosen = context.get_parameter_source("account") is not click.core.ParameterSource.DEFAULT
+    explanation = _find(files, conversation, account, chosen, memory)
+    if format_ == "json":
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode())
+    else:
+        from rich.console import Console
+
+        _print(explanation, Console(width=None if Console().is_terminal else WIDTH, highlight=False))
+
+
+def _find(files: Sequence[str], conversation: str, account: str, chosen: bool, memory: int) -> Explanation:
+    from handletime.errors import InputError
+    from handletime.segments.explain import conversations_named
+    from handletime.segments.explain import explain as explain_conversation
+
+    found: dict[str, Explanation] = {}
+    for part in prepared(files, account, memory):
+        for name in conversations_named(part.events, conversation):
+            found[name] = explain_conversation(part, name, conversation)
+    if chosen and found:
+        found = {name: explanation for name, explanation in found.items() if name == account}
+    if not found:
+        where = f" of account {account}" if chosen else ""
+        raise InputError(f"there is no conversation {conversation}{where} in these files")
+    if len(found) > 1:
+        raise InputError(
+            f"accounts {', '.join(sorted(found))} each have a conversation {conversation}: choose with --account"
+        )
+    return next(iter(found.values()))
+
+
+# --- on a terminal ---------------------------------------------------------------------------------------------------
+
+
+def _print(explanation: Explanation, console: Console) -> None:
+    from rich.text import Text
+
+    days = sorted({moment.time[:10] for moment in explanation.moments})
+    span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    console.print(
+        Text(f"Conversation {explanation.conversation_id}, account {explanation.account_id}, {span} (UTC)", "bold")
+    )
+    console.print(_timeline(explanation.moments))
+    for clause in sorted({moment.handled_under for moment in explanation.moments if moment.handled_under}):
+        console.print(LEGEND[clause], style="dim")
+    console.print()
+    for segment in explanation.skill_segments:
+        console.print(_skill_segment(segment), soft_wrap=False)
+    for segment in explanation.agent_segments:
+        _print_agent_segment(segment, console)
+
+
+def _timeline(moments: list[Moment]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    for heading in ("time", "event", "agent", "waits", "focus"):
+        table.add_column(heading, overflow="fold")
+    table.add_column("lasts", justify="right", no_wrap=True)
+    table.add_column("handle time", overflow="fold")
+    day = ""
+    for moment in moments:
+        date, clock = moment.time[:10], moment.time[11:-1]
+        if date != day and day:
+            table.add_row(date, style="dim")
+        day = date
+        table.add_row(clock, _event(moment), *_state(moment), style="dim" if moment.no_effect else "")
+    return table
+
+
+def _event(moment: Moment) -> str:
+    from rich.markup import escape
+
+    detail = {name: str(value) for name, value in moment.detail.items()}
+    agent = detail.pop("agentId", "")
+    words = {
+        "assigned": f"assigned to {agent}",
+        "focused": f"{agent} looks here",
+        "unfocused": f"{agent} looks away",
+        "focusLost": f"{agent} looks at another conversation",
+        "message": f"message of {detail.get('sentBy', '')} {agent}".rstrip(),
+        "closed": f"closed by {detail.get('closedBy', '')}",
+        "transferred": f"transferred: {detail.get('reason', '')}",
+    }
+    for name in ("sentBy", "closedBy", "reason"):
+        detail.pop(name, None)
+    if detail.get("groupId") == "-1":
+        del detail["groupId"]
+    if detail.get("userType") == "human":
+        del detail["userType"]
+    extra = ", ".join(f"{name.removesuffix('Id')} {value}" for name, value in detail.items())
+    text = words.get(moment.type, moment.type) + (f" ({extra})" if extra else "")
+    if moment.no_effect:
+        text += f"; no effect, {EFFECTS[moment.no_effect]} ({moment.rule})"
+    return escape(text)
+
+
+def _state(moment: Moment) -> tuple[str, str, str, str, str]:
+    assigned = moment.assigned_agent_id
+    lasts = "" if moment.lasts_millis is None else duration(moment.lasts_millis)
+    if not moment.open:
+        return "", "", "", lasts, ""
+    if assigned is None:
+        return "–", "", "", lasts, _handled(moment)
+    waits = "waits" if moment.consumer_waits else "–"
+    return str(assigned), waits, "here" if moment.agent_looks else "–", lasts, _handled(moment)
+
+
+def _handled(moment: Moment) -> str:
+    if moment.handle_time_millis:
+        return f"[green]{duration(moment.handle_time_millis)}[/green] ({moment.handled_under})"
+    if not moment.lasts_millis:
+        return ""
+    return f"[dim]{NOT_HANDLED.get(moment.not_handled_because or '', '')}[/dim]"
+
+
+def _skill_segment(segment: Json) -> str:
+    queue = ", in queue" if segment["abandonedInQueue"] else ""
+    firsts = segment["firstResponseMillis"]
+    responses = f"; first responses {_durations(firsts)}" if firsts else ""
+    return (
+        f"[bold]Skill segment {segment['sequence']}[/bold]: skill {segment['skillId']}, {segment['userType']}, "
+        f"{_span(segment)}, {_ended(segment)}{queue}{responses}"
+    )
+
+
+def _print_agent_segment(segment: Json, console: Console) -> None:
+    from rich.markup import escape
+
+    console.print()
+    console.print(
+        f"[bold]Agent segment[/bold] of {segment['userType']} {segment['agentId']}: skill {segment['skillId']}, "
+        f"follows {segment['follows']}, {_span(segment)}, {_ended(segment)}"
+    )
+    console.print(f"  id {escape(str(segment['segmentId']))}", style="dim")
+    first = segment["firstResponseMillis"]
+    responses = segment["responseMillis"]
+    messages, units = cast(int, segment["agentMessages"]), cast(list[Json], segment["handleTimeUnits"])
+    console.print(
+        f"  {count(messages, 'message')}, first response "
+        f"{'none' if first is None else _durations([first])}, responses {_durations(responses) or 'none'}"
+    )
+    console.print(f"  handle time {_total(segment)}{':' if units else ''}")
+    for unit in units:
+        console.print(
+            f"    {unit['sequence']}. {_span(unit)}  {_durations([unit['handleTimeMillis']])}  "
+            f"{unit['startReason']} to {unit['endReason']}"
+        )
+
+
+def _total(segment: Json) -> str:
+    if segment["userType"] == "bot":
+        return "none: a bot"
+    if not segment["focusData"]:
+        return "unknown: no focus data"
+    return f"[green]{_durations([segment['totalHandleTimeMillis']])}[/green]"
+
+
+def _span(segment: Json) -> str:
+    start, end = str(segment["start"]), segment["end"]
+    return f"{start[11:-1]} to {str(end)[11:-1]}" if end else f"{start[11:-1]}, still running"
+
+
+def _ended(segment: Json) -> str:
+    return f"{segment['endReason']}, {segment['outcome']}" if segment["end"] else "no outcome yet"
+
+
+def _durations(values: object) -> str:
+    return ", ".join(duration(value) for value in cast(list[int], values))

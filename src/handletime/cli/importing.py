@@ -1,0 +1,87 @@
+"""`handletime import`: other systems' records become events."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from handletime.cli.console import count
+from handletime.cli.eventfile import OUT_HELP, EventFile, out_path
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+FAULTS_SHOWN = 20
+LINES = 50_000
+
+
+@click.group("import", short_help="Turn other systems' records into events.")
+def import_() -> None:
+    """Turn other systems' records into events. Message text and personal data are dropped at the door."""
+
+
+@import_.command(short_help="LivePerson's messaging history.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option("--out", required=True, callback=out_path, metavar="FILE", help=OUT_HELP)
+@click.option("--faults", type=click.File("w"), metavar="FILE", help="Write what was found wrong to a file, all of it.")
+def liveperson(files: tuple[str, ...], out: str, faults: IO[str] | None) -> None:
+    """Turn LivePerson's messaging history (conversations/search) into events.
+
+    FILE is an answer, an array of records, or a record a line; plain, gzip or zstd; `-` is standard input. The same
+    record twice, or a newer copy of it, makes no doubles. What is missing in a record or contradicts itself is told,
+    the rest of it is imported. There is no focus in the history: handle time is unknown.
+    """
+    from handletime.events.unpack import opened
+    from handletime.sources.liveperson import read_history
+
+    with ExitStack() as stack:
+        streams = [(_name(file), stack.enter_context(opened(file))) for file in files]
+        history = read_history(streams)
+        target = stack.enter_context(EventFile(out))
+        written, conversations = 0, set()
+        for lines in _batches(history.events):
+            table, names = _decoded(lines)
+            target.write(table)
+            written += table.num_rows
+            conversations |= names
+    told = [str(fault) for fault in history.faults]
+    for line in told if faults else told[:FAULTS_SHOWN]:
+        click.echo(line, file=faults or sys.stderr)
+    if len(told) > FAULTS_SHOWN and not faults:
+        click.echo(f"… and {len(told) - FAULTS_SHOWN:,} more; --faults FILE has them all", err=True)
+    if out != "-":
+        found = count(len(told), "thing") + " found wrong"
+        click.echo(f"{out}: {count(written, 'event')} of {count(len(conversations), 'conversation')}; {found}")
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == "-" else file
+
+
+def _batches(events: Iterable[Any]) -> Iterator[list[bytes]]:
+    """Events as lines of NDJSON, some at a time."""
+    import msgspec
+
+    lines: list[bytes] = []
+    for event in events:
+        lines.append(msgspec.json.encode(event))
+        if len(lines) == LINES:
+            yield lines
+            lines = []
+    if lines:
+        yield lines
+
+
+def _decoded(lines: list[bytes]) -> tuple[Any, set[str]]:
+    """The lines as events, decoded as from any other source, and the ids of their conversations."""
+    from handletime.errors import InvalidEvents
+    from handletime.events.decode import decode_lines
+    from handletime.events.model import DEFAULT_ACCOUNT
+
+    decoded = decode_lines(b"\n".join(lines), account=DEFAULT_ACCOUNT)
+    if decoded.refused:
+        raise InvalidEvents("the imported events", [fault for refused in decoded.refused for fault in refused.faults])
+    return decoded.events, set(decoded.events["conversationId"].unique().to_pylist())

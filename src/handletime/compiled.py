@@ -1,0 +1,77 @@
+"""Compiling with Numba, and where the compiled code is kept between runs.
+
+Functions marked `@compiled` are compiled at their first call and kept on disk, so that the next run pays nothing.
+The folder is `HANDLETIME_CACHE_DIR`, else `handletime` in `XDG_CACHE_HOME` or `~/.cache`. Where none can be
+written (a container, a Spark executor), they are compiled in memory, and one log line says so.
+
+Numba sees that a function's own file has changed, but not that one it calls has, in another file: what it keeps would
+then be wrong, or crash. So each state of the sources has a folder of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+from numba.core.registry import cpu_target
+from numba.core.runtime.nrt import rtsys
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def _state_of_sources() -> str:
+    """A name for what the sources of all compiled code say."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for source in (Path(__file__), *sorted(here.glob("events/*.py")), *sorted(here.glob("segments/*.py"))):
+        digest.update(source.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _cache_folder() -> Path | None:
+    """A folder that can be written, made if need be; None where there is none."""
+    named = os.environ.get("HANDLETIME_CACHE_DIR")
+    try:
+        cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = (Path(named) if named else Path(cache_home) / "handletime") / _state_of_sources()
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError):
+        logging.getLogger(__name__).warning(
+            "no folder for compiled code can be written; compiling in memory at every start "
+            "(set HANDLETIME_CACHE_DIR to a folder that can be written)"
+        )
+        return None
+
+
+_folder = _cache_folder()
+if _folder is not None:
+    numba.config.CACHE_DIR = str(_folder)  # type: ignore[attr-defined]
+# A process that takes all its code from the cache, and first a function that counts no references, would crash.
+rtsys.initialize(cpu_target.target_context)
+
+
+def is_kept() -> bool:
+    """Whether compiled code of these sources is there; if not, this process compiles it first."""
+    return _folder is not None and any(_folder.rglob("*.nbc"))
+
+
+def compiled(function: F) -> F:
+    """Marks a function for compilation, without the interpreter's lock while it runs."""
+    return cast(F, numba.njit(cache=_folder is not None, nogil=True)(function))
+
+
+def borrowing(function: F) -> F:
+    """The same for a function that makes no array: it does not count references to those it is given.
+
+    Counting them costs more than most of these functions, above all where two threads count the same ones.
+    """
+    uncounted: Any = {"_nrt": False}
+    return cast(F, numba.njit(cache=_folder is not None, nogil=True, **uncounted)(function))

@@ -1,0 +1,82 @@
+"""The errors of this package: one tree, three meanings.
+
+HandletimeError
+├── InputError      your input is bad: which file, line and field, and what is allowed
+│   ├── InvalidEvents   the same, with one `Fault` for each thing that is wrong
+│   ├── Unauthorized    nobody we know is asking, or not for this account
+│   └── Forbidden       we know who is asking, and that the key does not allow it
+├── NotNow          the request was right, but has to come again later
+└── StoreError      we are broken: what is kept is missing, unreadable or not what it was
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+FAULTS_SHOWN = 20
+"""So many faults are collected and named before reading stops (http-api.md 5)."""
+
+
+class Fault(msgspec.Struct, frozen=True, order=True):
+    """One thing that is wrong with one event.
+
+    `line` counts from 1: lines of NDJSON, elements of a JSON array, rows of Parquet; 0 is the whole file.
+    `field` is a name of rules.md 1, or "" where the line is no event at all.
+    `message` says what is allowed.
+    """
+
+    line: int
+    field: str
+    message: str
+    unit: str = "line"
+
+    def __str__(self) -> str:
+        place = f"{self.unit} {self.line}: " if self.line else ""
+        return f"{place}{self.field}: {self.message}" if self.field else f"{place}{self.message}"
+
+
+class HandletimeError(Exception):
+    """Whatever this package raises on purpose."""
+
+
+class InputError(HandletimeError):
+    """What came from outside cannot be used; the message says what is wrong and what is allowed."""
+
+
+class InvalidEvents(InputError):
+    """Events that break rules.md 1.
+
+    `faults` names up to `FAULTS_SHOWN` of them; `more` says that there are others.
+    """
+
+    def __init__(self, source: str, faults: list[Fault], *, more: bool = False) -> None:
+        self.source = source
+        self.faults = faults
+        self.more = more
+        super().__init__("\n".join(f"{source}: {fault}" for fault in faults))
+
+
+class Unauthorized(InputError):
+    """Nobody we know is asking, or not for this account (http-api.md 1, "Authorization"). Holds no secret.
+
+    `reason` (`oauth_problem=…&oauth_problem_advice=…`) and `message` are the body of the answer,
+    `challenge` is its `WWW-Authenticate`.
+    """
+
+    def __init__(self, reason: str, message: str, challenge: str) -> None:
+        self.reason = reason
+        self.message = message
+        self.challenge = challenge
+        super().__init__(message)
+
+
+class Forbidden(InputError):
+    """The key is right, but lacks the permission that is needed."""
+
+
+class NotNow(HandletimeError):
+    """Nothing is wrong with the request: it has to be repeated later."""
+
+
+class StoreError(HandletimeError):
+    """What is kept, or a file it needs, is missing, unreadable or not what it was; the message says which."""

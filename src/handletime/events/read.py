@@ -1,0 +1,173 @@
+"""Files and standard input become tables of events, block by block, in bounded memory.
+
+What a file holds is seen from its first bytes, not from its name: Parquet, a JSON array or NDJSON; plain, gzip or
+zstd.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents
+from handletime.events.decode import LINE_MAX, Decoded, Refused, decode_columns, decode_lines
+from handletime.events.jsonarray import BrokenArray, elements
+from handletime.events.model import DEFAULT_ACCOUNT, EVENTS
+from handletime.events.unpack import (
+    STANDARD_INPUT,
+    Counted,
+    Peekable,
+    Progress,
+    name_of,
+    opened,
+    size_of,
+    told,
+    unpacked,
+)
+
+__all__ = ["STANDARD_INPUT", "Block", "Progress", "good_events", "opened", "read_events", "size_of"]
+
+BLOCK_BYTES: Final = 8 << 20
+PARQUET_ROWS: Final = 250_000
+_IN_FLIGHT: Final = 3
+"""Blocks that are decoded side by side; more would only take memory."""
+
+
+class Block(NamedTuple):
+    """A decoded piece of one source: a file's name, or "standard input"."""
+
+    source: str
+    decoded: Decoded
+
+
+def read_events(
+    sources: Iterable[str], *, account: str = DEFAULT_ACCOUNT, progress: Progress | None = None
+) -> Iterator[Block]:
+    """Reads files (`-` is standard input) in turn; blocks keep the order of the input.
+
+    `account` is for events that name none. Bad events are in each block's `refused`; line 0 is the whole source, where
+    that is no sequence of events from some place on (a JSON array that does not end, a Parquet file without their
+    columns). Raises InputError where a source cannot be read at all: not there, not readable, compressed data that
+    are broken or end too early.
+    """
+    with ThreadPoolExecutor(2) as threads:
+        for source in sources:
+            with told(source):
+                tasks = _tasks(source, account, progress or (lambda _bytes: None))
+                for decoded in _done_in_order(threads, tasks):
+                    yield Block(name_of(source), decoded)
+
+
+def good_events(blocks: Iterable[Block]) -> Iterator[pa.Table]:
+    """The tables of blocks without faults. Raises InvalidEvents at the end of the first source that has some."""
+    faults: list[Fault] = []
+    source = ""
+    for block in blocks:
+        if faults and block.source != source:
+            break
+        source = block.source
+        faults += [fault for refused in block.decoded.refused for fault in refused.faults]
+        if len(faults) > FAULTS_SHOWN:
+            break
+        if not faults:
+            yield block.decoded.events
+    if faults:
+        raise InvalidEvents(source, faults[:FAULTS_SHOWN], more=len(faults) > FAULTS_SHOWN)
+
+
+def _done_in_order(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> Iterator[Decoded]:
+    waiting: deque[Future[Decoded]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(threads.submit(task))
+            if len(waiting) >= _IN_FLIGHT:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+# --- what a source holds ---------------------------------------------------------------------------------------------
+
+Task = Callable[[], Decoded]
+_PARQUET, _BOM, _SPACE = b"PAR1", b"\xef\xbb\xbf", b" \t\r\n"
+
+
+def _tasks(source: str, account: str, progress: Progress) -> Iterator[Task]:
+    with unpacked(source, progress) as (stream, counted, file):
+        if stream.peek(len(_PARQUET)) == _PARQUET:
+            whole = pa.OSFile(file) if file else pa.BufferReader(stream.read())
+            yield from _parquet_tasks(whole, account, counted)
+        else:
+            yield from _json_tasks(stream, account)
+
+
+def _parquet_tasks(file: pa.NativeFile, account: str, counted: Counted) -> Iterator[Task]:
+    """Parquet is read from its end, so from something to seek in."""
+    with file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+        nothing = decode_columns(parquet.schema_arrow.empty_table(), account=account)
+        if nothing.refused:
+            yield lambda: nothing
+            return
+        known = [name for name in parquet.schema_arrow.names if name in EVENTS.names]
+        row = 1
+        for batch in parquet.iter_batches(PARQUET_ROWS, columns=known):
+            yield partial(decode_columns, pa.Table.from_batches([batch]), account=account, first_line=row)
+            row += batch.num_rows
+            counted.reached((row - 1) / parquet.metadata.num_rows)
+        counted.reached(1)
+
+
+def _json_tasks(stream: Peekable, account: str) -> Iterator[Task]:
+    if stream.peek(len(_BOM)) == _BOM:
+        stream.read(len(_BOM))
+    blocks, unit = _blocks(stream), "line"
+    if _first_byte(stream) == b"[":
+        blocks, unit = elements(blocks), "element"
+    number = 1
+    try:
+        for lines in _whole_lines(blocks):
+            yield partial(decode_lines, lines, account=account, first_line=number, unit=unit)
+            number += lines.count(b"\n")
+    except BrokenArray as error:
+        fault = Fault(0, "", str(error), unit)
+        yield lambda: Decoded(EVENTS.empty_table(), [Refused(0, [fault], b"")])
+
+
+def _first_byte(stream: Peekable) -> bytes:
+    """The first byte that is no white space, looked at only."""
+    size = 64
+    while True:
+        ahead = stream.peek(size)
+        first = ahead.strip(_SPACE)[:1]
+        if first or len(ahead) < size or size > LINE_MAX:
+            return first
+        size *= 2
+
+
+def _blocks(stream: Peekable) -> Iterator[bytes]:
+    while data := stream.read(BLOCK_BYTES):
+        yield data
+
+
+def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cuts a stream after line ends. Of a line that is too long it may keep only as much as shows that."""
+    rest = b""
+    for block in blocks:
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield rest + block[:end]
+            rest = block[end:]
+        else:
+            rest += block
+        rest = rest[: LINE_MAX + len(b".\r")]
+    if rest:
+        yield rest

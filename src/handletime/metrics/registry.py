@@ -1,0 +1,312 @@
+"""Every metric once: its name, unit and meaning, and the sums or single values it is made of (rules.md 4).
+
+Names of LivePerson's operations pages are used as they stand there. Sums are SQL over the derived tables, see
+`segments.tables`; they add up over any groups and intervals, so averages are taken last, and agree at every level.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+Table = Literal["agentSegments", "skillSegments"]
+Unit = Literal["count", "messages", "millis", "percent"]
+
+SUMS: Final[dict[Table, dict[str, str]]] = {
+    "agentSegments": {
+        "segments": "1",
+        "interactive": "(outcome = 'interactive')::int",
+        "nonResponsiveConsumer": "(outcome = 'nonResponsiveConsumer')::int",
+        "abandoned": "(outcome = 'abandoned')::int",
+        "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
+        "messages": "agentMessages - (agentMessages > 0 and follows in ('takeover', 'resume'))::int",
+        "duration": '(epoch_us("end") - epoch_us(start)) // 1000',
+        "firstResponse": "coalesce(firstResponseMillis, 0)",
+        "firstResponses": "(firstResponseMillis is not null)::int",
+        "firstResponseAfterTransfer": "case when follows = 'transfer' then coalesce(firstResponseMillis, 0) else 0 end",
+        "firstResponsesAfterTransfer": "(follows = 'transfer' and firstResponseMillis is not null)::int",
+        "firstResponseNew": ("case when follows = 'newConversation' then coalesce(firstResponseMillis, 0) else 0 end"),
+        "firstResponsesNew": "(follows = 'newConversation' and firstResponseMillis is not null)::int",
+        "response": "coalesce(list_sum(responseMillis), 0)",
+        "responses": "len(responseMillis)",
+        "humanSegments": "(userType = 'human')::int",
+        "handled": "(focusData and userType = 'human')::int",
+        "handleTime": "case when focusData and userType = 'human' then totalHandleTimeMillis else 0 end",
+    },
+    "skillSegments": {
+        "segments": "1",
+        "interactive": "(outcome = 'interactive')::int",
+        "nonResponsiveConsumer": "(outcome = 'nonResponsiveConsumer')::int",
+        "abandoned": "(outcome = 'abandoned')::int",
+        "abandonedInQueue": "abandonedInQueue::int",
+        "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
+        "firstResponse": "coalesce(list_sum(firstResponseMillis), 0)",
+        "firstResponses": "len(firstResponseMillis)",
+    },
+}
+"""What is summed over segments. `focusData` is whether the segment's agent has any focus event at all."""
+
+VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
+    "agentSegments": {
+        "firstResponse": ("[firstResponseMillis]", "firstResponseMillis is not null"),
+        "response": ("responseMillis", "true"),
+        "handleTime": ("[totalHandleTimeMillis]", "focusData and userType = 'human'"),
+    },
+    "skillSegments": {},
+}
+"""Single values, for percentiles: a list for each segment, and which segments have it."""
+
+
+class Metric(msgspec.Struct, frozen=True):
+    """One metric.
+
+    A count is `sum`; an average `sum` / `per`, -1 over nothing, truncated unless it counts messages; a share the
+    same in percent; a percentile the nearest rank of the single values of `values`.
+    """
+
+    name: str
+    table: Table
+    unit: Unit
+    meaning: str
+    sum: str = ""
+    per: str = ""
+    values: str = ""
+    percent: int = 0
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        """A name of its own where two tables have a metric of the same name."""
+        return f"skillSegments.{self.name}" if self.table == "skillSegments" and self.name == _SHARED else self.name
+
+
+_SHARED: Final = "avgTimetoFirstAgentMessageFromAgentAssignment"
+
+
+def _percentiles(what: str, values: str, meaning: str) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(
+            f"{prefix}{what}Millis",
+            "agentSegments",
+            "millis",
+            f"{title} of {meaning}, nearest rank",
+            values=values,
+            percent=percent,
+            label=prefix,
+        )
+        for prefix, percent, title in (
+            ("median", 50, "Median"),
+            ("p90", 90, "90th percentile"),
+            ("p95", 95, "95th percentile"),
+        )
+    )
+
+
+def _shares(table: Table, per: str) -> tuple[Metric, ...]:
+    outcomes = {
+        "interactive": "interactive",
+        "nonResponsiveConsumer": "non-responsive consumer",
+        "abandoned": "abandoned",
+        "nonResponsiveAgent": "non-responsive agent",
+    }
+    prefix = table.removesuffix("s")
+    return tuple(
+        Metric(
+            f"{name}{prefix[0].upper()}{prefix[1:]}Percent",
+            table,
+            "percent",
+            f"Share of {per} segments whose outcome is {title}",
+            name,
+            "segments",
+            label=title.replace("non-responsive ", "non-resp.\n"),
+        )
+        for name, title in outcomes.items()
+    )
+
+
+AGENT_METRICS: Final = (
+    Metric(
+        "totalAgentConversationSegments",
+        "agentSegments",
+        "count",
+        "Agent segments that ended",
+        "segments",
+        label="segments",
+    ),
+    Metric(
+        "avgAgentMessagesinAgentSegment",
+        "agentSegments",
+        "messages",
+        "Messages of the assigned agent per segment; not the first one after a takeover or resume",
+        "messages",
+        "segments",
+        label="messages",
+    ),
+    Metric(
+        "avgAgentSegmentDuration",
+        "agentSegments",
+        "millis",
+        "From the assignment to the end of the segment",
+        "duration",
+        "segments",
+        label="duration",
+    ),
+    Metric(
+        "interactiveAgentSegments",
+        "agentSegments",
+        "count",
+        "The agent wrote, and a consumer message follows",
+        "interactive",
+    ),
+    Metric(
+        "agentSegmentsAbandonedByConsumers",
+        "agentSegments",
+        "count",
+        "Closed by the consumer without a message of the agent",
+        "abandoned",
+    ),
+    Metric(
+        "agentSegmentsWithNonResponsiveConsumers",
+        "agentSegments",
+        "count",
+        "The agent wrote, and no consumer message follows",
+        "nonResponsiveConsumer",
+    ),
+    Metric(
+        "agentSegmentsWithNonResponsiveAgents",
+        "agentSegments",
+        "count",
+        "Ended otherwise without a message of the agent",
+        "nonResponsiveAgent",
+    ),
+    Metric(
+        "avgTimetoFirstAgentMessageFromAgentAssignment",
+        "agentSegments",
+        "millis",
+        "First response: from the assignment to the agent's first message; not after a takeover or resume",
+        "firstResponse",
+        "firstResponses",
+        label="average",
+    ),
+    Metric(
+        "avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer",
+        "agentSegments",
+        "millis",
+        "First response in segments that follow a transfer",
+        "firstResponseAfterTransfer",
+        "firstResponsesAfterTransfer",
+    ),
+    Metric(
+        "avgTimetoFirstAgentMessageFromAgentAssignment_NewConversation",
+        "agentSegments",
+        "millis",
+        "First response in segments that follow the opening of a new conversation",
+        "firstResponseNew",
+        "firstResponsesNew",
+    ),
+    Metric(
+        "avgTimeToResponseFromAgentAssignment",
+        "agentSegments",
+        "millis",
+        "Response time, per response: from the start of the consumer's wait to the agent's next message",
+        "response",
+        "responses",
+        label="average",
+    ),
+)
+"""The metrics of LivePerson's page "Messaging Agent Segment", in its order."""
+
+SKILL_METRICS: Final = (
+    Metric(
+        "totalSkillConversationSegments",
+        "skillSegments",
+        "count",
+        "Skill segments that ended",
+        "segments",
+        label="segments",
+    ),
+    Metric(
+        "skillSegmentsAbandonedByConsumers",
+        "skillSegments",
+        "count",
+        "Closed by the consumer without a message of an agent",
+        "abandoned",
+    ),
+    Metric(
+        "skillSegmentsAbandonedByConsumersInQueue",
+        "skillSegments",
+        "count",
+        "… of these, closed while nobody was assigned",
+        "abandonedInQueue",
+        label="abandoned\nin queue",
+    ),
+    Metric(
+        "skillSegmentsWithNonResponsiveConsumers",
+        "skillSegments",
+        "count",
+        "An agent wrote, and no consumer message follows",
+        "nonResponsiveConsumer",
+    ),
+    Metric(
+        "skillSegmentsWithNonResponsiveAgents",
+        "skillSegments",
+        "count",
+        "Ended otherwise without a message of an agent",
+        "nonResponsiveAgent",
+    ),
+    Metric(
+        "interactiveSkillSegments",
+        "skillSegments",
+        "count",
+        "An agent wrote, and a consumer message follows",
+        "interactive",
+    ),
+    Metric(
+        _SHARED,
+        "skillSegments",
+        "millis",
+        "First response of the agent segments in the skill segments",
+        "firstResponse",
+        "firstResponses",
+    ),
+)
+"""The metrics of LivePerson's page "Messaging Skill Segment", in its order."""
+
+OUR_METRICS: Final = (
+    *_shares("agentSegments", "agent"),
+    *_shares("skillSegments", "skill"),
+    *_percentiles("FirstResponse", "firstResponse", "the first responses"),
+    *_percentiles("Response", "response", "the single response times"),
+    Metric(
+        "segmentsWithFocusData",
+        "agentSegments",
+        "count",
+        "Human segments of agents of whom there is any focus event; only these have a handle time",
+        "handled",
+        label="segments\nwith focus",
+    ),
+    Metric(
+        "totalHandleTimeMillis",
+        "agentSegments",
+        "millis",
+        "Sum of all handle-time units",
+        "handleTime",
+        label="total",
+    ),
+    Metric(
+        "avgHandleTimeMillis",
+        "agentSegments",
+        "millis",
+        "Handle time per human segment with focus data",
+        "handleTime",
+        "handled",
+        label="average",
+    ),
+    *_percentiles("HandleTime", "handleTime", "the handle times of segments"),
+)
+"""What no page of LivePerson's has."""
+
+METRICS: Final = {metric.key: metric for metric in (*AGENT_METRICS, *SKILL_METRICS, *OUR_METRICS)}
+HANDLE_TIME: Final = frozenset(metric.key for metric in OUR_METRICS if "HandleTime" in metric.name)
+"""Metrics that say nothing where there is no focus data."""

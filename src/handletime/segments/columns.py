@@ -1,0 +1,225 @@
+"""Events as the flat arrays that compiled code reads."""
+
+# mypy: disable-error-code="return-value, no-any-return, assignment"
+# Compiled code: its integers are NumPy's, and records are seen as Any.
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from handletime.compiled import borrowing
+from handletime.errors import InputError
+from handletime.events import model
+
+I64: TypeAlias = npt.NDArray[np.int64]
+I32: TypeAlias = npt.NDArray[np.int32]
+I8: TypeAlias = npt.NDArray[np.int8]
+U8: TypeAlias = npt.NDArray[np.uint8]
+U64: TypeAlias = npt.NDArray[np.uint64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+NEVER: Final = np.iinfo(np.int64).max
+RANKS: Final = np.array(model.RANKS, np.int8)
+
+
+class Strings(NamedTuple):
+    """UTF-8 strings: string i is `data[offsets[i]:offsets[i + 1]]`."""
+
+    offsets: I32
+    data: U8
+
+
+class Columns(NamedTuple):
+    """A table of `model.EVENTS`, column by column, row i at place i.
+
+    Integers that are absent hold anything: `has_…` says which are there. `type`, `user_type`, `sent_by`, `reason`
+    and `closed_by` are places in the lists of `model`. `lost_time` and `lost_sequence` say of a `focused` when the
+    agent's focus went to another conversation (`NEVER`: it did not, or another event of its own comes before); they
+    are empty until `focus` has found that out.
+    """
+
+    account: I32
+    conversation: Strings
+    event: Strings
+    time: I64
+    sequence: I64
+    type: I8
+    agent: I64
+    has_agent: Bools
+    skill: I64
+    has_skill: Bools
+    has_source: Bools
+    group: I64
+    user_type: I8
+    sent_by: I8
+    reason: I8
+    closed_by: I8
+    lost_time: I64
+    lost_sequence: I64
+
+
+def in_one_chunk(events: pa.Table) -> pa.Table:
+    """The same table, each column in one piece. Raises InputError where the ids of all events take 2 GiB or more."""
+    if all(column.num_chunks == 1 for column in events.columns):
+        return events
+    table = events.unify_dictionaries().combine_chunks()
+    if any(column.num_chunks > 1 for column in table.columns):
+        raise InputError("too many events at once: their ids take more than 2 GiB; give them in parts")
+    return table
+
+
+def columns_of(events: pa.Table) -> Columns:
+    """The columns of a table of `model.EVENTS` of fewer than 2^31 rows; no loss of focus is known yet."""
+    table = in_one_chunk(events)
+    nothing = np.empty(0, np.int64)
+    return Columns(
+        account=_indices(table, "accountId", np.int32),
+        conversation=strings(table, "conversationId"),
+        event=strings(table, "eventId"),
+        time=_integers(table, "time"),
+        sequence=_integers(table, "sequence"),
+        type=_indices(table, "type", np.int8),
+        agent=_integers(table, "agentId"),
+        has_agent=_present(table, "agentId"),
+        skill=_integers(table, "skillId"),
+        has_skill=_present(table, "skillId"),
+        has_source=_present(table, "source"),
+        group=_integers(table, "groupId"),
+        user_type=_indices(table, "userType", np.int8),
+        sent_by=_indices(table, "sentBy", np.int8),
+        reason=_indices(table, "reason", np.int8),
+        closed_by=_indices(table, "closedBy", np.int8),
+        lost_time=nothing,
+        lost_sequence=nothing,
+    )
+
+
+def columns_of_codes(table: pa.Table) -> Columns:
+    """The columns of events whose closed lists are places in those of `model` (int8) and whose accounts are numbers.
+
+    Takes `account` (int32) and the columns of `model.EVENTS` but for `accountId`; `conversationId` may be missing.
+    """
+    nothing = np.full(table.num_rows, NEVER, np.int64)
+    empty = Strings(np.zeros(table.num_rows + 1, np.int32), np.empty(0, np.uint8))
+    return Columns(
+        account=_values(_chunk(table, "account"), np.int32).astype(np.int32, copy=False),
+        conversation=strings(table, "conversationId") if "conversationId" in table.column_names else empty,
+        event=strings(table, "eventId"),
+        time=_integers(table, "time"),
+        sequence=_integers(table, "sequence"),
+        type=_codes(table, "type"),
+        agent=_integers(table, "agentId"),
+        has_agent=_present(table, "agentId"),
+        skill=_integers(table, "skillId"),
+        has_skill=_present(table, "skillId"),
+        has_source=_present(table, "source"),
+        group=_integers(table, "groupId"),
+        user_type=_codes(table, "userType"),
+        sent_by=_codes(table, "sentBy"),
+        reason=_codes(table, "reason"),
+        closed_by=_codes(table, "closedBy"),
+        lost_time=nothing,
+        lost_sequence=nothing,
+    )
+
+
+def _codes(table: pa.Table, name: str) -> I8:
+    return _values(_chunk(table, name), np.int8).astype(np.int8, copy=False)
+
+
+def _chunk(table: pa.Table, name: str) -> pa.Array:
+    column = table.column(name)
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def _buffer(array: pa.Array, which: int, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    buffer = array.buffers()[which]
+    return np.frombuffer(buffer, dtype) if buffer is not None else np.empty(0, dtype)
+
+
+def _values(array: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """The values as they lie in memory, without a copy; where absent they are anything."""
+    values = _buffer(array, 1, dtype)[array.offset : array.offset + len(array)]
+    return values if len(values) == len(array) else np.zeros(len(array), dtype)
+
+
+def _integers(table: pa.Table, name: str) -> I64:
+    return _values(_chunk(table, name), np.int64).astype(np.int64, copy=False)
+
+
+def _indices(table: pa.Table, name: str, dtype: npt.DTypeLike) -> npt.NDArray[np.signedinteger]:
+    return _values(_chunk(table, name).indices, dtype)
+
+
+def _present(table: pa.Table, name: str) -> Bools:
+    valid: Bools = _chunk(table, name).is_valid().to_numpy(zero_copy_only=False)
+    return valid
+
+
+def strings(table: pa.Table, name: str) -> Strings:
+    """A column of strings as they lie in memory."""
+    array = _chunk(table, name)
+    offsets = _buffer(array, 1, np.int32)[array.offset : array.offset + len(array) + 1]
+    if not len(offsets):
+        offsets = np.zeros(1, np.int32)
+    return Strings(offsets.astype(np.int32, copy=False), _buffer(array, 2, np.uint8).astype(np.uint8, copy=False))
+
+
+@borrowing
+def compare_strings(strings: Strings, a: int, b: int) -> int:
+    """Below, at or above 0 as string a comes before, is, or comes after string b by its UTF-8 bytes."""
+    start_a, start_b = strings.offsets[a], strings.offsets[b]
+    length_a, length_b = strings.offsets[a + 1] - start_a, strings.offsets[b + 1] - start_b
+    for i in range(min(length_a, length_b)):
+        difference = np.int64(strings.data[start_a + i]) - np.int64(strings.data[start_b + i])
+        if difference != 0:
+            return difference
+    return np.int64(length_a) - np.int64(length_b)
+
+
+@borrowing
+def same_string(strings: Strings, a: int, b: int) -> bool:
+    """Whether string a and string b are equal."""
+    start_a, start_b = strings.offsets[a], strings.offsets[b]
+    length = strings.offsets[a + 1] - start_a
+    if strings.offsets[b + 1] - start_b != length:
+        return False
+    for i in range(length):
+        if strings.data[start_a + i] != strings.data[start_b + i]:
+            return False
+    return True
+
+
+@borrowing
+def hash_string(strings: Strings, row: int, seed: np.uint64) -> np.uint64:
+    """A 64-bit hash of a string (FNV-1a, then mixed)."""
+    value = np.uint64(0xCBF29CE484222325) ^ seed
+    for i in range(strings.offsets[row], strings.offsets[row + 1]):
+        value = (value ^ np.uint64(strings.data[i])) * np.uint64(0x100000001B3)
+    return mix(value)
+
+
+@borrowing
+def hash_string_twice(
+    strings: Strings, row: int, seed: np.uint64, other_seed: np.uint64
+) -> tuple[np.uint64, np.uint64]:
+    """Two hashes of a string, of two seeds, at about the price of one."""
+    value = np.uint64(0xCBF29CE484222325) ^ seed
+    other = np.uint64(0x9E3779B97F4A7C15) ^ other_seed
+    for i in range(strings.offsets[row], strings.offsets[row + 1]):
+        byte = np.uint64(strings.data[i])
+        value = (value ^ byte) * np.uint64(0x100000001B3)
+        other = (other ^ byte) * np.uint64(0xD6E8FEB86659FD93)
+    return mix(value), mix(other)
+
+
+@borrowing
+def mix(value: np.uint64) -> np.uint64:
+    """Spreads a 64-bit value over all bits (the finalizer of MurmurHash3)."""
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> np.uint64(33))

@@ -1,0 +1,192 @@
+"""The derivation: a table of events in, three tables out (rules.md 2 and 3)."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from handletime.events import model
+from handletime.segments import rules, tables
+from handletime.segments.columns import I8, U8, Columns
+from handletime.segments.order import Ordered
+from handletime.segments.parts import Agents, Prepared, agents_of, prepare
+from handletime.segments.rules import Out
+from handletime.segments.threads import in_shares
+
+LONG_UNIT_MILLIS = 30 * 60 * 1000
+"""A handle-time unit longer than this may be a focus that nobody ended."""
+
+
+class Quality(msgspec.Struct, rename="camel"):
+    """What the events are worth. Those of parts of one input add up.
+
+    `without_effect` counts events that changed nothing, by the reasons of `rules.EFFECTS`. `human_agents` have a
+    segment as humans, `focused_agents` any `focused` event.
+    """
+
+    events: int = 0
+    conversations: int = 0
+    duplicates: int = 0
+    differing_copies: int = 0
+    without_effect: dict[str, int] = msgspec.field(default_factory=dict)
+    begin_in_the_middle: int = 0
+    running_agent_segments: int = 0
+    running_skill_segments: int = 0
+    handle_time_millis: int = 0
+    long_units: int = 0
+    long_units_millis: int = 0
+    accounts: set[str] = msgspec.field(default_factory=set)
+    human_agents: Agents = msgspec.field(default_factory=set)
+    focused_agents: Agents = msgspec.field(default_factory=set)
+
+    def __add__(self, other: Quality) -> Quality:
+        sums: dict[str, Any] = {}
+        for name in self.__struct_fields__:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            sums[name] = mine + theirs if isinstance(mine, int) else mine | theirs
+        keys = self.without_effect.keys() | other.without_effect.keys()
+        sums["without_effect"] = {
+            key: self.without_effect.get(key, 0) + other.without_effect.get(key, 0) for key in sorted(keys)
+        }
+        return Quality(**sums)
+
+    def agents_without_focus(self) -> list[tuple[str, int]]:
+        """The human agents of whom there is no focus event: their handle time is unknown, not zero."""
+        return sorted(self.human_agents - self.focused_agents)
+
+    def to_json(self, refused: int = 0) -> bytes:
+        """The figures as a JSON object, agents without focus listed; and how many events were refused before."""
+        figures = {"refused": refused, **msgspec.to_builtins(self)}
+        del figures["focusedAgents"]
+        figures["accounts"] = sorted(self.accounts)
+        figures["humanAgents"] = len(self.human_agents)
+        figures["agentsWithoutFocus"] = [
+            {"accountId": account, "agentId": agent} for account, agent in self.agents_without_focus()
+        ]
+        return msgspec.json.format(msgspec.json.encode(figures), indent=2) + b"\n"
+
+
+class Derived(NamedTuple):
+    """What was derived: tables of `tables.AGENT_SEGMENTS`, `SKILL_SEGMENTS` and `HANDLE_TIME_UNITS`.
+
+    Rows of one conversation stand together, in order; conversations in the order of a hash of their ids. The rows
+    do not depend on the order of the events or on doubles among them.
+    """
+
+    agent_segments: pa.Table
+    skill_segments: pa.Table
+    handle_time_units: pa.Table
+    quality: Quality
+
+
+class Trace(NamedTuple):
+    """For each place of the order: why the event changed nothing (a place in `rules.EFFECTS`); the state after it."""
+
+    effect: I8
+    state: U8
+
+
+def derive(events: pa.Table, *, losses: pa.Table | None = None) -> Derived:
+    """Derives agent segments, skill segments and handle-time units (rules.md 2 and 3).
+
+    Takes a table of `model.EVENTS` of fewer than 2^31 rows, in any order, with doubles, of any accounts, and the
+    losses of focus that removed conversations left (`focus.LOSSES`). Everything that moves an agent's focus has to
+    be in one of the two.
+    """
+    return derive_prepared(prepare(events, losses))[0]
+
+
+def derive_prepared(prepared: Prepared) -> tuple[Derived, Trace]:
+    """The same for events that are in order and know their losses of focus; also what each event did."""
+    events, columns, ordered, focused = prepared
+    count = len(ordered.rows)
+    trace = Trace(np.zeros(count, np.int8), np.zeros(count, np.uint8))
+    sizes = np.bincount(columns.type, minlength=8)
+
+    def run(low: int, high: int) -> tuple[Tables, int]:
+        out = _room(sizes, trace)
+        rules.derive_conversations(columns, ordered.records, ordered.starts, out, low, high)
+        return _tables(events, columns, out, focused), int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
+
+    shares = in_shares(len(ordered.starts) - 1, run, each=4)
+    joined = [pa.concat_tables(parts) for parts in zip(*(tables for tables, _middle in shares), strict=True)]
+    middle = sum(middle for _tables, middle in shares)
+    segments, skill_segments, units = joined
+    quality = _quality(prepared, middle, trace, segments, skill_segments, units)
+    return Derived(segments, skill_segments, units, quality), trace
+
+
+def walk(columns: Columns, ordered: Ordered) -> list[Out]:
+    """The rows that the rules write, of shares of neighbouring conversations; how many there are decides the cut."""
+    count = len(ordered.rows)
+    trace = Trace(np.zeros(count, np.int8), np.zeros(count, np.uint8))
+    sizes = np.bincount(ordered.records["type"], minlength=len(model.TYPES))
+
+    def run(low: int, high: int) -> Out:
+        out = _room(sizes, trace)
+        rules.derive_conversations(columns, ordered.records, ordered.starts, out, low, high)
+        return out
+
+    return in_shares(len(ordered.starts) - 1, run)
+
+
+Tables = tuple[pa.Table, pa.Table, pa.Table]
+
+
+def _room(sizes: np.ndarray[tuple[int], np.dtype[np.int64]], trace: Trace) -> Out:
+    """Room for the most rows that so many events of each type can give; what is not written takes no memory."""
+    opened, resumed, transferred, assigned, focused, unfocused, messages, _closed = sizes.tolist()
+    return Out(
+        agent_segments=np.empty(assigned + 1, rules.AGENT_SEGMENT),
+        skill_segments=np.empty(opened + resumed + transferred + assigned + 1, rules.SKILL_SEGMENT),
+        units=np.empty(messages + focused + unfocused + assigned + 1, rules.UNIT),
+        responses=np.empty(messages + 1, np.int64),
+        firsts=np.empty(assigned + 1, np.int64),
+        counts=np.zeros(6, np.int64),
+        effect=trace.effect,
+        state=trace.state,
+    )
+
+
+def _tables(events: pa.Table, columns: Columns, out: Out, focused: Agents) -> Tables:
+    count = out.counts
+    segments = out.agent_segments[: count[rules.SEGMENTS]]
+    skill_segments = out.skill_segments[: count[rules.SKILL_SEGMENTS]]
+    responses = out.responses[: count[rules.RESPONSES]]
+    agent_segments = tables.agent_segment_table(events, columns, segments, skill_segments, responses, focused)
+    return (
+        agent_segments,
+        tables.skill_segment_table(events, columns, skill_segments, out.firsts[: count[rules.FIRSTS]]),
+        tables.unit_table(agent_segments, out.units[: count[rules.UNITS]]),
+    )
+
+
+def _quality(
+    prepared: Prepared, middle: int, trace: Trace, segments: pa.Table, skill_segments: pa.Table, units: pa.Table
+) -> Quality:
+    effects = np.bincount(trace.effect, minlength=len(rules.EFFECTS))
+    lengths = units.column("handleTimeMillis")
+    long = lengths.filter(pc.greater(lengths, LONG_UNIT_MILLIS))
+    humans = segments.filter(pc.equal(segments["userType"].cast(pa.string()), "human"))
+    return Quality(
+        events=prepared.events.num_rows,
+        conversations=len(prepared.ordered.starts) - 1,
+        duplicates=prepared.ordered.duplicates,
+        differing_copies=prepared.ordered.differing_copies,
+        without_effect={
+            name: int(effects[i]) for i, name in enumerate(rules.EFFECTS) if i != rules.TOOK_EFFECT and effects[i]
+        },
+        begin_in_the_middle=middle,
+        running_agent_segments=segments["end"].null_count,
+        running_skill_segments=skill_segments["end"].null_count,
+        handle_time_millis=pc.sum(lengths, min_count=0).as_py(),
+        long_units=len(long),
+        long_units_millis=pc.sum(long, min_count=0).as_py(),
+        accounts=set(prepared.events["accountId"].unique().to_pylist()),
+        human_agents=agents_of(humans),
+        focused_agents=prepared.focused,
+    )

@@ -1,0 +1,246 @@
+"""Why a number is so: one conversation, event by event, as the derivation saw it.
+
+Nothing is worked out anew here: what each event did and the state after it come from the derivation's own trace, the
+handled time from its units.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from handletime.events import model
+from handletime.segments import rules
+from handletime.segments.columns import NEVER
+from handletime.segments.derive import Derived, Trace, derive_prepared
+from handletime.segments.files import instant, plain
+from handletime.segments.order import Record
+from handletime.segments.parts import Prepared
+
+Json = dict[str, object]
+
+RULES: Final = {
+    "opened": "1 State",
+    "resumed": "1 State",
+    "assigned": "2.1",
+    "transferred": "2.1",
+    "closed": "2.1",
+    "message": "2.3",
+    "focused": "1 Focus",
+    "unfocused": "1 Focus",
+    "focusLost": "1 Focus",
+    "messageWhileClosed": "1 State",
+    "messageBeforeOpening": "1 State",
+    "messageWithNobodyAssigned": "2.3",
+    "messageByAnotherAgent": "2.3",
+    "systemMessage": "2.3",
+    "assignedTwice": "2.1",
+    "assignedWhileClosed": "1 State",
+    "transferredWhileClosed": "1 State",
+    "closedWhileClosed": "1 State",
+    "openedWhileOpen": "1 State",
+    "focusedAlready": "1 Focus",
+    "unfocusedWithoutFocus": "1 Focus",
+}
+"""The clause of rules.md that says what an event does, or why it does nothing."""
+
+
+class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
+    """One event of the conversation, or the loss of an agent's focus to another one, and the state from there on.
+
+    `type` is the event's, or focusLost; `detail` its own fields. `no_effect` is the reason of `rules.EFFECTS` where
+    it changed nothing, `rule` the clause of rules.md that says so. `lasts_millis` is the time to the next moment;
+    in it `assigned_agent_id` had the conversation, `consumer_waits` and `agent_looks` (its focus is here) held, and
+    `handle_time_millis` counted, under the clause `handled_under` ("3.3 a", "3.3 b"), or did not, because of
+    `not_handled_because`.
+    """
+
+    time: str
+    type: str
+    event_id: str | None = None
+    detail: Json = {}
+    no_effect: str | None = None
+    rule: str = ""
+    open: bool = False
+    assigned_agent_id: int | None = None
+    consumer_waits: bool = False
+    agent_looks: bool = False
+    lasts_millis: int | None = None
+    handle_time_millis: int = 0
+    handled_under: str | None = None
+    not_handled_because: str | None = None
+
+
+class Explanation(msgspec.Struct, rename="camel"):
+    """A conversation's moments in order, and its segments as rows of `segments.tables`, units within theirs."""
+
+    account_id: str
+    conversation_id: str
+    moments: list[Moment]
+    agent_segments: list[Json]
+    skill_segments: list[Json]
+
+
+class _Place(NamedTuple):
+    """Something that happens: an event (its place in the order), or the loss of the focus that it gave."""
+
+    time: int
+    place: int
+    lost: bool
+
+
+def conversations_named(events: pa.Table, conversation: str) -> list[str]:
+    """The accounts that have a conversation of this id, in order."""
+    found = events.filter(pc.equal(events["conversationId"], conversation))
+    return sorted(found["accountId"].cast(pa.string()).unique().to_pylist())
+
+
+def explain(prepared: Prepared, account: str, conversation: str) -> Explanation:
+    """Explains a conversation of prepared events. Raises KeyError where it is not among them."""
+    alone = _alone(prepared, account, conversation)
+    derived, trace = derive_prepared(alone)
+    units = _by_segment(derived)
+    segments = plain(derived.agent_segments).to_pylist()
+    for segment in segments:
+        segment["handleTimeUnits"] = units.get(str(segment["segmentId"]), [])
+    return Explanation(
+        account,
+        conversation,
+        list(_moments(alone, trace, derived)),
+        segments,
+        plain(derived.skill_segments).to_pylist(),
+    )
+
+
+def _alone(prepared: Prepared, account: str, conversation: str) -> Prepared:
+    """The one conversation, with its losses of focus."""
+    events, columns, ordered, focused = prepared
+    of_account = pc.equal(events["accountId"].cast(pa.string()), account)
+    wanted = pc.and_(pc.equal(events["conversationId"], conversation), of_account).to_numpy()
+    places = np.flatnonzero(wanted[ordered.rows])
+    if not len(places):
+        raise KeyError(conversation)
+    only = ordered._replace(
+        rows=ordered.rows[places], records=ordered.records[places], starts=np.array([0, len(places)])
+    )
+    return Prepared(events, columns, only, focused)
+
+
+def _by_segment(derived: Derived) -> dict[str, list[Json]]:
+    units: dict[str, list[Json]] = {}
+    for unit in plain(derived.handle_time_units).to_pylist():
+        units.setdefault(str(unit["segmentId"]), []).append(
+            {key: unit[key] for key in ("sequence", "startReason", "endReason", "start", "end", "handleTimeMillis")}
+        )
+    return units
+
+
+def _places(prepared: Prepared) -> Iterator[_Place]:
+    """The events in order, and the losses of focus between them."""
+    records = prepared.ordered.records
+    looking: dict[int, int] = {}
+    for place, event in enumerate(records):
+        yield from _lost_before(prepared, looking, event)
+        yield _Place(int(event["time"]), place, False)
+        if event["type"] == model.FOCUSED:
+            looking[int(event["agent"])] = place
+        elif event["type"] == model.UNFOCUSED:
+            looking.pop(int(event["agent"]), None)
+    yield from _lost_before(prepared, looking, None)
+
+
+def _lost_before(prepared: Prepared, looking: dict[int, int], event: Record | None) -> Iterator[_Place]:
+    columns, rows = prepared.columns, prepared.ordered.rows
+    lost = [(columns.lost_time[rows[i]], columns.lost_sequence[rows[i]], agent, i) for agent, i in looking.items()]
+    for time, sequence, agent, place in sorted(lost):
+        own = event is not None and agent == event["agent"]
+        if time != NEVER and (event is None or rules.comes_before(time, sequence, event, own)):
+            del looking[agent]
+            yield _Place(int(time), place, True)
+
+
+class _State(NamedTuple):
+    """The state after a moment, as the derivation traced it."""
+
+    bits: int
+    agent: int
+    human: bool
+    focus_data: bool
+
+
+def _moments(prepared: Prepared, trace: Trace, derived: Derived) -> Iterator[Moment]:
+    shown = prepared.events.take(prepared.ordered.rows).to_pylist()
+    places = list(_places(prepared))
+    units = [(start, end) for start, end in zip(*(_millis(derived, name) for name in ("start", "end")), strict=True)]
+    state = _State(0, 0, False, False)
+    for place, following in zip(places, [*places[1:], None], strict=True):
+        was_assigned = bool(state.bits & rules.STATE_ASSIGNED)
+        event, effect = shown[place.place], rules.EFFECTS[trace.effect[place.place]]
+        if place.lost:
+            here = event["agentId"] == state.agent
+            state = state._replace(bits=state.bits & ~rules.STATE_LOOKING if here else state.bits)
+        else:
+            state = state._replace(bits=int(trace.state[place.place]))
+            if event["type"] == "assigned" and not effect:
+                agent = event["agentId"]
+                known = (event["accountId"], agent) in prepared.focused
+                state = _State(state.bits, agent, event["userType"] == "human", known)
+        moment = _moment(place, event, effect, state, was_assigned)
+        if following is not None:
+            _until(moment, place.time, following.time, units, state)
+        yield moment
+
+
+def _millis(derived: Derived, name: str) -> list[int]:
+    values: list[int] = derived.handle_time_units[name].cast(pa.int64()).to_pylist()
+    return values
+
+
+def _moment(place: _Place, event: Json, no_effect: str, state: _State, was_assigned: bool) -> Moment:
+    type_ = str(event["type"])
+    own = {field.name for field in model.FIELDS if field.belongs_to(type_)} - _SHARED
+    detail = {name: value for name, value in event.items() if name in own and value is not None}
+    moment = Moment(
+        time=instant(place.time),
+        type="focusLost" if place.lost else type_,
+        event_id=None if place.lost else str(event["eventId"]),
+        detail=detail,
+        no_effect=None if place.lost else no_effect or None,
+        open=bool(state.bits & rules.STATE_OPEN),
+    )
+    if state.bits & rules.STATE_ASSIGNED:
+        moment.assigned_agent_id = state.agent
+        moment.consumer_waits = bool(state.bits & rules.STATE_WAITING)
+        moment.agent_looks = bool(state.bits & rules.STATE_LOOKING)
+    nobody = moment.type == "transferred" and not was_assigned
+    aside = moment.type == "message" and not moment.open
+    moment.rule = "1 State" if nobody or aside else RULES[moment.no_effect or moment.type]
+    return moment
+
+
+_SHARED: Final = {"accountId", "conversationId", "eventId", "time", "sequence", "type"}
+
+
+def _until(moment: Moment, start: int, end: int, units: list[tuple[int, int]], state: _State) -> None:
+    """What the time up to the next moment counts for, and under which clause of rules.md 3.3."""
+    moment.lasts_millis = end - start
+    if end == start:
+        return
+    if any(first <= start and end <= last for first, last in units):
+        moment.handle_time_millis = end - start
+        moment.handled_under = "3.3 a" if moment.consumer_waits else "3.3 b"
+    elif not moment.open:
+        moment.not_handled_because = "notOpen"
+    elif moment.assigned_agent_id is None:
+        moment.not_handled_because = "nobodyAssigned"
+    elif not state.human:
+        moment.not_handled_because = "bot"
+    elif not moment.agent_looks:
+        moment.not_handled_because = "focusElsewhere" if state.focus_data else "noFocusData"
+    else:
+        moment.not_handled_because = "running" if moment.consumer_waits else "nobodyWaits"

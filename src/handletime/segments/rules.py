@@ -1,0 +1,668 @@
+"""The rules: the one place where rules.md 2 and 3 are code. Reads a conversation's events in order, writes its rows.
+
+Everything here is compiled. `derive_conversations` walks the events; one function for each type of event says what it
+does; the functions below them start and end segments, waits and units. `state` is one conversation's state, `out` the
+rows written so far.
+"""
+
+# mypy: disable-error-code="return-value, no-any-return, assignment"
+# Compiled code: its integers are NumPy's, and records are seen as Any.
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from handletime.compiled import borrowing, compiled
+from handletime.events import model
+from handletime.segments.columns import I8, I64, NEVER, RANKS, U8, Columns
+from handletime.segments.order import Record, Records
+
+# --- closed lists of what is derived ---------------------------------------------------------------------------------
+
+FOLLOWS: Final = ("newConversation", "resume", "transfer", "takeover")
+NEW_CONVERSATION, RESUME, TRANSFER, TAKEOVER = range(4)
+
+END_REASONS: Final = (
+    "closedByConsumer",
+    "closedByAgent",
+    "closedBySystem",
+    "agentTransfer",
+    "skillTransfer",
+    "backToQueue",
+    "other",
+)
+CLOSED_BY_CONSUMER, CLOSED_BY_AGENT, CLOSED_BY_SYSTEM, AGENT_TRANSFER, SKILL_TRANSFER, BACK_TO_QUEUE, OTHER = range(7)
+_END_OF_TRANSFER: Final = np.array([AGENT_TRANSFER, SKILL_TRANSFER, BACK_TO_QUEUE, OTHER], np.int8)
+"""By the place of the `transferred`'s reason in `model.REASONS`."""
+
+OUTCOMES: Final = ("interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent")
+INTERACTIVE, NON_RESPONSIVE_CONSUMER, ABANDONED, NON_RESPONSIVE_AGENT = range(4)
+
+SKILL_USER_TYPES: Final = ("none", "human", "bot", "mixed")
+"""Of a skill segment, by the sum of 1 for a human and 2 for a bot."""
+
+UNIT_STARTS: Final = ("consumerMessage", "conversationEntered", "conversationAssigned", "agentMessage")
+CONSUMER_MESSAGE, ENTERED, ASSIGNED_LOOKING, AGENT_MESSAGE = range(4)
+UNIT_ENDS: Final = ("agentResponse", "conversationExited", "conversationClosed", "conversationTransferred")
+AGENT_RESPONSE, EXITED, CONVERSATION_CLOSED, CONVERSATION_TRANSFERRED = range(4)
+
+EFFECTS: Final = (
+    "",
+    "messageWhileClosed",
+    "messageBeforeOpening",
+    "messageWithNobodyAssigned",
+    "messageByAnotherAgent",
+    "systemMessage",
+    "assignedTwice",
+    "assignedWhileClosed",
+    "transferredWhileClosed",
+    "closedWhileClosed",
+    "openedWhileOpen",
+    "focusedAlready",
+    "unfocusedWithoutFocus",
+)
+"""Why an event changed nothing; the first: it changed something."""
+(
+    TOOK_EFFECT,
+    MESSAGE_WHILE_CLOSED,
+    MESSAGE_BEFORE_OPENING,
+    MESSAGE_WITH_NOBODY_ASSIGNED,
+    MESSAGE_BY_ANOTHER_AGENT,
+    SYSTEM_MESSAGE,
+    ASSIGNED_TWICE,
+    ASSIGNED_WHILE_CLOSED,
+    TRANSFERRED_WHILE_CLOSED,
+    CLOSED_WHILE_CLOSED,
+    OPENED_WHILE_OPEN,
+    FOCUSED_ALREADY,
+    UNFOCUSED_WITHOUT_FOCUS,
+) = range(len(EFFECTS))
+
+STATE_OPEN, STATE_ASSIGNED, STATE_WAITING, STATE_LOOKING, STATE_WRITING = 1, 2, 4, 8, 16
+"""Bits of the state after an event: open; assigned; the consumer waits; the assigned agent's focus is here;
+the last counted message is the assigned agent's."""
+
+# --- rows and state --------------------------------------------------------------------------------------------------
+
+AGENT_SEGMENT: Final = np.dtype(
+    [
+        ("assigned_row", np.int32),  # the row of its `assigned`
+        ("source_row", np.int32),  # the row that gave the conversation its source, -1: none
+        ("skill_segment", np.int32),  # place of its skill segment
+        ("first_unit", np.int64),
+        ("units_end", np.int64),
+        ("first_response", np.int64),  # milliseconds, -1: none that is valid
+        ("responses_end", np.int64),  # its responses end here, and begin where those of the one before end
+        ("skill", np.int64),
+        ("end", np.int64),
+        ("handle_time", np.int64),
+        ("agent_messages", np.int32),
+        ("follows", np.int8),
+        ("end_reason", np.int8),  # -1: still running
+        ("outcome", np.int8),
+    ],
+    align=True,
+)
+SKILL_SEGMENT: Final = np.dtype(
+    [
+        ("row", np.int32),  # a row of its conversation: the event that starts it
+        ("sequence", np.int32),
+        ("firsts_end", np.int64),
+        ("skill", np.int64),
+        ("end", np.int64),
+        ("user_types", np.int8),
+        ("end_reason", np.int8),
+        ("outcome", np.int8),
+        ("abandoned_in_queue", np.bool_),
+    ],
+    align=True,
+)
+UNIT: Final = np.dtype(
+    [
+        ("segment", np.int32),
+        ("sequence", np.int32),
+        ("start", np.int64),
+        ("end", np.int64),
+        ("start_reason", np.int8),
+        ("end_reason", np.int8),
+    ],
+    align=True,
+)
+BEFORE_OPENING, OPEN, CLOSED = range(3)
+UNKNOWN, MESSAGES_ONLY, AT_ITS_OPENING, IN_THE_MIDDLE = range(4)
+STATE: Final = np.dtype(
+    [
+        ("phase", np.int8),
+        ("beginning", np.int8),
+        ("spoken", np.bool_),  # the consumer has spoken
+        ("source_row", np.int32),
+        ("skill", np.int64),
+        ("follows", np.int8),  # what the next agent segment follows
+        # the skill segment
+        ("sequence", np.int32),
+        ("skill_wrote", np.bool_),  # one of its agents wrote
+        ("skill_followed", np.bool_),  # … and a consumer message follows
+        # the agent segment
+        ("assigned", np.bool_),
+        ("agent", np.int64),
+        ("human", np.bool_),
+        ("start", np.int64),
+        ("waiting", np.bool_),
+        ("waits_since", np.int64),
+        ("wrote", np.bool_),
+        ("followed", np.bool_),
+        # handling
+        ("looking", np.bool_),
+        ("lost_time", np.int64),
+        ("lost_sequence", np.int64),
+        ("writing", np.bool_),  # the last counted message is the agent's: whether it counts is known with the next
+        ("sure_units", np.int64),
+        ("handling", np.bool_),
+        ("unit_start", np.int64),
+        ("unit_reason", np.int8),
+        # agents whose focus is on the conversation
+        ("viewers", np.int64),
+    ],
+    align=True,
+)
+VIEWER: Final = np.dtype([("agent", np.int64), ("lost_time", np.int64), ("lost_sequence", np.int64)])
+
+
+class Out(NamedTuple):
+    """Rows written so far: `counts[k]` of each kind, see below; `effect` and `state` have a place for each event."""
+
+    agent_segments: Records
+    skill_segments: Records
+    units: Records
+    responses: I64
+    firsts: I64
+    counts: I64
+    effect: I8
+    state: U8
+
+
+SEGMENTS, SKILL_SEGMENTS, UNITS, RESPONSES, FIRSTS, BEGIN_IN_THE_MIDDLE = range(6)
+
+# --- the walk --------------------------------------------------------------------------------------------------------
+
+
+@compiled
+def derive_conversations(columns: Columns, records: Records, starts: I64, out: Out, low: int, high: int) -> None:
+    """Derives the conversations from low to high; their events are `records[starts[i]:starts[i + 1]]`, in order."""
+    states = np.zeros(1, STATE)
+    state = states[0]
+    viewers = np.zeros(64, VIEWER)
+    for conversation in range(low, high):
+        begin_conversation(state)
+        for place in range(starts[conversation], starts[conversation + 1]):
+            event = records[place]
+            is_focus = event.type == model.FOCUSED or event.type == model.UNFOCUSED
+            if not is_focus:
+                note_beginning(state, event.type)
+            lose_focus_before(state, out, event)
+            if is_focus and state.viewers == len(viewers):
+                viewers = np.concatenate((viewers, np.zeros(len(viewers), VIEWER)))
+            out.effect[place] = take(state, out, viewers, columns, event)
+            out.state[place] = state_bits(state)
+        end_conversation(state, out)
+        middle = state.beginning == MESSAGES_ONLY or state.beginning == IN_THE_MIDDLE
+        out.counts[BEGIN_IN_THE_MIDDLE] += middle
+    sort_first_responses(out)
+
+
+@compiled
+def sort_first_responses(out: Out) -> None:
+    """Puts the first responses of each skill segment in ascending order."""
+    start = 0
+    for i in range(out.counts[SKILL_SEGMENTS]):
+        end = out.skill_segments[i].firsts_end
+        if end - start > 1:
+            out.firsts[start:end].sort()
+        start = end
+
+
+@borrowing
+def note_beginning(state: Record, type_: int) -> None:
+    """A conversation begins in the middle if what comes first, messages aside, is no `opened`."""
+    if state.beginning <= MESSAGES_ONLY:
+        if type_ == model.MESSAGE:
+            state.beginning = MESSAGES_ONLY
+        else:
+            state.beginning = AT_ITS_OPENING if type_ == model.OPENED else IN_THE_MIDDLE
+
+
+@borrowing
+def begin_conversation(state: Record) -> None:
+    """The state before the first event."""
+    state.beginning = UNKNOWN
+    state.phase = BEFORE_OPENING
+    state.spoken = False
+    state.source_row = -1
+    state.skill = model.UNASSIGNED
+    state.sequence = 0
+    state.assigned = False
+    state.looking = False
+    state.handling = False
+    state.waiting = False
+    state.writing = False
+    state.viewers = 0
+
+
+@borrowing
+def take(state: Record, out: Out, viewers: Records, columns: Columns, event: Record) -> int:
+    """Lets one event act; gives the effect."""
+    type_ = event.type
+    if type_ == model.MESSAGE:
+        return on_message(state, out, event)
+    if type_ == model.FOCUSED:
+        return on_focused(state, viewers, columns, event)
+    if type_ == model.UNFOCUSED:
+        return on_unfocused(state, out, viewers, event)
+    if type_ == model.ASSIGNED:
+        return on_assigned(state, out, viewers, event)
+    if type_ == model.TRANSFERRED:
+        return on_transferred(state, out, event)
+    if type_ == model.CLOSED:
+        return on_closed(state, out, event)
+    return on_opened(state, out, event)
+
+
+@borrowing
+def state_bits(state: Record) -> int:
+    """The state as the bits of `STATE_OPEN` and so on."""
+    bits = STATE_OPEN * (state.phase == OPEN)
+    if state.assigned:
+        bits |= STATE_ASSIGNED | STATE_WAITING * state.waiting | STATE_LOOKING * state.looking
+        bits |= STATE_WRITING * state.writing
+    return bits
+
+
+@borrowing
+def end_conversation(state: Record, out: Out) -> None:
+    """No more events are known: segments go on running, and what they have so far is written."""
+    if state.assigned:
+        if state.looking and state.lost_time != NEVER:
+            end_unit(state, out, EXITED, state.lost_time)
+        if state.writing:
+            out.counts[UNITS] = state.sure_units
+        segment = out.agent_segments[out.counts[SEGMENTS]]
+        segment.end_reason = -1
+        segment.outcome = -1
+        finish_agent_segment(state, out, segment)
+    if state.phase == OPEN:
+        segment = out.skill_segments[out.counts[SKILL_SEGMENTS]]
+        segment.end_reason = -1
+        segment.outcome = -1
+        finish_skill_segment(out, segment)
+
+
+# --- one function a type of event (rules.md 1, "State of a conversation") --------------------------------------------
+
+
+@borrowing
+def on_opened(state: Record, out: Out, event: Record) -> int:
+    """`opened` and `resumed`."""
+    if state.phase == OPEN:
+        return OPENED_WHILE_OPEN
+    resumption = event.type == model.RESUMED or state.phase == CLOSED
+    if event.has_source and state.source_row < 0:
+        state.source_row = event.row
+    open_conversation(state, out, event)
+    state.follows = RESUME if resumption else NEW_CONVERSATION
+    return TOOK_EFFECT
+
+
+@borrowing
+def on_assigned(state: Record, out: Out, viewers: Records, event: Record) -> int:
+    """`assigned` (rules.md 2.1; the order of acting: 2.2)."""
+    if state.phase == CLOSED:
+        return ASSIGNED_WHILE_CLOSED
+    if state.phase == BEFORE_OPENING:
+        open_conversation(state, out, event)
+        state.follows = NEW_CONVERSATION
+    elif state.assigned and state.agent == event.agent:
+        return ASSIGNED_TWICE
+    else:
+        if state.assigned:
+            end_agent_segment(state, out, event.time, AGENT_TRANSFER)
+        change_skill(state, out, event)
+    start_agent_segment(state, out, viewers, event)
+    return TOOK_EFFECT
+
+
+@borrowing
+def on_transferred(state: Record, out: Out, event: Record) -> int:
+    """`transferred`, with or without an assigned agent."""
+    if state.phase == CLOSED:
+        return TRANSFERRED_WHILE_CLOSED
+    reason = event.code
+    if state.phase == BEFORE_OPENING:
+        open_conversation(state, out, event)
+    else:
+        if state.assigned:
+            end_agent_segment(state, out, event.time, _END_OF_TRANSFER[reason])
+        change_skill(state, out, event)
+    state.follows = TAKEOVER if _END_OF_TRANSFER[reason] == OTHER else TRANSFER
+    return TOOK_EFFECT
+
+
+@borrowing
+def on_closed(state: Record, out: Out, event: Record) -> int:
+    """`closed`; the places of `model.CLOSED_BY` are those of the first three end reasons."""
+    if state.phase == CLOSED:
+        return CLOSED_WHILE_CLOSED
+    if state.phase == OPEN:
+        in_queue = not state.assigned
+        if state.assigned:
+            end_agent_segment(state, out, event.time, event.code)
+        end_skill_segment(state, out, event.time, event.code, in_queue)
+    state.phase = CLOSED
+    return TOOK_EFFECT
+
+
+@borrowing
+def on_message(state: Record, out: Out, event: Record) -> int:
+    """`message` (rules.md 2.3: which messages count)."""
+    by_consumer = event.code == 0
+    if state.phase != OPEN:
+        if by_consumer and not state.spoken:
+            state.spoken = True
+            return TOOK_EFFECT
+        return MESSAGE_WHILE_CLOSED if state.phase == CLOSED else MESSAGE_BEFORE_OPENING
+    if by_consumer:
+        consumer_message(state, out, event.time)
+        return TOOK_EFFECT
+    if event.code == 2:
+        return SYSTEM_MESSAGE
+    if not state.assigned:
+        return MESSAGE_WITH_NOBODY_ASSIGNED
+    if event.has_agent and event.agent != state.agent:
+        return MESSAGE_BY_ANOTHER_AGENT
+    agent_message(state, out, event.time)
+    return TOOK_EFFECT
+
+
+@borrowing
+def on_focused(state: Record, viewers: Records, columns: Columns, event: Record) -> int:
+    """`focused`: the agent's focus is here, until it is lost."""
+    agent = event.agent
+    lost_time, lost_sequence = columns.lost_time[event.row], columns.lost_sequence[event.row]
+    viewer = find_viewer(state, viewers, event)
+    already = viewer >= 0
+    if not already:
+        viewer = state.viewers
+        state.viewers += 1
+        viewers[viewer].agent = agent
+    viewers[viewer].lost_time = lost_time
+    viewers[viewer].lost_sequence = lost_sequence
+    if state.assigned and state.agent == agent:
+        state.lost_time = lost_time
+        state.lost_sequence = lost_sequence
+        if not already:
+            state.looking = True
+            if state.waiting or state.writing:
+                start_unit(state, ENTERED, event.time)
+    return FOCUSED_ALREADY if already else TOOK_EFFECT
+
+
+@borrowing
+def on_unfocused(state: Record, out: Out, viewers: Records, event: Record) -> int:
+    """`unfocused`: ignored if the agent's focus is not here."""
+    viewer = find_viewer(state, viewers, event)
+    if viewer < 0:
+        return UNFOCUSED_WITHOUT_FOCUS
+    state.viewers -= 1
+    viewers[viewer] = viewers[state.viewers]
+    if state.assigned and state.agent == event.agent:
+        state.looking = False
+        end_unit(state, out, EXITED, event.time)
+    return TOOK_EFFECT
+
+
+# --- focus (rules.md 1) ----------------------------------------------------------------------------------------------
+
+
+@borrowing
+def comes_before(lost_time: int, lost_sequence: int, event: Record, own: bool) -> bool:
+    """Whether a loss of focus lies before an event; it always lies before the agent's own next focus event."""
+    if lost_time != event.time:
+        return bool(lost_time < event.time)
+    if lost_sequence != event.sequence:
+        return bool(lost_sequence < event.sequence)
+    rank = RANKS[event.type]
+    return bool(rank > RANKS[model.FOCUSED] or (own and rank == RANKS[model.FOCUSED]))
+
+
+@borrowing
+def lose_focus_before(state: Record, out: Out, event: Record) -> None:
+    """Ends the assigned agent's focus if it went to another conversation before this event."""
+    if not (state.assigned and state.looking) or state.lost_time == NEVER:
+        return
+    own = event.agent == state.agent
+    if comes_before(state.lost_time, state.lost_sequence, event, own):
+        state.looking = False
+        end_unit(state, out, EXITED, state.lost_time)
+
+
+@borrowing
+def find_viewer(state: Record, viewers: Records, event: Record) -> int:
+    """The place of the event's agent among those whose focus is here, -1 if it is not; drops those who lost it."""
+    found = -1
+    place = 0
+    while place < state.viewers:
+        own = viewers[place].agent == event.agent
+        if comes_before(viewers[place].lost_time, viewers[place].lost_sequence, event, own):
+            state.viewers -= 1
+            viewers[place] = viewers[state.viewers]
+            continue
+        if own:
+            found = place
+        place += 1
+    return found
+
+
+# --- skill segments (rules.md 2.2) -----------------------------------------------------------------------------------
+
+
+@borrowing
+def open_conversation(state: Record, out: Out, event: Record) -> None:
+    """An opening: the skill becomes current first, then its segment starts."""
+    state.phase = OPEN
+    if event.has_skill:
+        state.skill = event.skill
+    start_skill_segment(state, out, event.row)
+
+
+@borrowing
+def change_skill(state: Record, out: Out, event: Record) -> None:
+    """Ends the skill segment and starts the next if the event brings another skill."""
+    if not event.has_skill or event.skill == state.skill:
+        return
+    end_skill_segment(state, out, event.time, SKILL_TRANSFER, False)
+    state.skill = event.skill
+    start_skill_segment(state, out, event.row)
+
+
+@borrowing
+def start_skill_segment(state: Record, out: Out, row: int) -> None:
+    """Starts a skill segment in the current skill."""
+    state.sequence += 1
+    state.skill_wrote = False
+    state.skill_followed = False
+    segment = out.skill_segments[out.counts[SKILL_SEGMENTS]]
+    segment.row = row
+    segment.sequence = state.sequence
+    segment.skill = state.skill
+    segment.user_types = 0
+    segment.abandoned_in_queue = False
+
+
+@borrowing
+def end_skill_segment(state: Record, out: Out, time: int, reason: int, in_queue: bool) -> None:
+    """Ends the skill segment with its outcome."""
+    segment = out.skill_segments[out.counts[SKILL_SEGMENTS]]
+    segment.end = time
+    segment.end_reason = reason
+    segment.outcome = outcome(state.skill_wrote, state.skill_followed, reason)
+    segment.abandoned_in_queue = in_queue and segment.outcome == ABANDONED
+    finish_skill_segment(out, segment)
+
+
+@borrowing
+def finish_skill_segment(out: Out, segment: Record) -> None:
+    """Counts the skill segment as written."""
+    segment.firsts_end = out.counts[FIRSTS]
+    out.counts[SKILL_SEGMENTS] += 1
+
+
+@borrowing
+def outcome(wrote: bool, followed: bool, end_reason: int) -> int:
+    """The outcome of a segment that ended (rules.md 2.4)."""
+    if wrote:
+        return INTERACTIVE if followed else NON_RESPONSIVE_CONSUMER
+    return ABANDONED if end_reason == CLOSED_BY_CONSUMER else NON_RESPONSIVE_AGENT
+
+
+# --- agent segments (rules.md 2.1) -----------------------------------------------------------------------------------
+
+
+@borrowing
+def start_agent_segment(state: Record, out: Out, viewers: Records, event: Record) -> None:
+    """Starts an agent segment; the consumer who has spoken waits from here on (3.2)."""
+    segment = out.agent_segments[out.counts[SEGMENTS]]
+    segment.assigned_row = event.row
+    segment.source_row = state.source_row
+    segment.skill_segment = out.counts[SKILL_SEGMENTS]
+    segment.first_unit = out.counts[UNITS]
+    segment.skill = state.skill
+    segment.follows = state.follows
+    segment.first_response = -1
+    segment.agent_messages = 0
+    segment.handle_time = 0
+    state.follows = TRANSFER
+    state.assigned = True
+    state.agent = event.agent
+    state.human = event.code == 0
+    state.start = event.time
+    state.waiting = state.spoken
+    state.waits_since = state.start
+    state.wrote = False
+    state.followed = False
+    state.writing = False
+    skill_segment = out.skill_segments[out.counts[SKILL_SEGMENTS]]
+    skill_segment.user_types |= 1 if state.human else 2
+    viewer = find_viewer(state, viewers, event)
+    state.looking = viewer >= 0
+    if state.looking:
+        state.lost_time = viewers[viewer].lost_time
+        state.lost_sequence = viewers[viewer].lost_sequence
+        if state.waiting:
+            start_unit(state, ASSIGNED_LOOKING, state.start)
+
+
+@borrowing
+def end_agent_segment(state: Record, out: Out, time: int, reason: int) -> None:
+    """Ends the agent segment with its outcome; the time after its last message does not count (3.3 b)."""
+    if state.writing:
+        out.counts[UNITS] = state.sure_units
+        state.handling = False
+    else:
+        end_unit(state, out, CONVERSATION_CLOSED if reason <= CLOSED_BY_SYSTEM else CONVERSATION_TRANSFERRED, time)
+    segment = out.agent_segments[out.counts[SEGMENTS]]
+    segment.end = time
+    segment.end_reason = reason
+    segment.outcome = outcome(state.wrote, state.followed, reason)
+    finish_agent_segment(state, out, segment)
+
+
+@borrowing
+def finish_agent_segment(state: Record, out: Out, segment: Record) -> None:
+    """Sums the units and counts the agent segment as written."""
+    for unit in range(segment.first_unit, out.counts[UNITS]):
+        segment.handle_time += out.units[unit].end - out.units[unit].start
+    segment.units_end = out.counts[UNITS]
+    segment.responses_end = out.counts[RESPONSES]
+    out.counts[SEGMENTS] += 1
+    state.assigned = False
+    state.handling = False
+    state.looking = False
+    state.writing = False
+    state.waiting = False
+
+
+# --- messages, waits and responses (rules.md 3.1, 3.2) ---------------------------------------------------------------
+
+
+@borrowing
+def consumer_message(state: Record, out: Out, time: int) -> None:
+    """A consumer's message in an open conversation: the consumer waits, if not already."""
+    state.spoken = True
+    state.skill_followed = state.skill_followed or state.skill_wrote
+    if not state.assigned:
+        return
+    state.followed = state.followed or state.wrote
+    if state.writing:
+        state.writing = False
+        out.counts[UNITS] = state.sure_units
+        state.handling = False
+    if not state.waiting:
+        state.waiting = True
+        state.waits_since = time
+        if state.looking:
+            start_unit(state, CONSUMER_MESSAGE, time)
+
+
+@borrowing
+def agent_message(state: Record, out: Out, time: int) -> None:
+    """A message of the assigned agent: first response, response, and the cut of the handle-time unit."""
+    segment = out.agent_segments[out.counts[SEGMENTS]]
+    interrupted = segment.follows == TAKEOVER or segment.follows == RESUME
+    end_unit(state, out, AGENT_RESPONSE, time)
+    if not state.wrote and not interrupted:
+        segment.first_response = time - state.start
+        out.firsts[out.counts[FIRSTS]] = segment.first_response
+        out.counts[FIRSTS] += 1
+    if state.waiting and (state.wrote or not interrupted):
+        out.responses[out.counts[RESPONSES]] = time - state.waits_since
+        out.counts[RESPONSES] += 1
+    segment.agent_messages += 1
+    state.waiting = False
+    state.wrote = True
+    state.skill_wrote = True
+    state.writing = True
+    state.sure_units = out.counts[UNITS]
+    if state.looking:
+        start_unit(state, AGENT_MESSAGE, time)
+
+
+# --- handle-time units (rules.md 3.3) --------------------------------------------------------------------------------
+
+
+@borrowing
+def start_unit(state: Record, reason: int, time: int) -> None:
+    """Handling begins, of a human."""
+    if state.human:
+        state.handling = True
+        state.unit_start = time
+        state.unit_reason = reason
+
+
+@borrowing
+def end_unit(state: Record, out: Out, reason: int, time: int) -> None:
+    """Handling ends, if it was going on; a unit of no length is dropped."""
+    if not state.handling:
+        return
+    state.handling = False
+    if time == state.unit_start:
+        return
+    segment = out.agent_segments[out.counts[SEGMENTS]]
+    unit = out.units[out.counts[UNITS]]
+    unit.segment = out.counts[SEGMENTS]
+    unit.sequence = out.counts[UNITS] - segment.first_unit + 1
+    unit.start = state.unit_start
+    unit.end = time
+    unit.start_reason = state.unit_reason
+    unit.end_reason = reason
+    out.counts[UNITS] += 1

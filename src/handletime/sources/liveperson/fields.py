@@ -1,0 +1,204 @@
+"""What is read of a record, and how single values of it are: nothing else of it is ever decoded.
+
+Every field may hold anything. What is missing or wrong is told in a sentence that begins with its place and
+never holds what stood there: `agentParticipants[1].agentId: must be a signed 64-bit integer`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from handletime.events import model
+from handletime.events.book import instant
+
+UNREADABLE: Final = (ValueError, RecursionError)
+"""What decoding raises: msgspec's errors and UnicodeDecodeError are ValueErrors."""
+
+Tell = Callable[[str], None]
+
+
+class Record(Struct, rename="camel"):
+    """A record's parts that are read, as they stand."""
+
+    info: Raw = Raw()
+    message_records: Raw = Raw()
+    agent_participants: Raw = Raw()
+    agent_participants_active: Raw = Raw()
+    transfers: Raw = Raw()
+    interactions: Raw = Raw()
+    dialogs: Raw = Raw()
+
+
+class Span(Struct, rename="camel"):
+    """When something began and ended."""
+
+    status: object = None
+    start_time: object = None
+    start_time_l: object = None
+    end_time: object = None
+    end_time_l: object = None
+    close_reason: object = None
+
+
+class Info(Span, rename="camel"):
+    """`info`: the conversation."""
+
+    conversation_id: object = None
+    brand_id: object = None
+    source: object = None
+    latest_skill_id: object = None
+    is_partial: object = None
+
+
+class Dialog(Span, rename="camel"):
+    """An element of `dialogs`."""
+
+    dialog_id: object = None
+    dialog_type: object = None
+
+
+class Message(Struct, rename="camel"):
+    """An element of `messageRecords`, without what was written."""
+
+    dialog_id: object = None
+    time: object = None
+    time_l: object = None
+    message_id: object = None
+    seq: object = None
+    participant_id: object = None
+    sent_by: object = None
+
+
+class Participant(Struct, rename="camel"):
+    """An element of `agentParticipants` or `agentParticipantsActive`, without the name."""
+
+    dialog_id: object = None
+    time: object = None
+    time_l: object = None
+    agent_id: object = None
+    user_type: object = None
+    permission: object = None
+    agent_group_id: object = None
+
+
+class Transfer(Struct, rename="camel"):
+    """An element of `transfers`."""
+
+    dialog_id: object = None
+    time: object = None
+    time_l: object = None
+    reason: object = None
+    source_skill_id: object = None
+    target_skill_id: object = None
+    source_agent_id: object = None
+    assigned_agent_id: object = None
+
+
+class Interaction(Struct, rename="camel"):
+    """An element of `interactions`."""
+
+    dialog_id: object = None
+    interaction_time: object = None
+    interaction_time_l: object = None
+    assigned_agent_id: object = None
+
+
+Part = TypeVar("Part", Dialog, Message, Participant, Transfer, Interaction)
+Placed = list[tuple[str, Part]]
+"""Elements of one of a record's lists, each with its place: `transfers[0]`."""
+
+
+def elements(raw: Raw, type_: type[Part], name: str, tell: Tell, *, needed: bool = True) -> Placed[Part]:
+    """The elements of a list, in the record's order; what is not there or cannot be read is told."""
+    parts: Placed[Part] = []
+    if is_absent(raw):
+        if needed:
+            tell(f"{name}: is missing")
+        return parts
+    try:
+        items = msgspec.json.decode(raw, type=list[Raw])
+    except UNREADABLE:
+        tell(f"{name}: must be a list; it is not imported")
+        return parts
+    for index, item in enumerate(items):
+        try:
+            parts.append((f"{name}[{index}]", msgspec.json.decode(item, type=type_)))
+        except UNREADABLE:
+            tell(f"{name}[{index}]: must be a JSON object of readable values; it is not imported")
+    return parts
+
+
+def is_absent(value: Raw) -> bool:
+    """Whether a member is not there, or null."""
+    return bytes(memoryview(value)[:5]) in (b"", b"null")
+
+
+# --- single values ------------------------------------------------------------------------------------------
+
+
+def is_nobody(value: object) -> bool:
+    """Whether a field says nothing: LivePerson writes that in several ways."""
+    return value is None or value in ("", "null", "undefined")
+
+
+def written(value: object) -> str:
+    """Ids and words are strings; a number counts as if it was written, anything else as nothing."""
+    return str(value) if type(value) in (str, int) else ""
+
+
+def says(value: object, word: str) -> bool:
+    """Whether a field holds this word (in lower case), in any letter case."""
+    return written(value).casefold() == word
+
+
+def is_text(value: object, longest: int) -> bool:
+    """Whether a value is a string of at least one character, none of them a control character."""
+    return isinstance(value, str) and 1 <= len(value) <= longest and not _CONTROL.search(value)
+
+
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
+
+
+def integer(value: object) -> int | None:
+    """A signed 64-bit integer, also as a string of digits; None where it is none."""
+    if isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
+        value = int(value)
+    return value if type(value) is int and model.INTEGER_MIN <= value <= model.INTEGER_MAX else None
+
+
+def told_integer(value: object, place: str, tell: Tell) -> int | None:
+    """The same as `integer`; that it is none is told."""
+    number = integer(value)
+    if number is None:
+        tell(f"{place}: {wrong(value, 'a signed 64-bit integer')}")
+    return number
+
+
+def wrong(value: object, allowed: str) -> str:
+    """What is wrong with a value, in words that do not repeat it."""
+    return "is missing" if is_nobody(value) else f"must be {allowed}"
+
+
+def told_time(millis: object, text: object, place: str, tell: Tell) -> int | None:
+    """Epoch milliseconds: the `…L` counts; where its twin, which is at `place`, disagrees, that is told."""
+    at = instant(integer(millis))
+    if at is None:
+        tell(f"{place}L: {wrong(millis, 'epoch milliseconds of the years 1 to 9999')}")
+    elif text is not None and _instant_of(text) != at:
+        tell(f"{place}: disagrees with {place.rpartition('.')[2]}L, which counts")
+    return at
+
+
+def _instant_of(text: object) -> int | None:
+    """LivePerson's written time, `2016-08-29 14:30:24.565+0000`; None where it is none."""
+    try:
+        at = datetime.fromisoformat(text)  # type: ignore[arg-type]  # TypeError if it is no string
+    except (TypeError, ValueError):
+        return None
+    return (at.replace(tzinfo=at.tzinfo or UTC) - model.EPOCH) // timedelta(milliseconds=1)

@@ -1,0 +1,324 @@
+"""One record of LivePerson's messaging history becomes events (liveperson-history.md).
+
+Ids and sequences depend on nothing but the thing itself, so that a newer copy of a record repeats them:
+
+| event | `eventId` | `sequence` |
+|---|---|---|
+| `opened` | `opened:<timeL>` | −4·10⁹ |
+| the consumer's message of `seq` 0 | `messageId` | −3·10⁹ |
+| `transferred` | `transferred:<timeL>`, `:<sourceAgentId>` if there is one | −2·10⁹ + n |
+| `assigned` | `assigned:<timeL>:<agentId>` | −10⁹ + n |
+| any other message | `messageId` | `seq` |
+| `closed` | `closed:<timeL>` | 2⁵³ − 1, the largest integer that every reader of JSON keeps |
+
+n counts those of one millisecond, in the record's order. A `messageId` that cannot be an event's id becomes
+`message:<its SHA-256>`, a missing one `message:<timeL>:<seq>`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import chain
+from typing import Final, NamedTuple
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+
+from handletime.events import model
+from handletime.events.book import is_account
+from handletime.sources.liveperson.assignments import (
+    Agents,
+    Assigned,
+    Transferred,
+    agents_of,
+    assignments,
+    transfers_of,
+)
+from handletime.sources.liveperson.fields import (
+    UNREADABLE,
+    Dialog,
+    Info,
+    Interaction,
+    Message,
+    Part,
+    Participant,
+    Placed,
+    Record,
+    Tell,
+    Transfer,
+    elements,
+    integer,
+    is_nobody,
+    is_text,
+    says,
+    told_integer,
+    told_time,
+    written,
+    wrong,
+)
+from handletime.sources.liveperson.span import Close, close_of, start_of
+
+_OPENED: Final = -4 * 10**9
+_FIRST_MESSAGE: Final = -3 * 10**9
+_TRANSFERRED: Final = -2 * 10**9
+_ASSIGNED: Final = -(10**9)
+_CLOSED: Final = 2**53 - 1
+_COUNTED: Final = {"transferred": _TRANSFERRED, "assigned": _ASSIGNED}
+
+
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """An event of rules.md 1; `msgspec.json.encode` writes it as one. `time` is in epoch milliseconds."""
+
+    account_id: str | None = None
+    conversation_id: str
+    event_id: str
+    time: int
+    sequence: int
+    type: str
+    agent_id: int | None = None
+    group_id: int | None = None
+    user_type: str | None = None
+    skill_id: int | None = None
+    source: str | None = None
+    sent_by: str | None = None
+    reason: str | None = None
+    closed_by: str | None = None
+
+
+def order(event: Event) -> tuple[int, int, int, bytes]:
+    """The order of rules.md 1 within a conversation."""
+    return event.time, event.sequence, model.RANKS[model.TYPES.index(event.type)], event.event_id.encode()
+
+
+class Conversation(NamedTuple):
+    """One record as events, in order, and what was wrong with it: `agentParticipants[1].agentId: must be …`.
+
+    `account` is "" where the record names none; `conversation_id` is "" where the record is not imported.
+    """
+
+    account: str
+    conversation_id: str
+    events: list[Event]
+    faults: list[str]
+
+
+def events_of(record: bytes | Raw) -> Conversation:
+    """What one record tells, as events. Takes its JSON; never raises for what stands in it.
+
+    A record without a usable `info.conversationId` is refused as a whole. Otherwise what is missing, wrong or
+    contradicts another field is told, and the rest imported; a part without a usable time or agent is not.
+    """
+    faults: list[str] = []
+    try:
+        parts = msgspec.json.decode(record, type=Record)
+        info = msgspec.json.decode(parts.info, type=Info)
+    except UNREADABLE:
+        return Conversation("", "", [], ["must be a record: a JSON object with `info`"])
+    if not is_text(info.conversation_id, model.ID_MAX):
+        allowed = f"a string of 1 to {model.ID_MAX} characters without control characters"
+        return Conversation("", "", [], [f"info.conversationId: {wrong(info.conversation_id, allowed)}"])
+    account, conversation_id = written(info.brand_id), str(info.conversation_id)
+    if not is_account(account):
+        account = ""
+        faults.append(f"info.brandId: {wrong(info.brand_id, 'letters and digits')}; the events name no account")
+    if info.is_partial is True or says(info.is_partial, "true"):
+        faults.append("info.isPartial: parts of the conversation are missing")
+    make = partial(Event, account_id=account or None, conversation_id=conversation_id)
+    events = _once_each(_placed_events(parts, info, make, faults.append), faults.append)
+    return Conversation(account, conversation_id, sorted(events, key=order), faults)
+
+
+Make = Callable[..., Event]
+"""Makes an event of this record's account and conversation."""
+PlacedEvents = Iterator[tuple[str, Event]]
+"""Events, each with the place in the record that it comes from: `transfers[0]`."""
+
+
+def _placed_events(parts: Record, info: Info, make: Make, tell: Tell) -> PlacedEvents:
+    """All events of a record, each kind in the record's order."""
+    dialogs = elements(parts.dialogs, Dialog, "dialogs", tell)
+    main, surveys = _main_and_surveys(dialogs, tell)
+
+    def own(raw: Raw, type_: type[Part], name: str, *, needed: bool = True) -> Placed[Part]:
+        every = elements(raw, type_, name, tell, needed=needed)
+        return [(place, part) for place, part in every if written(part.dialog_id) not in surveys]
+
+    transfers = transfers_of(own(parts.transfers, Transfer, "transfers"), tell)
+    participants = own(parts.agent_participants, Participant, "agentParticipants")
+    participants += own(parts.agent_participants_active, Participant, "agentParticipantsActive", needed=False)
+    interactions = own(parts.interactions, Interaction, "interactions", needed=False)
+    messages = own(parts.message_records, Message, "messageRecords")
+    agents = agents_of(participants)
+    assigned = assignments(participants, interactions, transfers, agents, tell)
+
+    start = start_of(info, main, tell)
+    close = close_of(info, main, start, bool(surveys), tell)
+    if start is not None:
+        yield "info", _opened(info, start, transfers, make, tell)
+    moves = chain(_transferred(transfers, make), _assigned(assigned, make))
+    for place, event in chain(moves, _messages(messages, agents, make, tell)):
+        yield place, _within(place, event, start, close, tell)
+    if close is not None:
+        id_ = f"closed:{close.time}"
+        yield (
+            close.place,
+            make(event_id=id_, time=close.time, sequence=_CLOSED, type="closed", closed_by=close.by),
+        )
+
+
+def _main_and_surveys(dialogs: Placed[Dialog], tell: Tell) -> tuple[Placed[Dialog], set[str]]:
+    """The MAIN dialogs, and the ids of the surveys: what belongs to those is no part of the conversation."""
+    main: Placed[Dialog] = []
+    surveys: set[str] = set()
+    for place, dialog in dialogs:
+        if says(dialog.dialog_type, "main"):
+            main.append((place, dialog))
+        elif not says(dialog.dialog_type, "post_survey"):
+            tell(f"{place}.dialogType: {wrong(dialog.dialog_type, 'MAIN or POST_SURVEY')}; its parts count")
+        elif is_nobody(dialog.dialog_id) or not written(dialog.dialog_id):
+            tell(f"{place}.dialogId: {wrong(dialog.dialog_id, 'a string')}; its survey counts as conversation")
+        else:
+            surveys.add(written(dialog.dialog_id))
+    return main, surveys
+
+
+def _within(place: str, event: Event, start: int | None, close: Close | None, tell: Tell) -> Event:
+    """Tells what lies outside the conversation; what would open it too early counts from its start."""
+    if close is not None and event.time > close.time:
+        tell(f"{place}: is after the conversation's close")
+    if start is None or event.time >= start:
+        return event
+    if event.type == "message":
+        tell(f"{place}: is before the conversation's start")
+        return event
+    tell(f"{place}: is before the conversation's start; counts from there")
+    return replace(event, time=start)
+
+
+def _once_each(placed: PlacedEvents, tell: Tell) -> Iterable[Event]:
+    """Each id once, the first as it stands; transfers and assignments counted within their millisecond."""
+    kept: dict[str, Event] = {}
+    counts: Counter[tuple[str, int]] = Counter()
+    for place, event in placed:
+        first = kept.get(event.event_id)
+        if first is not None:
+            if replace(event, sequence=first.sequence) != first:
+                tell(f"{place}: has the id of another event of this record; not imported")
+            continue
+        if event.type in _COUNTED:
+            moment = event.type, event.time
+            event = replace(event, sequence=_COUNTED[event.type] + counts[moment])
+            counts[moment] += 1
+        kept[event.event_id] = event
+    return kept.values()
+
+
+# --- its parts ----------------------------------------------------------------------------------------------
+
+
+def _opened(info: Info, start: int, transfers: list[Transferred], make: Make, tell: Tell) -> Event:
+    skill = transfers[0].source_skill if transfers else None
+    if skill is None:
+        skill = told_integer(info.latest_skill_id, "info.latestSkillId", tell)
+    source = None if is_nobody(info.source) or not is_text(info.source, model.TEXT_MAX) else written(info.source)
+    if source is None:
+        allowed = f"a string of at most {model.TEXT_MAX} characters without control characters"
+        tell(f"info.source: {wrong(info.source, allowed)}")
+    elif says(source, "shark"):
+        source = "WEB"
+    return make(event_id=f"opened:{start}", time=start, sequence=_OPENED, type="opened", skill_id=skill, source=source)
+
+
+def _transferred(transfers: list[Transferred], make: Make) -> PlacedEvents:
+    for transfer in transfers:
+        by = "" if transfer.by is None else f":{transfer.by}"
+        yield (
+            transfer.place,
+            make(
+                event_id=f"transferred:{transfer.time}{by}",
+                time=transfer.time,
+                sequence=_TRANSFERRED,
+                type="transferred",
+                reason=transfer.reason,
+                skill_id=transfer.target_skill,
+            ),
+        )
+
+
+def _assigned(assigned: list[Assigned], make: Make) -> PlacedEvents:
+    for one in assigned:
+        yield (
+            one.place,
+            make(
+                event_id=f"assigned:{one.own_time}:{one.agent_id}",
+                time=one.time,
+                sequence=_ASSIGNED,
+                type="assigned",
+                agent_id=one.agent_id,
+                group_id=one.agent.group,
+                user_type=one.agent.user_type,
+            ),
+        )
+
+
+def _messages(parts: Placed[Message], agents: Agents, make: Make, tell: Tell) -> PlacedEvents:
+    for place, part in parts:
+        time = told_time(part.time_l, part.time, f"{place}.time", tell)
+        sender = _sender(place, part, agents, tell)
+        if time is None or sender is None:
+            continue
+        seq = integer(part.seq)
+        if seq is None or not 0 <= seq < _CLOSED:
+            tell(f"{place}.seq: {wrong(part.seq, f'an integer from 0 to {_CLOSED - 1}')}; counts as 0")
+        sequence = seq if seq is not None and 0 <= seq < _CLOSED else 0
+        if seq == 0 and sender.sent_by == "consumer":
+            sequence = _FIRST_MESSAGE
+        id_ = _message_id(place, part, time, tell)
+        yield (
+            place,
+            make(
+                event_id=id_,
+                time=time,
+                sequence=sequence,
+                type="message",
+                sent_by=sender.sent_by,
+                agent_id=sender.agent_id,
+            ),
+        )
+
+
+class _Sender(NamedTuple):
+    sent_by: str
+    agent_id: int | None = None
+
+
+def _sender(place: str, part: Message, agents: Agents, tell: Tell) -> _Sender | None:
+    """Who wrote it; None where nobody can say. An agent's message without an id is the assigned agent's."""
+    if says(part.sent_by, "consumer"):
+        return _Sender("consumer")
+    if not says(part.sent_by, "agent"):
+        tell(f"{place}.sentBy: {wrong(part.sent_by, 'Agent or Consumer')}; not imported")
+        return None
+    agent = agents.get(written(part.participant_id))
+    if agent is not None and agent.user_type == "system":
+        return _Sender("system")
+    agent_id = integer(part.participant_id)
+    if agent_id is None and not is_nobody(part.participant_id):
+        tell(f"{place}.participantId: must be a signed 64-bit integer; not imported")
+        return None
+    if agent_id is None:
+        tell(f"{place}.participantId: is missing; counts as the assigned agent's")
+    return _Sender("agent", agent_id)
+
+
+def _message_id(place: str, part: Message, time: int, tell: Tell) -> str:
+    if is_nobody(part.message_id) or not isinstance(part.message_id, str):
+        tell(f"{place}.messageId: {wrong(part.message_id, 'a string')}")
+        return f"message:{time}:{integer(part.seq)}"
+    if is_text(part.message_id, model.ID_MAX):
+        return part.message_id
+    return f"message:{hashlib.sha256(part.message_id.encode()).hexdigest()}"

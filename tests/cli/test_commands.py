@@ -1,0 +1,247 @@
+"""The commands as a user runs them: a real process, real files."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from handletime.metrics.registry import METRICS
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+GOLDEN = Path(__file__).parent.parent / "golden"
+HANDLETIME = Path(sys.executable).parent / "handletime"
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs handletime in a folder of its own."""
+
+    def run_in_folder(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [HANDLETIME, *map(str, arguments)],
+            input=stdin,
+            capture_output=True,
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "120", **env},
+            timeout=300,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run_in_folder
+
+
+def events_of(case: str) -> bytes:
+    """The events of one of the ten examples, as NDJSON."""
+    events = json.loads((GOLDEN / "examples" / f"{case}.json").read_text())["events"]
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+@pytest.mark.parametrize("command", [[], ["derive"], ["report"], ["explain"], ["simulate"], ["import", "liveperson"]])
+def test_help_teaches(command: list[str], run: Run) -> None:
+    done = run(*command, "--help")
+    assert done.returncode == 0
+    assert "Usage:" in done.stdout
+    assert all(len(line) <= 100 for line in done.stdout.splitlines())
+
+
+@pytest.mark.parametrize("format_", ["parquet", "csv", "ndjson"])
+def test_derive_writes_the_three_tables_and_a_summary(format_: str, run: Run, tmp_path: Path) -> None:
+    done = run("derive", "-", "--out", "out", "--format", format_, stdin=events_of("04-bot-to-human"))
+    assert done.returncode == 0, done.stderr
+    assert "2 agent segments, 2 skill segments, 2 handle-time units" in done.stdout
+    names = {"agent_segments", "skill_segments", "handle_time_units"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{n}.{format_}" for n in names} | {"summary.json"}
+    table = (tmp_path / "out" / f"agent_segments.{format_}").as_posix()
+    reader = {"parquet": "read_parquet", "csv": "read_csv", "ndjson": "read_json"}[format_]
+    rows = duckdb.execute(
+        f"""select agentId, totalHandleTimeMillis, responseMillis::varchar, epoch_ms("end"), focusData
+        from {reader}('{table}') order by start"""  # noqa: S608
+    ).fetchall()
+    assert [row[:2] for row in rows] == [(9, 0), (2, 69000)]
+    assert [row[2].replace(" ", "") for row in rows] == ["[500,1000]", "[40000,30000]"]
+    assert [row[3] for row in rows] == [1795165214000, 1795165370000]
+    assert [row[4] for row in rows] == [False, True]
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert (summary["events"], summary["conversations"], summary["refused"]) == (13, 1, 0)
+
+
+def test_a_later_run_replaces_the_files_of_an_earlier_one(run: Run, tmp_path: Path) -> None:
+    run("derive", "-", "--out", "out", "--skip-invalid", stdin=b"{}\n" + events_of("01-one-answer"))
+    assert (tmp_path / "out" / "refused.ndjson").exists()
+    run("derive", "-", "--out", "out", "--format", "csv", stdin=events_of("01-one-answer"))
+    assert not (tmp_path / "out" / "refused.ndjson").exists()
+    assert not (tmp_path / "out" / "agent_segments.parquet").exists()
+
+
+def test_bad_lines_stop_it_before_anything_is_written(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "bad.ndjson").write_bytes(events_of("01-one-answer") + b'{"eventId": "x", "type": "opend"}\n')
+    done = run("derive", "bad.ndjson", "--out", "out")
+    assert done.returncode == 1
+    assert "line 9: type: must be one of opened, resumed" in done.stderr
+    assert "line 9: conversationId: is missing" in done.stderr
+    assert "--skip-invalid" in done.stderr
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_skip_invalid_sets_bad_lines_aside_with_reasons(run: Run, tmp_path: Path) -> None:
+    bad = b'{"eventId": "x", "conversationId": "c1", "time": 1, "type": "focused", "agentId": "5"}'
+    done = run("derive", "-", "--out", "out", "--skip-invalid", stdin=events_of("01-one-answer") + bad + b"\n")
+    assert done.returncode == 0
+    assert "1 event refused" in done.stdout
+    (line,) = (tmp_path / "out" / "refused.ndjson").read_text().splitlines()
+    refused = json.loads(line)
+    assert refused["line"] == 9
+    assert refused["causes"] == ["line 9: agentId: must be a signed 64-bit integer"]
+    assert refused["text"].encode() == bad
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["refused"] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["derive", "nowhere.ndjson", "--out", "out"], "nowhere.ndjson: there is no such file"),
+        (["derive", ".", "--out", "out"], "is a folder"),
+        (["report", "-", "--account", "a b"], "letters and digits"),
+        (["report", "-", "--metrics", "avgMood"], "avgMood: no such metric"),
+        (["report", "-", "--from", "yesterday"], "write 2026-11-20T09:00:00Z"),
+        (["derive", "-", "--out", "out", "--memory", "much"], "write 500MB, 2GiB"),
+        (["explain", "-", "--conversation", "c7"], "there is no conversation c7"),
+        (["simulate", "--out", "day.txt"], "name it .ndjson"),
+        (["simulate", "--out", "day.ndjson", "--events", "5", "--conversations", "5"], "exclude each other"),
+    ],
+)
+def test_errors_say_what_to_do(arguments: list[str], told: str, run: Run) -> None:
+    done = run(*arguments, stdin=events_of("01-one-answer"))
+    assert done.returncode in (1, 2)
+    assert told in " ".join(done.stderr.split())
+
+
+def test_broken_compression_is_told(run: Run, tmp_path: Path) -> None:
+    whole = gzip.compress(events_of("01-one-answer"))
+    (tmp_path / "cut.ndjson.gz").write_bytes(whole[:-20])
+    done = run("derive", "cut.ndjson.gz", "--out", "out")
+    assert done.returncode == 1
+    assert "cut.ndjson.gz" in done.stderr
+    assert not list(tmp_path.glob("out/*"))
+
+
+def test_report_has_every_metric_by_agent_as_json(run: Run) -> None:
+    done = run("report", "-", "--by", "agent", "--format", "json", stdin=events_of("03-two-conversations-one-focus"))
+    answer = json.loads(done.stdout)
+    (row,) = answer["rows"]
+    assert set(row) == {"agentId", *METRICS}
+    assert row["totalAgentConversationSegments"] == 2
+    assert row["avgTimetoFirstAgentMessageFromAgentAssignment"] == 49000
+    assert row["medianFirstResponseMillis"] == 35000
+    assert (row["medianHandleTimeMillis"], row["totalHandleTimeMillis"]) == (15000, 80000)
+    assert row["interactiveAgentSegmentPercent"] == 100
+    assert answer["from"] == "2026-11-20T09:01:40.000Z"
+
+
+def test_report_never_says_that_unknown_handle_time_is_zero(run: Run) -> None:
+    """Example 10 has no focus event."""
+    events = events_of("10-not-the-assigned-agent")
+    as_json = json.loads(run("report", "-", "--by", "agent", "--format", "json", stdin=events).stdout)
+    assert {row["avgHandleTimeMillis"] for row in as_json["rows"]} == {None}
+    assert {row["totalHandleTimeMillis"] for row in as_json["rows"]} == {None}
+    assert "no focus data" in run("report", "-", "--by", "agent", stdin=events).stdout
+
+
+def test_report_takes_windows_and_intervals(run: Run) -> None:
+    events = events_of("03-two-conversations-one-focus")
+    counted = "totalAgentConversationSegments"
+    done = run("report", "-", "--interval", 1, "--metrics", counted, "--format", "csv", stdin=events)
+    assert done.stdout.splitlines() == [
+        f"interval,{counted}",
+        "2026-11-20T09:01:00.000Z,1",
+        "2026-11-20T09:02:00.000Z,1",
+    ]
+    window = ["--from", "2026-11-20T09:01:40Z", "--to", "2026-11-20T09:02:10Z"]
+    done = run("report", "-", *window, "--metrics", counted.lower(), "--format", "json", stdin=events)
+    assert json.loads(done.stdout)["rows"] == [{counted: 1}]
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in (GOLDEN / "examples").glob("*.json")))
+def test_explain_fits_a_terminal_of_100_columns_and_adds_up(case: str, run: Run) -> None:
+    events = events_of(case)
+    text = run("explain", "-", "--conversation", "c1", stdin=events, COLUMNS="100").stdout
+    assert text.startswith("Conversation c1")
+    assert all(len(line) <= 100 for line in text.splitlines())
+    explanation = json.loads(run("explain", "-", "--conversation", "c1", "--format", "json", stdin=events).stdout)
+    handled = sum(moment.get("handleTimeMillis", 0) for moment in explanation["moments"])
+    assert handled == sum(segment["totalHandleTimeMillis"] for segment in explanation["agentSegments"])
+    expected = json.loads((GOLDEN / "examples" / f"{case}.json").read_text())["agentSegments"]
+    assert handled == sum(s["totalHandleTimeMillis"] for s in expected if s["conversationId"] == "c1")
+
+
+def test_explain_says_under_which_clause_time_counted_and_where_the_focus_went(run: Run) -> None:
+    text = run("explain", "-", "--conversation", "c1", stdin=events_of("03-two-conversations-one-focus")).stdout
+    assert "1 looks at another conversation" in text
+    assert "20 s (3.3 a)" in text
+    assert "focus elsewhere" in text
+    assert "consumerMessage to conversationClosed" in text
+
+
+def test_explain_asks_which_account_where_two_have_the_conversation(run: Run) -> None:
+    events = events_of("01-one-answer")
+    other = events.replace(b'{"eventId"', b'{"accountId": "B2", "eventId"')
+    done = run("explain", "-", "--conversation", "c1", stdin=events + other)
+    assert "accounts B2, local each have a conversation c1: choose with --account" in done.stderr
+    done = run("explain", "-", "--conversation", "c1", "--account", "B2", "--format", "json", stdin=events + other)
+    assert json.loads(done.stdout)["accountId"] == "B2"
+
+
+def test_simulated_events_are_the_same_for_a_seed_and_can_be_read_in_every_form(run: Run, tmp_path: Path) -> None:
+    same = ["--conversations", 30, "--start", "2026-11-20", "--seed", 5]
+    for name in ("a.ndjson", "b.ndjson.gz", "c.ndjson.zst", "d.parquet"):
+        assert run("simulate", "--out", name, *same).returncode == 0
+        assert run("derive", name, "--out", name + ".out").returncode == 0
+    tables = {pq.read_table(tmp_path / f"{n}.out" / "agent_segments.parquet").to_pydict().__repr__() for n in
+              ("a.ndjson", "b.ndjson.gz", "c.ndjson.zst", "d.parquet")}  # fmt: skip
+    assert len(tables) == 1
+    assert run("simulate", "--out", "-", *same).stdout == (tmp_path / "a.ndjson").read_text()
+
+
+def test_livepersons_history_becomes_events_without_texts_and_names(run: Run, tmp_path: Path) -> None:
+    done = run("import", "liveperson", GOLDEN / "liveperson-history-sample.json", "--out", "events.ndjson")
+    assert done.returncode == 0, done.stderr
+    assert "5 conversations" in done.stdout
+    assert "c-contradicts-itself" in done.stderr
+    written = (tmp_path / "events.ndjson").read_text()
+    assert "made up" not in written
+    assert "Sample" not in written
+    report = json.loads(run("report", "events.ndjson", "--format", "json").stdout)
+    assert report["rows"][0]["totalAgentConversationSegments"] == 6
+
+
+def test_it_runs_from_a_read_only_install_without_a_home_folder(run: Run, tmp_path: Path) -> None:
+    """Nothing can be cached: one line says so, and the result is the same."""
+    nowhere = tmp_path / "file"
+    nowhere.write_text("not a folder")
+    done = run(
+        "report", "-", "--format", "csv", stdin=events_of("01-one-answer"), HANDLETIME_CACHE_DIR=str(nowhere / "x")
+    )
+    assert done.returncode == 0
+    assert done.stderr.count("HANDLETIME_CACHE_DIR") == 1
+    assert done.stdout.count("\n") == 2
+
+
+def test_compiled_code_is_taken_from_the_cache_by_the_second_process(run: Run, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    first = run("report", "-", "--format", "csv", stdin=events_of("01-one-answer"), HANDLETIME_CACHE_DIR=cache)
+    kept = {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*.nbc")}
+    assert kept
+    second = run("report", "-", "--format", "csv", stdin=events_of("01-one-answer"), HANDLETIME_CACHE_DIR=cache)
+    assert first.stdout == second.stdout
+    assert {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*.nbc")} == kept

@@ -1,0 +1,193 @@
+"""Metrics against LivePerson's page and against arithmetic done by hand over the plain reading."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from handletime.metrics.aggregate import By, Window, aggregate
+from handletime.metrics.registry import AGENT_METRICS, METRICS, SKILL_METRICS, Metric
+from handletime.metrics.source import connect
+from handletime.segments.derive import derive
+from tests.messy_streams import messy_stream
+from tests.plain_reading import read
+from tests.segments.tables import Row, events_of
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "metrics"
+EVERYTHING = Window(-(2**62), 2**62)
+Connect = Callable[[Iterable[Row]], duckdb.DuckDBPyConnection]
+
+
+@pytest.fixture
+def connected(tmp_path: Path) -> Connect:
+    """Derives events and gives a connection that has the segments."""
+
+    def connect_to(events: Iterable[Row]) -> duckdb.DuckDBPyConnection:
+        return connect([derive(events_of(events))], tmp_path, memory=1 << 30)[0]
+
+    return connect_to
+
+
+def test_the_numbers_of_livepersons_agent_page_come_out(connected: Connect) -> None:
+    case = json.loads((GOLDEN / "agents-12-and-13.json").read_text())
+    connection = connected(case["events"])
+    by_agent = aggregate(connection, AGENT_METRICS, ["agentId"], EVERYTHING)
+    by_both = aggregate(connection, AGENT_METRICS, ["skillId", "agentId"], EVERYTHING)
+    expected = case["expected"]
+    assert {str(row.pop("agentId")): row for row in by_agent} == expected["agentsMetrics"]["metricsPerAgent"]
+    assert aggregate(connection, AGENT_METRICS, [], EVERYTHING) == [expected["metricsTotal"]]
+    for row in by_both:
+        skill, agent = str(row.pop("skillId")), str(row.pop("agentId"))
+        assert row == expected["metricsPerSkill"][skill]["metricsPerAgent"][agent]
+    assert len(by_both) == 2
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("by", [(), ("agentId",), ("skillId",), ("skillId", "agentId"), ("accountId",)])
+def test_every_metric_is_what_arithmetic_by_hand_says(seed: int, by: tuple[By, ...], connected: Connect) -> None:
+    events = messy_stream(seed, events=200)
+    reading = read(events)
+    focused = {(str(e.get("accountId") or "local"), e["agentId"]) for e in events if e["type"] == "focused"}
+    unsure = focused_is_unsure(events)
+    rows = aggregate(connected(events), METRICS.values(), by, EVERYTHING)
+    found = {tuple(row[key] for key in by): row for row in rows}
+    groups = {
+        tuple(segment[key] for key in by)
+        for segment in (*reading.agent_segments, *(() if "agentId" in by else reading.skill_segments))
+        if segment["end"] is not None
+    }
+    assert set(found) == groups
+    for group, row in found.items():
+        agent_segments = members(reading.agent_segments, by, group)
+        skill_segments = [] if "agentId" in by else members(reading.skill_segments, by, group)
+        for metric in METRICS.values():
+            segments = agent_segments if metric.table == "agentSegments" else skill_segments
+            if unsure and ("HandleTime" in metric.name or "Focus" in metric.name):
+                continue
+            assert row[metric.key] == by_hand(metric, segments, focused), metric.key
+
+
+def focused_is_unsure(events: list[Row]) -> bool:
+    """Whether copies differ, so that an event named here may have been dropped."""
+    keys = [(e.get("accountId"), e["conversationId"], e["eventId"]) for e in events]
+    return len(set(keys)) != len(keys)
+
+
+def members(segments: list[Row], by: tuple[By, ...], group: tuple[object, ...]) -> list[Row]:
+    return [s for s in segments if s["end"] is not None and tuple(s[key] for key in by) == group]
+
+
+def by_hand(metric: Metric, segments: list[Row], focused: set[tuple[str, object]]) -> object:
+    """One metric, in plain Python, from rules.md 4."""
+    with_focus = [
+        s
+        for s in segments
+        if metric.table == "agentSegments"
+        and s["userType"] == "human"
+        and (str(s["accountId"]), s["agentId"]) in focused
+    ]
+    if metric.percent:
+        values = sorted(single_values(metric.values, segments, with_focus))
+        return values[-(-len(values) * metric.percent // 100) - 1] if values else None
+    total = sum(number(metric.sum, s) for s in (with_focus if metric.sum == "handleTime" else segments))
+    if metric.sum == "handled":
+        return len(with_focus)
+    if not metric.per:
+        return total
+    count = len(with_focus) if metric.per == "handled" else sum(number(metric.per, s) for s in segments)
+    if not count:
+        return -1
+    return {"percent": 100 * total / count, "messages": total / count}.get(metric.unit, total // count)
+
+
+def single_values(name: str, segments: list[Row], with_focus: list[Row]) -> list[int]:
+    if name == "handleTime":
+        return [number("handleTime", s) for s in with_focus]
+    if name == "response":
+        return [int(str(v)) for s in segments for v in as_list(s["responseMillis"])]
+    return [int(str(s["firstResponseMillis"])) for s in segments if s["firstResponseMillis"] is not None]
+
+
+def as_list(value: object) -> list[object]:
+    if isinstance(value, list):
+        return value
+    return [] if value is None else [value]
+
+
+def number(name: str, s: Row) -> int:
+    """What one segment adds to a sum."""
+    firsts = [int(str(v)) for v in as_list(s["firstResponseMillis"])]
+    follows = s.get("follows")
+    match name:
+        case "segments":
+            return 1
+        case "interactive" | "nonResponsiveConsumer" | "abandoned" | "nonResponsiveAgent":
+            return int(s["outcome"] == name)
+        case "abandonedInQueue":
+            return int(bool(s["abandonedInQueue"]))
+        case "messages":
+            messages = int(str(s["agentMessages"]))
+            return messages - 1 if messages and follows in ("takeover", "resume") else messages
+        case "duration":
+            return int(str(s["end"])) - int(str(s["start"]))
+        case "firstResponse":
+            return sum(firsts)
+        case "firstResponses":
+            return len(firsts)
+        case "firstResponseAfterTransfer":
+            return sum(firsts) if follows == "transfer" else 0
+        case "firstResponsesAfterTransfer":
+            return len(firsts) if follows == "transfer" else 0
+        case "firstResponseNew":
+            return sum(firsts) if follows == "newConversation" else 0
+        case "firstResponsesNew":
+            return len(firsts) if follows == "newConversation" else 0
+        case "response":
+            return sum(int(str(v)) for v in as_list(s["responseMillis"]))
+        case "responses":
+            return len(as_list(s["responseMillis"]))
+        case "handleTime":
+            return int(str(s["totalHandleTimeMillis"]))
+        case "handled":
+            return 0
+    raise AssertionError(name)
+
+
+def test_intervals_are_half_open_and_add_up(connected: Connect) -> None:
+    events = messy_stream(3, events=300)
+    connection = connected(events)
+    ends = [s["end"] for s in read(events).agent_segments if s["end"] is not None]
+    first, last = min(ends), max(ends)  # type: ignore[type-var]
+    assert isinstance(first, int)
+    assert isinstance(last, int)
+    metric = METRICS["totalAgentConversationSegments"]
+    rows = aggregate(connection, [metric], ["interval"], Window(first, last + 1, 10))
+    assert sum(int(str(row[metric.key])) for row in rows) == len(ends)
+    for row in rows:
+        start = int(str(row["interval"]))
+        assert row[metric.key] == sum(start <= int(str(end)) < start + 10 for end in ends)
+    (without_last,) = aggregate(connection, [metric], [], Window(first, last))
+    assert without_last[metric.key] == sum(end != last for end in ends)
+
+
+def test_the_names_of_livepersons_pages_stand_as_they_stand_there() -> None:
+    expected = json.loads((GOLDEN / "agents-12-and-13.json").read_text())["expected"]["metricsTotal"]
+    assert [metric.name for metric in AGENT_METRICS] == list(expected)
+    assert [metric.name for metric in SKILL_METRICS] == [
+        "totalSkillConversationSegments",
+        "skillSegmentsAbandonedByConsumers",
+        "skillSegmentsAbandonedByConsumersInQueue",
+        "skillSegmentsWithNonResponsiveConsumers",
+        "skillSegmentsWithNonResponsiveAgents",
+        "interactiveSkillSegments",
+        "avgTimetoFirstAgentMessageFromAgentAssignment",
+    ]
+
+
+def test_every_metric_says_what_it_means_and_has_a_name_of_its_own() -> None:
+    assert all(metric.meaning and metric.name for metric in METRICS.values())
+    assert len(METRICS) == len({metric.key for metric in METRICS.values()})

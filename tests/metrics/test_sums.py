@@ -1,0 +1,63 @@
+"""Sums of the finest groups: what is made of them is what `aggregate` says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handletime.metrics.aggregate import Selection, Sums, Window, aggregate, instant_of, sums_of, value_of
+from handletime.metrics.registry import AGENT_METRICS, METRICS, SKILL_METRICS
+from handletime.metrics.source import connect
+from handletime.segments.derive import derive
+from tests.messy_streams import messy_stream
+from tests.segments.tables import events_of
+
+COUNTS = st.integers(0, 2**40)
+BY_SUMS = [metric for metric in METRICS.values() if not metric.values]
+
+
+@given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1))
+def test_values_of_many_groups_are_those_of_each(rows: list[tuple[int, int]]) -> None:
+    for metric in BY_SUMS:
+        names = [metric.sum, *([metric.per] if metric.per and metric.per != metric.sum else [])]
+        sums = {name: np.array([row[i] for row in rows], np.int64) for i, name in enumerate(names)}
+        expected = [value_of(metric, {name: int(v[i]) for name, v in sums.items()}) for i in range(len(rows))]
+        assert Sums({}, sums).values_of(metric) == expected
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("interval", [300_000, 7_000])
+def test_what_is_rolled_up_is_what_was_asked_by_itself(seed: int, interval: int, tmp_path: object) -> None:
+    from pathlib import Path
+
+    connection, _ = connect([derive(events_of(messy_stream(seed, events=300)))], Path(str(tmp_path)), memory=1 << 30)
+    (first, last) = connection.execute(
+        'select min(epoch_ms("end")), max(epoch_ms("end")) from agent_segments'
+    ).fetchone() or (0, 0)
+    window = Window(first, last + 1, interval)
+    bounds = [*range(first, last + 1, interval), last + 1]
+    for table, metrics in (("agentSegments", AGENT_METRICS), ("skillSegments", SKILL_METRICS)):
+        ids = ("skillId", "agentId") if table == "agentSegments" else ("skillId",)
+        finest = sums_of(connection, table, metrics, ("interval", *ids), Selection(bounds))  # type: ignore[arg-type]
+        for by in [(), ("interval",), ("skillId",), ("interval", "skillId"), ids]:
+            rolled = finest.rolled_up(by)  # type: ignore[arg-type]
+            wanted = aggregate(connection, metrics, by, window)  # type: ignore[arg-type]
+            keys = [rolled.keys[key].tolist() for key in by]  # type: ignore[index]
+            if "interval" in by:
+                keys[0] = [bounds[place] for place in keys[0]]
+            found = [
+                {
+                    **dict(zip(by, (key[i] for key in keys), strict=True)),
+                    **{m.key: rolled.values_of(m)[i] for m in metrics},
+                }
+                for i in range(len(rolled))
+            ]
+            assert found == wanted
+
+
+def test_a_moment_beyond_the_years_is_moved_to_their_edge() -> None:
+    assert instant_of(2**62).year == 9999
+    assert instant_of(-(2**62)).year == 1
+    assert instant_of(1_795_176_000_125).isoformat() == "2026-11-20T12:00:00.125000+00:00"

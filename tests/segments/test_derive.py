@@ -1,0 +1,216 @@
+"""The derivation against rules.md: golden cases, the plain reading on messy streams, and what must always hold."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from handletime.segments.derive import Derived, derive, derive_prepared
+from handletime.segments.explain import explain
+from handletime.segments.parts import prepare, prepared_parts
+from handletime.segments.tables import AGENT_SEGMENTS, HANDLE_TIME_UNITS, SKILL_SEGMENTS, segment_id
+from tests.messy_streams import RawEvent, messy_stream
+from tests.plain_reading import Reading, event_of, losses_of, read, without_duplicates
+from tests.segments.tables import Row, events_of, in_order, losses_table, rows_of
+
+GOLDEN = sorted(Path(__file__).parent.parent.joinpath("golden").glob("[ce]*/*.json"))
+SHORT = range(200)
+FEW = range(0, 200, 8)
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_the_golden_case_comes_out(path: Path) -> None:
+    case = json.loads(path.read_text())
+    derived = derive(events_of(case["events"]))
+    units: dict[object, list[Row]] = {}
+    for unit in rows_of(derived.handle_time_units):
+        units.setdefault(unit["segmentId"], []).append(unit)
+    segments = by_start(rows_of(derived.agent_segments))
+    for segment in segments:
+        segment["handleTimeUnits"] = units.get(segment["segmentId"], [])
+    assert like(case["agentSegments"], segments) == in_milliseconds(case["agentSegments"])
+    skill_segments = by_start(rows_of(derived.skill_segments))
+    assert like(case["skillSegments"], skill_segments) == in_milliseconds(case["skillSegments"])
+
+
+def by_start(rows: list[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: (str(row["conversationId"]), int(str(row["start"]))))
+
+
+def like(expected: object, found: object) -> object:
+    """What was found, with the keys that are expected."""
+    if isinstance(expected, dict) and isinstance(found, dict):
+        return {key: like(expected[key], found[key]) for key in expected}
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        return [like(e, f) for e, f in zip(expected, found, strict=True)]
+    return found
+
+
+def in_milliseconds(value: object, key: str = "") -> object:
+    """The expected rows with `start` and `end` as epoch milliseconds."""
+    if isinstance(value, dict):
+        return {name: in_milliseconds(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [in_milliseconds(inner) for inner in value]
+    if key in ("start", "end") and isinstance(value, str):
+        return event_of({"time": value, "type": "closed", "eventId": "", "conversationId": ""}, "local").time
+    return value
+
+
+@pytest.mark.parametrize("first", range(0, 200, 20))
+def test_it_agrees_with_the_plain_reading_on_messy_streams(first: int) -> None:
+    for seed in range(first, first + 20):
+        agree(seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(200, 10_000, 100))
+def test_it_agrees_with_the_plain_reading_on_ten_thousand_messy_streams(first: int) -> None:
+    for seed in range(first, first + 100):
+        agree(seed)
+
+
+def agree(seed: int) -> None:
+    """One stream, read both ways; a failure names its seed."""
+    events = messy_stream(seed, events=60 + seed % 7 * 30, conversations=1 + seed % 9, accounts=1 + seed % 3)
+    expected, derived = read(events), derive(events_of(events))
+    same_rows(derived, expected, seed)
+    quality = derived.quality
+    assert (quality.duplicates, quality.differing_copies) == (expected.duplicates, expected.differing_copies), seed
+    assert quality.without_effect == expected.effects, seed
+    assert quality.events == len(events)
+
+
+def same_rows(derived: Derived, expected: Reading, seed: int) -> None:
+    for table, rows in (
+        (derived.agent_segments, expected.agent_segments),
+        (derived.skill_segments, expected.skill_segments),
+        (derived.handle_time_units, expected.handle_time_units),
+    ):
+        assert in_order(rows_of(table), like=rows) == in_order(rows), f"messy_stream({seed})"
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_any_order_and_any_doubling_of_the_events_gives_the_same_tables(seed: int) -> None:
+    events = messy_stream(seed)
+    messy = random.Random(seed)
+    shuffled = [*events, *messy.choices(events, k=40)]
+    messy.shuffle(shuffled)
+    first, second = derive(events_of(events)), derive(events_of(shuffled))
+    assert equal(first, second)
+
+
+def equal(first: Derived, second: Derived) -> bool:
+    return all(mine.equals(theirs) for mine, theirs in zip(plain(first), plain(second), strict=True))
+
+
+def plain(derived: Derived) -> Iterable[pa.Table]:
+    """The tables without dictionaries, whose places depend on who came first."""
+    for table in derived[:3]:
+        yield table.cast(
+            pa.schema(
+                [
+                    field.with_type(field.type.value_type if pa.types.is_dictionary(field.type) else field.type)
+                    for field in table.schema
+                ]
+            )
+        )
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_parts_spilled_to_disk_give_the_same_tables(seed: int, tmp_path: Path) -> None:
+    events = events_of(messy_stream(seed, events=300, conversations=20))
+    whole = derive(events)
+    pieces = [events.slice(i, 37) for i in range(0, events.num_rows, 37)]
+    parts = [derive_prepared(part)[0] for part in prepared_parts(pieces, memory=8_000, folder=tmp_path)]
+    assert len(parts) > 1
+    segments, skill_segments, units = (pa.concat_tables([part[i] for part in parts]) for i in range(3))
+    quality = sum((part.quality for part in parts[1:]), parts[0].quality)
+    joined = Derived(segments, skill_segments, units, quality)
+    assert equal(whole, joined)
+    assert whole.quality == joined.quality
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("seed", FEW)
+def test_removing_a_conversation_changes_no_other(seed: int) -> None:
+    events = messy_stream(seed)
+    kept, _differing = without_duplicates(event_of(event, "local") for event in events)
+    removed = max((event.account, event.conversation) for event in kept if event.type == "focused")
+    rest = [event for event in events if conversation_of(event) != removed]
+    before = derive(events_of(events))
+    after = derive(events_of(rest), losses=losses_table(losses_of(removed, kept)))
+    for rows, rows_after in zip(before[:3], after[:3], strict=True):
+        assert in_order(rows_of(rows_after)) == in_order(
+            row for row in rows_of(rows) if (row["accountId"], row["conversationId"]) != removed
+        )
+
+
+def conversation_of(event: RawEvent) -> tuple[str, str]:
+    return str(event.get("accountId") or "local"), str(event["conversationId"])
+
+
+@pytest.mark.parametrize("seed", SHORT)
+def test_outcomes_partition_and_handle_time_lies_within_the_time_in_focus(seed: int) -> None:
+    prepared = prepare(events_of(messy_stream(seed)))
+    derived, _trace = derive_prepared(prepared)
+    ended = [row for row in rows_of(derived.agent_segments) if row["end"] is not None]
+    outcomes = ("interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent")
+    assert sum(row["outcome"] == outcome for row in ended for outcome in outcomes) == len(ended)
+    for account, conversation in {(str(row["accountId"]), str(row["conversationId"])) for row in ended}:
+        explanation = explain(prepared, account, conversation)
+        for segment in ended:
+            if (segment["accountId"], segment["conversationId"]) == (account, conversation):
+                start, end = int(str(segment["start"])), int(str(segment["end"]))
+                inside = [
+                    moment
+                    for moment in explanation.moments
+                    if moment.assigned_agent_id == segment["agentId"] and start <= at(moment.time) < end
+                ]
+                in_focus = sum(moment.lasts_millis or 0 for moment in inside if moment.agent_looks)
+                handled = sum(moment.handle_time_millis for moment in inside)
+                assert segment["totalHandleTimeMillis"] == handled <= in_focus <= end - start
+
+
+def at(time: str) -> int:
+    return event_of({"time": time, "type": "closed", "eventId": "", "conversationId": ""}, "local").time
+
+
+@pytest.mark.parametrize("seed", SHORT)
+def test_the_units_of_one_agent_never_overlap(seed: int) -> None:
+    derived = derive(events_of(messy_stream(seed)))
+    by_agent: dict[object, list[tuple[int, int]]] = {}
+    for unit in rows_of(derived.handle_time_units):
+        by_agent.setdefault((unit["accountId"], unit["agentId"]), []).append(
+            (int(str(unit["start"])), int(str(unit["end"])))
+        )
+    for units in by_agent.values():
+        assert all(first[1] <= second[0] for first, second in pairwise(sorted(units)))
+
+
+def test_no_events_give_empty_tables() -> None:
+    derived = derive(events_of([]))
+    assert [table.num_rows for table in derived[:3]] == [0, 0, 0]
+    assert [table.schema for table in derived[:3]] == [AGENT_SEGMENTS, SKILL_SEGMENTS, HANDLE_TIME_UNITS]
+
+
+def test_the_segment_id_is_the_documented_hash() -> None:
+    assert segment_id("local", 1, "c1", "e03") == "local:1:c1:HukZh_9Z2MPW6qSPD-zNOg"
+
+
+@pytest.mark.parametrize("count", [3, 2_000, 70_000])
+def test_one_conversation_may_have_any_number_of_events(count: int) -> None:
+    """Also all within one millisecond, told apart by their ids alone, and looked at by as many agents."""
+    events: list[RawEvent] = [{"type": "opened", "skillId": 1}, {"type": "assigned", "agentId": 1}]
+    events += [{"type": "message", "sentBy": "agent"}] * (count // 2)
+    events += [{"type": "focused", "agentId": agent} for agent in range(min(count // 2, 500))]
+    numbered = [{**e, "conversationId": "c", "eventId": f"e{i:06}", "time": 7} for i, e in enumerate(events)]
+    random.Random(count).shuffle(numbered)
+    (segment,) = rows_of(derive(events_of(numbered)).agent_segments)
+    assert segment["agentMessages"] == count // 2
