@@ -1,0 +1,243 @@
+"""`GET …/agent-segments`: ended segments of human agents, page by page (http-api.md 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, get_args
+from urllib.parse import quote, urlencode
+
+import msgspec
+from litestar import Response, get
+
+from handletime.api.csv_table import csv_answer
+from handletime.api.errors import JSON
+from handletime.api.negotiation import FORMAT, table_or_json
+from handletime.api.parameters import Id, Integer, Query, Schema, Single, Text, Wrong
+from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of
+from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
+from handletime.api.timeframe import PARAMETERS as TIMES
+from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
+from handletime.events.model import EPOCH, INTEGER_MAX
+
+LIMIT_MAX: Final = 500
+LIMIT: Final = Integer("limit", "So many segments at most.", 100, least=1, most=LIMIT_MAX)
+OFFSET: Final = Integer("offset", "So many segments of the order are left out first.", 0, least=0, most=INTEGER_MAX)
+CONVERSATION: Final = Text("ConversationId", "Only segments of this conversation.")
+AGENT: Final = Id("AgentId", "Only segments of this agent.")
+EMPLOYEE: Final = Text("EmployeeId", "Only segments of this employee.")
+SKILL: Final = Id("SkillId", "Only segments of this skill.")
+GROUP: Final = Id("GroupId", "Only segments of this group.")
+FILTERS: Final = (CONVERSATION, AGENT, EMPLOYEE, SKILL, GROUP)
+SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey)
+
+
+@dataclass(frozen=True)
+class SortParameter(Single[Sort]):
+    """A key, and `:asc` or `:desc`."""
+
+    def read_one(self, text: str) -> Sort:
+        """The order. Raises Wrong."""
+        key, colon, direction = text.strip().lower().partition(":")
+        known: dict[str, SortKey] = {name.lower(): name for name in SORT_KEYS}
+        if key not in known or (colon and direction not in ("asc", "desc")):
+            raise Wrong(f"must be one of {', '.join(SORT_KEYS)}, with or without :asc or :desc")
+        return Sort(known[key], (direction or ("desc" if key == "date" else "asc")) == "desc")
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return {"type": "string", "pattern": f"^({'|'.join(SORT_KEYS)})(:asc|:desc)?$", "default": "Date"}
+
+
+SORT: Final = SortParameter(
+    "sort",
+    "The order; ties by end, newest first, then by segmentId. By Date the newest come first, else ascending.",
+    Sort(),
+    aliases=("sortType",),
+)
+PARAMETERS: Final = (SOURCE, LIMIT, OFFSET, SORT, *TIMES, *FILTERS, FORMAT)
+
+
+class SegmentShown(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
+    """One segment; `employeeId` is absent where it is unknown."""
+
+    segment_id: str
+    start_millis: int = msgspec.field(name="startTimeL")
+    end_millis: int = msgspec.field(name="endTimeL")
+    conversation_id: str
+    agent_id: int
+    employee_id: str | msgspec.UnsetType
+    skill_id: int
+    group_id: int
+    end_reason: str
+    total_handle_time_millis: int
+    end_time: str
+    start_time: str
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A link to a page."""
+
+    rel: str
+    href: str
+
+
+class Pagination(msgspec.Struct, frozen=True):
+    """How many segments there are in all, and where the other pages are."""
+
+    count: int
+    references: list[Reference]
+
+
+class AgentSegments(msgspec.Struct, frozen=True):
+    """One page."""
+
+    timeframe: TimeframeShown
+    segments: list[SegmentShown]
+    pagination: Pagination
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What a request asks for."""
+
+    source: str
+    timeframe: Timeframe
+    sort: Sort
+    offset: int
+    limit: int
+    conversation: str | None
+    agent: int | None
+    employee: str | None
+    skill: int | None
+    group: int | None
+    format: str
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which segments."""
+        start, end = self.timeframe
+        return Wanted(start.millis, end.millis, self.conversation, self.agent, self.employee, self.skill, self.group)
+
+
+def read(query: Query, now: int) -> Asked:
+    """What a query asks for. Raises BadRequest."""
+    asked = Asked(
+        source=query.get(SOURCE) or "",
+        timeframe=read_timeframe(query, now, limited=True),
+        sort=query.get(SORT),
+        offset=query.get(OFFSET),
+        limit=query.get(LIMIT),
+        conversation=query.get(CONVERSATION),
+        agent=query.get(AGENT),
+        employee=query.get(EMPLOYEE),
+        skill=query.get(SKILL),
+        group=query.get(GROUP),
+        format=query.get(FORMAT),
+    )
+    query.check()
+    return asked
+
+
+@get("/api/account/{account:str}/agent-segments", sync_to_thread=True, name="agent-segments")
+def agent_segments(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
+    """Ended segments of human agents, page by page."""
+    reader = service.reader(request, account, "handle-time")
+    query = query_of(request)
+    form = table_or_json(query, request.headers.get("accept", ""))
+    asked = read(query, service.clock.now())
+    with reader.snapshot() as connection:
+        total, rows = page_of(connection, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
+    if form == "csv":
+        return csv_answer(CSV_NAMES, map(_csv_row, rows))
+    url = service.origin(request) + path_of(request)
+    answer = AgentSegments(
+        asked.timeframe.shown(), [shown(row) for row in rows], Pagination(total, list(_references(url, asked, total)))
+    )
+    return Response(msgspec.json.encode(answer), media_type=JSON, headers={"Vary": "Accept"})
+
+
+def shown(row: Segment) -> SegmentShown:
+    """A segment as the answer shows it."""
+    return SegmentShown(
+        segment_id=row.segment_id,
+        start_millis=row.start,
+        end_millis=row.end,
+        conversation_id=row.conversation,
+        agent_id=row.agent,
+        employee_id=msgspec.UNSET if row.employee is None else row.employee,
+        skill_id=row.skill,
+        group_id=row.group,
+        end_reason=row.end_reason,
+        total_handle_time_millis=row.handle_time,
+        end_time=_utc(row.end),
+        start_time=_utc(row.start),
+    )
+
+
+def _utc(millis: int) -> str:
+    return (EPOCH + timedelta(milliseconds=millis)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+CSV_NAMES: Final = (
+    "segmentId",
+    "conversationId",
+    "agentId",
+    "employeeId",
+    "skillId",
+    "groupId",
+    "startTimeL",
+    "endTimeL",
+    "endReason",
+    "totalHandleTimeMillis",
+    "endTime",
+    "startTime",
+)
+
+
+def _csv_row(row: Segment) -> list[object]:
+    cells: dict[str, object] = msgspec.to_builtins(shown(row))
+    return [cells.get(name) for name in CSV_NAMES]
+
+
+def _references(url: str, asked: Asked, count: int) -> Iterator[Reference]:
+    offset, limit = asked.offset, asked.limit
+
+    def link(rel: str, offset: int, limit: int) -> Reference:
+        return Reference(rel, f"{url}?{urlencode(_parameters(asked, offset, limit), quote_via=quote, safe='')}")
+
+    yield link("self", offset, limit)
+    if offset + limit < count:
+        yield link("next", offset + limit, limit)
+    if offset > 0:
+        yield link("previous", max(0, offset - limit), min(limit, offset))
+    last = _last_offset(offset, limit, count)
+    yield link("last", last, min(limit, count - last) or limit)
+    yield link("first", 0, limit)
+
+
+def _last_offset(offset: int, limit: int, count: int) -> int:
+    """The largest offset below the count that lies whole pages from this one; 0 where there is none."""
+    phase = offset % limit
+    return phase + (count - 1 - phase) // limit * limit if count > phase else 0
+
+
+def _parameters(asked: Asked, offset: int, limit: int) -> dict[str, object]:
+    start, end = asked.timeframe
+    natural = asked.sort.descending == (asked.sort.key == "Date")
+    direction = "" if natural else f":{'desc' if asked.sort.descending else 'asc'}"
+    parameters: dict[str, object | None] = {
+        "from": start,
+        "to": end,
+        "offset": offset,
+        "limit": limit,
+        "source": asked.source,
+        "sort": f"{asked.sort.key}{direction}",
+        "ConversationId": asked.conversation,
+        "AgentId": asked.agent,
+        "EmployeeId": asked.employee,
+        "SkillId": asked.skill,
+        "GroupId": asked.group,
+        "format": asked.format or None,
+    }
+    return {name: value for name, value in parameters.items() if value is not None}

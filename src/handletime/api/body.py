@@ -1,0 +1,195 @@
+"""Request bodies: received within limits, unpacked in pieces that are counted, cut into lines (http-api.md 5)."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Iterable, Iterator
+from threading import Lock
+from typing import Final, Literal
+
+import pyarrow as pa
+
+from handletime.api.errors import BadRequest, Refused, TooMany
+from handletime.api.service import HttpRequest
+from handletime.errors import Fault, InvalidEvents
+from handletime.events.decode import LINE_MAX
+from handletime.events.jsonarray import ArrayToLines, BrokenArray
+
+SENT_MAX: Final = 32 << 20
+UNPACKED_MAX: Final = 256 << 20
+PIECE: Final = 4 << 20
+_DRAIN_MAX: Final = 64 << 20
+"""So much of a body that is too large is still read, so that its sender gets to see the answer."""
+_BOM: Final = b"\xef\xbb\xbf"
+Coding = Literal["identity", "gzip", "zstd"]
+
+
+class Budget:
+    """Bytes that all requests together may hold. One request alone always has room."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+        self._lock = Lock()
+
+    def share(self) -> Share:
+        """The part of one request; to be closed at its end."""
+        return Share(self)
+
+    def take(self, size: int, own: int) -> None:
+        """Raises TooMany where others hold so much that there is no room."""
+        with self._lock:
+            others = self._held - own
+            if others and self._held + size > self._limit:
+                raise TooMany
+            self._held += size
+
+    def give_back(self, size: int) -> None:
+        """Makes room."""
+        with self._lock:
+            self._held -= size
+
+
+class Share:
+    """What one request holds of a budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._own = 0
+
+    def take(self, size: int) -> None:
+        """Takes more. Raises TooMany."""
+        self._budget.take(size, self._own)
+        self._own += size
+
+    def __enter__(self) -> Share:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._budget.give_back(self._own)
+
+
+async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> list[bytes]:
+    """The body as it was sent. Raises Refused (413, 408), TooMany."""
+    chunks: list[bytes] = []
+    size = 0
+    stream = request.stream()
+    try:
+        while True:
+            chunk = await asyncio.wait_for(anext(stream, b""), idle_seconds)
+            if not chunk:
+                break
+            size += len(chunk)
+            if size > SENT_MAX:
+                chunks.clear()
+                if size > _DRAIN_MAX:
+                    break
+            else:
+                share.take(len(chunk))
+                chunks.append(chunk)
+    except TimeoutError as error:
+        raise Refused(408) from error
+    if size > SENT_MAX:
+        raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB.")
+    return chunks
+
+
+def coding_of(request: HttpRequest) -> Coding:
+    """How the body is packed. Raises Refused (415) for another coding, and for codings inside each other."""
+    given = ",".join(request.headers.getall("content-encoding", [])).strip().lower()
+    match given:
+        case "" | "identity":
+            return "identity"
+        case "gzip" | "x-gzip":
+            return "gzip"
+        case "zstd":
+            return "zstd"
+        case _:
+            raise Refused(415, "Content-Encoding must be gzip or zstd, and only one of them.")
+
+
+def unpacked(chunks: Iterable[bytes], coding: Coding) -> Iterator[bytes]:
+    """The body in pieces of a few MiB. Raises BadRequest where it is broken or cut off, Refused (413)."""
+    size = 0
+    for piece in _pieces(chunks, coding):
+        size += len(piece)
+        if size > UNPACKED_MAX:
+            raise Refused(413, f"The body is larger than {UNPACKED_MAX >> 20} MiB when unpacked.")
+        yield piece
+
+
+def _pieces(chunks: Iterable[bytes], coding: Coding) -> Iterator[bytes]:
+    match coding:
+        case "gzip":
+            return _gunzipped(chunks)
+        case "zstd":
+            return _unzstd(chunks)
+        case _:
+            return iter(chunks)
+
+
+def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Every member of a gzip stream, which has to be whole."""
+    member, fresh = zlib.decompressobj(31), True
+    try:
+        for chunk in chunks:
+            rest = chunk
+            while rest:
+                fresh = False
+                if piece := member.decompress(rest, PIECE):
+                    yield piece
+                rest = member.unconsumed_tail
+                if member.eof:
+                    rest, member, fresh = member.unused_data, zlib.decompressobj(31), True
+    except zlib.error as error:
+        raise _broken("gzip") from error
+    if not fresh:
+        raise _broken("gzip")
+
+
+def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    packed = b"".join(chunks)
+    try:
+        with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
+            while piece := stream.read(PIECE):
+                yield piece
+    except (OSError, pa.ArrowInvalid) as error:
+        raise _broken("zstd") from error
+
+
+def _broken(coding: str) -> BadRequest:
+    return BadRequest([f"body: must be one whole {coding} stream, as Content-Encoding says"])
+
+
+def lines_of(pieces: Iterable[bytes], *, array: bool) -> Iterator[bytes]:
+    """Blocks of whole lines, one event each. Raises InvalidEvents where there is no array, or a line has no end."""
+    rest = b""
+    for piece in _as_lines(pieces) if array else _without_bom(pieces):
+        end = piece.rfind(b"\n") + 1
+        if end:
+            yield rest + piece[:end]
+            rest = piece[end:]
+        else:
+            rest += piece
+        if len(rest) > LINE_MAX + PIECE:
+            raise InvalidEvents("body", [Fault(0, "", f"a line is longer than {LINE_MAX} bytes")])
+    if rest:
+        yield rest
+
+
+def _without_bom(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    first = True
+    for piece in pieces:
+        yield piece.removeprefix(_BOM) if first else piece
+        first = False
+
+
+def _as_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    splitter = ArrayToLines()
+    try:
+        for piece in pieces:
+            yield splitter.feed(piece)
+        splitter.close()
+    except BrokenArray as error:
+        raise InvalidEvents("body", [Fault(0, "body", str(error))]) from error

@@ -1,0 +1,129 @@
+"""Errors as answers: one place, the bodies of http-api.md 1."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from handletime.errors import Forbidden, InputError, InvalidEvents, NotNow, Unauthorized
+
+JSON: Final = "application/json"
+RETRY_AFTER_S: Final = 1
+_LOG = logging.getLogger("handletime.api")
+_WRONG: Final = "The request is wrong; `causes` says what, and what is allowed."
+_MESSAGES: Final = {
+    404: "There is nothing here.",
+    405: "This method is not allowed here; the header Allow names those that are.",
+    408: "The request's body did not arrive in time.",
+    413: "The request is too large.",
+    415: "This content type is not understood.",
+    429: "Too many requests at once; come again later.",
+    503: "Not able to answer now; come again later.",
+}
+
+
+class BadRequest(InputError):
+    """400: one cause for each thing that is wrong, each beginning with the parameter's (or the event's) place."""
+
+    def __init__(self, causes: Sequence[str], message: str = _WRONG) -> None:
+        self.causes = list(causes)
+        self.message = message
+        super().__init__("; ".join(self.causes))
+
+
+class Refused(InputError):
+    """A request that is refused with a status of its own: 404, 408, 413, 415."""
+
+    def __init__(self, status: int, message: str = "") -> None:
+        self.status = status
+        self.message = message or _MESSAGES[status]
+        super().__init__(self.message)
+
+
+class TooMany(NotNow):
+    """429: so many requests are under way that this one was not begun."""
+
+
+class Message(msgspec.Struct, frozen=True):
+    """The body of most errors."""
+
+    message: str
+
+
+class Causes(msgspec.Struct, frozen=True):
+    """The body of a 400."""
+
+    causes: list[str]
+    message: str
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """The body of a 401: `oauth_problem=…&oauth_problem_advice=…`."""
+
+    reason: str
+    message: str
+
+
+class Internal(msgspec.Struct, frozen=True, rename="camel"):
+    """The body of a 500: what to look for in the log."""
+
+    internal_code: str
+    message: str
+
+
+Body = Message | Causes | Reason | Internal
+
+
+def answer_to(request: Request[object, object, object], error: Exception) -> Response[bytes]:  # type: ignore[type-var]
+    """The answer to any exception that a request ended with."""
+    status, body, headers = _translated(error)
+    if status == 500:
+        _LOG.error("%s %s: %s", request.method, request.scope["path"], _code(body), exc_info=error)
+    return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
+
+
+def _code(body: Body) -> str:
+    return body.internal_code if isinstance(body, Internal) else ""
+
+
+def _translated(error: Exception) -> tuple[int, Body, Mapping[str, str]]:
+    match error:
+        case BadRequest():
+            return 400, Causes(error.causes, error.message), {}
+        case InvalidEvents():
+            return 400, Causes([str(fault) for fault in error.faults], _events_message(error)), {}
+        case Unauthorized():
+            return 401, Reason(error.reason, error.message), {"WWW-Authenticate": error.challenge}
+        case Forbidden():
+            return 403, Message(str(error)), {}
+        case Refused():
+            return error.status, Message(error.message), {}
+        case NotNow():
+            status = 429 if isinstance(error, TooMany) else 503
+            return status, Message(str(error) or _MESSAGES[status]), {"Retry-After": str(RETRY_AFTER_S)}
+        case HTTPException():
+            return _of_framework(error)
+        case _:
+            return 500, Internal(str(uuid.uuid4()), "Something is broken here; the log says what."), {}
+
+
+def _events_message(error: InvalidEvents) -> str:
+    more = " There are more." if error.more else ""
+    return f"Nothing was stored: some events are wrong; `causes` says which.{more}"
+
+
+def _of_framework(error: HTTPException) -> tuple[int, Body, Mapping[str, str]]:
+    """What the router refuses itself. Whatever it says of its inside stays there."""
+    status = error.status_code
+    if status >= 500:
+        return 500, Internal(str(uuid.uuid4()), "Something is broken here; the log says what."), {}
+    if status == 400:
+        return 400, Causes(["request: cannot be read"], _WRONG), {}
+    allow = {name: value for name, value in (error.headers or {}).items() if name.lower() == "allow"}
+    return status, Message(_MESSAGES.get(status, "The request is refused.")), allow

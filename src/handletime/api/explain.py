@@ -1,0 +1,54 @@
+"""`GET …/explain`: why a conversation's or a segment's numbers are so, as `handletime explain` says it (ours)."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import msgspec
+from litestar import Response, get
+
+from handletime.api.errors import JSON, Refused
+from handletime.api.ports import Reader
+from handletime.api.service import HttpRequest, InPath, TheService
+from handletime.segments.explain import Explanation
+from handletime.segments.explain import explain as explain_conversation
+
+TOKEN_LENGTH = 22
+
+
+@get("/api/account/{account:str}/conversations/{conversation:str}/explain", sync_to_thread=True, name="explain")
+def conversation_explained(
+    request: HttpRequest, service: TheService, account: InPath, conversation: InPath
+) -> Response[bytes]:
+    """A conversation's events in order, what each did, and its segments with their units."""
+    reader = service.reader(request, account, "handle-time")
+    explanation = _explanation(reader, unquote(account), unquote(conversation))
+    return Response(msgspec.json.encode(explanation), media_type=JSON)
+
+
+@get("/api/account/{account:str}/agent-segments/{segment:str}/explain", sync_to_thread=True, name="explain-segment")
+def segment_explained(request: HttpRequest, service: TheService, account: InPath, segment: InPath) -> Response[bytes]:
+    """The same of a segment's conversation; of its agent segments this one only."""
+    reader = service.reader(request, account, "handle-time")
+    segment = unquote(segment)
+    explanation = _explanation(reader, unquote(account), _conversation_of(segment))
+    only = [row for row in explanation.agent_segments if row["segmentId"] == segment]
+    if not only:
+        raise Refused(404, "There is no such segment.")
+    return Response(msgspec.json.encode(msgspec.structs.replace(explanation, agent_segments=only)), media_type=JSON)
+
+
+def _conversation_of(segment: str) -> str:
+    """The conversation in a segment's id: account, agent and token have no colon in them."""
+    parts = segment.split(":")
+    if len(parts) < 4 or len(parts[-1]) != TOKEN_LENGTH:
+        raise Refused(404, "There is no such segment.")
+    return ":".join(parts[2:-1])
+
+
+def _explanation(reader: Reader, account: str, conversation: str) -> Explanation:
+    """Raises Refused (404) where there is no such conversation."""
+    prepared = reader.prepared(conversation)
+    if prepared is None:
+        raise Refused(404, "There is no such conversation.")
+    return explain_conversation(prepared, account, conversation)

@@ -1,0 +1,420 @@
+"""`GET …/msgagentsegments` and `…/msgskillsegments`: metrics by agent and by skill (http-api.md 3).
+
+One query sums by the finest groups; elements, totals, intervals and the summary are all made of its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final, cast
+from zoneinfo import ZoneInfo
+
+import msgspec
+from litestar import Response, get
+
+from handletime.api.csv_table import csv_answer
+from handletime.api.errors import JSON
+from handletime.api.intervals import CALENDAR, Interval, bounds, zone_named
+from handletime.api.negotiation import FORMAT, table_or_json
+from handletime.api.parameters import (
+    ALL,
+    Choice,
+    Choices,
+    Ids,
+    Integer,
+    Millis,
+    Query,
+    Schema,
+    Single,
+    Text,
+    Time,
+    Wrong,
+    integer,
+)
+from handletime.api.service import HttpRequest, InPath, TheService, query_of
+from handletime.metrics.aggregate import By, Selection, Sums, sums_of
+from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS, Metric
+
+TIMEFRAME_MAX: Final = 1440
+TIMEFRAME_MAX_WITH_TO: Final = 44_640
+INTERVAL_MIN: Final = 5
+UTC: Final = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True)
+class IntervalParameter(Single["Interval | None"]):
+    """Minutes, or a unit of the calendar."""
+
+    default: Interval | None = None
+
+    def read_one(self, text: str) -> Interval | None:
+        """The interval. Raises Wrong."""
+        for unit in CALENDAR:
+            if text.strip().lower() == unit:
+                return unit
+        try:
+            minutes = integer(text)
+        except Wrong as error:
+            raise Wrong("must be a number of minutes (with `to` also hour, day or week)") from error
+        if minutes < INTERVAL_MIN:
+            raise Wrong(f"must be greater than or equal to {INTERVAL_MIN}")
+        return minutes
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        minutes: Schema = {"type": "integer", "minimum": INTERVAL_MIN, "maximum": TIMEFRAME_MAX_WITH_TO}
+        return {"anyOf": [minutes, {"type": "string", "enum": list(CALENDAR)}]}
+
+
+@dataclass(frozen=True)
+class ZoneParameter(Single[ZoneInfo]):
+    """A time zone."""
+
+    def read_one(self, text: str) -> ZoneInfo:
+        """The zone. Raises Wrong."""
+        zone = zone_named(text.strip())
+        if zone is None:
+            raise Wrong("must be the IANA name of a time zone (Europe/Berlin)")
+        return zone
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return {"type": "string", "default": "UTC"}
+
+
+TIMEFRAME: Final = Integer(
+    "timeframe",
+    "The length of the timeframe in minutes, up to now or `to`; at most 1440 without `to`.",
+    1,
+    required=True,
+    least=1,
+    most=TIMEFRAME_MAX_WITH_TO,
+)
+VERSION: Final = Choice("v", "The version of the API.", "1", required=True, choices=("1",))
+INTERVAL: Final = IntervalParameter(
+    "interval", "Cuts the timeframe in intervals of so many minutes, a divisor of it; with `to` also hour, day, week."
+)
+TO: Final = Time("to", "The end of the timeframe instead of now (ours).")
+ZONE: Final = ZoneParameter("tz", "Whose hours, days and weeks `interval` means (ours).", UTC)
+USER_TYPE: Final = Choice("userType", "Only segments of human agents or of bots.", ALL, choices=("human", "bot", ALL))
+AGENT_IDS: Final = Ids("agentIds", "Only these agents; all where it is absent.")
+GROUP_IDS: Final = Ids("groupIds", "Only segments of these agent groups.")
+SKILL_IDS_BESIDE: Final = Ids("skillIds", "Also groups by these skills, and by agent within each; filters nothing.")
+SKILL_IDS: Final = Ids("skillIds", "Only these skills; all where it is absent.")
+INTEGRATION: Final = Text("source", "Only segments of conversations that started there, in any letter case.")
+_ALL_METRICS: Final = frozenset(metric.name for metric in AGENT_METRICS)
+METRICS: Final = Choices(
+    "metrics", "Only these metrics.", _ALL_METRICS, choices=tuple(metric.name for metric in AGENT_METRICS)
+)
+_OF_ANOTHER_VERSION: Final = (
+    Millis("fromMillis", "Of another version; refused."),
+    Millis("toMillis", "Of another version; refused."),
+)
+_OF_BOTH: Final = (TIMEFRAME, VERSION, INTERVAL, TO, ZONE, USER_TYPE, FORMAT)
+AGENT_PARAMETERS: Final = (*_OF_BOTH, AGENT_IDS, SKILL_IDS_BESIDE, GROUP_IDS, INTEGRATION, METRICS)
+SKILL_PARAMETERS: Final = (*_OF_BOTH, SKILL_IDS)
+
+
+class Element(msgspec.Struct, frozen=True):
+    """The chosen metrics of one agent, skill or total, under their names."""
+
+
+class PerAgent(msgspec.Struct, frozen=True, rename="camel"):
+    """Elements by agent."""
+
+    metrics_per_agent: dict[str, Element]
+
+
+class AgentData(msgspec.Struct, frozen=True, rename="camel"):
+    """The metrics of a timeframe or an interval."""
+
+    metrics_per_skill: dict[str, PerAgent] | msgspec.UnsetType
+    agents_metrics: PerAgent
+    metrics_total: Element
+
+
+class AgentInterval(msgspec.Struct, frozen=True, rename="camel"):
+    """One interval and its unrounded start."""
+
+    timestamp: int
+    metrics_data: AgentData
+
+
+class AgentSeries(msgspec.Struct, frozen=True, rename="camel"):
+    """Intervals, oldest first, and the whole timeframe."""
+
+    metrics_by_intervals: list[AgentInterval]
+    timeframe_summary: AgentData
+
+
+class SkillData(msgspec.Struct, frozen=True, rename="camel"):
+    """The metrics of a timeframe."""
+
+    skills_metrics: dict[str, Element]
+    metrics_total: Element
+
+
+class SkillInterval(msgspec.Struct, frozen=True, rename="camel"):
+    """One interval and its unrounded start."""
+
+    timestamp: int
+    skills_metrics: dict[str, Element]
+    metrics_total: Element
+
+
+class SkillSeries(msgspec.Struct, frozen=True, rename="camel"):
+    """Intervals, newest first, and the whole timeframe."""
+
+    metrics_by_intervals: list[SkillInterval]
+    timeframe_summary: SkillData
+
+
+class Window(msgspec.Struct, frozen=True):
+    """What both methods are asked for. `bounds` are the ends of the intervals."""
+
+    bounds: list[int]
+    in_intervals: bool
+    user_type: str
+
+
+def _read_window(query: Query, now: int) -> Window:
+    timeframe, interval, zone = query.get(TIMEFRAME), query.get(INTERVAL), query.get(ZONE)
+    query.get(VERSION)
+    to = query.get(TO)
+    for parameter in _OF_ANOTHER_VERSION:
+        if query.has(parameter):
+            query.fault(parameter, "is not of this version; use timeframe, and to")
+    with_to = query.has(TO)
+    if query.is_good((TIMEFRAME,)) and not with_to and timeframe > TIMEFRAME_MAX:
+        query.fault(TIMEFRAME, f"must be less than or equal to {TIMEFRAME_MAX}")
+    if query.is_good((TIMEFRAME,)) and query.is_good((INTERVAL,)):
+        _check_interval(query, interval, timeframe, with_to=with_to)
+    end = now if to is None else min(to.millis, now)
+    start = end - timeframe * 60_000
+    good = query.is_good((TIMEFRAME,)) and query.is_good((INTERVAL,))
+    ends = bounds(start, end, interval, zone) if good else [start, end]
+    return Window(ends, interval is not None, query.get(USER_TYPE))
+
+
+def _check_interval(query: Query, interval: Interval | None, timeframe: int, *, with_to: bool) -> None:
+    if isinstance(interval, str) and not with_to:
+        query.fault(INTERVAL, "hour, day and week need the parameter to")
+    if isinstance(interval, int) and (interval > timeframe or timeframe % interval):
+        query.fault(INTERVAL, "must be a divisor of timeframe")
+
+
+def _selection(window: Window, conditions: dict[str, tuple[str, object | None]]) -> Selection:
+    """The window and every condition whose parameter is there."""
+    given = {name: condition for name, condition in conditions.items() if condition[1] is not None}
+    where = " and ".join(["true", *(condition for condition, _ in given.values())])
+    if window.user_type != ALL:
+        where += f" and userType = '{window.user_type}'"  # one of a closed list; compared as what the column is
+    return Selection(window.bounds, where, {name: value for name, (_, value) in given.items()})
+
+
+def _listed(ids: frozenset[int] | None) -> list[int] | None:
+    return None if ids is None else sorted(ids)
+
+
+# --- by agent --------------------------------------------------------------------------------------------------------
+
+
+@get("/operations/api/account/{account:str}/msgagentsegments", sync_to_thread=True, name="msgagentsegments")
+def agent_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
+    """Metrics of agent segments by agent and, where asked for, by skill and interval."""
+    reader = service.reader(request, account, "operations")
+    query = query_of(request)
+    form = table_or_json(query, request.headers.get("accept", ""))
+    window = _read_window(query, service.clock.now())
+    chosen = query.get(METRICS)
+    metrics = tuple(m for m in AGENT_METRICS if m.name in chosen or m is AGENT_METRICS[0])
+    skills, by_skill = query.get(SKILL_IDS_BESIDE), query.has(SKILL_IDS_BESIDE)
+    source = query.get(INTEGRATION)
+    selection = _selection(
+        window,
+        {
+            "agents": ("agentId = any($agents)", _listed(query.get(AGENT_IDS))),
+            "groups": ("groupId = any($groups)", _listed(query.get(GROUP_IDS))),
+            "source": (
+                "lower(source) = lower($source)",
+                source if source and source.strip().lower() != ALL else None,
+            ),
+        },
+    )
+    query.check()
+    by = _keys(window, ("skillId", "agentId") if by_skill else ("agentId",))
+    with reader.snapshot() as connection:
+        finest = sums_of(connection, "agentSegments", metrics, by, selection)
+    levels = AgentLevels(metrics, by_skill, skills)
+    if form == "csv":
+        return _csv(window, finest, levels.tables(), metrics, newest_first=False)
+    return Response(msgspec.json.encode(_agent_answer(window, finest, levels)), media_type=JSON, headers=_VARY)
+
+
+_VARY: Final = {"Vary": "Accept"}
+
+
+def _keys(window: Window, by: tuple[By, ...]) -> tuple[By, ...]:
+    return ("interval", *by) if window.in_intervals else by
+
+
+def _agent_answer(window: Window, finest: Sums, levels: AgentLevels) -> AgentData | AgentSeries:
+    summary = levels.data(finest).get(0) or levels.nothing()
+    if not window.in_intervals:
+        return summary
+    found = levels.data(finest, ("interval",))
+    series = [AgentInterval(start, found.get(i) or levels.nothing()) for i, start in enumerate(window.bounds[:-1])]
+    return AgentSeries(series, summary)
+
+
+class Level(msgspec.Struct, frozen=True):
+    """One part of an answer: the keys that its elements are grouped by, and which skills it is held to."""
+
+    by: tuple[By, ...]
+    skills: frozenset[int] | None = None
+
+    def of(self, finest: Sums, prefix: tuple[By, ...]) -> Sums:
+        """The sums of this part."""
+        held = finest if self.skills is None else finest.only("skillId", self.skills)
+        return held.rolled_up((*prefix, *self.by))
+
+
+class AgentLevels(msgspec.Struct, frozen=True):
+    """The parts of an answer by agent: by skill and agent where asked for, by agent, and the total."""
+
+    metrics: tuple[Metric, ...]
+    by_skill: bool
+    skills: frozenset[int] | None
+
+    def tables(self) -> list[Level]:
+        """The parts in their order."""
+        per_skill = [Level(("skillId", "agentId"), self.skills)] if self.by_skill else []
+        return [*per_skill, Level(("agentId",)), Level(())]
+
+    def data(self, finest: Sums, prefix: tuple[By, ...] = ()) -> dict[int, AgentData]:
+        """The answer for each interval that has segments; for 0 where there is no prefix."""
+        *per_skill, by_agent, total = (level.of(finest, prefix) for level in self.tables())
+        skills: dict[int, dict[str, PerAgent]] = {}
+        for (i, skill, agent), element in _elements(per_skill[0], self.metrics, prefix) if per_skill else ():
+            per_agent = skills.setdefault(i, {}).setdefault(str(skill), PerAgent({}))
+            per_agent.metrics_per_agent[str(agent)] = element
+        agents: dict[int, PerAgent] = {}
+        for (i, agent), element in _elements(by_agent, self.metrics, prefix):
+            agents.setdefault(i, PerAgent({})).metrics_per_agent[str(agent)] = element
+        return {
+            i: AgentData(skills.get(i, {}) if self.by_skill else msgspec.UNSET, agents[i], element)
+            for (i,), element in _elements(total, self.metrics, prefix)
+        }
+
+    def nothing(self) -> AgentData:
+        """The answer where there are no segments."""
+        return AgentData({} if self.by_skill else msgspec.UNSET, PerAgent({}), _zeros(self.metrics))
+
+
+@lru_cache(maxsize=256)
+def _element_type(metrics: tuple[Metric, ...]) -> type[Element]:
+    fields = [(metric.name, int | float) for metric in metrics]
+    made = msgspec.defstruct("Element", fields, bases=(Element,), frozen=True, gc=False)
+    return cast("type[Element]", made)
+
+
+def _elements(
+    sums: Sums, metrics: tuple[Metric, ...], prefix: tuple[By, ...]
+) -> Iterator[tuple[tuple[int, ...], Element]]:
+    """Keys, the interval's place first (0 where there is none), and the metrics."""
+    make = _element_type(metrics)
+    keys = [values.tolist() for values in sums.keys.values()]
+    if not prefix:
+        keys = [[0] * len(sums), *keys]
+    columns = [sums.values_of(metric) for metric in metrics]
+    for key, row in zip(zip(*keys, strict=True), zip(*columns, strict=True), strict=True):
+        yield key, make(*row)
+
+
+def _zeros(metrics: tuple[Metric, ...]) -> Element:
+    return _element_type(metrics)(*[0] * len(metrics))
+
+
+# --- by skill --------------------------------------------------------------------------------------------------------
+
+
+@get("/operations/api/account/{account:str}/msgskillsegments", sync_to_thread=True, name="msgskillsegments")
+def skill_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
+    """Metrics of skill segments by skill and, where asked for, interval."""
+    reader = service.reader(request, account, "operations")
+    query = query_of(request)
+    form = table_or_json(query, request.headers.get("accept", ""))
+    window = _read_window(query, service.clock.now())
+    selection = _selection(window, {"skills": ("skillId = any($skills)", _listed(query.get(SKILL_IDS)))})
+    query.check()
+    with reader.snapshot() as connection:
+        finest = sums_of(connection, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
+    if form == "csv":
+        return _csv(window, finest, [Level(("skillId",)), Level(())], SKILL_METRICS, newest_first=True)
+    return Response(msgspec.json.encode(_skill_answer(window, finest)), media_type=JSON, headers=_VARY)
+
+
+def _skill_answer(window: Window, finest: Sums) -> SkillData | SkillSeries:
+    summary = _skill_data(finest).get(0) or SkillData({}, _zeros(SKILL_METRICS))
+    if not window.in_intervals:
+        return summary
+    found = _skill_data(finest, ("interval",))
+    series = []
+    for i, start in reversed(list(enumerate(window.bounds[:-1]))):
+        data = found.get(i) or SkillData({}, _zeros(SKILL_METRICS))
+        series.append(SkillInterval(start, data.skills_metrics, data.metrics_total))
+    return SkillSeries(series, summary)
+
+
+def _skill_data(finest: Sums, prefix: tuple[By, ...] = ()) -> dict[int, SkillData]:
+    skills: dict[int, dict[str, Element]] = {}
+    for (i, skill), element in _elements(finest.rolled_up((*prefix, "skillId")), SKILL_METRICS, prefix):
+        skills.setdefault(i, {})[str(skill)] = element
+    total = finest.rolled_up(prefix)
+    return {i: SkillData(skills[i], element) for (i,), element in _elements(total, SKILL_METRICS, prefix)}
+
+
+# --- as a table ------------------------------------------------------------------------------------------------------
+
+
+def _csv(
+    window: Window,
+    finest: Sums,
+    levels: Sequence[Level],
+    metrics: tuple[Metric, ...],
+    *,
+    newest_first: bool,
+) -> Response[bytes]:
+    """The rows of the JSON in its order: in each interval by skill, by agent, the total; then the whole timeframe.
+
+    Ids are empty in totals, `timestamp` is in the rows of the whole timeframe.
+    """
+    ids = levels[0].by
+    names = [*(["timestamp"] if window.in_intervals else []), *ids, *(metric.name for metric in metrics)]
+    rows: list[list[object]] = []
+    if window.in_intervals:
+        by_interval = _rows(finest, levels, ids, metrics, ("interval",))
+        starts = list(enumerate(window.bounds[:-1]))
+        for i, start in reversed(starts) if newest_first else starts:
+            rows += [[start, *row] for row in by_interval.get(i) or [_total_of_nothing(ids, metrics)]]
+    whole = _rows(finest, levels, ids, metrics, ()).get(0) or [_total_of_nothing(ids, metrics)]
+    rows += [[None, *row] for row in whole] if window.in_intervals else whole
+    return csv_answer(names, rows)
+
+
+def _rows(
+    finest: Sums, levels: Sequence[Level], ids: tuple[By, ...], metrics: tuple[Metric, ...], prefix: tuple[By, ...]
+) -> dict[int, list[list[object]]]:
+    found: dict[int, list[list[object]]] = {}
+    for level in levels:
+        for (i, *keys), element in _elements(level.of(finest, prefix), metrics, prefix):
+            named = dict(zip(level.by, keys, strict=True))
+            cells = [*(named.get(key) for key in ids), *msgspec.structs.astuple(element)]
+            found.setdefault(i, []).append(cells)
+    return found
+
+
+def _total_of_nothing(ids: tuple[By, ...], metrics: tuple[Metric, ...]) -> list[object]:
+    return [*[None] * len(ids), *[0] * len(metrics)]

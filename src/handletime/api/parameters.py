@@ -1,0 +1,360 @@
+"""Query parameters: every one declared once, read by one set of rules (http-api.md 1).
+
+Names, and the values of closed lists, in any letter case. Empty values are as if absent, unknown names are ignored.
+A list given twice is joined, anything else given twice is a fault. All faults of a request are collected.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from handletime.api.errors import BadRequest
+from handletime.events.decode import instant
+from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN
+
+T = TypeVar("T")
+Schema = dict[str, object]
+
+
+class Moment(NamedTuple):
+    """A time, in epoch milliseconds, and the offset that it came with: `Z`, `+03:00`."""
+
+    millis: int
+    offset: str = "Z"
+
+    def __str__(self) -> str:
+        """RFC 3339 at that offset: seconds always, milliseconds where they are not 0."""
+        local = EPOCH + timedelta(milliseconds=self.millis) + _shift(self.offset)
+        spec = "milliseconds" if self.millis % 1000 else "seconds"
+        return local.replace(tzinfo=None).isoformat(timespec=spec) + self.offset
+
+
+def _shift(offset: str) -> timedelta:
+    if offset == "Z":
+        return timedelta()
+    minutes = int(offset[1:3]) * 60 + int(offset[4:6])
+    return timedelta(minutes=-minutes if offset[0] == "-" else minutes)
+
+
+class Wrong(ValueError):
+    """A value that is not allowed; the message says what is."""
+
+
+@dataclass(frozen=True)
+class Parameter(ABC, Generic[T]):
+    """One parameter. `default` is its value where it is absent, and a harmless one where it is wrong."""
+
+    name: str
+    meaning: str
+    default: T
+    required: bool = False
+    aliases: tuple[str, ...] = ()
+    is_list: ClassVar[bool] = False
+
+    @abstractmethod
+    def read(self, given: Sequence[str]) -> T:
+        """The value of what was given, which is never empty. Raises Wrong."""
+
+    @abstractmethod
+    def schema(self) -> Schema:
+        """Its JSON schema, for OpenAPI."""
+
+    def describe(self) -> Schema:
+        """Its parameter object in OpenAPI."""
+        return {
+            "name": self.name,
+            "in": "query",
+            "required": self.required,
+            "description": self.meaning,
+            "schema": self.schema(),
+        }
+
+
+class Single(Parameter[T]):
+    """A parameter that may be given once."""
+
+    def read(self, given: Sequence[str]) -> T:
+        """The one value. Raises Wrong."""
+        if len(given) > 1:
+            raise Wrong("must be given once")
+        return self.read_one(given[0])
+
+    @abstractmethod
+    def read_one(self, text: str) -> T:
+        """The value of a text. Raises Wrong."""
+
+
+_INTEGER: Final = re.compile(r"-?[0-9]+")
+_INTEGER_DIGITS: Final = 30
+_INT64: Final[Schema] = {"type": "integer", "format": "int64"}
+
+
+def integer(text: str) -> int:
+    """A plain decimal integer of 64 bits. Raises Wrong."""
+    if not _INTEGER.fullmatch(text):
+        raise Wrong("must be an integer")
+    if len(text) > _INTEGER_DIGITS or not INTEGER_MIN <= (value := int(text)) <= INTEGER_MAX:
+        raise Wrong("must be a signed 64-bit integer")
+    return value
+
+
+def _between(value: int, least: int | None, most: int | None) -> int:
+    if least is not None and value < least:
+        raise Wrong(f"must be greater than or equal to {least}")
+    if most is not None and value > most:
+        raise Wrong(f"must be less than or equal to {most}")
+    return value
+
+
+@dataclass(frozen=True)
+class Integer(Single[int]):
+    """A number within bounds."""
+
+    least: int | None = None
+    most: int | None = None
+
+    def read_one(self, text: str) -> int:
+        """The number. Raises Wrong."""
+        return _between(integer(text), self.least, self.most)
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        schema: Schema = dict(_INT64)
+        if self.least is not None:
+            schema["minimum"] = self.least
+        if self.most is not None:
+            schema["maximum"] = self.most
+        if not self.required:
+            schema["default"] = self.default
+        return schema
+
+
+@dataclass(frozen=True)
+class Id(Single[int | None]):
+    """The id of an agent, a skill or a group; None where it is absent."""
+
+    default: int | None = None
+
+    def read_one(self, text: str) -> int | None:
+        """The id. Raises Wrong."""
+        return integer(text)
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return dict(_INT64)
+
+
+@dataclass(frozen=True)
+class Text(Single[str | None]):
+    """A text that matches an expression as a whole; None where it is absent."""
+
+    default: str | None = None
+    pattern: str = ""
+    longest: int | None = None
+
+    def read_one(self, text: str) -> str | None:
+        """The text. Raises Wrong."""
+        if self.longest is not None and len(text) > self.longest:
+            raise Wrong(f"must have at most {self.longest} characters")
+        if self.pattern and not re.fullmatch(self.pattern, text, re.ASCII):
+            raise Wrong(f"must match ^{self.pattern}$")
+        return text
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        schema: Schema = {"type": "string", "minLength": 1}
+        if self.longest:
+            schema["maxLength"] = self.longest
+        if self.pattern:
+            schema["pattern"] = f"^{self.pattern}$"
+        return schema
+
+
+@dataclass(frozen=True)
+class Choice(Single[str]):
+    """One of a closed list, in any letter case."""
+
+    choices: tuple[str, ...] = ()
+
+    def read_one(self, text: str) -> str:
+        """The choice as it stands in the list. Raises Wrong."""
+        return _chosen(text, self.choices)
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return {"type": "string", "enum": list(self.choices), "default": self.default}
+
+
+def _chosen(text: str, choices: Iterable[str]) -> str:
+    known = {choice.lower(): choice for choice in choices}
+    if text.strip().lower() not in known:
+        raise Wrong("must be one of " + ", ".join(known.values()))
+    return known[text.strip().lower()]
+
+
+ALL: Final = "all"
+
+
+def _split(given: Sequence[str]) -> list[str]:
+    return [part for text in given for part in (piece.strip() for piece in text.split(",")) if part]
+
+
+@dataclass(frozen=True)
+class Ids(Parameter["frozenset[int] | None"]):
+    """Ids, separated by commas, or `all`, which is None, and so is absent."""
+
+    default: frozenset[int] | None = None
+    is_list: ClassVar[bool] = True
+
+    def read(self, given: Sequence[str]) -> frozenset[int] | None:
+        """The ids, None for all. Raises Wrong."""
+        parts = _split(given)
+        if {part.lower() for part in parts} == {ALL}:
+            return None
+        try:
+            return frozenset(integer(part) for part in parts)
+        except Wrong as error:
+            raise Wrong("must be all, or integers separated by commas") from error
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return {"type": "string", "pattern": "^([aA][lL][lL]|-?[0-9]{1,18}(,-?[0-9]{1,18})*)$"}
+
+
+@dataclass(frozen=True)
+class Choices(Parameter["frozenset[str]"]):
+    """Some of a closed list, separated by commas, or `all`, in any letter case."""
+
+    choices: tuple[str, ...] = ()
+    is_list: ClassVar[bool] = True
+
+    def read(self, given: Sequence[str]) -> frozenset[str]:
+        """The chosen ones as they stand in the list. Raises Wrong."""
+        chosen = {_chosen(part, (*self.choices, ALL)) for part in _split(given)}
+        return frozenset(self.choices if ALL in chosen else chosen)
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        names = "|".join((*self.choices, ALL))
+        return {"type": "string", "pattern": f"^({names})(,({names}))*$"}
+
+
+_TIME: Final = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2})(:[0-9]{2}(?:\.[0-9]+)?)?([Zz]|[+ -][0-9]{2}:[0-9]{2})"
+)
+_TIME_ALLOWED: Final = "must be RFC 3339 with an offset (2026-11-20T09:00:00Z), or epoch milliseconds"
+
+
+@dataclass(frozen=True)
+class Time(Single[Moment | None]):
+    """A moment: RFC 3339, also without seconds, also with a space where a `+` was decoded; or epoch milliseconds."""
+
+    default: Moment | None = None
+
+    def read_one(self, text: str) -> Moment | None:
+        """The moment, with its offset. Raises Wrong."""
+        match = _TIME.fullmatch(text)
+        if match is None:
+            millis = instant(int(text)) if _INTEGER.fullmatch(text) and len(text) <= _INTEGER_DIGITS else None
+            offset = "Z"
+        else:
+            offset = match[3].replace(" ", "+").upper()
+            millis = instant(f"{match[1]}{match[2] or ':00'}{offset}")
+        if millis is None or not _can_be_shown(Moment(millis, offset)):
+            raise Wrong(_TIME_ALLOWED)
+        return Moment(millis, offset)
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "format": "int64"}]}
+
+
+def _can_be_shown(moment: Moment) -> bool:
+    try:
+        return bool(str(moment))
+    except OverflowError:
+        return False
+
+
+@dataclass(frozen=True)
+class Millis(Single[Moment | None]):
+    """A moment in epoch milliseconds."""
+
+    default: Moment | None = None
+
+    def read_one(self, text: str) -> Moment | None:
+        """The moment. Raises Wrong."""
+        millis = instant(integer(text))
+        if millis is None:
+            raise Wrong("must be epoch milliseconds of the years 1 to 9999")
+        return Moment(millis)
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return dict(_INT64)
+
+
+class Query:
+    """The query of one request. Reading collects faults; `check` raises them, and only then may values be used."""
+
+    def __init__(self, query_string: bytes) -> None:
+        self._given = _by_lower_name(query_string)
+        self._faults: list[tuple[str, str]] = []
+
+    def get(self, parameter: Parameter[T]) -> T:
+        """A parameter's value; its default where it is absent or wrong."""
+        given = self._values(parameter)
+        if not given:
+            if parameter.required:
+                self.fault(parameter, "is required")
+            return parameter.default
+        try:
+            if any("\ud800" <= character <= "\udfff" for text in given for character in text):
+                raise Wrong("must be UTF-8")
+            return parameter.read(given)
+        except Wrong as error:
+            self.fault(parameter, str(error))
+            return parameter.default
+
+    def has(self, parameter: Parameter[T]) -> bool:
+        """Whether the parameter was given at all."""
+        return bool(self._values(parameter))
+
+    def fault(self, parameter: Parameter[T], message: str) -> None:
+        """Notes what is wrong with a parameter; the same only once."""
+        if (parameter.name, message) not in self._faults:
+            self._faults.append((parameter.name, message))
+
+    def is_good(self, parameters: Iterable[Parameter[T]]) -> bool:
+        """Whether nothing was found wrong with these parameters up to here."""
+        names = {parameter.name for parameter in parameters}
+        return not any(name in names for name, _ in self._faults)
+
+    def check(self) -> None:
+        """Raises BadRequest with every fault that was noted."""
+        if self._faults:
+            raise BadRequest([f"{name}: {message}" for name, message in self._faults])
+
+    def _values(self, parameter: Parameter[T]) -> list[str]:
+        names = (parameter.name, *parameter.aliases)
+        values = [value for name in names for value in self._given.get(name.lower(), ())]
+        return [value for value in values if value.strip(" ,")] if parameter.is_list else values
+
+
+def _by_lower_name(query_string: bytes) -> Mapping[str, list[str]]:
+    given: dict[str, list[str]] = {}
+    for field in query_string.split(b"&"):
+        name, _, value = field.partition(b"=")
+        if value:
+            given.setdefault(_decoded(name).lower(), []).append(_decoded(value))
+    return given
+
+
+def _decoded(escaped: bytes) -> str:
+    return unquote_to_bytes(escaped.replace(b"+", b" ")).decode(errors="surrogateescape")

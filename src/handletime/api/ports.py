@@ -1,0 +1,60 @@
+"""What the methods need of the store and of whoever knows the keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+    from handletime.api.auth import AuthRequest
+    from handletime.segments.parts import Prepared
+    from handletime.store.keys import Key
+    from handletime.store.writer import Ingested
+
+
+class Reader(Protocol):
+    """One account's rows, and nobody else's. Any thread may use it."""
+
+    def snapshot(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+        """One state of the rows, for one thread, until it is left.
+
+        The connection has `agent_segments`, `skill_segments` and `handle_time_units` of the account alone, with the
+        columns of `segments.tables`; units also with `userType` and `segmentEnd` of their segment. Raises NotNow where
+        it cannot be given now.
+        """
+
+    def prepared(self, conversation: str) -> Prepared | None:
+        """The events of one conversation in order, with its losses of focus and who of its agents is in `focused`.
+
+        Others may be among them. None where there is no such conversation.
+        """
+
+    def holds_all(self, conversations: Sequence[str]) -> bool:
+        """Whether none of these conversations has been removed (retention, a person's wish)."""
+
+
+class Store(Protocol):
+    """All accounts. Any thread may use it."""
+
+    def reader(self, account: str) -> Reader:
+        """A reader for an account, which need not have any rows."""
+
+    def ingest(self, account: str, events: pa.Table) -> Ingested:
+        """Stores a table of `model.EVENTS` of one account, all of it or nothing, and derives what follows from it.
+
+        Returns when the events are durable and visible. Raises NotNow where they could not be stored.
+        """
+
+    def problem(self) -> str | None:
+        """Why the store cannot answer now; None where it can."""
+
+
+class Authenticator(Protocol):
+    """Finds out who is asking."""
+
+    def authenticate(self, request: AuthRequest) -> Key:
+        """The key that the request was made with. Raises Unauthorized."""

@@ -1,0 +1,140 @@
+"""What every method is given: the store, the keys, the clock, the settings; and how it lets a request in."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote, urlsplit
+
+import msgspec
+from litestar import Request
+from litestar.di import NamedDependency
+from litestar.params import FromPath
+
+from handletime.api.auth import AuthRequest, authorize
+from handletime.api.errors import Refused
+from handletime.api.parameters import Query, Text
+from handletime.api.ports import Authenticator, Reader, Store
+from handletime.api.shelf import Shelf
+from handletime.clock import Clock
+from handletime.events.decode import is_account
+
+if TYPE_CHECKING:
+    from handletime.store.keys import Permission
+
+HttpRequest = Request[Any, Any, Any]
+SOURCE: Final = Text("source", "Who is asking, for the log.", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
+_AUTHORITY: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+
+
+class ApiSettings(msgspec.Struct, frozen=True):
+    """How the methods behave.
+
+    `public_url` is where clients see this server (`https://reports.example.com`), if that is not where it listens.
+    `X-Forwarded-Proto` and `-Host` count only from `trusted_proxies` (addresses or networks). `query_threads` answer
+    at once, others wait; so many `ingest_requests` and bytes of them (`ingest_bytes`) may be under way before 429.
+    """
+
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
+    query_threads: int = 8
+    ingest_requests: int = 128
+    ingest_bytes: int = 256 << 20
+    body_idle_seconds: float = 30.0
+
+
+class Service:
+    """The one object behind all methods."""
+
+    def __init__(
+        self,
+        store: Store,
+        authenticator: Authenticator,
+        clock: Clock,
+        shelf: Shelf,
+        settings: ApiSettings | None = None,
+    ) -> None:
+        self.store, self.authenticator, self.clock, self.shelf = store, authenticator, clock, shelf
+        self.settings = settings or ApiSettings()
+        self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.settings.trusted_proxies)
+
+    def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
+        """The account's id, if the request's key may do this with it. Raises Unauthorized, Forbidden."""
+        account = unquote(account)
+        given = request.headers.getall("authorization", [])
+        url = self.origin(request) + _as_sent(request)
+        key = self.authenticator.authenticate(AuthRequest(request.method, url, given or None))
+        authorize(key, account, permission)
+        return account
+
+    def reader(self, request: HttpRequest, account: str, permission: Permission) -> Reader:
+        """The account's rows, if the request's key may read them. Raises Unauthorized, Forbidden."""
+        return self.store.reader(self.admit(request, account, permission))
+
+    def origin(self, request: HttpRequest) -> str:
+        """Where the client sees this server: scheme, host, port and, behind a proxy, the path before ours."""
+        if self.settings.public_url:
+            return self.settings.public_url.rstrip("/")
+        scheme, host = str(request.scope["scheme"]), request.headers.get("host", "")
+        if self._is_from_proxy(request):
+            scheme = _last(request.headers.get("x-forwarded-proto", "")) or scheme
+            host = _last(request.headers.get("x-forwarded-host", "")) or host
+        if scheme not in ("http", "https"):
+            scheme = "http"
+        if not _AUTHORITY.fullmatch(host):
+            host = _listening_at(request)
+        return f"{scheme}://{host}"
+
+    def host(self, request: HttpRequest) -> str:
+        """The host, and the port if there is one, where the client sees this server."""
+        return urlsplit(self.origin(request)).netloc
+
+    def _is_from_proxy(self, request: HttpRequest) -> bool:
+        if not self._proxies or request.client is None:
+            return False
+        try:
+            address = ipaddress.ip_address(request.client.host)
+        except ValueError:
+            return False
+        return any(address in network for network in self._proxies)
+
+
+TheService = NamedDependency[Service]
+InPath = FromPath[str]
+"""A part of the path, still percent-encoded."""
+
+
+def _last(forwarded: str) -> str:
+    """What the nearest proxy added: anybody may have written the rest."""
+    return forwarded.rpartition(",")[2].strip()
+
+
+def _listening_at(request: HttpRequest) -> str:
+    server = request.scope.get("server")
+    return f"{server[0]}:{server[1]}" if server else "localhost"
+
+
+def _as_sent(request: HttpRequest) -> str:
+    """The path and query of a request, its escapes untouched."""
+    raw = request.scope.get("raw_path") or b""
+    query = request.scope["query_string"]
+    return (raw.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
+
+
+def path_of(request: HttpRequest) -> str:
+    """The request's path, percent-encoded."""
+    return str(request.scope["path"])
+
+
+def query_of(request: HttpRequest) -> Query:
+    """The request's query, not yet read."""
+    return Query(request.scope["query_string"])
+
+
+def existing_account(account: str) -> str:
+    """The id of an account that could exist. Raises Refused (404)."""
+    account = unquote(account)
+    if not is_account(account):
+        raise Refused(404)
+    return account

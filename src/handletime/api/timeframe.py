@@ -1,0 +1,74 @@
+"""The time parameters of the Actual Handle Time methods: `from`, `to` and their `…Millis` (http-api.md 2)."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from handletime.api.parameters import Millis, Moment, Query, Time
+
+MINUTE: Final = 60_000
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
+SPAN_MAX: Final = 7 * DAY
+AGE_MAX: Final = 31 * DAY
+AGE_GRACE: Final = HOUR
+"""Links carry the moment from which they were made, and have to work for a while."""
+
+FROM: Final = Time("from", "Segments that ended from here on; 24 hours before `to` where it is absent.")
+FROM_MILLIS: Final = Millis("fromMillis", "The same in epoch milliseconds; not together with `from`.")
+TO: Final = Time("to", "Segments that ended before here; now where it is absent or in the future.")
+TO_MILLIS: Final = Millis("toMillis", "The same in epoch milliseconds; not together with `to`.")
+PARAMETERS: Final = (FROM, FROM_MILLIS, TO, TO_MILLIS)
+
+
+class Timeframe(NamedTuple):
+    """Segments count where they end in [start, end)."""
+
+    start: Moment
+    end: Moment
+
+    def shown(self) -> TimeframeShown:
+        """As answers show it."""
+        return TimeframeShown(str(self.start), str(self.end), self.start.millis, self.end.millis)
+
+
+class TimeframeShown(msgspec.Struct, frozen=True):
+    """The `timeframe` of an answer: RFC 3339 with the offsets that were asked with, and epoch milliseconds."""
+
+    start_time: str = msgspec.field(name="startTime")
+    end_time: str = msgspec.field(name="endTime")
+    start_millis: int = msgspec.field(name="startTimeL")
+    end_millis: int = msgspec.field(name="endTimeL")
+
+
+def read_timeframe(query: Query, now: int, *, limited: bool) -> Timeframe:
+    """The timeframe that a query asks for; faults are noted in the query.
+
+    `limited` holds it to LivePerson's 31 days of age and 7 days of length.
+    """
+    end = _one_of(query, TO, TO_MILLIS) or Moment(now)
+    end = end._replace(millis=min(end.millis, now))
+    start = _one_of(query, FROM, FROM_MILLIS) or Moment(end.millis - DAY)
+    if query.is_good(PARAMETERS):
+        _check(query, Timeframe(start, end), now, limited=limited)
+    return Timeframe(start, end)
+
+
+def _one_of(query: Query, text: Time, millis: Millis) -> Moment | None:
+    found, also = query.get(text), query.get(millis)
+    if query.has(text) and query.has(millis):
+        query.fault(millis, f"must not be given together with {text.name}")
+    return found or also
+
+
+def _check(query: Query, timeframe: Timeframe, now: int, *, limited: bool) -> None:
+    start, end = timeframe.start.millis, timeframe.end.millis
+    given = FROM_MILLIS if query.has(FROM_MILLIS) else FROM
+    if start > end:
+        query.fault(given, "must not be after to, nor in the future")
+    if limited and start < now - AGE_MAX - AGE_GRACE:
+        query.fault(given, "must not be more than 31 days ago")
+    if limited and end - start > SPAN_MAX:
+        query.fault(given, "must not be more than 7 days before to")

@@ -1,0 +1,86 @@
+"""`handletime ingest`: events from files into a store, directly or through its server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from handletime.cli.console import account_option, count, reading
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from handletime.cli.sending import Tally, Target
+    from handletime.errors import InvalidEvents
+
+
+@click.command(short_help="Bring events from files into a store.")
+@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Folder of the store, while no server runs on it.",
+)
+@click.option("--url", metavar="URL", help="Or the address of a running server.")
+@click.option(
+    "--token",
+    envvar="HANDLETIME_TOKEN",
+    show_envvar=True,
+    metavar="TOKEN",
+    help="Token of a key with the permission ingest, for --url.",
+)
+@account_option()
+def ingest(files: tuple[str, ...], folder: Path | None, url: str | None, token: str | None, account: str) -> None:
+    """Bring events into a store: NDJSON, a JSON array or Parquet; plain, gzip or zstd; `-` is standard input.
+
+    What is stored already is a duplicate and changes nothing: after whatever stopped it, run the same command again.
+    """
+    from handletime.cli.sending import Tally
+    from handletime.errors import InvalidEvents
+    from handletime.events.read import good_events
+
+    tally = Tally()
+    try:
+        with _target(folder, url, token) as target, reading(files, account) as (blocks, told):
+            try:
+                for events in good_events(blocks):
+                    target.put(events, tally)
+            except InvalidEvents:
+                target.finish(tally)  # What came before the faults.
+                raise
+            told("storing", 0, 0)
+            target.finish(tally)
+    except InvalidEvents as error:
+        raise click.ClickException(_faults(error, tally)) from error
+    except BaseException:
+        if tally.accepted or tally.duplicates:
+            click.echo(f"Before it stopped: {_summary(tally)}. Run it again: repeats are only duplicates.", err=True)
+        raise
+    click.echo(_summary(tally))
+
+
+def _target(folder: Path | None, url: str | None, token: str | None) -> AbstractContextManager[Target]:
+    from handletime.cli.sending import server_target, store_target
+
+    if folder is not None and url is None:
+        return store_target(folder)
+    if url is None or folder is not None:
+        raise click.UsageError("name either --data DIR, or --url URL and --token TOKEN")
+    if not token:
+        raise click.UsageError("--url needs --token, or HANDLETIME_TOKEN in the environment")
+    return server_target(url, token)
+
+
+def _summary(tally: Tally) -> str:
+    return f"{count(tally.accepted, 'event')} accepted, {count(tally.duplicates, 'duplicate')}"
+
+
+def _faults(error: InvalidEvents, tally: Tally) -> str:
+    number = f"more than {len(error.faults)}" if error.more else str(len(error.faults))
+    head = f"{number} {'fault' if number == '1' else 'faults'} in {error.source}:"
+    before = f"Of what came before: {_summary(tally)}."
+    return "\n".join([head, *(f"  {fault}" for fault in error.faults), before, "Mend the file and run it again."])

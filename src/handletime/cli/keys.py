@@ -1,0 +1,130 @@
+"""`handletime keys`: who may ask the server. Works beside a running one: it sees at once what changed here."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from handletime.cli.console import Instant
+from handletime.cli.folder import data_option, make_folder, side_file
+
+if TYPE_CHECKING:
+    from handletime.store.keys import KeyInfo, NewKey, Permission
+
+CHOICES = ("handle-time", "operations", "ingest", "admin")
+"""`store.keys.PERMISSIONS`, whose import takes long; a test holds them equal."""
+
+
+@click.group(short_help="Create, list and revoke the keys of a store.")
+def keys() -> None:
+    """Create, list and revoke the keys that clients ask the server with. Works while the server runs."""
+
+
+@keys.command(short_help="Create a key and print its secrets, once.")
+@click.argument("account")
+@data_option
+@click.option(
+    "--permission",
+    "permissions",
+    type=click.Choice(CHOICES),
+    multiple=True,
+    help="What the key may; may be repeated.  [default: handle-time, operations]",
+)
+@click.option("--expires", type=Instant(), help="When it ends.  [default: never]")
+@click.option("--json", "as_json", is_flag=True, help="Print the key as JSON.")
+def create(account: str, folder: Path, permissions: tuple[Permission, ...], expires: int | None, as_json: bool) -> None:
+    """Create a key of an account and print its secrets. They are not kept and never shown again.
+
+    `handle-time` reads handle time and explanations, `operations` the messaging operations, `ingest` brings events in,
+    `admin` includes all of these. The folder is made if there is none.
+    """
+    import msgspec
+
+    from handletime.store.keys import READING
+    from handletime.store.keys import create as create_key
+
+    make_folder(folder)
+    with closing(side_file(folder)) as side:
+        new = create_key(side, account, permissions or READING, expires)
+    click.echo(msgspec.json.encode(new).decode() if as_json else _told_once(new))
+
+
+def _told_once(new: NewKey) -> str:
+    return f"""Key {new.id} of account {new.account} may: {", ".join(new.permissions)}
+These are shown once; keep them.
+
+  bearer token         {new.token}
+
+  OAuth 1.0a
+  app key              {new.app_key}
+  app secret           {new.app_secret}
+  access token         {new.access_token}
+  access token secret  {new.access_token_secret}"""
+
+
+@keys.command("list", short_help="List all keys, without their secrets.")
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print the keys as a JSON array.")
+def list_(folder: Path, as_json: bool) -> None:
+    """List all keys that were ever made, the oldest first, with their last use."""
+    import msgspec
+
+    from handletime.store.keys import list_keys
+    from handletime.store.sidefile import SideFile
+
+    with closing(SideFile(folder, create=False)) as side:
+        found = list_keys(side)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    elif not found:
+        click.echo("No keys yet; `handletime keys create ACCOUNT` makes one.")
+    else:
+        click.echo("\n".join(_aligned([_HEAD, *(_cells(key) for key in found)])))
+
+
+_HEAD = ("id", "account", "permissions", "created", "last used", "holds")
+
+
+def _cells(key: KeyInfo) -> tuple[str, ...]:
+    return (
+        key.id,
+        key.account,
+        ",".join(key.permissions),
+        _moment(key.created),
+        _moment(key.last_used) if key.last_used else "never",
+        _holds(key),
+    )
+
+
+def _holds(key: KeyInfo) -> str:
+    if key.revoked:
+        return f"revoked {_moment(key.revoked)}"
+    if key.expires is None:
+        return "yes"
+    return f"{'until' if key.expires > datetime.now(key.expires.tzinfo) else 'expired'} {_moment(key.expires)}"
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+@keys.command(short_help="End a key for good.")
+@click.argument("key_id", metavar="ID")
+@data_option
+def revoke(key_id: str, folder: Path) -> None:
+    """End a key for good: a running server refuses it from its next request on."""
+    from handletime.store.keys import revoke as revoke_key
+    from handletime.store.sidefile import SideFile
+
+    with closing(SideFile(folder, create=False)) as side:
+        key = revoke_key(side, key_id)
+    click.echo(f"Key {key.id} of account {key.account} is revoked.")

@@ -1,0 +1,258 @@
+"""Where `handletime ingest` puts events: into a store that it opens itself, or to a server, some thousand at a time.
+
+file ─> blocks ─> parts of one account ─> some of them under way at once ─> what was accepted
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import math
+import ssl
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from handletime.cli.folder import make_folder, side_file
+from handletime.errors import InputError, NotNow
+from handletime.events.encode import to_ndjson
+from handletime.store.store import Store
+from handletime.store.writer import Ingested
+
+STORE_EVENTS: Final = 20_000
+REQUEST_EVENTS: Final = 10_000
+"""The most events of one part; one of an account that goes on has at least half of it."""
+KEPT_EVENTS: Final = 400_000
+"""So many events of all accounts wait at most for more of their account."""
+UNDER_WAY: Final = 4
+"""So many parts wait for their answer at once: enough to share a commit, few enough to be no queue."""
+TIMEOUT_S: Final = 120.0
+LOST_S: Final = 60.0
+"""So long a server that has answered before may be away."""
+BUSY_S: Final = 900.0
+"""So long a server may say that it is busy."""
+PAUSE_MAX_S: Final = 10.0
+
+
+class Tally(msgspec.Struct):
+    """What became of the events so far."""
+
+    accepted: int = 0
+    duplicates: int = 0
+
+
+class Target:
+    """Takes tables of events, and stores them some thousand of an account at a time."""
+
+    def __init__(self, most: int, send: Callable[[str, pa.Table, int], Iterator[Future[Ingested]]]) -> None:
+        """`send` stores a table of one account in parts of this size."""
+        self._most, self._send = most, send
+        self._kept: dict[str, list[pa.Table]] = {}
+        self._kept_events = 0
+        self._waiting: deque[Future[Ingested]] = deque()
+
+    def put(self, events: pa.Table, tally: Tally) -> None:
+        """Begins to store events; waits while too many are under way. Raises what storing raises."""
+        for account, part in _by_account(events):
+            self._kept.setdefault(account, []).append(part)
+            self._kept_events += part.num_rows
+            if sum(table.num_rows for table in self._kept[account]) >= self._most:
+                self._begin(account, tally)
+        if self._kept_events > KEPT_EVENTS:
+            self._begin_all(tally)
+
+    def finish(self, tally: Tally) -> None:
+        """Stores what is left and waits for all that is under way. Raises what storing raises."""
+        self._begin_all(tally)
+        while self._waiting:
+            self._count(tally)
+
+    def _begin_all(self, tally: Tally) -> None:
+        for account in list(self._kept):
+            self._begin(account, tally)
+
+    def _begin(self, account: str, tally: Tally) -> None:
+        events = pa.concat_tables(self._kept.pop(account)).unify_dictionaries()
+        self._kept_events -= events.num_rows
+        size = math.ceil(events.num_rows / math.ceil(events.num_rows / self._most))
+        for future in self._send(account, events, size):
+            self._waiting.append(future)
+            if len(self._waiting) >= UNDER_WAY:
+                self._count(tally)
+
+    def _count(self, tally: Tally) -> None:
+        done = self._waiting.popleft().result()
+        tally.accepted += done.accepted
+        tally.duplicates += done.duplicates
+
+
+def _by_account(events: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    accounts = events["accountId"].cast(pa.string())
+    names = pc.unique(accounts).to_pylist()
+    for name in names:
+        yield name, events if len(names) == 1 else events.filter(pc.equal(accounts, name))
+
+
+@contextmanager
+def store_target(folder: Path) -> Iterator[Target]:
+    """The store of a folder, made if there is none. Raises StoreError, NotNow, OSError."""
+    make_folder(folder)
+    with closing(side_file(folder)) as side, Store(folder, side) as store:
+
+        def send(account: str, events: pa.Table, size: int) -> Iterator[Future[Ingested]]:
+            for first in range(0, events.num_rows, size):
+                yield store.submit(account, events.slice(first, size))
+
+        yield Target(STORE_EVENTS, send)
+
+
+@contextmanager
+def server_target(url: str, token: str) -> Iterator[Target]:
+    """A running server. Storing raises InputError where it refuses, NotNow where it is away or busy for long."""
+    client = Client(url, token)
+    threads = ThreadPoolExecutor(UNDER_WAY, "sending")
+
+    def send(account: str, events: pa.Table, size: int) -> Iterator[Future[Ingested]]:
+        for body in _bodies(to_ndjson(events), size):
+            yield threads.submit(client.send, account, body)
+
+    try:
+        yield Target(REQUEST_EVENTS, send)
+    finally:
+        client.stop()
+        threads.shutdown(cancel_futures=True)
+
+
+def _bodies(lines: bytes, size: int) -> Iterator[bytes]:
+    """Some lines at a time."""
+    ends = np.flatnonzero(np.frombuffer(lines, np.uint8) == ord("\n")) + 1
+    begin = 0
+    for end in [*ends[size - 1 :: size].tolist(), len(lines)]:
+        if end > begin:
+            yield lines[begin:end]
+        begin = end
+
+
+class Answer(NamedTuple):
+    """A server's answer."""
+
+    status: int
+    retry_after: str
+    body: bytes
+
+
+class Client:
+    """Sends requests to a server, and again where that may help. Any thread may use it; each has a connection."""
+
+    def __init__(self, url: str, token: str) -> None:
+        """Raises InputError where the address or the token cannot be one."""
+        if not (token.isascii() and token.isprintable()):
+            raise InputError("the token holds characters that none has")
+        try:
+            parts = urlsplit(url)
+            self._port = parts.port
+        except ValueError as error:
+            raise InputError(f"{url}: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+            raise InputError(f"{url} is no address of a server; write https://host or http://host:port")
+        self._url, self._host, self._path = url, parts.hostname, parts.path.rstrip("/")
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
+        self._own = threading.local()
+        self._reached = False
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """Sends nothing again from now on."""
+        self._stopped.set()
+
+    def send(self, account: str, body: bytes) -> Ingested:
+        """Sends events of an account until they are stored. Raises InputError, NotNow."""
+        begun = time.monotonic()
+        away_since: float | None = None
+        pause = 0.5
+        while True:
+            try:
+                answer = self._post(f"{self._path}/api/account/{account}/events", body)
+            except (OSError, http.client.HTTPException) as error:
+                why = f"{self._url} cannot be reached: {str(error) or type(error).__name__}"
+                if not self._reached:
+                    raise InputError(why) from error
+                away_since = away_since or time.monotonic()
+                give_up, pause = away_since + LOST_S, min(2 * pause, PAUSE_MAX_S)
+            else:
+                self._reached, away_since = True, None
+                if answer.status not in (429, 503):
+                    return self._stored(answer, body)
+                why = f"{self._url} is too busy: {_said(answer)}"
+                give_up, pause = begun + BUSY_S, _pause(answer.retry_after)
+            if time.monotonic() + pause > give_up or self._stopped.wait(pause):
+                raise NotNow(why)
+
+    def _post(self, path: str, body: bytes) -> Answer:
+        """One request. Raises OSError, HTTPException."""
+        connection = self._connection()
+        try:
+            # Who refuses a request need not read it: the answer may be there.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                connection.request("POST", path, body, self._headers)
+            response = connection.getresponse()
+            answer = Answer(response.status, response.headers.get("Retry-After", ""), response.read())
+        except BaseException:
+            connection.close()
+            raise
+        return answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        found: http.client.HTTPConnection | None = getattr(self._own, "connection", None)
+        if found is None:
+            if self._tls:
+                found = http.client.HTTPSConnection(self._host, self._port, timeout=TIMEOUT_S, context=self._tls)
+            else:
+                found = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_S)
+            self._own.connection = found
+        return found
+
+    def _stored(self, answer: Answer, body: bytes) -> Ingested:
+        if answer.status == 200:
+            try:
+                return msgspec.json.decode(answer.body, type=_Accepted).ingested()
+            except msgspec.MsgspecError as error:
+                raise InputError(f"{self._url} does not answer like a handletime server") from error
+        told = f"{self._url} refused the events ({answer.status}): {_said(answer)}"
+        if answer.status == 400:
+            first = json.loads(body.partition(b"\n")[0])
+            told += f"\nIts lines count from event {first['eventId']} of conversation {first['conversationId']} on."
+        raise InputError(told)
+
+
+class _Accepted(msgspec.Struct):
+    accepted: int
+    duplicates: int
+
+    def ingested(self) -> Ingested:
+        return Ingested(self.accepted, self.duplicates)
+
+
+def _said(answer: Answer) -> str:
+    """What an answer says: the causes, the message, or nothing where it is not one of ours."""
+    try:
+        body: Any = json.loads(answer.body)
+        return "\n  ".join(map(str, [body["message"], *body.get("causes", [])]))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return "it does not say why"
+
+
+def _pause(retry_after: str) -> float:
+    return min(float(retry_after), PAUSE_MAX_S) if retry_after.isdecimal() and retry_after.isascii() else 5.0

@@ -1,0 +1,1 @@
+"""Kept safe: events, derived rows, keys, nonces."""

@@ -1,0 +1,173 @@
+"""The open DuckDB file: transactions of the one writer, connections for readers, checkpoints, opening it anew."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Protocol, TypeVar
+
+import duckdb
+
+from handletime.errors import NotNow, StoreError
+from handletime.store.opening import FILE, Commits, FolderSync, StoreSettings, connect
+from handletime.store.writer import Writer
+
+
+class Numbered(Protocol):
+    """What a transaction gives: anything that knows its commit's number."""
+
+    @property
+    def commit_number(self) -> int:
+        """The number of the commit."""
+
+
+N = TypeVar("N", bound=Numbered)
+RETRY_S: Final = 1.0
+"""The time between attempts to open a store that failed."""
+CLOSE_S: Final = 10.0
+"""So long readers are waited for when the store is closed."""
+_log: Final = logging.getLogger(__name__)
+
+
+class Database:
+    """The store's file. Any thread may use it; transactions come one after the other.
+
+    Where a transaction fails, all connections are closed, and the file is opened anew until that works: with all that
+    it checks then. Until it has, `problem` says why nothing can be done.
+    """
+
+    def __init__(self, folder: Path, settings: StoreSettings, commits: Commits) -> None:
+        """Opens it. Raises StoreError, OSError."""
+        self._folder, self._settings, self._commits = folder, settings, commits
+        self._writing = threading.Lock()
+        self._cursors: set[duckdb.DuckDBPyConnection] = set()
+        self._given_back = threading.Condition()
+        self._checkpoint: threading.Thread | None = None
+        self._closed = threading.Event()
+        self._sync = FolderSync(folder)
+        self.problem: str | None = "the store is being opened"
+        self._open()
+
+    def transact(self, work: Callable[[Writer], N]) -> N:
+        """Lets work be done in a transaction; returns when what it did is durable and visible.
+
+        Raises what the work raises, and NotNow where the database cannot do it. Nothing is acknowledged then.
+        """
+        with self._writing:
+            if self.problem is not None:
+                raise NotNow(self.problem)
+            try:
+                self._connection.begin()
+                done = work(self._writer)
+                self._connection.commit()
+                self._sync.sync()
+                self._commits.set_last_commit(done.commit_number)
+            except (duckdb.Error, OSError) as error:
+                _log.exception("a transaction failed; nothing of it is acknowledged")
+                self._fail()
+                raise NotNow("the store could not write; come again later") from error
+            except BaseException:
+                self._fail()
+                raise
+            return done
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection of its own, to be given back. Raises NotNow where the store is not open just now."""
+        with self._given_back:
+            if self.problem is not None:
+                raise NotNow(self.problem)
+            cursor = self._connection.cursor()
+            self._cursors.add(cursor)
+            return cursor
+
+    def give_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Ends a connection."""
+        with self._given_back:
+            self._cursors.discard(cursor)
+            cursor.close()
+            self._given_back.notify_all()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection in a transaction: everything is as of one moment. Raises NotNow."""
+        cursor = self.cursor()
+        try:
+            cursor.begin()
+            yield cursor
+        finally:
+            self.give_back(cursor)
+
+    def checkpoint_if_due(self) -> None:
+        """Has the write-ahead log worked into the file, beside what else goes on, where it has become large."""
+        if self._checkpoint is not None and self._checkpoint.is_alive():
+            return
+        log = self._folder / f"{FILE}.wal"
+        if log.exists() and log.stat().st_size >= self._settings.checkpoint_bytes:
+            self._checkpoint = threading.Thread(target=self._do_checkpoint, name="store-checkpoint", daemon=True)
+            self._checkpoint.start()
+
+    def _do_checkpoint(self) -> None:
+        try:
+            cursor = self.cursor()
+        except NotNow:
+            return
+        try:
+            start = time.monotonic()
+            cursor.execute("checkpoint")
+            _log.info("checkpoint in %.2f s", time.monotonic() - start)
+        except duckdb.Error:
+            # What it could not do the next one does; if the file is broken, the next commit says so.
+            _log.exception("a checkpoint failed")
+        finally:
+            self.give_back(cursor)
+
+    def close(self) -> None:
+        """Closes it for good. Readers' queries are stopped."""
+        self._closed.set()
+        with self._writing:
+            if self.problem is None:
+                self._close("the server is stopping; come again later")
+
+    def _open(self) -> None:
+        connection = connect(self._folder, self._settings, self._commits.last_commit())
+        try:
+            self._writer = Writer(connection)
+            self._sync.sync()
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self.problem = None
+
+    def _close(self, problem: str) -> None:
+        with self._given_back:
+            self.problem = problem
+            for cursor in self._cursors:
+                cursor.interrupt()
+            # While one is open, the file is, and would not be opened anew.
+            if not self._given_back.wait_for(lambda: not self._cursors, CLOSE_S):
+                _log.error("%d readers do not end", len(self._cursors))
+        self._connection.close()
+
+    def _fail(self) -> None:
+        try:
+            self._close("the store failed and is being opened anew; come again later")
+        except duckdb.Error:
+            _log.exception("the store could not be closed")
+        threading.Thread(target=self._reopen, name="store-reopen", daemon=True).start()
+
+    def _reopen(self) -> None:
+        while not self._closed.is_set():
+            with self._writing:
+                try:
+                    self._open()
+                    _log.warning("the store is open again")
+                    return
+                except (StoreError, OSError, duckdb.Error) as error:
+                    self.problem = f"the store failed and cannot be opened: {error}"
+                    _log.error(self.problem)
+            self._closed.wait(RETRY_S)

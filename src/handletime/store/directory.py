@@ -1,0 +1,119 @@
+"""Numbers for accounts and conversations, in order of first arrival."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+RECENT_MAX: Final = 200_000
+"""So many conversations are remembered at least, twice as many at most; the others are looked up in the table."""
+SEEN_BYTES: Final = 1 << 26
+"""For each conversation one of these is set: where it is not, a conversation is new and needs no look-up."""
+AT_ONCE: Final = 256
+"""So many keys are looked up through the index at a time."""
+
+Conversation = tuple[int, str]
+"""Account number and conversation id."""
+
+
+class Directory:
+    """The numbers of one open store. Not for several threads."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        rows = connection.execute("select account, accountId from kept.accounts").fetchall()
+        self._accounts: dict[str, int] = {name: number for number, name in rows}
+        self._recent: dict[Conversation, int] = {}
+        self._older: dict[Conversation, int] = {}
+        self._seen = np.zeros(SEEN_BYTES, np.bool_)
+        self._next = 0
+        keys = connection.sql("select number, key from kept.conversations").to_arrow_reader(1_000_000)
+        for batch in keys:
+            self._seen[batch["key"].to_numpy() & (SEEN_BYTES - 1)] = True
+            self._next = max(self._next, int(batch["number"].to_numpy().max()) + 1)
+
+    def account(self, name: str) -> int | None:
+        """The number of an account that has events."""
+        return self._accounts.get(name)
+
+    def number_account(self, connection: duckdb.DuckDBPyConnection, name: str) -> int:
+        """The same, numbering it if it is new."""
+        if name not in self._accounts:
+            self._accounts[name] = len(self._accounts)
+            connection.execute("insert into kept.accounts values (?, ?)", [self._accounts[name], name])
+        return self._accounts[name]
+
+    def number(self, connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> list[int]:
+        """The numbers of different conversations; new ones get theirs, in this order."""
+        recent, older = self._recent, self._older
+        found = [recent.get(c, -1) for c in wanted]
+        missing = [c for c, number in zip(wanted, found, strict=True) if number < 0]
+        if not missing:
+            return found
+        known = {c: older[c] for c in missing if c in older}
+        known |= self._look_up(connection, [c for c in missing if c not in known])
+        new = [c for c in missing if c not in known]
+        known |= dict(zip(new, range(self._next, self._next + len(new)), strict=True))
+        self._add(connection, new)
+        self._remember(known)
+        return [number if number >= 0 else known[c] for c, number in zip(wanted, found, strict=True)]
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Drops removed conversations from memory; should one come again, it is a new one."""
+        gone = set(numbers)
+        for memory in (self._recent, self._older):
+            for conversation in [c for c, number in memory.items() if number in gone]:
+                del memory[conversation]
+
+    def _remember(self, known: dict[Conversation, int]) -> None:
+        if len(self._recent) + len(known) > RECENT_MAX:
+            self._older, self._recent = self._recent, {}
+        self._recent |= known
+
+    def _look_up(
+        self, connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]
+    ) -> dict[Conversation, int]:
+        """The numbers of those that the table has."""
+        keys = np.array([key_of(c) for c in wanted], np.int64)
+        maybe = self._seen[keys & (SEEN_BYTES - 1)]
+        return find(connection, [c for c, asked in zip(wanted, maybe.tolist(), strict=True) if asked])
+
+    def _add(self, connection: duckdb.DuckDBPyConnection, new: list[Conversation]) -> None:
+        if not new:
+            return
+        keys = np.array([key_of(c) for c in new], np.int64)
+        rows = pa.table(
+            {
+                "number": np.arange(self._next, self._next + len(new)),
+                "account": pa.array([account for account, _id in new], pa.int32()),
+                "conversationId": pa.array([id_ for _account, id_ in new], pa.string()),
+                "key": keys,
+            }
+        )
+        connection.register("new_conversations", rows)
+        connection.execute("insert into kept.conversations select * from new_conversations")
+        connection.unregister("new_conversations")
+        self._seen[keys & (SEEN_BYTES - 1)] = True
+        self._next += len(new)
+
+
+def find(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> dict[Conversation, int]:
+    """The numbers of those conversations that are stored."""
+    found: dict[Conversation, int] = {}
+    for first in range(0, len(wanted), AT_ONCE):
+        # Integers, so nothing can be injected; only for a list of literals does DuckDB ask the index.
+        keys = ", ".join(str(key_of(conversation)) for conversation in wanted[first : first + AT_ONCE])
+        query = f"select account, conversationId, number from kept.conversations where key in ({keys})"  # noqa: S608
+        found |= {(account, id_): number for account, id_, number in connection.execute(query).fetchall()}
+    return {conversation: found[conversation] for conversation in wanted if conversation in found}
+
+
+def key_of(conversation: Conversation) -> int:
+    """A signed 64-bit number for a conversation, by which the table finds it. Others may have the same."""
+    account, id_ = conversation
+    digest = hashlib.blake2b(id_.encode(), digest_size=8, key=account.to_bytes(4, "big")).digest()
+    return int.from_bytes(digest, "big", signed=True)

@@ -1,0 +1,310 @@
+"""Whose focus moved where: what new focus events change, without a look at anybody's whole history.
+
+Of a new focus event only the agent's `focused` before it and its own loss are in question (rules.md 1, "Focus").
+So all that has to be known of each agent are the moves around the new ones: its *window*. For agents whose events come
+in order, more or less, that is the end of their history, which is remembered. Around events that come later than
+that, the window is looked for in the table, in spans of time that grow until they hold what is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from handletime.events import model
+from handletime.segments.columns import I64, NEVER, Bools, Columns, strings
+from handletime.segments.focus import Anonymous, Loss, losses_among
+from handletime.store.tables import query, registered
+
+TAIL: Final = 8
+"""So many of an agent's last `focused` are remembered, and all that lies between them."""
+AGENTS_MAX: Final = 50_000
+"""So many agents are remembered; with more, all are forgotten and looked up again."""
+SPANS_MS: Final = (60_000, 16 * 60_000, 4 * 3_600_000, 3 * 86_400_000, 60 * 86_400_000)
+"""So far around late events their agents' moves are looked for, one after the other; then everywhere."""
+EVER: Final = -NEVER
+
+MOVE_ROW: Final = pa.schema(
+    [
+        ("account", pa.int32()),
+        ("agentId", pa.int64()),
+        ("time", pa.int64()),
+        ("sequence", pa.int64()),
+        ("type", pa.int8()),
+        ("eventId", pa.string()),
+        ("number", pa.int64()),
+        ("arrival", pa.int64()),
+        ("position", pa.int64()),
+        ("conversationId", pa.string()),
+    ]
+)
+"""A row of `kept.focus_moves` and its conversation's id. Anonymous losses have number -1, others position -1."""
+
+_AGENT: Final = pa.schema([("account", pa.int32()), ("agentId", pa.int64()), ("focused", pa.bool_())])
+Agent = tuple[int, int]
+"""Account number and agent id."""
+
+
+class Moved(NamedTuple):
+    """What new focus events change.
+
+    `stored` has the `focused` that were stored before and now meet another loss (`lost_time` is `NEVER`: none), `new`
+    the new ones that meet a loss. Both by `number` and `arrival`, with `account`, `conversationId`, `lost_time` and
+    `lost_sequence`. `agents` are rows for `kept.agents`.
+    """
+
+    stored: pa.Table
+    new: pa.Table
+    agents: pa.Table
+
+
+class FocusMoves:
+    """The focus moves of one open store. Not for several threads."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        rows = connection.execute("select account, agentId, focused from kept.agents").fetchall()
+        self._known: set[Agent] = {(account, agent) for account, agent, _focused in rows}
+        self._focused: set[Agent] = {(account, agent) for account, agent, focused in rows if focused}
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops what is remembered of the table; it is looked up again when needed."""
+        self._slots: dict[Agent, int] = {}
+        # From its floor on, an agent's moves are remembered completely; NEVER: none are.
+        self._floors: I64 = np.empty(0, np.int64)
+        self._tail = MOVE_ROW.empty_table()
+        self._tail_slots: I64 = np.empty(0, np.int64)
+
+    def moved(self, connection: duckdb.DuckDBPyConnection, new: pa.Table) -> Moved:
+        """What new moves change (rows of `MOVE_ROW`, no doubles among them or with stored ones). Stores nothing."""
+        agents, slots = self._slots_of(new)
+        window = self._window(connection, new, slots)
+        old_time, old_sequence = _losses(window)
+        time, sequence = _losses(pa.concat_tables([window, new]))
+        count = window.num_rows
+        changed = (old_time != time[:count]) | (old_sequence != sequence[:count])
+        return Moved(
+            _met(window, changed, time[:count], sequence[:count]),
+            _met(new, time[count:] != NEVER, time[count:], sequence[count:]),
+            self._agents_table(agents, _focused_among(new)),
+        )
+
+    def keep(self, new: pa.Table) -> None:
+        """Remembers moves that were given to `moved` and are stored now."""
+        agents, slots = self._slots_of(new)
+        self._known.update(agents)
+        self._focused |= _focused_among(new)
+        mine = _among(slots, len(self._floors))[self._tail_slots]
+        recent = new["time"].to_numpy() >= self._floors[slots]
+        rows = pa.concat_tables([self._tail.filter(mine), new.filter(recent)])
+        of = np.concatenate([self._tail_slots[mine], slots[recent]])
+        kept = _raise_floors(rows, of, self._floors)
+        self._tail = pa.concat_tables([self._tail.filter(~mine), rows.filter(kept)]).combine_chunks()
+        self._tail_slots = np.concatenate([self._tail_slots[~mine], of[kept]])
+
+    def _agents_table(self, agents: Iterable[Agent], focused: set[Agent]) -> pa.Table:
+        """Rows for `kept.agents`: of whom there was no focus event so far, or no `focused`."""
+        new = focused - self._focused
+        rows = [(*agent, agent in focused) for agent in agents if agent not in self._known or agent in new]
+        columns = zip(*rows, strict=True) if rows else ((), (), ())
+        return pa.table([pa.array(column, type_) for column, type_ in zip(columns, _AGENT.types, strict=True)], _AGENT)
+
+    def _slots_of(self, moves: pa.Table) -> tuple[list[Agent], I64]:
+        """The agents of moves, and each move's place in what is remembered."""
+        pairs = np.column_stack([moves["account"].to_numpy().astype(np.int64), moves["agentId"].to_numpy()])
+        different, agent_of = np.unique(pairs, axis=0, return_inverse=True)
+        agents: list[Agent] = [(account, agent) for account, agent in different.tolist()]
+        if len(self._slots) + len(agents) > AGENTS_MAX:
+            self.forget()
+        for agent in agents:
+            self._slots.setdefault(agent, len(self._slots))
+        unknown = np.full(len(self._slots) - len(self._floors), NEVER, np.int64)
+        self._floors = np.concatenate([self._floors, unknown])
+        slots = np.array([self._slots[agent] for agent in agents], np.int64)
+        strangers = [place for agent, place in zip(agents, slots.tolist(), strict=True) if agent not in self._known]
+        self._floors[strangers] = EVER
+        return agents, slots[agent_of.ravel()] if len(agents) else slots
+
+    def _window(self, connection: duckdb.DuckDBPyConnection, new: pa.Table, slots: I64) -> pa.Table:
+        """The stored moves around new ones, each once."""
+        late = new["time"].to_numpy() <= self._floors[slots]
+        found = MOVE_ROW.empty_table()
+        if late.any():
+            found = self._find(connection, new.filter(late), slots[late])
+        mine = _among(slots, len(self._floors))[self._tail_slots]
+        window = pa.concat_tables([self._tail.filter(mine), found])
+        _arrivals, first = np.unique(window["arrival"].to_numpy(), return_index=True)
+        return window.take(first)
+
+    def _find(self, connection: duckdb.DuckDBPyConnection, late: pa.Table, slots: I64) -> pa.Table:
+        """The stored moves around late ones; remembers those at the end of the history of a forgotten agent."""
+        targets = late.select(["account", "agentId", "time"]).append_column("slot", pa.array(slots))
+        targets = targets.group_by(["account", "agentId", "time", "slot"]).aggregate([])
+        before = _nearest(connection, targets, after=False)
+        after = _nearest(connection, targets, after=True)
+        time = targets["time"].to_numpy()
+        low = np.where(before == EVER, time, before)
+        rows = _rows_within(connection, targets, low, after)
+        self._remember_ends(rows, targets["slot"].to_numpy(), low, after)
+        return rows.drop_columns("slot")
+
+    def _remember_ends(self, rows: pa.Table, slots: I64, low: I64, after: I64) -> None:
+        """Of agents of whom nothing is remembered: the windows with which their history ends."""
+        ends = np.flatnonzero((after == NEVER) & (self._floors[slots] == NEVER))
+        # Several windows of one agent may reach the end; the latest is complete in itself.
+        np.maximum.at(starts := np.full(len(self._floors), EVER), slots[ends], low[ends])
+        new = _among(slots[ends], len(self._floors))
+        self._floors[new] = starts[new]
+        of = rows["slot"].to_numpy()
+        kept = new[of] & (rows["time"].to_numpy() >= starts[of])
+        self._tail = pa.concat_tables([self._tail, rows.filter(kept).drop_columns("slot")]).combine_chunks()
+        self._tail_slots = np.concatenate([self._tail_slots, of[kept]])
+
+
+def _focused_among(moves: pa.Table) -> set[Agent]:
+    """The agents with a `focused` among moves."""
+    focused = moves.filter(pc.equal(moves["type"], model.FOCUSED))
+    return set(zip(focused["account"].to_pylist(), focused["agentId"].to_pylist(), strict=True))
+
+
+def _among(slots: I64, count: int) -> Bools:
+    """For each slot whether it is among these."""
+    wanted = np.zeros(count, np.bool_)
+    wanted[slots] = True
+    return wanted
+
+
+def _raise_floors(rows: pa.Table, slots: I64, floors: I64) -> Bools:
+    """Raises the floors of agents with many moves; says which rows lie above."""
+    time = rows["time"].to_numpy()
+    focused = np.flatnonzero(rows["type"].to_numpy() == model.FOCUSED)
+    by_agent = focused[np.lexsort((time[focused], slots[focused]))]
+    of = slots[by_agent]
+    # The place from the end, among the agent's.
+    ends = np.searchsorted(of, of, side="right")
+    floor = (ends - np.arange(len(of))) == TAIL
+    floors[of[floor]] = time[by_agent[floor]]
+    return np.asarray(time >= floors[slots], np.bool_)
+
+
+def _losses(moves: pa.Table) -> tuple[I64, I64]:
+    """The loss that each move meets among these."""
+    moves = moves.combine_chunks()
+    numbers = moves["number"].to_numpy()
+    named = np.flatnonzero(numbers >= 0).astype(np.int32)
+    found = losses_among(_columns_of(moves), named, numbers, anonymous_of(moves.filter(numbers < 0)))
+    return found.lost_time, found.lost_sequence
+
+
+def anonymous_of(moves: pa.Table) -> Anonymous:
+    """Those of the losses that removed conversations left."""
+    columns = (moves[name].to_pylist() for name in ("account", "agentId", "time", "sequence", "position"))
+    return Anonymous(Loss(*row) for row in zip(*columns, strict=True))
+
+
+def _columns_of(moves: pa.Table) -> Columns:
+    """As much of the moves' columns as focus needs."""
+    nothing, flags, codes = np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.int8)
+    return Columns(
+        account=moves["account"].to_numpy(),
+        conversation=strings(moves, "conversationId"),
+        event=strings(moves, "eventId"),
+        time=moves["time"].to_numpy(),
+        sequence=moves["sequence"].to_numpy(),
+        type=moves["type"].to_numpy(),
+        agent=moves["agentId"].to_numpy(),
+        has_agent=flags,
+        skill=nothing,
+        has_skill=flags,
+        has_source=flags,
+        group=nothing,
+        user_type=codes,
+        sent_by=codes,
+        reason=codes,
+        closed_by=codes,
+        lost_time=np.full(moves.num_rows, NEVER),
+        lost_sequence=np.full(moves.num_rows, NEVER),
+    )
+
+
+def _met(moves: pa.Table, which: Bools, time: I64, sequence: I64) -> pa.Table:
+    rows = moves.select(["number", "arrival", "account", "conversationId"]).filter(which)
+    rows = rows.append_column("lost_time", pa.array(time[which]))
+    return rows.append_column("lost_sequence", pa.array(sequence[which]))
+
+
+# --- in the table ----------------------------------------------------------------------------------------------------
+
+
+def _nearest(connection: duckdb.DuckDBPyConnection, targets: pa.Table, *, after: bool) -> I64:
+    """The time of the nearest earlier or later `focused` of each target's agent; `EVER` or `NEVER`: there is none."""
+    time = targets["time"].to_numpy()
+    nearest = np.full(len(time), NEVER if after else EVER)
+    missing = np.arange(len(time))
+    for span in (*SPANS_MS, None):
+        asked = targets.take(missing).append_column("place", pa.array(missing))
+        low = EVER if span is None and not after else int(time[missing].min()) - (0 if after else span or 0)
+        high = NEVER if span is None and after else int(time[missing].max()) + (span or 0 if after else 0)
+        with registered(connection, asked=asked):
+            found = query(connection, _NEAREST[after], {"low": low, "high": high})
+        nearest[found["place"].to_numpy()] = found["time"].to_numpy()
+        missing = np.setdiff1d(missing, found["place"].to_numpy())
+        if not len(missing):
+            break
+    return nearest
+
+
+def _nearest_query(comparison: str) -> str:
+    return f"""
+        select asked.place, moves.time
+        from asked asof join (
+            select account, agentId, time from kept.focus_moves
+            where type = {model.FOCUSED} and time between $low and $high
+                and agentId in (select agentId from asked)
+        ) moves
+        on asked.account = moves.account and asked.agentId = moves.agentId and asked.time {comparison} moves.time"""  # noqa: S608
+
+
+_NEAREST: Final = {False: _nearest_query(">"), True: _nearest_query("<")}
+
+
+def _rows_within(connection: duckdb.DuckDBPyConnection, targets: pa.Table, low: I64, high: I64) -> pa.Table:
+    """The moves of the targets' agents within spans of time, ends included, each once; with the agents' slots."""
+    asked = targets.select(["account", "agentId", "slot"])
+    asked = asked.append_column("low", pa.array(low)).append_column("high", pa.array(high))
+    with registered(connection, asked=asked):
+        rows = query(connection, _WITHIN, {"low": int(low.min()), "high": int(high.max())})
+    rows = rows.cast(pa.schema([*MOVE_ROW, pa.field("slot", pa.int64())]))
+    _arrivals, first = np.unique(rows["arrival"].to_numpy(), return_index=True)
+    return rows.take(first)
+
+
+_WITHIN: Final = """
+    select moves.account, moves.agentId, moves.time, sequence, type, coalesce(eventId, '') as eventId,
+        coalesce(moves.number, -1) as number, arrival, coalesce(position, -1) as position,
+        coalesce(conversationId, '') as conversationId, asked.slot
+    from asked
+    join kept.focus_moves moves on moves.account = asked.account and moves.agentId = asked.agentId
+        and moves.time between asked.low and asked.high
+    left join kept.conversations on conversations.number = moves.number
+    where moves.time between $low and $high"""
+
+
+def move_rows(events: pa.Table, ids: pa.Array) -> pa.Table:
+    """The focus events among rows of `schema.EVENT_ROW`, with the ids of their conversations."""
+    type_ = events["type"].to_numpy()
+    focus = (type_ == model.FOCUSED) | (type_ == model.UNFOCUSED)
+    rows = events.append_column("conversationId", ids).filter(focus)
+    rows = rows.append_column("position", pa.array(np.full(rows.num_rows, -1)))
+    return rows.select(MOVE_ROW.names).cast(MOVE_ROW).combine_chunks()
+
+
+def stored_form(moves: pa.Table) -> pa.Table:
+    """Moves as `kept.focus_moves` has them."""
+    position = pc.if_else(pc.less(moves["position"], 0), None, moves["position"])
+    return moves.drop_columns("conversationId").set_column(8, "position", position.cast(pa.int64()))

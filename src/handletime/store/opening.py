@@ -1,0 +1,162 @@
+"""The store's folder: one server at a time, one DuckDB file in it, and nothing that was acknowledged missing."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import duckdb
+
+from handletime.errors import StoreError
+from handletime.segments.threads import processors
+from handletime.store.schema import migrate, version_of
+
+FILE: Final = "store.duckdb"
+LOCK: Final = "lock"
+EXPORTS: Final = "exports"
+BACKUPS: Final = "backups"
+FOLDERS: Final = (EXPORTS, BACKUPS)
+"""The folders inside the store's that its queries may read and write."""
+
+
+class Commits(Protocol):
+    """Where the number of the last acknowledged commit is kept, apart from the store: the side file."""
+
+    def last_commit(self) -> int:
+        """The number of the last acknowledged commit; 0 before the first."""
+
+    def set_last_commit(self, number: int) -> None:
+        """Keeps the number of a commit, before it is acknowledged."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreSettings:
+    """What a store may use.
+
+    `memory_bytes` is for the database; what is being ingested comes on top. More than `queue_events` events, or
+    `queue_requests` requests, never wait to be written; up to `group_events` are written in one transaction. From
+    `checkpoint_bytes` of the write-ahead log on, it is worked into the file.
+    """
+
+    memory_bytes: int = 1 << 30
+    threads: int = 0
+    queue_events: int = 400_000
+    queue_requests: int = 10_000
+    group_events: int = 60_000
+    checkpoint_bytes: int = 128 << 20
+
+
+class FolderLock:
+    """Holds a folder for one process, until it is released or the process ends."""
+
+    def __init__(self, folder: Path) -> None:
+        self._handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            owner = os.read(self._handle, 20).decode(errors="replace").strip()
+            os.close(self._handle)
+            raise StoreError(
+                f"{folder} is in use by another handletime{f' (process {owner})' if owner else ''}: "
+                "stop it first, or use the commands that work beside a running server"
+            ) from None
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        """Lets the next one in. A second time changes nothing: by then the handle may be another file's."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+
+class FolderSync:
+    """Makes the names of the store's files as durable as the files, whenever there is a new one.
+
+    DuckDB syncs its write-ahead log before a commit returns, but not the folder in which the log may be new.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._synced: set[tuple[str, int]] | None = None
+
+    def sync(self) -> None:
+        """To be called after each commit, before it is acknowledged. Raises OSError."""
+        with os.scandir(self._folder) as entries:
+            there = {(entry.name, entry.inode()) for entry in entries if entry.name.startswith(FILE)}
+        if there != self._synced:
+            sync(self._folder)
+            self._synced = there
+
+
+def sync(path: Path) -> None:
+    """Makes a file, or the names in a folder, durable. Raises OSError."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.DuckDBPyConnection:
+    """Opens the store in a folder that is locked, or makes a new one; it is of today's schema then.
+
+    `last_commit` is the last one that was acknowledged. Raises StoreError where the store has not reached it, cannot
+    be read, or is of a newer version.
+    """
+    path = folder / FILE
+    if last_commit and not path.exists():
+        raise StoreError(f"{path} is missing; commits up to {last_commit} were acknowledged: restore a backup")
+    for name in FOLDERS:
+        (folder / name).mkdir(exist_ok=True)
+    try:
+        connection = _open(path, settings)
+    except duckdb.Error as error:
+        raise StoreError(f"{path} cannot be opened: {error}") from error
+    try:
+        _check_commit(connection, folder, last_commit)
+        migrate(connection)
+    except duckdb.Error as error:
+        connection.close()
+        raise StoreError(f"{path} cannot be read: {error}") from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
+    connection = duckdb.connect(
+        str(path),
+        config={
+            "memory_limit": f"{settings.memory_bytes}B",
+            "threads": settings.threads or processors(),
+            "temp_directory": str(path.parent / "tmp"),
+            "checkpoint_threshold": f"{16 * settings.checkpoint_bytes}B",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+        },
+    )
+    folders = ", ".join("'" + str(path.parent / name).replace("'", "''") + "'" for name in FOLDERS)
+    connection.execute(f"set allowed_directories = [{folders}]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
+    return connection
+
+
+def _check_commit(connection: duckdb.DuckDBPyConnection, folder: Path, last_commit: int) -> None:
+    reached = 0
+    if version_of(connection):
+        ((reached,),) = connection.execute("select commit_number from kept.meta").fetchall()
+    if reached >= last_commit:
+        return
+    log = folder / f"{FILE}.wal"
+    why = "is cut short or of another time" if log.exists() else "is missing"
+    raise StoreError(
+        f"{folder / FILE} has reached commit {reached}, but commits up to {last_commit} were acknowledged: "
+        f"what came after is lost or not here, because {log.name} {why}, or the file is an older copy. "
+        "Put the right files back, or restore a backup and send the events since then once more"
+    )

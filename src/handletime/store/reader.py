@@ -1,0 +1,163 @@
+"""What one account may see of the store. Nothing here can ask without an account."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Timer
+from typing import Final, Protocol
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from handletime.errors import NotNow
+from handletime.events import model
+from handletime.events.model import EVENTS
+from handletime.segments.columns import I64, NEVER, Columns, columns_of
+from handletime.segments.order import order
+from handletime.segments.parts import Agents, Prepared
+from handletime.store.directory import find
+from handletime.store.tables import query, registered
+
+_SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
+    sha256(concat(accountId, chr(0), conversationId, chr(0), assignedEventId))[1:32]
+    )), '+', '-'), '/', '_')[1:22])"""
+"""The id of an agent segment (rules.md 2.1), as `segments.tables.segment_id` makes it."""
+
+_VIEWS: Final = {
+    "agent_segments": f"""
+        select accountId, conversationId, {_SEGMENT_ID} as segmentId, * exclude (accountId, conversationId)
+        from (
+            select '{{name}}' as accountId, * exclude (number, account, started),
+                agentId in (select agentId from kept.agents where account = {{account}} and focused) as focusData
+            from kept.agent_segments where account = {{account}})""",  # noqa: S608
+    "skill_segments": """
+        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
+        from kept.skill_segments where account = {account}""",
+    "handle_time_units": f"""
+        select accountId, conversationId, {_SEGMENT_ID} as segmentId,
+            * exclude (accountId, conversationId, assignedEventId)
+        from (
+            select '{{name}}' as accountId, s.conversationId, s.assignedEventId,
+                u.* exclude (number, account, started), s.userType, s."end" as segmentEnd
+            from kept.handle_time_units u
+            join kept.agent_segments s on s.number = u.number and s.started = u.started
+            where u.account = {{account}} and s.account = {{account}})""",  # noqa: S608
+}
+"""The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments."""
+
+
+class Connections(Protocol):
+    """Gives out connections to the open store."""
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A new connection, to be given back. Raises NotNow where the store is not open just now."""
+
+    def give_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Ends a connection."""
+
+
+class Reader:
+    """Asks about one account. Any thread may use it."""
+
+    def __init__(self, connections: Connections, account: str) -> None:
+        self._connections = connections
+        self.account = account
+
+    @contextmanager
+    def snapshot(self, *, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One state of the account's rows, for one thread, until it is left, whatever is written meanwhile.
+
+        Queries find `agent_segments`, `skill_segments` and `handle_time_units` of this account, and no other table.
+        Those that run longer than `limit_s` in all are stopped (NotNow).
+        """
+        with self._cursor(limit_s) as cursor:
+            number = self._number(cursor)
+            for name, sql in _VIEWS.items():
+                view = sql.format(name=self.account.replace("'", "''"), account=number)
+                cursor.execute(f"create temp view {name} as {view}")
+            yield cursor
+
+    def prepared(self, conversation: str, *, limit_s: float | None = None) -> Prepared | None:
+        """The events of one conversation, which know their losses of focus. None where there is none of this id."""
+        with self._cursor(limit_s) as cursor:
+            number = self._find(cursor, conversation)
+            if number is None:
+                return None
+            rows = query(cursor, _EVENTS, {"number": number})
+            losses = query(cursor, _LOSSES, {"number": number})
+            focused = self._focused(cursor, rows)
+        events = events_table(rows)
+        columns = with_losses(columns_of(events), rows["arrival"].to_numpy(), losses)
+        return Prepared(events, columns, order(events, columns), focused)
+
+    def holds_all(self, conversations: Sequence[str]) -> bool:
+        """Whether all these conversations are here: none has been removed."""
+        with self._cursor(None) as cursor:
+            return all(self._find(cursor, conversation) is not None for conversation in conversations)
+
+    def _find(self, cursor: duckdb.DuckDBPyConnection, conversation: str) -> int | None:
+        account = self._number(cursor)
+        if account < 0:
+            return None
+        return find(cursor, [(account, conversation)]).get((account, conversation))
+
+    def _number(self, cursor: duckdb.DuckDBPyConnection) -> int:
+        """The account's number; one that no account has, where there are no events of it."""
+        found = cursor.execute("select account from kept.accounts where accountId = ?", [self.account]).fetchall()
+        return int(found[0][0]) if found else -1
+
+    def _focused(self, cursor: duckdb.DuckDBPyConnection, rows: pa.Table) -> Agents:
+        with registered(cursor, asked=rows.select(["account", "agentId"])):
+            found = cursor.execute(
+                "select agentId from kept.agents semi join asked using (account, agentId) where focused"
+            )
+            return {(self.account, agent) for (agent,) in found.fetchall()}
+
+    @contextmanager
+    def _cursor(self, limit_s: float | None) -> Iterator[duckdb.DuckDBPyConnection]:
+        cursor = self._connections.cursor()
+        timer = Timer(limit_s, cursor.interrupt) if limit_s else None
+        try:
+            if timer:
+                timer.start()
+            cursor.begin()
+            yield cursor
+        except duckdb.InterruptException as error:
+            raise NotNow("the query took too long; ask for less at once") from error
+        finally:
+            if timer:
+                timer.cancel()
+            self._connections.give_back(cursor)
+
+
+def with_losses(columns: Columns, arrivals: I64, *losses: pa.Table) -> Columns:
+    """Columns of events, by arrival, that know the losses of focus; of rows for the same `focused` the last counts."""
+    lost_time = np.full(len(columns.time), NEVER, np.int64)
+    lost_sequence = lost_time.copy()
+    for rows in losses:
+        places = np.searchsorted(arrivals, rows["arrival"].to_numpy())
+        lost_time[places] = rows["lost_time"].to_numpy()
+        lost_sequence[places] = rows["lost_sequence"].to_numpy()
+    return columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
+
+
+_EVENTS: Final = """
+    select events.*, accountId, conversationId from kept.events
+    join kept.conversations using (number) join kept.accounts on accounts.account = events.account
+    where number = $number order by arrival"""
+_LOSSES: Final = "select arrival, lost_time, lost_sequence from kept.losses where number = $number"
+
+
+def events_table(rows: pa.Table) -> pa.Table:
+    """Rows of `kept.events` with `accountId` and `conversationId`, as a table of `events.model.EVENTS`."""
+    columns = {}
+    for field in model.FIELDS:
+        column = rows[field.name]
+        if field.kind == "choice":
+            chunks = [model.codes(chunk.cast(pa.int8()), field.choices) for chunk in column.chunks]
+            columns[field.name] = pa.chunked_array(chunks, model.CODES)
+        else:
+            columns[field.name] = column.cast(EVENTS.field(field.name).type)
+    return pa.table(columns, EVENTS)

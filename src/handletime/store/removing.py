@@ -1,0 +1,69 @@
+"""Removing conversations (rules.md 1): everything of them goes, but for when agents looked elsewhere because of them.
+
+What stays are losses of focus without ids: the other conversations' numbers rest on them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from handletime.events import model
+from handletime.segments.columns import I64
+from handletime.segments.focus import Ties, positions_left
+from handletime.store.moves import EVER
+from handletime.store.schema import DERIVED
+from handletime.store.tables import insert, query, registered
+
+AT_ONCE: Final = 20_000
+"""So many conversations are removed in one transaction."""
+
+
+def remove(connection: duckdb.DuckDBPyConnection, numbers: I64, next_arrival: int) -> int:
+    """Removes conversations by number; says how many losses it numbered, from `next_arrival` on."""
+    with registered(connection, removed=pa.table({"number": numbers})):
+        losses = _losses_left(connection, next_arrival)
+        for table in ("focus_moves", "losses", "events", *DERIVED, "conversations"):
+            connection.execute(f"delete from kept.{table} where number in (select number from removed)")  # noqa: S608
+    insert(connection, "kept.focus_moves", losses)
+    return int(losses.num_rows)
+
+
+def _losses_left(connection: duckdb.DuckDBPyConnection, next_arrival: int) -> pa.Table:
+    """The losses that stay; takes out earlier ones whose position they change, which are among them."""
+    bounds = "select min(time), max(time) from kept.focus_moves where number in (select number from removed)"
+    ((low, high),) = connection.execute(bounds).fetchall()
+    within = {"low": EVER if low is None else low, "high": EVER if high is None else high}
+    ties = query(connection, _TIES, within)
+    position = ties["position"].to_numpy()
+    left = positions_left(
+        Ties(
+            ties["place"].to_numpy(),
+            position,
+            ties["is_removed"].to_numpy(),
+            ties["type"].to_numpy() == model.FOCUSED,
+        )
+    )
+    with registered(connection, earlier=ties.filter(position >= 0)):
+        connection.execute(
+            "delete from kept.focus_moves where number is null and arrival in (select arrival from earlier)"
+        )
+    rows = ties.select(["account", "agentId", "time", "sequence", "type"]).append_column("position", pa.array(left))
+    rows = rows.filter(left >= 0)
+    return rows.append_column("arrival", pa.array(np.arange(next_arrival, next_arrival + rows.num_rows)))
+
+
+_TIES: Final = """
+    with gone as (
+        select distinct account, agentId, time, sequence from kept.focus_moves
+        where time between $low and $high and number in (select number from removed))
+    select m.account, m.agentId, m.time, m.sequence, m.type, m.arrival, coalesce(m.position, -1) as position,
+        coalesce(m.number in (select number from removed), false) as is_removed,
+        dense_rank() over (order by m.account, m.agentId, m.time, m.sequence) as place
+    from kept.focus_moves m semi join gone using (account, agentId, time, sequence)
+    left join kept.conversations c on c.number = m.number
+    where m.time between $low and $high
+    order by m.account, m.agentId, m.time, m.sequence, m.position nulls first, m.eventId, c.conversationId"""

@@ -1,0 +1,126 @@
+"""What lies in the store's one DuckDB file, and how an older one becomes today's.
+
+Everything is in the schema `kept`, which no query finds unless it names it: readers see views of one account.
+
+    accounts, conversations     numbers for names, in order of first arrival
+    events                      as they came, each once, in order of arrival
+    focus_moves, losses         whose focus was where, and when a `focused` lost it
+    agents                      of whom there is, or was, any focus event; and whether any `focused`
+    agent_segments, skill_segments, handle_time_units     what follows from the events
+
+Closed lists are places in those of `events.model` (events) or enumerations (what is derived); event times are epoch
+milliseconds. An event is named by `arrival`, which counts up; what is derived by the arrival of the event that
+starts it. No table but `conversations` has an index: row groups' least and greatest `number` do its work.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+
+from handletime.errors import StoreError
+from handletime.events import model
+from handletime.segments import rules
+
+
+def _enumeration(name: str, values: tuple[str, ...]) -> str:
+    return f"create type kept.{name} as enum ({', '.join(repr(value) for value in values)})"
+
+
+_FIRST: Final = (
+    "create schema kept",
+    _enumeration("user_type", model.USER_TYPES),
+    _enumeration("skill_user_type", rules.SKILL_USER_TYPES),
+    _enumeration("follows", rules.FOLLOWS),
+    _enumeration("end_reason", rules.END_REASONS),
+    _enumeration("outcome", rules.OUTCOMES),
+    _enumeration("unit_start", rules.UNIT_STARTS),
+    _enumeration("unit_end", rules.UNIT_ENDS),
+    "create table kept.meta (version integer, commit_number bigint, arrivals bigint)",
+    "insert into kept.meta values (0, 0, 0)",
+    "create table kept.accounts (account integer, accountId varchar)",
+    "create table kept.conversations (number bigint, account integer, conversationId varchar, key bigint)",
+    "create index conversations_by_key on kept.conversations (key)",
+    """create table kept.events (
+        number bigint, arrival bigint, commit_number bigint, account integer, eventId varchar, time bigint,
+        sequence bigint, type tinyint, agentId bigint, employeeId varchar, groupId bigint, userType tinyint,
+        skillId bigint, source varchar, sentBy tinyint, reason tinyint, closedBy tinyint)""",
+    # A row without a number is a loss that a removed conversation left; only such rows have a position.
+    """create table kept.focus_moves (
+        account integer, agentId bigint, time bigint, sequence bigint, type tinyint, eventId varchar,
+        number bigint, arrival bigint, position bigint)""",
+    "create table kept.losses (number bigint, arrival bigint, lost_time bigint, lost_sequence bigint)",
+    # A second row, with `focused`, for whom `unfocused` came before the first `focused`.
+    "create table kept.agents (account integer, agentId bigint, focused boolean)",
+    """create table kept.agent_segments (
+        number bigint, account integer, started bigint, conversationId varchar, assignedEventId varchar,
+        agentId bigint, employeeId varchar, groupId bigint, userType kept.user_type, skillId bigint,
+        skillSegmentSequence integer, source varchar, follows kept.follows, "start" timestamptz, "end" timestamptz,
+        endReason kept.end_reason, outcome kept.outcome, agentMessages integer, firstResponseMillis bigint,
+        responseMillis bigint[], totalHandleTimeMillis bigint)""",
+    """create table kept.skill_segments (
+        number bigint, account integer, started bigint, conversationId varchar, sequence integer, skillId bigint,
+        userType kept.skill_user_type, "start" timestamptz, "end" timestamptz, endReason kept.end_reason,
+        outcome kept.outcome, abandonedInQueue boolean, firstResponseMillis bigint[])""",
+    """create table kept.handle_time_units (
+        number bigint, account integer, started bigint, agentId bigint, sequence integer,
+        startReason kept.unit_start, endReason kept.unit_end, "start" timestamptz, "end" timestamptz,
+        handleTimeMillis bigint)""",
+)
+MIGRATIONS: Final = (_FIRST,)
+"""What makes each version of the schema from the one before."""
+
+EVENT_ROW: Final = pa.schema(
+    [
+        ("number", pa.int64()),
+        ("arrival", pa.int64()),
+        ("account", pa.int32()),
+        ("eventId", pa.string()),
+        ("time", pa.int64()),
+        ("sequence", pa.int64()),
+        ("type", pa.int8()),
+        ("agentId", pa.int64()),
+        ("employeeId", pa.string()),
+        ("groupId", pa.int64()),
+        ("userType", pa.int8()),
+        ("skillId", pa.int64()),
+        ("source", pa.string()),
+        ("sentBy", pa.int8()),
+        ("reason", pa.int8()),
+        ("closedBy", pa.int8()),
+    ]
+)
+"""An event as `kept.events` has it."""
+
+DERIVED: Final = ("agent_segments", "skill_segments", "handle_time_units")
+
+
+def version_of(connection: duckdb.DuckDBPyConnection) -> int:
+    """The version of the schema that a file has, 0 for a new one."""
+    found = "select count(*) from duckdb_tables() where schema_name = 'kept' and table_name = 'meta'"
+    (there,) = connection.execute(found).fetchall()[0]
+    if not there:
+        return 0
+    (version,) = connection.execute("select version from kept.meta").fetchall()[0]
+    return int(version)
+
+
+def migrate(connection: duckdb.DuckDBPyConnection) -> None:
+    """Brings the schema to today's version, all of it or nothing. Raises StoreError where it is of a newer one."""
+    version = version_of(connection)
+    if version > len(MIGRATIONS):
+        raise StoreError(f"the store is of version {version}, this program knows up to {len(MIGRATIONS)}: upgrade it")
+    if version == len(MIGRATIONS):
+        return
+    connection.begin()
+    try:
+        for statements in MIGRATIONS[version:]:
+            for statement in statements:
+                connection.execute(statement)
+        connection.execute("update kept.meta set version = ?", [len(MIGRATIONS)])
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise

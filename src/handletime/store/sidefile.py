@@ -1,0 +1,240 @@
+"""The small SQLite file beside the store: keys, used nonces, the last commit's number (architecture.md)."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Final, Literal
+
+from handletime.errors import NotNow, StoreError
+
+FILE: Final = "side.sqlite"
+BUSY_S: Final = 5.0
+"""So long a writer waits for another one, also of another process."""
+_PRUNED_S: Final = 2
+"""So many seconds' worth of forgotten nonces go with each new one: work per request stays bounded."""
+
+_MIGRATIONS: Final = (
+    (
+        # Hashes and sealed secrets only: whoever reads this file cannot sign a request.
+        """CREATE TABLE keys (
+            id TEXT PRIMARY KEY,
+            account TEXT NOT NULL,
+            permissions TEXT NOT NULL,
+            created_ms INTEGER NOT NULL,
+            expires_ms INTEGER,
+            last_used_ms INTEGER,
+            revoked_ms INTEGER,
+            token_sha256 BLOB NOT NULL UNIQUE,
+            app_key_sha256 BLOB NOT NULL UNIQUE,
+            access_token_sha256 BLOB NOT NULL,
+            sealed BLOB NOT NULL)""",
+        "CREATE TABLE key_changes (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL)",
+        "INSERT INTO key_changes VALUES (1, 0)",
+        "CREATE TABLE sealing (one INTEGER PRIMARY KEY CHECK (one = 1), fingerprint BLOB NOT NULL)",
+        # By time first: new ones go to the end, forgotten ones leave from the front.
+        """CREATE TABLE nonces (
+            timestamp INTEGER NOT NULL,
+            key_id TEXT NOT NULL,
+            nonce TEXT NOT NULL,
+            PRIMARY KEY (timestamp, key_id, nonce)) WITHOUT ROWID""",
+        "CREATE TABLE commits (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL)",
+        "INSERT INTO commits VALUES (1, 0)",
+    ),
+)
+"""What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
+
+
+class SideFile:
+    """The side file of one folder, open. Any thread may use it, several processes may have it open at once.
+
+    Readers never wait. What `writing` wrote survives kill −9 and costs no sync; what `writing_durably` wrote
+    survives a power loss. Whatever is done raises StoreError where the file is missing (and not to be made),
+    damaged, no side file or of a newer version, and NotNow where another process writes for long or the disk
+    is full; opening it OSError too.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        self.folder = folder
+        self.path = folder / FILE
+        with _told(self.path):
+            if not self.path.exists():
+                _require(folder, create=create)
+                create_whole(self.path, _make)
+            _migrate(self.path)
+            self._reader, self._writer = _connect(self.path, "NORMAL"), _connect(self.path, "NORMAL")
+        self._reader_lock, self._writer_lock = Lock(), Lock()
+
+    def __enter__(self) -> SideFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes it; what was written stays."""
+        with self._reader_lock, self._writer_lock:
+            self._reader.close()
+            self._writer.close()
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection that sees one state of the file, whatever is written meanwhile."""
+        with _told(self.path), self._reader_lock, _transaction(self._reader, "BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that survives kill −9 from its end on; a power loss may take the last ones back."""
+        with _told(self.path), self._writer_lock, _transaction(self._writer, "BEGIN IMMEDIATE") as db:
+            yield db
+
+    @contextmanager
+    def writing_durably(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that survives a power loss from its end on, and so do all before it."""
+        with (
+            _told(self.path),
+            closing(_connect(self.path, "FULL")) as connection,
+            _transaction(connection, "BEGIN IMMEDIATE") as db,
+        ):
+            yield db
+
+    def last_commit(self) -> int:
+        """The number of the store's last acknowledged commit; 0 before the first."""
+        with self.reading() as db:
+            return int(db.execute("SELECT number FROM commits").fetchall()[0][0])
+
+    def set_last_commit(self, number: int) -> None:
+        """Keeps the number of a commit (signed 64 bits). To be called before the commit is acknowledged."""
+        with self.writing() as db:
+            db.execute("UPDATE commits SET number = ?", (number,))
+
+    def use_nonce(self, key_id: str, timestamp: int, nonce: str, *, forget_before: int) -> bool:
+        """Records a nonce of a key and says whether it is new (RFC 5849 3.3); of equal calls at once, to one.
+
+        Times are epoch seconds. Nonces from before `forget_before` are forgotten, a few with each call.
+        """
+        with self.writing() as db:
+            db.execute(
+                "DELETE FROM nonces WHERE timestamp < min(?, (SELECT min(timestamp) FROM nonces) + ?)",
+                (forget_before, _PRUNED_S),
+            )
+            row = (timestamp, key_id, nonce)
+            return db.execute("INSERT INTO nonces VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row).rowcount == 1
+
+
+def create_whole(path: Path, fill: Callable[[Path], None]) -> None:
+    """Makes a file for its owner only, complete and synced, its folder too; one that is there stays.
+
+    `fill` writes it under another name first, so that nobody ever sees a part of it. Raises OSError.
+    """
+    # Closed before the file has its name: a close drops SQLite's locks on the same file, whoever holds them.
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    os.close(handle)
+    try:
+        fill(Path(name))
+        _sync(Path(name))
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the folder's names as durable as the files behind them. Raises OSError."""
+    _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _require(folder: Path, *, create: bool) -> None:
+    if not folder.is_dir():
+        raise StoreError(f"{folder}: there is no such folder")
+    if not create:
+        raise StoreError(f"{folder / FILE} is missing: it holds the keys and the number of the last commit")
+
+
+def _make(path: Path) -> None:
+    with closing(_connect(path, "FULL")) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+    _migrate(path, new=True)
+
+
+def _migrate(path: Path, *, new: bool = False) -> None:
+    with closing(_connect(path, "FULL")) as connection:
+        version = _version(connection)
+        if version == len(_MIGRATIONS):
+            return
+        if version == 0 and not new:
+            raise StoreError(f"{path} is empty or no side file: whatever it held is gone")
+        with _transaction(connection, "BEGIN IMMEDIATE") as db:
+            for statement in _statements_after(path, _version(db)):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {len(_MIGRATIONS)}")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchall()[0][0])
+
+
+def _statements_after(path: Path, version: int) -> Iterator[str]:
+    if version > len(_MIGRATIONS):
+        known = len(_MIGRATIONS)
+        raise StoreError(f"{path} is of version {version} of a newer handletime; this one knows up to {known}")
+    for statements in _MIGRATIONS[version:]:
+        yield from statements
+
+
+def _connect(path: Path, synchronous: Literal["NORMAL", "FULL"]) -> sqlite3.Connection:
+    # Read-write only: SQLite must not make an empty file where ours is gone.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute(f"PRAGMA synchronous = {synchronous}")
+        db.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connection]:
+    db.execute(begin)
+    try:
+        yield db
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        # The low byte is the kind, the rest the special case. What is "not now" is told to clients: no paths.
+        match getattr(error, "sqlite_errorcode", 0) & 0xFF:
+            case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+                raise NotNow("another process is writing for long; come again later") from error
+            case sqlite3.SQLITE_FULL:
+                raise NotNow("the disk is full") from error
+            case _:
+                raise StoreError(f"{path}: {error}") from error

@@ -1,0 +1,32 @@
+"""Before the first request: whatever ingest runs is loaded, and compiled where it was not yet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+from handletime.events.decode import decode_lines
+from handletime.store.opening import StoreSettings
+from handletime.store.sidefile import SideFile
+from handletime.store.store import Store
+
+_EVENTS: Final = b"""\
+{"eventId":"1","conversationId":"a","time":1,"type":"opened","skillId":1}
+{"eventId":"2","conversationId":"a","time":2,"type":"message","sentBy":"consumer"}
+{"eventId":"3","conversationId":"a","time":3,"type":"assigned","agentId":1}
+{"eventId":"4","conversationId":"a","time":4,"type":"focused","agentId":1}
+{"eventId":"5","conversationId":"a","time":5,"type":"message","sentBy":"agent","agentId":1}
+{"eventId":"6","conversationId":"b","time":6,"type":"focused","agentId":1}
+{"eventId":"7","conversationId":"a","time":7,"type":"closed","closedBy":"agent"}
+"""
+
+
+def warm_up() -> None:
+    """Ingests a few events into a store that is thrown away. Raises StoreError, OSError."""
+    events = decode_lines(_EVENTS, account="local").events
+    with TemporaryDirectory(prefix="handletime-") as name:
+        folder = Path(name)
+        with SideFile(folder) as side, Store(folder, side, StoreSettings(memory_bytes=128 << 20, threads=1)) as store:
+            for part in (events.slice(0, 5), events.slice(5)):
+                store.ingest("local", part)

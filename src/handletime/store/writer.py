@@ -1,0 +1,259 @@
+"""Events into the store: many requests in one transaction, and in the same one what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from handletime.segments.columns import I64, NEVER, Bools, Columns, columns_of_codes
+from handletime.segments.order import Ordered, order_numbered
+from handletime.store import derived
+from handletime.store.derived import Touched, Version, differences
+from handletime.store.directory import Conversation, Directory, find
+from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form
+from handletime.store.reader import with_losses
+from handletime.store.removing import remove
+from handletime.store.schema import EVENT_ROW
+from handletime.store.tables import insert, query, registered
+
+
+class Request(NamedTuple):
+    """Good events of one account, a table of `events.model.EVENTS` (its `accountId` does not count)."""
+
+    account: str
+    events: pa.Table
+
+
+class Ingested(NamedTuple):
+    """What became of a request: how many events are newly stored, and how many had come before."""
+
+    accepted: int
+    duplicates: int
+
+
+class Written(NamedTuple):
+    """What became of requests that were written together, the number of their commit, the conversations touched."""
+
+    answers: list[Ingested]
+    commit_number: int
+    touched: int
+
+
+class Removed(NamedTuple):
+    """What was removed, and the number of the commit."""
+
+    conversations: int
+    commit_number: int
+
+
+class Writer:
+    """Writes to one open store, within transactions that its caller begins and ends. Not for several threads.
+
+    After a transaction that was rolled back it must not be used again: what it remembers would be wrong.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+        self.directory = Directory(connection)
+        self.moves = FocusMoves(connection)
+        meta = connection.execute("select commit_number, arrivals from kept.meta").fetchall()
+        self._commit_number, self._arrivals = (int(number) for number in meta[0])
+
+    def write(self, requests: Sequence[Request]) -> Written:
+        """Stores what is new in the requests, and what follows from it. Of copies of an event the first stands."""
+        batch = self._numbered(requests)
+        accepted, touched = self._store(batch)
+        self._arrivals += len(accepted)
+        ends = np.cumsum([0, *(request.events.num_rows for request in requests)]).tolist()
+        counts = [int(accepted[low:high].sum()) for low, high in pairwise(ends)]
+        answers = [
+            Ingested(count, request.events.num_rows - count) for count, request in zip(counts, requests, strict=True)
+        ]
+        return Written(answers, self.count_commit(), touched)
+
+    def remove(self, numbers: I64) -> Removed:
+        """Removes conversations, so that no other one's numbers change (rules.md 1, "Removing")."""
+        self._arrivals += remove(self._connection, numbers, self._arrivals)
+        self.directory.forget(numbers.tolist())
+        self.moves.forget()
+        return Removed(len(numbers), self.count_commit())
+
+    def forget(self, account: str, conversation: str) -> Removed:
+        """Removes one conversation, if it is there."""
+        number = self.directory.account(account)
+        found = find(self._connection, [(number, conversation)]) if number is not None else {}
+        return self.remove(np.array(list(found.values()), np.int64))
+
+    def last_events_before(self, time: int, numbers: I64) -> I64:
+        """Those of these conversations whose last event is older than a time in epoch milliseconds."""
+        with registered(self._connection, asked=pa.table({"number": numbers})):
+            found = query(
+                self._connection,
+                """select number from kept.events where number in (select number from asked)
+                group by number having max(time) < $time""",
+                {"time": time},
+            )
+        return np.asarray(found["number"].to_numpy(), np.int64)
+
+    def count_commit(self) -> int:
+        """Numbers the transaction."""
+        self._commit_number += 1
+        new = [self._commit_number, self._arrivals]
+        self._connection.execute("update kept.meta set commit_number = ?, arrivals = ?", new)
+        return self._commit_number
+
+    # --- numbers for names
+
+    def _numbered(self, requests: Sequence[Request]) -> _Batch:
+        """All events of the requests, in order of arrival."""
+        requests = [request for request in requests if request.events.num_rows]
+        if not requests:
+            return _Batch(EVENT_ROW.empty_table(), pa.array([], pa.string()))
+        accounts = [self.directory.number_account(self._connection, request.account) for request in requests]
+        events = pa.concat_tables([request.events for request in requests])
+        account = np.repeat(np.array(accounts, np.int32), [request.events.num_rows for request in requests])
+        ids = events.column("conversationId").combine_chunks()
+        columns = {
+            "number": self._numbers(ids, account),
+            "arrival": np.arange(self._arrivals, self._arrivals + len(account)),
+            "account": account,
+            **{name: _plain(events.column(name)) for name in EVENT_ROW.names[3:]},
+        }
+        return _Batch(pa.table(columns, EVENT_ROW).combine_chunks(), ids)
+
+    def _numbers(self, ids: pa.Array, account: npt.NDArray[np.int32]) -> I64:
+        """The number of each row's conversation; new ones are numbered in order of arrival."""
+        encoded = ids.dictionary_encode()
+        names = encoded.dictionary.to_pylist()
+        pairs = account.astype(np.int64) << 32 | encoded.indices.to_numpy()
+        different, first, place = np.unique(pairs, return_index=True, return_inverse=True)
+        by_arrival = np.argsort(first)
+        wanted: list[Conversation] = [
+            (pair >> 32, names[pair & 0xFFFF_FFFF]) for pair in different[by_arrival].tolist()
+        ]
+        numbers = np.empty(len(different), np.int64)
+        numbers[by_arrival] = self.directory.number(self._connection, wanted)
+        return numbers[place]
+
+    # --- events and what follows from them
+
+    def _store(self, batch: _Batch) -> tuple[Bools, int]:
+        """Stores what is new of a batch; says which rows that are, and how many conversations were touched."""
+        if not batch.events.num_rows:
+            return np.empty(0, np.bool_), 0
+        moves = move_rows(batch.events, batch.ids)
+        moved = self.moves.moved(self._connection, moves)
+        held = _held(self._connection, batch, moved)
+        doubles = ~held.is_new(moves["arrival"].to_numpy())
+        if doubles.any():
+            moves = moves.filter(~doubles)
+            moved = self.moves.moved(self._connection, moves)
+            held = _held(self._connection, batch, moved)
+        losses = _losses_of(self._connection, held.touched.numbers)
+        rows = differences(held.touched, held.before(losses), held.after(losses, moved))
+        accepted = held.is_new(batch.events["arrival"].to_numpy())
+        self._write_events(batch.events.filter(accepted))
+        self._write_moves(moves, moved, losses)
+        derived.write(self._connection, rows)
+        self.moves.keep(moves)
+        return accepted, len(held.touched.numbers)
+
+    def _write_events(self, events: pa.Table) -> None:
+        number = pa.array(np.full(events.num_rows, self._commit_number + 1))
+        insert(self._connection, "kept.events", events.append_column("commit_number", number))
+
+    def _write_moves(self, moves: pa.Table, moved: Moved, losses: pa.Table) -> None:
+        insert(self._connection, "kept.focus_moves", stored_form(moves))
+        insert(self._connection, "kept.agents", moved.agents)
+        outdated = np.isin(losses["arrival"].to_numpy(), moved.stored["arrival"].to_numpy())
+        if outdated.any():
+            with registered(self._connection, gone=losses.filter(outdated)):
+                self._connection.execute(
+                    """delete from kept.losses using gone
+                    where losses.number = gone.number and losses.arrival = gone.arrival"""
+                )
+        met = moved.stored.filter(moved.stored["lost_time"].to_numpy() != NEVER)
+        rows = pa.concat_tables([met, moved.new]).select(["number", "arrival", "lost_time", "lost_sequence"])
+        insert(self._connection, "kept.losses", rows)
+
+
+class _Batch(NamedTuple):
+    """Events as rows of `EVENT_ROW`, in order of arrival, and the ids of their conversations."""
+
+    events: pa.Table
+    ids: pa.Array
+
+
+class _Held(NamedTuple):
+    """The touched conversations: what is stored of them and what came, by arrival; each event once in `ordered`."""
+
+    touched: Touched
+    columns: Columns
+    ordered: Ordered
+    stored: int
+
+    def is_new(self, arrivals: I64) -> Bools:
+        """Whether the batch's events of these arrivals are none that came before."""
+        there = np.zeros(self.touched.events.num_rows, np.bool_)
+        there[self.ordered.rows] = True
+        return there[self._places(arrivals)]
+
+    def before(self, losses: pa.Table) -> Version:
+        """Without what came."""
+        keep = self.ordered.rows < self.stored
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])[self.ordered.starts]
+        ordered = Ordered(self.ordered.rows[keep], starts, 0, 0, self.ordered.records[keep])
+        return Version(self._with(losses), ordered)
+
+    def after(self, losses: pa.Table, moved: Moved) -> Version:
+        """With it."""
+        return Version(self._with(losses, moved.stored, moved.new), self.ordered)
+
+    def _with(self, *losses: pa.Table) -> Columns:
+        return with_losses(self.columns, self.touched.events["arrival"].to_numpy(), *losses)
+
+    def _places(self, arrivals: I64) -> I64:
+        return np.searchsorted(self.touched.events["arrival"].to_numpy(), arrivals)
+
+
+def _held(connection: duckdb.DuckDBPyConnection, batch: _Batch, moved: Moved) -> _Held:
+    numbers, first = np.unique(
+        np.concatenate([batch.events["number"].to_numpy(), moved.stored["number"].to_numpy()]), return_index=True
+    )
+    ids = pa.concat_arrays([batch.ids, moved.stored["conversationId"].combine_chunks()]).take(pa.array(first))
+    stored = events_of(connection, numbers)
+    events = pa.concat_tables([stored, batch.events]).combine_chunks()
+    columns = columns_of_codes(events)
+    ordered = order_numbered(columns, events["number"].to_numpy())
+    return _Held(Touched(events, numbers, ids), columns, ordered, stored.num_rows)
+
+
+def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
+    """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
+    with registered(connection, touched=pa.table({"number": numbers})):
+        events = query(connection, _EVENTS)
+    arrivals = events["arrival"].to_numpy()
+    if len(arrivals) and (np.diff(arrivals) < 0).any():
+        events = events.take(np.argsort(arrivals))
+    return events.cast(EVENT_ROW)
+
+
+_EVENTS = f"""select {", ".join(EVENT_ROW.names)} from kept.events where number in (select number from touched)"""  # noqa: S608
+
+
+def _losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
+    with registered(connection, touched=pa.table({"number": numbers})):
+        return query(connection, "select * from kept.losses where number in (select number from touched)")
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of events as the store has it: places in closed lists, epoch milliseconds."""
+    if pa.types.is_dictionary(column.type):
+        return pa.chunked_array([chunk.indices for chunk in column.chunks], pa.int8())
+    return column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column

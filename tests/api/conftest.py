@@ -1,0 +1,35 @@
+"""One running server for all tests of the methods; each test takes accounts of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.api.world import Event, World
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "metrics" / "agents-12-and-13.json"
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """The server; the account `acme` has the events of LivePerson's agents 12 and 13."""
+    with World() as running:
+        running.store.put("acme", golden()["events"])
+        yield running
+
+
+@pytest.fixture
+def account() -> str:
+    """An account that no other test uses."""
+    return f"own{next(_numbers)}"
+
+
+def golden() -> dict[str, list[Event]]:
+    """The golden case of LivePerson's agent page."""
+    case: dict[str, list[Event]] = json.loads(GOLDEN.read_text())
+    return case

@@ -1,0 +1,339 @@
+"""`agent-segments` against LivePerson's page and http-api.md 2."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from handletime.api import segment_pages
+from handletime.api.segment_pages import NARROW_FROM
+from tests.api.world import NOW, Event, World
+from tests.messy_streams import messy_stream
+
+Json = dict[str, Any]
+HOUR, DAY = 3_600_000, 86_400_000
+PAGE_SEGMENT_KEYS = [
+    "segmentId",
+    "startTimeL",
+    "endTimeL",
+    "conversationId",
+    "agentId",
+    "employeeId",
+    "skillId",
+    "groupId",
+    "endReason",
+    "totalHandleTimeMillis",
+    "endTime",
+    "startTime",
+]
+
+
+def a_segment(number: int, end: int, **assigned: object) -> Iterator[Event]:
+    """The events of one segment that ends at a moment."""
+    shared = {"conversationId": assigned.pop("conversation", f"c{number}")}
+    start = end - 60_000
+    yield {**shared, "eventId": f"o{number}", "time": start, "type": "opened", "skillId": assigned.pop("skill", 7)}
+    yield {**shared, "eventId": f"a{number}", "time": start, "type": "assigned", "agentId": 1, **assigned}
+    yield {**shared, "eventId": f"x{number}", "time": end, "type": "closed", "closedBy": "agent"}
+
+
+def put(world: World, account: str, ends: list[int], **assigned: object) -> None:
+    events = [event for number, end in enumerate(ends) for event in a_segment(number, end, **assigned)]
+    world.store.put(account, events)
+
+
+@pytest.fixture
+def ask(world: World, account: str) -> Callable[..., Json]:
+    """Asks for segments of the test's own account; all must go well."""
+
+    def asked(query: str = "") -> Json:
+        answer = world.get(f"/api/account/{account}/agent-segments?source=test&{query}", account)
+        assert answer.status_code == 200, answer.text
+        body: Json = answer.json()
+        return body
+
+    return asked
+
+
+def test_the_answer_has_the_shape_of_livepersons_example_key_for_key(
+    world: World, account: str, ask: Callable[..., Json]
+) -> None:
+    put(world, account, [NOW - HOUR, NOW - 2 * HOUR, NOW - 3 * HOUR], employeeId="abcd123", groupId=5)
+    answer = ask("from=2026-11-20T11:00:00%2B03:00&to=2026-11-20T15:00%2B03:00&limit=2")
+    assert list(answer) == ["timeframe", "segments", "pagination"]
+    assert answer["timeframe"] == {
+        "startTime": "2026-11-20T11:00:00+03:00",
+        "endTime": "2026-11-20T15:00:00+03:00",
+        "startTimeL": NOW - 4 * HOUR,
+        "endTimeL": NOW,
+    }
+    assert list(answer["timeframe"]) == ["startTime", "endTime", "startTimeL", "endTimeL"]
+    segment = answer["segments"][0]
+    assert list(segment) == PAGE_SEGMENT_KEYS
+    assert segment | {"segmentId": ""} == {
+        "segmentId": "",
+        "startTimeL": NOW - HOUR - 60_000,
+        "endTimeL": NOW - HOUR,
+        "conversationId": "c0",
+        "agentId": 1,
+        "employeeId": "abcd123",
+        "skillId": 7,
+        "groupId": 5,
+        "endReason": "closedByAgent",
+        "totalHandleTimeMillis": 0,
+        "endTime": "2026-11-20T11:00:00.000Z",
+        "startTime": "2026-11-20T10:59:00.000Z",
+    }
+    assert segment["segmentId"].startswith(f"{account}:1:c0:")
+    assert answer["pagination"]["count"] == 3
+    assert {reference["rel"] for reference in answer["pagination"]["references"]} == {"self", "next", "last", "first"}
+    for reference in answer["pagination"]["references"]:
+        assert list(reference) == ["rel", "href"]
+
+
+def test_employee_is_absent_where_it_is_unknown(world: World, account: str, ask: Callable[..., Json]) -> None:
+    put(world, account, [NOW - HOUR])
+    assert "employeeId" not in ask()["segments"][0]
+
+
+def test_a_segment_counts_where_it_ends_in_the_half_open_window(
+    world: World, account: str, ask: Callable[..., Json]
+) -> None:
+    put(world, account, [NOW - 2 * HOUR, NOW - HOUR, NOW - HOUR - 1, NOW - HOUR + 1])
+    window = f"from={NOW - 2 * HOUR}&to={NOW - HOUR}"
+    assert [s["endTimeL"] for s in ask(window)["segments"]] == [NOW - HOUR - 1, NOW - 2 * HOUR]
+    millis = f"fromMillis={NOW - 2 * HOUR}&toMillis={NOW - HOUR}"
+    assert ask(millis)["segments"] == ask(window)["segments"]
+
+
+def test_bots_and_what_still_runs_are_left_out(world: World, account: str, ask: Callable[..., Json]) -> None:
+    put(world, account, [NOW - HOUR], userType="bot")
+    world.store.put(account, list(a_segment(5, NOW - HOUR, conversation="runs"))[:2])
+    assert ask()["pagination"]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "end"),
+    [
+        ("", NOW - DAY, NOW),
+        (f"to={NOW + DAY}", NOW - DAY, NOW),
+        (f"to={NOW - DAY}", NOW - 2 * DAY, NOW - DAY),
+        (f"from={NOW - 2 * DAY}", NOW - 2 * DAY, NOW),
+        (f"from={NOW}", NOW, NOW),
+        (f"from={NOW - 7 * DAY}", NOW - 7 * DAY, NOW),
+        (f"from={NOW - 31 * DAY - HOUR}&to={NOW - 25 * DAY}", NOW - 31 * DAY - HOUR, NOW - 25 * DAY),
+    ],
+)
+def test_the_window_has_defaults_and_limits(ask: Callable[..., Json], query: str, start: int, end: int) -> None:
+    timeframe = ask(query)["timeframe"]
+    assert (timeframe["startTimeL"], timeframe["endTimeL"]) == (start, end)
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        (f"from={NOW - 31 * DAY - HOUR - 1}&to={NOW - 30 * DAY}", ["from"]),
+        (f"from={NOW - 7 * DAY - 1}", ["from"]),
+        (f"fromMillis={NOW - 7 * DAY - 1}", ["fromMillis"]),
+        (f"from={NOW - HOUR}&to={NOW - 2 * HOUR}", ["from"]),
+        (f"from={NOW + 1}", ["from"]),
+        (f"from={NOW - HOUR}&fromMillis={NOW - HOUR}", ["fromMillis"]),
+        (f"to={NOW}&toMillis={NOW}&limit=0", ["toMillis", "limit"]),
+        (f"from={NOW - 40 * DAY}&offset=x", ["from", "from", "offset"]),
+        ("limit=501", ["limit"]),
+        ("offset=-1", ["offset"]),
+        ("sort=Date&sortType=Date", ["sort"]),
+        ("SkillId=1.5&GroupId=a&AgentId=", ["SkillId", "GroupId"]),
+    ],
+)
+def test_what_breaks_a_limit_is_a_400(world: World, query: str, names: list[str]) -> None:
+    answer = world.get(f"/api/account/acme/agent-segments?source=test&{query}")
+    assert answer.status_code == 400
+    assert [cause.split(":")[0] for cause in answer.json()["causes"]] == names
+
+
+def messy(world: World, account: str) -> int:
+    """Fills an account with a random stream; gives the moment after its last event."""
+    events = [{**event, "accountId": account} for event in messy_stream(3, events=600)]
+    world.store.put(account, events)
+    with world.store.reader(account).snapshot() as connection:
+        (last,) = connection.execute('select max(epoch_ms("end")) from agent_segments').fetchone() or (0,)
+    return int(last) + 1
+
+
+KEYS: dict[str, Callable[[Json], Any]] = {
+    "Date": lambda s: s["endTimeL"],
+    "Conversation": lambda s: s["conversationId"].encode(),
+    "Agent": lambda s: s["agentId"],
+    "Employee": lambda s: s.get("employeeId", "").encode(),
+    "Skill": lambda s: s["skillId"],
+    "Group": lambda s: s["groupId"],
+}
+
+
+def in_order(segments: list[Json], key: str, *, descending: bool) -> list[Json]:
+    by_id = sorted(segments, key=lambda s: s["segmentId"])
+    by_end = sorted(by_id, key=lambda s: -s["endTimeL"]) if key != "Date" else by_id
+    ordered = sorted(by_end, key=KEYS[key], reverse=descending)
+    return sorted(ordered, key=lambda s: "employeeId" not in s) if key == "Employee" else ordered
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+@pytest.mark.parametrize("direction", ["", ":asc", ":desc"])
+@pytest.mark.parametrize("key", KEYS)
+def test_pages_followed_link_by_link_give_each_segment_once_in_a_total_order(
+    world: World, account: str, monkeypatch: pytest.MonkeyPatch, key: str, direction: str, narrowed: bool
+) -> None:
+    monkeypatch.setattr(segment_pages, "NARROW_FROM", 1 if narrowed else NARROW_FROM)
+    monkeypatch.setattr(world.clock, "moment", messy(world, account))
+    path = f"/api/account/{account}/agent-segments?source=test"
+    whole = world.get(f"{path}&limit=500&sort=Date", account).json()["segments"]
+    assert len(whole) > 20
+    found: list[Json] = []
+    link: str | None = f"{path}&limit=7&sort={key}{direction}"
+    while link:
+        page = world.get(link, account).json()
+        found += page["segments"]
+        references = {r["rel"]: r["href"] for r in page["pagination"]["references"]}
+        assert page["pagination"]["count"] == len(whole)
+        link = references.get("next")
+    descending = direction == ":desc" or (key == "Date" and not direction)
+    assert found == in_order(whole, key, descending=descending)
+    assert world.get(references["last"], account).json()["segments"] == found[len(found) - len(found) % 7 :]
+    assert world.get(references["first"], account).json()["segments"] == found[:7]
+
+
+def references_of(answer: Json) -> dict[str, tuple[int, int]]:
+    links = {}
+    for reference in answer["pagination"]["references"]:
+        query = parse_qs(urlsplit(reference["href"]).query)
+        links[reference["rel"]] = (int(query["offset"][0]), int(query["limit"][0]))
+    return links
+
+
+@pytest.mark.parametrize(
+    ("offset", "limit", "links"),
+    [
+        (0, 2, {"self": (0, 2), "next": (2, 2), "last": (4, 1), "first": (0, 2)}),
+        (2, 2, {"self": (2, 2), "next": (4, 2), "previous": (0, 2), "last": (4, 1), "first": (0, 2)}),
+        (1, 2, {"self": (1, 2), "next": (3, 2), "previous": (0, 1), "last": (3, 2), "first": (0, 2)}),
+        (4, 2, {"self": (4, 2), "previous": (2, 2), "last": (4, 1), "first": (0, 2)}),
+        (0, 5, {"self": (0, 5), "last": (0, 5), "first": (0, 5)}),
+        (9, 2, {"self": (9, 2), "previous": (7, 2), "last": (3, 2), "first": (0, 2)}),
+        (9, 100, {"self": (9, 100), "previous": (0, 9), "last": (0, 5), "first": (0, 100)}),
+    ],
+)
+def test_references_follow_the_rules(
+    world: World, account: str, ask: Callable[..., Json], offset: int, limit: int, links: dict[str, tuple[int, int]]
+) -> None:
+    put(world, account, [NOW - n * HOUR for n in range(1, 6)])
+    assert references_of(ask(f"offset={offset}&limit={limit}")) == links
+
+
+def test_references_of_nothing_lead_to_the_first_page(ask: Callable[..., Json]) -> None:
+    assert references_of(ask("limit=7")) == {"self": (0, 7), "last": (0, 7), "first": (0, 7)}
+
+
+def test_links_carry_the_resolved_window_the_sort_and_all_filters(world: World, account: str) -> None:
+    put(world, account, [NOW - HOUR, NOW - 2 * HOUR], employeeId="é/?&", groupId=-1)
+    query = (
+        f"v=1&source=me&fromMillis={NOW - 3 * HOUR}&SORTTYPE=agent:DESC&employeeid=%C3%A9%2F%3F%26&GroupId=-1&limit=1"
+    )
+    answer = world.get(f"/api/account/{account}/agent-segments?{query}", account).json()
+    links = {r["rel"]: r["href"] for r in answer["pagination"]["references"]}
+    assert links["next"].startswith(world.url + f"/api/account/{account}/agent-segments?")
+    assert links["next"].isascii()
+    assert parse_qs(urlsplit(links["next"]).query) == {
+        "source": ["me"],
+        "from": ["2026-11-20T09:00:00Z"],
+        "to": ["2026-11-20T12:00:00Z"],
+        "offset": ["1"],
+        "limit": ["1"],
+        "sort": ["Agent:desc"],
+        "EmployeeId": ["é/?&"],
+        "GroupId": ["-1"],
+    }
+    following = world.get(links["next"], account).json()
+    assert len(following["segments"]) == 1
+    assert following["segments"] != answer["segments"]
+
+
+def test_links_keep_an_offset_and_milliseconds_of_their_window(world: World) -> None:
+    path = "/api/account/acme/agent-segments?source=x&from=2026-11-20T11:00:00.125 03:00"
+    answer = world.get(path).json()
+    assert answer["timeframe"]["startTime"] == "2026-11-20T11:00:00.125+03:00"
+    href = answer["pagination"]["references"][0]["href"]
+    assert "from=2026-11-20T11%3A00%3A00.125%2B03%3A00" in href
+    assert world.get(href).json() == answer
+
+
+@pytest.mark.parametrize(
+    ("query", "conversations"),
+    [
+        ("ConversationId=a", {"a"}),
+        ("conversationid=A", set()),
+        ("ConversationId=with space", {"with space"}),
+        ("AgentId=12", {"a", "with space"}),
+        ("AGENTID=-1", {"c"}),
+        ("EmployeeId=e1", {"a"}),
+        ("SkillId=7", {"a", "c"}),
+        ("GroupId=5&AgentId=12", {"with space"}),
+        ("ConversationId=%00", set()),
+    ],
+)
+def test_filters_take_one_value_each(
+    world: World, account: str, ask: Callable[..., Json], query: str, conversations: set[str]
+) -> None:
+    kinds: list[Json] = [
+        {"conversation": "a", "agentId": 12, "employeeId": "e1", "skill": 7},
+        {"conversation": "with space", "agentId": 12, "groupId": 5, "skill": 8},
+        {"conversation": "c", "agentId": -1, "skill": 7},
+    ]
+    for number, kind in enumerate(kinds):
+        world.store.put(account, list(a_segment(number, NOW - HOUR, **kind)))
+    answer = ask(query)
+    assert {segment["conversationId"] for segment in answer["segments"]} == conversations
+    assert answer["pagination"]["count"] == len(conversations)
+
+
+@pytest.mark.parametrize("how", ["&format=csv", "&FORMAT=CSV", ""])
+def test_as_a_table_the_rows_and_their_order_are_the_same(world: World, account: str, how: str) -> None:
+    put(world, account, [NOW - HOUR, NOW - 2 * HOUR], employeeId="=1+1", groupId=-1)
+    path = f"/api/account/{account}/agent-segments?source=test"
+    accept = "application/json" if how else "text/csv"
+    answer = world.get(path + how, account, Accept=accept)
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    segments = world.get(path, account).json()["segments"]
+    assert list(rows[0])[:6] == ["segmentId", "conversationId", "agentId", "employeeId", "skillId", "groupId"]
+    assert set(rows[0]) == set(PAGE_SEGMENT_KEYS)
+    for row, segment in zip(rows, segments, strict=True):
+        assert row == {key: str(value) for key, value in segment.items()} | {"employeeId": "'=1+1"}
+    assert rows[0]["groupId"] == "-1"
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json, text/csv", "text/csv;q=0", "text/html", "text/csv;q=0.5,application/json"]
+)
+def test_json_is_what_everybody_else_gets(world: World, accept: str) -> None:
+    path = "/api/account/acme/agent-segments?source=test"
+    assert world.get(path, Accept=accept).headers["content-type"] == "application/json"
+    assert world.get(path + "&format=json", Accept="text/csv").headers["content-type"] == "application/json"
+    assert world.get(path + "&format=xml").json()["causes"] == ["format: must be one of json, csv"]
+
+
+def test_no_answer_depends_on_another_account(world: World, account: str) -> None:
+    moment = messy(world, account)
+    path = f"/api/account/{account}/agent-segments?source=test&limit=500&to={moment}&from={moment - DAY}"
+    world.clock.moment, before = moment, world.clock.moment
+    try:
+        alone = world.get(path, account).content
+        put(world, account + "x", [moment - 1, moment - 2])
+        assert world.get(path, account).content == alone
+    finally:
+        world.clock.moment = before

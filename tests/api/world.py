@@ -1,0 +1,225 @@
+"""The real application on a real socket, over a store in memory and keys that name what they may."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import cast
+
+import duckdb
+import httpx
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from handletime.api.app import make_app
+from handletime.api.auth import AuthRequest
+from handletime.api.ports import Store
+from handletime.api.serve import ListenSettings, make_server
+from handletime.api.service import ApiSettings, Service
+from handletime.api.shelf import Shelf
+from handletime.errors import NotNow, Unauthorized
+from handletime.events.decode import instant
+from handletime.events.model import EVENTS
+from handletime.segments.derive import derive
+from handletime.segments.parts import Prepared, prepare
+from handletime.store.keys import Key, Permission
+from handletime.store.writer import Ingested
+from tests.segments.tables import events_of
+
+NOW = cast(int, instant("2026-11-20T12:00:00.000Z"))
+Event = Mapping[str, object]
+
+
+class FixedClock:
+    """Stands still until it is told otherwise."""
+
+    def __init__(self, moment: int = NOW) -> None:
+        self.moment = moment
+
+    def now(self) -> int:
+        return self.moment
+
+
+class MemoryReader:
+    """One account's events, derived anew whenever they changed."""
+
+    def __init__(self, account: str) -> None:
+        self.account = account
+        self.events = EVENTS.empty_table()
+        self.removed: set[str] = set()
+        self._database: duckdb.DuckDBPyConnection | None = None
+        self._lock = threading.Lock()
+
+    def add(self, events: pa.Table) -> Ingested:
+        with self._lock:
+            known = set(_identities(self.events))
+            fresh: list[bool] = []
+            for identity in _identities(events):
+                fresh.append(identity not in known)
+                known.add(identity)
+            self.events = pa.concat_tables(
+                [self.events, events.filter(pa.array(fresh, pa.bool_()))]
+            ).unify_dictionaries()
+            self._database = None
+            return Ingested(sum(fresh), len(fresh) - sum(fresh))
+
+    def remove(self, conversation: str) -> None:
+        with self._lock:
+            self.events = self.events.filter(pc.not_equal(self.events["conversationId"], conversation))
+            self.removed.add(conversation)
+            self._database = None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        with self._lock:
+            if self._database is None:
+                self._database = _derived(self.events)
+            cursor = self._database.cursor()
+        with cursor:
+            yield cursor
+
+    def prepared(self, conversation: str) -> Prepared | None:
+        found = pc.any(pc.equal(self.events["conversationId"], conversation)).as_py()
+        return prepare(self.events) if found else None
+
+    def holds_all(self, conversations: Sequence[str]) -> bool:
+        return self.removed.isdisjoint(conversations)
+
+
+def _identities(events: pa.Table) -> list[tuple[str, str]]:
+    return list(zip(events["conversationId"].to_pylist(), events["eventId"].to_pylist(), strict=True))
+
+
+def _derived(events: pa.Table) -> duckdb.DuckDBPyConnection:
+    derived = derive(events)
+    connection = duckdb.connect()
+    tables = {
+        "agent_segments": derived.agent_segments,
+        "skill_segments": derived.skill_segments,
+        "handle_time_units": derived.handle_time_units,
+    }
+    for name, table in tables.items():
+        connection.register("arriving", table)
+        connection.execute(f"create table {name} as select * from arriving")  # noqa: S608
+        connection.unregister("arriving")
+    connection.execute("alter table handle_time_units rename to units")
+    connection.execute(
+        """create view handle_time_units as select u.*, s.userType, s."end" as segmentEnd
+        from units u join agent_segments s using (segmentId)"""
+    )
+    return connection
+
+
+class MemoryStore:
+    """All accounts, in memory."""
+
+    def __init__(self) -> None:
+        self.readers: dict[str, MemoryReader] = {}
+        self.trouble: str | None = None
+        self.broken = False
+
+    def reader(self, account: str) -> MemoryReader:
+        if self.broken:
+            raise RuntimeError("a secret of the inside")
+        return self.readers.setdefault(account, MemoryReader(account))
+
+    def ingest(self, account: str, events: pa.Table) -> Ingested:
+        if self.trouble:
+            raise NotNow(self.trouble)
+        return self.reader(account).add(events)
+
+    def problem(self) -> str | None:
+        return self.trouble
+
+    def put(self, account: str, events: Sequence[Event]) -> None:
+        """Stores events of rules.md 1."""
+        self.reader(account).add(events_of([{"accountId": account, **event} for event in events]))
+
+
+class NamingAuthenticator:
+    """Takes bearer tokens that say themselves what they are: `key-<account>-<permission>+<permission>`."""
+
+    def __init__(self) -> None:
+        self.asked: list[AuthRequest] = []
+
+    def authenticate(self, request: AuthRequest) -> Key:
+        self.asked.append(request)
+        given = request.authorization
+        token = given if isinstance(given, str) else given[0] if given else ""
+        scheme, account, permissions = [*token.split("-", 2), "", ""][:3]
+        if scheme != "Bearer key":
+            reason = "oauth_problem=token_rejected&oauth_problem_advice=Use%20another."
+            raise Unauthorized(reason, "Who are you?", 'Bearer realm="handletime"')
+        return Key("1", account, tuple(cast(Permission, name) for name in permissions.split("+")))
+
+
+def token(account: str, *permissions: Permission) -> dict[str, str]:
+    """The header of a key; without permissions one that may everything."""
+    return {"Authorization": f"Bearer key-{account}-{'+'.join(permissions) or 'admin'}"}
+
+
+class World:
+    """A running server and what it stands on."""
+
+    def __init__(self, settings: ApiSettings | None = None, real: Store | None = None) -> None:
+        self.store, self.clock, self.authenticator = MemoryStore(), FixedClock(), NamingAuthenticator()
+        self.shelf = Shelf()
+        self.service = Service(real or self.store, self.authenticator, self.clock, self.shelf, settings)
+        self.port = _free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._server = make_server(make_app(self.service), ListenSettings(port=self.port))
+        await self._server.serve()
+
+    def __enter__(self) -> World:
+        self._thread.start()
+        for _ in range(200):
+            try:
+                httpx.get(self.url + "/healthz").raise_for_status()
+            except httpx.TransportError:
+                threading.Event().wait(0.02)
+            else:
+                break
+        else:
+            raise RuntimeError("the server did not start")
+        self.client = httpx.Client(base_url=self.url, timeout=120)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+        self._loop.call_soon_threadsafe(self._server.stop)
+        self._thread.join(10)
+        self.shelf.close()
+
+    def get(self, path: str, account: str = "acme", **headers: str) -> httpx.Response:
+        """A GET with a key that may everything; `accept_encoding` becomes Accept-Encoding."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.get(path, headers=token(account) | named)
+
+    def post(self, path: str, content: bytes, account: str = "acme", **headers: str) -> httpx.Response:
+        """A POST of NDJSON, if the headers say nothing else."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        base = token(account) | {"Content-Type": "application/x-ndjson"}
+        return self.client.post(path, content=content, headers=base | named)
+
+    def raw(self, request: bytes) -> bytes:
+        """What comes back for bytes on the socket, until the other side closes it."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=120) as connection:
+            connection.sendall(request)
+            answer = b""
+            while chunk := connection.recv(65536):
+                answer += chunk
+        return answer
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,321 @@
+"""The store as a whole: opened, closed, killed, locked, damaged."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import pytest
+
+from handletime.errors import NotNow, StoreError
+from handletime.store.opening import StoreSettings
+from handletime.store.store import Store
+from handletime.store.writer import Ingested
+from tests.messy_streams import messy_stream
+from tests.segments.tables import events_of
+from tests.store.worlds import (
+    SMALL,
+    a_store,
+    a_stream,
+    account_of,
+    derived_rows,
+    first_copies,
+    in_batches,
+    of_account,
+    requests_of,
+    stored_rows,
+)
+
+ONE = events_of([{"eventId": "e1", "conversationId": "c", "time": 1, "type": "opened"}])
+OTHER = events_of([{"eventId": "e2", "conversationId": "c", "time": 2, "type": "closed", "closedBy": "agent"}])
+
+
+def test_what_was_ingested_is_there_after_reopening(tmp_path: Path) -> None:
+    events = first_copies(messy_stream(4, accounts=1))
+    with a_store(tmp_path) as store:
+        store.ingest("local", events_of(events))
+    with a_store(tmp_path) as store:
+        assert stored_rows(store, "local") == derived_rows(events)
+        assert store.ingest("local", events_of(events)).accepted == 0
+
+
+def test_requests_at_once_from_many_threads_are_each_answered_for_themselves(tmp_path: Path) -> None:
+    events = first_copies(messy_stream(8, accounts=1, events=300))
+    answers: list[Future[Ingested]] = []
+    with a_store(tmp_path) as store:
+
+        def send(part: int) -> None:
+            answers.extend(store.submit("local", events_of([event])) for event in events[part::8])
+
+        threads = [threading.Thread(target=send, args=(part,)) for part in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert {answer.result() for answer in answers} == {(1, 0)}
+        assert len(answers) == len(events)
+        assert stored_rows(store, "local") == derived_rows(events)
+
+
+def test_a_full_queue_refuses_and_takes_again_later(tmp_path: Path) -> None:
+    with a_store(tmp_path, StoreSettings(queue_events=2, group_events=1, threads=1)) as store:
+        taken: list[Future[Ingested]] = []
+
+        def flood() -> None:
+            for _ in range(10_000):
+                taken.append(store.submit("A", ONE))
+
+        with pytest.raises(NotNow, match="wait to be stored"):
+            flood()
+        assert sum(answer.result().accepted for answer in taken) == 1
+        assert store.ingest("A", ONE) == (0, 1)
+
+
+def test_a_closed_store_takes_no_more_but_answers_what_it_took(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    answer = store.submit("A", ONE)
+    store.close()
+    assert answer.result() == (1, 0)
+    with pytest.raises(NotNow, match="stopping"):
+        store.ingest("A", ONE)
+    with pytest.raises(NotNow), store.reader("A").snapshot():
+        pass
+
+
+def test_a_second_opener_is_refused(tmp_path: Path) -> None:
+    with a_store(tmp_path), pytest.raises(StoreError, match=f"in use by another handletime.*{os.getpid()}"):
+        a_store(tmp_path)
+    a_store(tmp_path).close()
+
+
+# --- failures
+
+
+class Failing:
+    """Keeps the last commit's number, but for one time."""
+
+    def __init__(self) -> None:
+        self.number = 0
+        self.fails = False
+
+    def last_commit(self) -> int:
+        return self.number
+
+    def set_last_commit(self, number: int) -> None:
+        if self.fails:
+            self.fails = False
+            raise OSError("no space left on device")
+        self.number = number
+
+
+def test_after_a_failure_nothing_is_acknowledged_and_the_store_opens_itself_anew(tmp_path: Path) -> None:
+    commits = Failing()
+    with Store(tmp_path, commits, SMALL) as store:
+        store.ingest("A", ONE)
+        commits.fails = True
+        with pytest.raises(NotNow):
+            store.ingest("A", OTHER)
+        wait_until(lambda: store.problem() is None)
+        # It was committed, but nobody was told so: sent again, it has come before.
+        assert store.ingest("A", OTHER) == (0, 1)
+        assert store.ingest("A", ONE) == (0, 1)
+
+
+def test_a_store_that_cannot_be_opened_anew_says_why_until_it_can(tmp_path: Path) -> None:
+    commits = Failing()
+    with Store(tmp_path, commits, SMALL) as store:
+        store.ingest("A", ONE)
+        commits.number = 100
+        commits.fails = True
+        with pytest.raises(NotNow):
+            store.ingest("A", OTHER)
+        wait_until(lambda: "reached commit" in (store.problem() or ""))
+        with pytest.raises(NotNow, match="reached commit"):
+            store.ingest("A", OTHER)
+        commits.number = 1
+        wait_until(lambda: store.problem() is None)
+        assert store.ingest("A", ONE) == (0, 1)
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+# --- accounts
+
+
+@pytest.mark.parametrize("seed", range(0, 50, 10))
+def test_accounts_with_equal_ids_know_nothing_of_each_other(seed: int, tmp_path: Path) -> None:
+    mine = first_copies(messy_stream(seed, accounts=1))
+    theirs = first_copies(messy_stream(seed + 1, accounts=1))
+    with a_store(tmp_path) as store:
+        for place in range(0, 200, 20):
+            store.ingest("A", events_of(mine[place : place + 20]))
+            store.ingest("B", events_of(theirs[place : place + 20]))
+        both = stored_rows(store, "A")
+    with a_store(tmp_path / "alone") as store:
+        store.ingest("A", events_of(mine))
+        assert stored_rows(store, "A") == both
+
+
+def test_a_reader_finds_no_table_but_its_views(tmp_path: Path) -> None:
+    with a_store(tmp_path) as store:
+        store.ingest("A", events_of(messy_stream(1, accounts=1)))
+        with store.reader("nobody").snapshot() as connection:
+            for name in ("agent_segments", "skill_segments", "handle_time_units"):
+                assert connection.execute(f"from {name}").fetchall() == []
+            for name in ("events", "conversations", "accounts"):
+                with pytest.raises(Exception, match="does not exist"):
+                    connection.execute(f"from {name}")
+        assert store.reader("nobody").prepared("c1") is None
+        assert store.reader("A").prepared("nothing") is None
+
+
+def test_a_snapshot_stays_as_it_is_while_events_come_in(tmp_path: Path) -> None:
+    events = first_copies(messy_stream(4, accounts=1))
+    count = "select (select count(*) from agent_segments), (select count(*) from skill_segments)"
+    with a_store(tmp_path) as store, store.reader("local").snapshot() as connection:
+        before = connection.execute(count).fetchall()
+        store.ingest("local", events_of(events))
+        assert connection.execute(count).fetchall() == before == [(0, 0)]
+        with store.reader("local").snapshot() as later:
+            assert later.execute(count).fetchall() != before
+
+
+# --- damage
+
+
+def test_a_missing_write_ahead_log_is_told(tmp_path: Path) -> None:
+    run_killed(tmp_path, 3)
+    (tmp_path / "store.duckdb.wal").unlink()
+    with pytest.raises(StoreError, match=r"reached commit 0, but commits up to 3 .*store\.duckdb\.wal is missing"):
+        a_store(tmp_path)
+
+
+def test_a_cut_write_ahead_log_is_told(tmp_path: Path) -> None:
+    run_killed(tmp_path, 3)
+    log = tmp_path / "store.duckdb.wal"
+    os.truncate(log, log.stat().st_size - 10)
+    with pytest.raises(StoreError, match="commits up to 3 were acknowledged"):
+        a_store(tmp_path)
+
+
+def test_a_missing_file_is_told_and_none_is_made_in_its_place(tmp_path: Path) -> None:
+    with a_store(tmp_path) as store:
+        store.ingest("A", ONE)
+    (tmp_path / "store.duckdb").unlink()
+    with pytest.raises(StoreError, match="is missing"):
+        a_store(tmp_path)
+    assert not (tmp_path / "store.duckdb").exists()
+
+
+def test_an_older_copy_of_the_file_is_told(tmp_path: Path) -> None:
+    with a_store(tmp_path) as store:
+        store.ingest("A", ONE)
+    older = (tmp_path / "store.duckdb").read_bytes()
+    with a_store(tmp_path) as store:
+        store.ingest("A", ONE)
+    (tmp_path / "store.duckdb").write_bytes(older)
+    with pytest.raises(StoreError, match="reached commit 1, but commits up to 2"):
+        a_store(tmp_path)
+
+
+def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
+    (tmp_path / "store.duckdb").write_bytes(b"x" * 100_000)
+    with pytest.raises(StoreError, match="cannot be"):
+        a_store(tmp_path)
+
+
+def run_killed(folder: Path, commits: int) -> None:
+    """Another process ingests so many requests, and ends without closing anything."""
+    program = f"""
+import os
+from pathlib import Path
+from tests.store.test_store import ONE
+from tests.store.worlds import a_store
+store = a_store(Path({str(folder)!r}))
+for _ in range({commits}):
+    store.ingest("A", ONE)
+os.kill(os.getpid(), {int(signal.SIGKILL)})
+"""
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.segments.tables import events_of
+from tests.store.worlds import a_store, a_stream, in_batches, requests_of
+folder, seed, start = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+store = a_store(folder)
+print("open", flush=True)
+for number, batch in enumerate(in_batches(a_stream(seed), seed)):
+    if number >= start:
+        for request in requests_of(batch):
+            store.ingest(request.account, request.events)
+        print(number, flush=True)
+print("done", flush=True)
+"""
+
+
+def test_nothing_that_was_acknowledged_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
+    killed = 0
+    for seed in range(40):
+        killed += killed_at(seed, tmp_path / str(seed))
+        if killed == 3:
+            return
+    raise AssertionError("every process ended before it was killed")
+
+
+def killed_at(seed: int, folder: Path) -> bool:
+    """Kills a process somewhere in a stream; a second one goes on where the first had no answer any more."""
+    events = a_stream(seed)
+    batches = list(in_batches(events, seed))
+    folder.mkdir()
+    command = [sys.executable, "-c", KILLED, str(folder), str(seed), "0"]
+    root = Path(__file__).parents[2]
+    acknowledged = -1
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        for line in child.stdout:
+            if line.strip().isdigit():
+                acknowledged = int(line)
+            if acknowledged >= len(batches) // 2 or line.strip() == "done":
+                child.send_signal(signal.SIGKILL)
+                break
+    if acknowledged < 0:
+        return False
+    with a_store(folder) as store:
+        for number, batch in enumerate(batches):
+            for request in requests_of(batch):
+                answer = store.ingest(request.account, request.events)
+                if number <= acknowledged:
+                    assert answer.accepted == 0, (seed, number)
+        expected = derived_rows(first_copies(events))
+        for account in {account_of(event) for event in events}:
+            assert stored_rows(store, account) == of_account(expected, account)
+    return True
+
+
+def test_opening_and_closing_leaves_nothing_open(tmp_path: Path) -> None:
+    def held() -> int:
+        return len(list(Path("/proc/self/fd").iterdir())) + threading.active_count()
+
+    a_store(tmp_path).close()
+    before = held()
+    for _ in range(10):
+        with a_store(tmp_path) as store:
+            store.ingest("A", ONE)
+    assert held() <= before + 2

@@ -1,0 +1,142 @@
+"""The writer against the derivation: whatever comes in whatever pieces, the rows are those of all events at once."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from handletime.store import derived
+from handletime.store.derived import Rows, write
+from handletime.store.schema import migrate
+from handletime.store.writer import Request, Writer
+from tests.messy_streams import RawEvent, messy_stream
+from tests.segments.tables import events_of
+from tests.store.worlds import (
+    a_store,
+    a_stream,
+    account_of,
+    derived_rows,
+    first_copies,
+    in_batches,
+    of_account,
+    requests_of,
+    stored_rows,
+)
+
+
+@pytest.mark.parametrize("first", range(0, 60, 10))
+def test_pieces_in_any_order_give_the_rows_of_all_events_at_once(first: int, tmp_path: Path) -> None:
+    for seed in range(first, first + 10):
+        agrees(seed, tmp_path / str(seed))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("first", range(60, 3_000, 20))
+def test_so_they_do_in_three_thousand_streams(first: int, tmp_path: Path) -> None:
+    for seed in range(first, first + 20):
+        agrees(seed, tmp_path / str(seed))
+
+
+def agrees(seed: int, folder: Path) -> None:
+    """One stream in random batches, the store closed and opened between some of them."""
+    events = a_stream(seed)
+    dice = random.Random(seed)
+    store = a_store(folder)
+    accepted = 0
+    for batch in in_batches(events, seed):
+        answers = [store.submit(request.account, request.events) for request in requests_of(batch)]
+        accepted += sum(answer.result().accepted for answer in answers)
+        if dice.random() < 0.05:
+            store.close()
+            store = a_store(folder)
+    expected = derived_rows(first_copies(events))
+    assert accepted == len(first_copies(events)), seed
+    for account in {account_of(event) for event in events}:
+        assert stored_rows(store, account) == of_account(expected, account), f"a_stream({seed})"
+    store.close()
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 5))
+def test_a_second_delivery_of_everything_changes_nothing(seed: int, tmp_path: Path) -> None:
+    events = first_copies(messy_stream(seed, accounts=1))
+    table = events_of(events)
+    with a_store(tmp_path) as store:
+        assert store.ingest("local", table) == (len(events), 0)
+        before = stored_rows(store, "local")
+        assert store.ingest("local", table.take(list(range(table.num_rows))[::-1])) == (0, len(events))
+        assert stored_rows(store, "local") == before
+
+
+def test_only_rows_that_differ_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of a conversation with two segments only what the last message changes."""
+    written: list[dict[str, int]] = []
+
+    def watched(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
+        written.append({name: table.num_rows for name, table in rows._asdict().items() if table.num_rows})
+        write(connection, rows)
+
+    monkeypatch.setattr(derived, "write", watched)
+    with a_store(tmp_path) as store:
+        for number, event in enumerate(TWO_SEGMENTS):
+            named = {"eventId": f"e{number:02}", "conversationId": "c", "time": number, **event}
+            store.ingest("A", events_of([named]))
+        elsewhere = {"eventId": "e", "conversationId": "d", "time": 100, "type": "focused", "agentId": 2}
+        store.ingest("A", events_of([elsewhere]))
+    segment = {"agent_segments": 1, "gone_agent_segments": 1}
+    assert written[-3:] == [
+        # The first response, which the skill segment has too, ends a unit.
+        segment | {"skill_segments": 1, "gone_skill_segments": 1, "handle_time_units": 1},
+        # The consumer writes: what comes of it is not known yet.
+        {},
+        # The agent looks elsewhere, which ends a unit.
+        segment | {"handle_time_units": 1},
+    ]
+
+
+TWO_SEGMENTS: list[RawEvent] = [
+    {"type": "opened", "skillId": 1},
+    {"type": "message", "sentBy": "consumer"},
+    {"type": "assigned", "agentId": 1},
+    {"type": "focused", "agentId": 1},
+    {"type": "message", "sentBy": "agent"},
+    {"type": "transferred", "reason": "skill", "skillId": 2},
+    {"type": "assigned", "agentId": 2},
+    {"type": "focused", "agentId": 2},
+    {"type": "message", "sentBy": "agent"},
+    {"type": "message", "sentBy": "consumer", "agentId": 2},
+]
+
+
+def test_copies_in_one_request_count_once() -> None:
+    connection = duckdb.connect()
+    migrate(connection)
+    events = events_of([{"eventId": "e", "conversationId": "c", "time": 1, "type": "opened"}] * 3)
+    connection.begin()
+    written = Writer(connection).write([Request("A", events), Request("A", events), Request("B", events)])
+    connection.commit()
+    assert written.answers == [(1, 2), (0, 3), (1, 2)]
+
+
+def test_a_request_without_events_is_answered(tmp_path: Path) -> None:
+    with a_store(tmp_path) as store:
+        assert store.ingest("A", events_of([])) == (0, 0)
+        assert stored_rows(store, "A") == {"agent_segments": [], "skill_segments": [], "handle_time_units": []}
+
+
+@pytest.mark.parametrize("seed", range(0, 30, 3))
+def test_focus_events_that_come_years_late_are_placed_right(seed: int, tmp_path: Path) -> None:
+    """Their agents' windows lie far from what the writer remembers, beyond every span that it tries."""
+    events = first_copies(messy_stream(seed, accounts=1, events=200))
+    years = 400 * 86_400_000
+    dice = random.Random(seed)
+    for event in events:
+        event["time"] = 1_000_000_000_000 + dice.choice((0, 1, 2, 5)) * years + dice.randrange(100_000_000)
+    for place in range(0, len(events), 40):
+        with a_store(tmp_path) as store:
+            store.ingest("local", events_of(events[place : place + 20]))
+            store.ingest("local", events_of(events[place + 20 : place + 40]))
+    with a_store(tmp_path) as store:
+        assert stored_rows(store, "local") == derived_rows(events)

@@ -1,0 +1,113 @@
+"""Streams of events cut in requests, and what a store should hold of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from handletime.segments.derive import derive
+from handletime.segments.files import SCHEMAS
+from handletime.store.opening import StoreSettings
+from handletime.store.sidefile import SideFile
+from handletime.store.store import Store
+from handletime.store.tables import query
+from handletime.store.writer import Request
+from tests.messy_streams import RawEvent, messy_stream
+from tests.segments.tables import Row, events_of, in_order, rows_of
+
+SMALL = StoreSettings(memory_bytes=256 << 20, threads=1)
+Key = tuple[str, str, str]
+Tables = dict[str, list[Row]]
+
+
+class StoreAndSide(Store):
+    """A store and its side file, closed together."""
+
+    def __init__(self, folder: Path, settings: StoreSettings) -> None:
+        self.side = SideFile(folder)
+        try:
+            super().__init__(folder, self.side, settings)
+        except BaseException:
+            self.side.close()
+            raise
+
+    def close(self) -> None:
+        """Closes both."""
+        super().close()
+        self.side.close()
+
+
+def a_store(folder: Path, settings: StoreSettings = SMALL) -> StoreAndSide:
+    """The store of a folder, which is made if need be."""
+    folder.mkdir(exist_ok=True)
+    return StoreAndSide(folder, settings)
+
+
+def account_of(event: RawEvent) -> str:
+    return str(event.get("accountId") or "local")
+
+
+def key_of(event: RawEvent) -> Key:
+    return account_of(event), str(event["conversationId"]), str(event["eventId"])
+
+
+def a_stream(seed: int) -> list[RawEvent]:
+    """A messy stream in some order of arrival; its size depends on the seed."""
+    events = messy_stream(seed, events=60 + seed % 7 * 30, conversations=1 + seed % 9, accounts=1 + seed % 3)
+    if seed % 2:
+        random.Random(seed).shuffle(events)
+    return events
+
+
+def first_copies(events: Iterable[RawEvent]) -> list[RawEvent]:
+    """The copies that stand: the first of each event."""
+    first: dict[Key, RawEvent] = {}
+    for event in events:
+        first.setdefault(key_of(event), event)
+    return list(first.values())
+
+
+def in_batches(events: list[RawEvent], seed: int) -> Iterator[list[RawEvent]]:
+    """Neighbours, a random number at a time, without two copies of one event (which a table has in no order)."""
+    dice = random.Random(seed)
+    batch: dict[Key, RawEvent] = {}
+    size = 1
+    for event in events:
+        if len(batch) >= size or key_of(event) in batch:
+            yield list(batch.values())
+            batch, size = {}, dice.choice((1, 3, 17, 60))
+        batch[key_of(event)] = event
+    yield list(batch.values())
+
+
+def requests_of(events: Iterable[RawEvent]) -> list[Request]:
+    """One request for each account, in order of arrival."""
+    by_account: dict[str, list[RawEvent]] = {}
+    for event in events:
+        by_account.setdefault(account_of(event), []).append(event)
+    return [Request(account, events_of(mine)) for account, mine in by_account.items()]
+
+
+def derived_rows(events: Iterable[RawEvent]) -> Tables:
+    """What follows from events, derived all at once; in an order of its own."""
+    derived = derive(events_of(events))
+    return {name: in_order(rows_of(getattr(derived, name))) for name in SCHEMAS}
+
+
+def of_account(tables: Tables, account: str) -> Tables:
+    return {name: [row for row in rows if row["accountId"] == account] for name, rows in tables.items()}
+
+
+def stored_rows(store: Store, account: str) -> Tables:
+    """What a reader of an account sees, with the columns of `segments.tables`."""
+    with store.reader(account).snapshot() as connection:
+        return {name: in_order(rows_of(seen(connection, name, schema.names))) for name, schema in SCHEMAS.items()}
+
+
+def seen(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> pa.Table:
+    names = ", ".join(f'"{column}"' for column in columns)
+    return query(connection, f"select {names} from {name}")  # noqa: S608
