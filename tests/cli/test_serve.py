@@ -26,14 +26,7 @@ from handletime.cli.keys import CHOICES
 from handletime.store.keys import Permission
 
 EXAMPLES = Path(__file__).parent.parent / "golden" / "examples"
-ENTRY = """
-from handletime.cli import cli, main
-from handletime.cli.service import ingest, keys, serve
-for command in (ingest, keys, serve):
-    cli.add_command(command)
-main()
-"""
-COMMAND = [sys.executable, "-c", ENTRY]
+COMMAND = [Path(sys.executable).parent / "handletime"]
 EXPORT = "/operations/api/account/acme/msgagentsegments?v=1&timeframe=60&agentIds=all"
 SEGMENTS = "/api/account/acme/agent-segments?source=test"
 INTAKE = "/api/account/acme/events"

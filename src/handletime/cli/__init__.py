@@ -10,7 +10,10 @@ from handletime import __version__
 from handletime.cli.derive import derive
 from handletime.cli.explain import explain
 from handletime.cli.importing import import_
+from handletime.cli.ingest import ingest
+from handletime.cli.keys import keys
 from handletime.cli.report import report
+from handletime.cli.serve import serve
 from handletime.cli.simulate import simulate
 from handletime.errors import HandletimeError, InvalidEvents
 
@@ -34,7 +37,7 @@ def cli() -> None:
     """
 
 
-for _command in (report, explain, derive, simulate, import_):
+for _command in (report, explain, derive, simulate, import_, serve, ingest, keys):
     cli.add_command(_command)
 
 
