@@ -13,16 +13,21 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import numba
 from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
 
 F = TypeVar("F", bound=Callable[..., object])
+STATES_KEPT: Final = 8
+"""Compiled code of so many states of the sources stays: older versions may still be in use."""
+_IS_STATE: Final = re.compile("[0-9a-f]{16}")
 
 
 def _state_of_sources() -> str:
@@ -39,8 +44,13 @@ def _cache_folder() -> Path | None:
     named = os.environ.get("HANDLETIME_CACHE_DIR")
     try:
         cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = (Path(named) if named else Path(cache_home) / "handletime") / _state_of_sources()
+        home = Path(named) if named else Path(cache_home) / "handletime"
+        folder = home / _state_of_sources()
+        is_new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        if is_new:
+            _remove_old(home)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (OSError, RuntimeError):
@@ -49,6 +59,13 @@ def _cache_folder() -> Path | None:
             "(set HANDLETIME_CACHE_DIR to a folder that can be written)"
         )
         return None
+
+
+def _remove_old(home: Path) -> None:
+    """Removes what is kept of other states of the sources, but for the last used."""
+    folders = [path for path in home.iterdir() if _IS_STATE.fullmatch(path.name)]
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)[STATES_KEPT:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 _folder = _cache_folder()
@@ -71,7 +88,8 @@ def compiled(function: F) -> F:
 def borrowing(function: F) -> F:
     """The same for a function that makes no array: it does not count references to those it is given.
 
-    Counting them costs more than most of these functions, above all where two threads count the same ones.
+    Counting them costs more than most of these functions, above all where two threads count the same ones. It is put
+    where it is called: handing it all arrays of a table would cost more than most do, too.
     """
-    uncounted: Any = {"_nrt": False}
+    uncounted: Any = {"_nrt": False, "forceinline": True}
     return cast(F, numba.njit(cache=_folder is not None, nogil=True, **uncounted)(function))

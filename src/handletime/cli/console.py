@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from handletime.settings import Size
+
 if TYPE_CHECKING:
     from handletime.events.read import Block
     from handletime.segments.parts import Prepared
@@ -31,25 +33,6 @@ EFFECTS = {
     "unfocusedWithoutFocus": "unfocused where the agent's focus was not",
 }
 """What the reasons of `rules.EFFECTS` mean."""
-
-
-class Size(click.ParamType[int]):
-    """A number of bytes: 500MB, 2GiB, 1.5G."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Bytes. Fails with what is allowed."""
-        if isinstance(value, int):
-            return value
-        match_ = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", str(value).strip().lower())
-        if match_ is None:
-            self.fail(f"{value!r} is no size; write 500MB, 2GiB or a number of bytes", param, ctx)
-        power = "kmgt".find(match_[2]) + 1 if match_[2] else 0
-        size = int(float(match_[1]) * (1000 if match_[3] == "b" and power else 1024) ** power)
-        if size < 64 << 20:
-            self.fail("at least 64MiB is needed", param, ctx)
-        return size
 
 
 class Instant(click.ParamType[int]):
@@ -87,6 +70,7 @@ memory_option = click.option(
 @contextmanager
 def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block], Callable[[str, int, int], None]]]:
     """Blocks of decoded events of the files, and whom to tell of later steps; with a bar if this is a terminal."""
+    import pyarrow as pa
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -98,6 +82,7 @@ def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block
         raise click.BadParameter("must be 1 to 64 letters and digits (a-z, A-Z, 0-9)", param_hint="--account")
     if sys.stderr.isatty() and not is_kept():
         click.echo("Compiling the derivation; only the first run does this (about half a minute).", err=True)
+    pa.set_memory_pool(pa.system_memory_pool())  # others keep what is free, beyond --memory
     size = size_of(files)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     console = Console(stderr=True)

@@ -55,6 +55,7 @@ def derive(files: tuple[str, ...], out: Path, format_: Format, memory: int, acco
             tables.write(derived)
             quality += derived.quality
             rows = [total + table.num_rows for total, table in zip(rows, derived[:3], strict=True)]
+            del part, derived, _trace  # before the next part is made
         if aside:
             aside.close()
         tables.add("summary.json", quality.to_json(aside.refused if aside else 0))

@@ -80,6 +80,7 @@ def _find(files: Sequence[str], conversation: str, account: str, chosen: bool, m
     for part in prepared(files, account, memory):
         for name in conversations_named(part.events, conversation):
             found[name] = explain_conversation(part, name, conversation)
+        del part  # before the next one is made
     if chosen and found:
         found = {name: explanation for name, explanation in found.items() if name == account}
     if not found:

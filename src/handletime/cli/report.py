@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from handletime.metrics.aggregate import By, Row, Value, Window
     from handletime.metrics.registry import Metric
     from handletime.segments.derive import Derived, Quality
+    from handletime.segments.parts import Prepared
 
 Grouping = Literal["agent", "skill", "skill,agent", "total"]
 KEYS: dict[Grouping, tuple[By, ...]] = {
@@ -178,10 +179,13 @@ def report(
 
 
 def _derived(files: Sequence[str], account: str, memory: int) -> Iterator[Derived]:
+    return map(_of_part, prepared(files, account, memory))
+
+
+def _of_part(part: Prepared) -> Derived:
     from handletime.segments.derive import derive_prepared
 
-    for part in prepared(files, account, memory):
-        yield derive_prepared(part)[0]
+    return derive_prepared(part)[0]
 
 
 def _window(connection: object, start: int | None, end: int | None, interval: int | None) -> Window:

@@ -35,7 +35,7 @@ class Refused(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Good events as a table of `model.EVENTS`, in no particular order; the others with their faults, in order."""
+    """Good events as a table of `model.EVENTS`, in the order they came; the others with their faults, in order."""
 
     events: pa.Table
     refused: list[Refused]
@@ -182,7 +182,7 @@ def _decoded(
     doubtful = np.flatnonzero(rows.state == DOUBTFUL).tolist()
     if not doubtful:
         return Decoded(events, [])
-    good, refused = [], []
+    good, good_rows, refused = [], [], []
     for row, item in zip(doubtful, read_again(doubtful), strict=True):
         event, problems = event_of_line(item, account) if isinstance(item, bytes) else event_of(item, account)
         if problems:
@@ -191,7 +191,12 @@ def _decoded(
             refused.append(Refused(first_line + row, faults, text))
         else:
             good.append(event)
-    return Decoded(pa.concat_tables([events, _table_of_events(good)]) if good else events, refused)
+            good_rows.append(row)
+    if not good:
+        return Decoded(events, refused)
+    places = np.argsort(np.concatenate([np.flatnonzero(rows.state == GOOD), good_rows]))
+    all_events = pa.concat_tables([events, _table_of_events(good)]).unify_dictionaries().combine_chunks()
+    return Decoded(all_events.take(places), refused)
 
 
 def _table_of_rows(rows: Rows, texts: list[Bytes], account: str) -> pa.Table:

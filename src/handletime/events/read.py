@@ -33,7 +33,7 @@ from handletime.events.unpack import (
 
 __all__ = ["STANDARD_INPUT", "Block", "Progress", "good_events", "opened", "read_events", "size_of"]
 
-BLOCK_BYTES: Final = 8 << 20
+BLOCK_BYTES: Final = 2 << 20
 PARQUET_ROWS: Final = 250_000
 _IN_FLIGHT: Final = 3
 """Blocks that are decoded side by side; more would only take memory."""

@@ -14,8 +14,8 @@ import numpy as np
 
 from handletime.compiled import borrowing, compiled
 from handletime.segments.columns import I64, U64, mix
-from handletime.segments.order import Record
 from handletime.segments.rules import SEGMENTS, SKILL_SEGMENTS, Out
+from handletime.segments.sorting import Record
 
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
 

@@ -84,10 +84,10 @@ def columns_of(events: pa.Table) -> Columns:
         sequence=_integers(table, "sequence"),
         type=_indices(table, "type", np.int8),
         agent=_integers(table, "agentId"),
-        has_agent=_present(table, "agentId"),
+        has_agent=flags(table, "agentId"),
         skill=_integers(table, "skillId"),
-        has_skill=_present(table, "skillId"),
-        has_source=_present(table, "source"),
+        has_skill=flags(table, "skillId"),
+        has_source=flags(table, "source"),
         group=_integers(table, "groupId"),
         user_type=_indices(table, "userType", np.int8),
         sent_by=_indices(table, "sentBy", np.int8),
@@ -95,6 +95,22 @@ def columns_of(events: pa.Table) -> Columns:
         closed_by=_indices(table, "closedBy", np.int8),
         lost_time=nothing,
         lost_sequence=nothing,
+    )
+
+
+def without_records_columns(columns: Columns) -> Columns:
+    """The same without the columns of which nothing is read once events are records (`sorting.EVENT`)."""
+    integers, codes, no_flags = np.frombuffer(b"", np.int64), np.frombuffer(b"", np.int8), np.empty(0, np.bool_)
+    return columns._replace(
+        sequence=integers,
+        skill=integers,
+        type=codes,
+        sent_by=codes,
+        reason=codes,
+        closed_by=codes,
+        has_agent=no_flags,
+        has_skill=no_flags,
+        has_source=no_flags,
     )
 
 
@@ -113,10 +129,10 @@ def columns_of_codes(table: pa.Table) -> Columns:
         sequence=_integers(table, "sequence"),
         type=_codes(table, "type"),
         agent=_integers(table, "agentId"),
-        has_agent=_present(table, "agentId"),
+        has_agent=flags(table, "agentId"),
         skill=_integers(table, "skillId"),
-        has_skill=_present(table, "skillId"),
-        has_source=_present(table, "source"),
+        has_skill=flags(table, "skillId"),
+        has_source=flags(table, "source"),
         group=_integers(table, "groupId"),
         user_type=_codes(table, "userType"),
         sent_by=_codes(table, "sentBy"),
@@ -137,14 +153,21 @@ def _chunk(table: pa.Table, name: str) -> pa.Array:
 
 
 def _buffer(array: pa.Array, which: int, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
+    """What lies in memory, never to be written: code is compiled anew for arrays that may be."""
     buffer = array.buffers()[which]
-    return np.frombuffer(buffer, dtype) if buffer is not None else np.empty(0, dtype)
+    values = np.frombuffer(buffer if buffer is not None else b"", dtype)
+    values.flags.writeable = False
+    return values
 
 
 def _values(array: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
     """The values as they lie in memory, without a copy; where absent they are anything."""
     values = _buffer(array, 1, dtype)[array.offset : array.offset + len(array)]
-    return values if len(values) == len(array) else np.zeros(len(array), dtype)
+    if len(values) == len(array):
+        return values
+    nothing = np.zeros(len(array), dtype)
+    nothing.flags.writeable = False
+    return nothing
 
 
 def _integers(table: pa.Table, name: str) -> I64:
@@ -155,18 +178,37 @@ def _indices(table: pa.Table, name: str, dtype: npt.DTypeLike) -> npt.NDArray[np
     return _values(_chunk(table, name).indices, dtype)
 
 
-def _present(table: pa.Table, name: str) -> Bools:
+def flags(table: pa.Table, name: str) -> Bools:
+    """Where a column has a value."""
     valid: Bools = _chunk(table, name).is_valid().to_numpy(zero_copy_only=False)
     return valid
 
 
 def strings(table: pa.Table, name: str) -> Strings:
     """A column of strings as they lie in memory."""
-    array = _chunk(table, name)
+    return strings_of(_chunk(table, name))
+
+
+def strings_of(array: pa.Array) -> Strings:
+    """An array of strings as they lie in memory."""
     offsets = _buffer(array, 1, np.int32)[array.offset : array.offset + len(array) + 1]
     if not len(offsets):
-        offsets = np.zeros(1, np.int32)
+        offsets = np.frombuffer(bytes(4), np.int32)
     return Strings(offsets.astype(np.int32, copy=False), _buffer(array, 2, np.uint8).astype(np.uint8, copy=False))
+
+
+def count_codes(codes: I8, size: int) -> I64:
+    """How often each place of a closed list is there."""
+    counts = np.zeros(size, np.int64)
+    count_each(codes, counts)
+    return counts
+
+
+@borrowing
+def count_each(codes: I8, counts: I64) -> None:
+    """Adds how often each place is there."""
+    for code in codes:
+        counts[code] += 1
 
 
 @borrowing
@@ -196,25 +238,42 @@ def same_string(strings: Strings, a: int, b: int) -> bool:
 
 @borrowing
 def hash_string(strings: Strings, row: int, seed: np.uint64) -> np.uint64:
-    """A 64-bit hash of a string (FNV-1a, then mixed)."""
-    value = np.uint64(0xCBF29CE484222325) ^ seed
-    for i in range(strings.offsets[row], strings.offsets[row + 1]):
-        value = (value ^ np.uint64(strings.data[i])) * np.uint64(0x100000001B3)
-    return mix(value)
+    """A 64-bit hash of a string, the same on every machine."""
+    value = seed
+    at, end = np.int64(strings.offsets[row]), np.int64(strings.offsets[row + 1])
+    length = np.uint64(end - at)
+    while at < end:
+        value = mix(value ^ word_at(strings.data, at, end))
+        at += 8
+    return mix(value ^ length)
 
 
 @borrowing
 def hash_string_twice(
     strings: Strings, row: int, seed: np.uint64, other_seed: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
-    """Two hashes of a string, of two seeds, at about the price of one."""
-    value = np.uint64(0xCBF29CE484222325) ^ seed
-    other = np.uint64(0x9E3779B97F4A7C15) ^ other_seed
-    for i in range(strings.offsets[row], strings.offsets[row + 1]):
-        byte = np.uint64(strings.data[i])
-        value = (value ^ byte) * np.uint64(0x100000001B3)
-        other = (other ^ byte) * np.uint64(0xD6E8FEB86659FD93)
-    return mix(value), mix(other)
+    """The same of two seeds, at about the price of one."""
+    value, other = seed, other_seed
+    at, end = np.int64(strings.offsets[row]), np.int64(strings.offsets[row + 1])
+    length = np.uint64(end - at)
+    while at < end:
+        word = word_at(strings.data, at, end)
+        value, other = mix(value ^ word), mix(other ^ word)
+        at += 8
+    return mix(value ^ length), mix(other ^ length)
+
+
+@borrowing
+def word_at(data: U8, at: np.int64, end: np.int64) -> np.uint64:
+    """The next eight bytes, or as many as there are before the end, as a number."""
+    word = np.uint64(0)
+    if end - at >= 8:
+        for i in range(8):  # becomes one load
+            word |= np.uint64(data[at + i]) << np.uint64(8 * i)
+    else:
+        for i in range(end - at):
+            word |= np.uint64(data[at + i]) << np.uint64(8 * i)
+    return word
 
 
 @borrowing

@@ -19,8 +19,8 @@ from handletime.segments import rules
 from handletime.segments.columns import NEVER
 from handletime.segments.derive import Derived, Trace, derive_prepared
 from handletime.segments.files import instant, plain
-from handletime.segments.order import Record
 from handletime.segments.parts import Prepared
+from handletime.segments.sorting import Record
 
 Json = dict[str, object]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Literal, Protocol, get_args
@@ -44,10 +45,14 @@ class TableFiles:
 
     A context manager: when it is left without an exception, and not before, the files appear under their names, one
     after the other, and files of an earlier run go. The folder is made if it is not there. Raises OSError.
+
+    Tables are written side by side, while the next ones are derived: an error may come with the next call.
     """
 
     def __init__(self, folder: Path, format_: Format) -> None:
         self._folder, self._format = folder, format_
+        self._threads = ThreadPoolExecutor(len(SCHEMAS))
+        self._writing: list[Future[None]] = []
 
     def __enter__(self) -> TableFiles:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -64,16 +69,25 @@ class TableFiles:
 
     def write(self, derived: Derived) -> None:
         """Adds the rows of the three tables."""
-        for name, writer in self._writers.items():
-            writer.write(getattr(derived, name))
+        self._wait()
+        self._writing = [
+            self._threads.submit(writer.write, getattr(derived, name)) for name, writer in self._writers.items()
+        ]
+
+    def _wait(self) -> None:
+        """Until the tables before are written."""
+        while self._writing:
+            self._writing.pop(0).result()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            self._threads.shutdown()
             for writer in self._writers.values():
                 writer.close()
             if kind is None:
+                self._wait()
                 self._publish()
         finally:
             shutil.rmtree(self.staging, ignore_errors=True)

@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from handletime.compiled import borrowing, compiled
 from handletime.events import model
-from handletime.segments.columns import I8, I32, I64, NEVER, U64, Bools, Columns, mix
-from handletime.segments.order import Ordered, Record, Records, account_hashes, sort_events
+from handletime.segments.columns import I32, I64, NEVER, U64, Bools, Columns, mix
+from handletime.segments.order import Ordered, account_hashes
+from handletime.segments.sorting import Record, Records, sort_events
 from handletime.segments.threads import in_shares
 
 LOSSES: Final = pa.schema(
@@ -39,38 +40,55 @@ MOVE: Final = np.dtype(
     [
         ("time", np.int64),
         ("sequence", np.int64),
+        ("agent", np.int64),
         ("conversation", np.int64),
+        ("account", np.int32),
         ("row", np.int32),
         ("type", np.int8),
     ],
     align=True,
 )
-"""What matters of a focus event."""
+"""What matters of a focus event; `conversation` is any number for it, `row` the event's row in the table."""
 
 _FOCUSED: Final = model.FOCUSED
 _UNFOCUSED: Final = model.UNFOCUSED
 
 
-def with_losses(events: pa.Table, columns: Columns, ordered: Ordered, losses: pa.Table | None = None) -> Columns:
+def with_losses(
+    events: pa.Table, columns: Columns, ordered: Ordered, losses: pa.Table | None = None
+) -> tuple[Columns, I32]:
     """The same columns, with the loss of focus that each `focused` meets (`lost_time`, `lost_sequence`).
 
-    `losses` is a table of `LOSSES`: what removed conversations took away. Only `ordered` rows count.
+    Also one row of a `focused` of each agent that has any. `losses` is a table of `LOSSES`: what removed conversations
+    took away. Only `ordered` events count.
     """
-    conversations = conversation_of_rows(ordered.rows, ordered.starts, len(columns.time))
-    moves = focus_rows(columns.type, conversations)
-    return losses_of_moves(events, columns, moves, conversations, losses)
+
+    def moves(low: int, high: int) -> Records:
+        return moves_of(columns, ordered.records, ordered.starts, low, high)
+
+    anonymous = Anonymous.of_table(events, losses)
+    return _losses(columns, np.concatenate(in_shares(len(ordered.starts) - 1, moves)), anonymous)
 
 
 def losses_of_moves(
-    events: pa.Table, columns: Columns, moves: I32, conversations: I64, losses: pa.Table | None = None
-) -> Columns:
-    """The same for `moves`, the rows of `focused` and `unfocused` without doubles; conversations have a number each."""
-    return losses_among(columns, moves, conversations, Anonymous.of_table(events, losses))
+    events: pa.Table, columns: Columns, conversations: I64, losses: pa.Table | None = None
+) -> tuple[Columns, I32]:
+    """The same for a table of `focused` and `unfocused` without doubles; each row has its conversation's number."""
+    rows = np.arange(len(conversations), dtype=np.int32)
+    return _losses(columns, moves_in(columns, rows, conversations), Anonymous.of_table(events, losses))
 
 
 def losses_among(columns: Columns, moves: I32, conversations: I64, anonymous: Anonymous) -> Columns:
-    """The same, with the losses of removed conversations under the numbers that accounts have in `columns`."""
-    together, bounds = by_agent(columns, moves, conversations)
+    """The same for `moves`, rows of such events, with the losses of removed conversations.
+
+    Accounts are those that have the same number in `columns`. Each row of the table has its conversation's number.
+    """
+    return _losses(columns, moves_in(columns, moves, conversations), anonymous)[0]
+
+
+def _losses(columns: Columns, moves: Records, anonymous: Anonymous) -> tuple[Columns, I32]:
+    together, bounds = by_agent(moves)
+    del moves
     spans = anonymous.spans_of(columns, together["row"][bounds[:-1]])
     lost_time = np.full(len(columns.time), NEVER, np.int64)
     lost_sequence = np.full(len(columns.time), NEVER, np.int64)
@@ -79,7 +97,8 @@ def losses_among(columns: Columns, moves: I32, conversations: I64, anonymous: An
         find_losses(columns, together, bounds, anonymous.keys, spans, lost_time, lost_sequence, low, high)
 
     in_shares(len(bounds) - 1, find, least=4)
-    return columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
+    known = columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
+    return known, focused_rows(together, bounds)
 
 
 class Loss(NamedTuple):
@@ -155,6 +174,40 @@ def positions_left(ties: Ties) -> I64:
     return np.where(left, before[place] - before[first], -1)
 
 
+Agents = set[tuple[str, int]]
+"""Accounts and agents."""
+
+
+class Focused:
+    """The agents of whom there is any `focused`, under the numbers that a table gives accounts."""
+
+    def __init__(self, agents: Agents, accounts: list[str]) -> None:
+        number = {name: i for i, name in enumerate(accounts)}
+        pairs = sorted((number[account], agent) for account, agent in agents if account in number)
+        self._sorted: I64 = np.array(pairs, np.int64).reshape(-1, 2)
+
+    def among(self, columns: Columns, rows: I32) -> Bools:
+        """For each of these rows whether its agent is one of them."""
+        found = np.empty(len(rows), np.bool_)
+        find_agents(columns, rows, self._sorted, found)
+        return found
+
+
+@borrowing
+def find_agents(columns: Columns, rows: I32, known: I64, found: Bools) -> None:
+    """Writes for each of the rows whether its account and agent are known; those are in ascending order."""
+    for i in range(len(rows)):
+        account, agent = columns.account[rows[i]], columns.agent[rows[i]]
+        low, high = 0, len(known)
+        while low < high:
+            middle = (low + high) // 2
+            if known[middle, 0] < account or (known[middle, 0] == account and known[middle, 1] < agent):
+                low = middle + 1
+            else:
+                high = middle
+        found[i] = low < len(known) and known[low, 0] == account and known[low, 1] == agent
+
+
 def agent_hashes(events: pa.Table, columns: Columns) -> U64:
     """A hash of account and agent for each row of focus events, the same on every machine."""
     hashes = np.empty(len(columns.time), np.uint64)
@@ -170,29 +223,54 @@ def hash_agents(columns: Columns, account_seeds: U64, hashes: U64) -> None:
 
 
 @compiled
-def conversation_of_rows(rows: I32, starts: I64, count: int) -> I64:
-    """For each row of the table the number of its conversation, -1 for a dropped double."""
-    conversations = np.full(count, -1, np.int64)
-    for conversation in range(len(starts) - 1):
-        for place in range(starts[conversation], starts[conversation + 1]):
-            conversations[rows[place]] = conversation
-    return conversations
-
-
-@compiled
-def focus_rows(type_: I8, conversations: I64) -> I32:
-    """The rows of `focused` and `unfocused`, doubles left out, as they stand in the table."""
-    rows = np.empty(len(type_), np.int32)
+def moves_of(columns: Columns, records: Records, starts: I64, low: int, high: int) -> Records:
+    """The focus events of the conversations from low to high."""
     count = 0
-    for row in range(len(type_)):
-        if (type_[row] == _FOCUSED or type_[row] == _UNFOCUSED) and conversations[row] >= 0:
-            rows[count] = row
-            count += 1
-    return rows[:count].copy()
+    for place in range(starts[low], starts[high]):
+        count += is_move(records[place])
+    moves = np.empty(count, MOVE)
+    found = 0
+    for conversation in range(low, high):
+        account = columns.account[records[starts[conversation]].row]
+        for place in range(starts[conversation], starts[conversation + 1]):
+            event = records[place]
+            if is_move(event):
+                move = moves[found]
+                found += 1
+                move.time = event.time
+                move.sequence = event.sequence
+                move.agent = event.agent
+                move.conversation = conversation
+                move.account = account
+                move.row = event.row
+                move.type = event.type
+    return moves
+
+
+@borrowing
+def is_move(event: Record) -> bool:
+    """Whether an event is a `focused` or an `unfocused`."""
+    return bool(event.type == _FOCUSED or event.type == _UNFOCUSED)
 
 
 @compiled
-def by_agent(columns: Columns, moves: I32, conversations: I64) -> tuple[Records, I64]:
+def moves_in(columns: Columns, rows: I32, conversations: I64) -> Records:
+    """The focus events in these rows; each row of the table has its conversation's number."""
+    moves = np.empty(len(rows), MOVE)
+    for i in range(len(rows)):
+        row, move = rows[i], moves[i]
+        move.time = columns.time[row]
+        move.sequence = columns.sequence[row]
+        move.agent = columns.agent[row]
+        move.conversation = conversations[row]
+        move.account = columns.account[row]
+        move.row = row
+        move.type = columns.type[row]
+    return moves
+
+
+@compiled
+def by_agent(moves: Records) -> tuple[Records, I64]:
     """Focus events brought together by account and agent, and where each agent's begin (and the last end)."""
     table = np.full(1024, -1, np.int64)
     example = np.empty(len(moves), np.int32)
@@ -200,43 +278,51 @@ def by_agent(columns: Columns, moves: I32, conversations: I64) -> tuple[Records,
     agent_of = np.empty(len(moves), np.int32)
     agents = 0
     for i in range(len(moves)):
-        slot = agent_slot(columns, table, example, moves[i])
+        slot = agent_slot(moves, table, example, moves[i])
         agent_of[i] = table[slot]
         if table[slot] < 0:
             agent_of[i] = agents
             table[slot] = agents
-            example[agents] = moves[i]
+            example[agents] = i
             agents += 1
             if 2 * agents > len(table):
                 table = np.full(4 * len(table), -1, np.int64)
                 for agent in range(agents):
-                    table[agent_slot(columns, table, example, example[agent])] = agent
+                    table[agent_slot(moves, table, example, moves[example[agent]])] = agent
         sizes[agent_of[i]] += 1
     bounds = np.zeros(agents + 1, np.int64)
     bounds[1:] = np.cumsum(sizes[:agents])
     places = bounds[:-1].copy()
     together = np.empty(len(moves), MOVE)
     for i in range(len(moves)):
-        move = together[places[agent_of[i]]]
+        together[places[agent_of[i]]] = moves[i]
         places[agent_of[i]] += 1
-        row = moves[i]
-        move.time = columns.time[row]
-        move.sequence = columns.sequence[row]
-        move.conversation = conversations[row]
-        move.row = row
-        move.type = columns.type[row]
     return together, bounds
 
 
+@compiled
+def focused_rows(together: Records, bounds: I64) -> I32:
+    """One row of a `focused` of each agent that has any."""
+    rows = np.empty(len(bounds) - 1, np.int32)
+    found = 0
+    for agent in range(len(bounds) - 1):
+        for place in range(bounds[agent], bounds[agent + 1]):
+            if together[place].type == _FOCUSED:
+                rows[found] = together[place].row
+                found += 1
+                break
+    return rows[:found].copy()
+
+
 @borrowing
-def agent_slot(columns: Columns, table: I64, example: I32, row: int) -> int:
-    """Where in the table the row's agent stands, or would."""
+def agent_slot(moves: Records, table: I64, example: I32, move: Record) -> int:
+    """Where in the table the move's agent stands, or would."""
     mask = len(table) - 1
-    account, agent = columns.account[row], columns.agent[row]
-    slot = np.int64(mix(np.uint64(agent) + np.uint64(account) * np.uint64(0x9E3779B97F4A7C15)) & np.uint64(mask))
+    key = np.uint64(move.agent) + np.uint64(move.account) * np.uint64(0x9E3779B97F4A7C15)
+    slot = np.int64(mix(key) & np.uint64(mask))
     while table[slot] >= 0:
-        other = example[table[slot]]
-        if columns.account[other] == account and columns.agent[other] == agent:
+        other = moves[example[table[slot]]]
+        if other.account == move.account and other.agent == move.agent:
             break
         slot = (slot + 1) & mask
     return slot

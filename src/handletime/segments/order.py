@@ -3,9 +3,7 @@
 Events are brought together by conversation, put in order within each, and freed of doubles. Conversations stand in
 the order of a hash of their ids, which is the same however the events arrived.
 
-What the rules read of an event is copied into one record first, and records are moved in buckets that fit the
-processor's cache: a day's events of one conversation lie all over the table, and fetching each field from there
-would cost more than everything else.
+Records are moved in buckets that fit the processor's cache.
 """
 
 # mypy: disable-error-code="return-value, no-any-return, assignment"
@@ -14,54 +12,20 @@ would cost more than everything else.
 from __future__ import annotations
 
 import secrets
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from handletime.compiled import borrowing, compiled
 from handletime.events import model
-from handletime.segments.columns import (
-    I32,
-    I64,
-    RANKS,
-    U64,
-    Columns,
-    compare_strings,
-    hash_string,
-    hash_string_twice,
-    mix,
-    same_string,
-)
+from handletime.segments.columns import I32, I64, U64, Columns, hash_string, hash_string_twice, mix
+from handletime.segments.doubles import drop_doubles, find_firsts, keep_firsts
+from handletime.segments.sorting import EVENT, Record, Records, sort_conversations, sort_events
 from handletime.segments.threads import in_shares, shares_of
 
-BUCKET_ROWS: Final = 8_192
+BUCKET_ROWS: Final = 16_384
 """So many events, more or less, are ordered at a time."""
-
-Record: TypeAlias = Any
-"""One element of a structured array, as compiled code sees it."""
-Records: TypeAlias = npt.NDArray[np.void]
-
-EVENT: Final = np.dtype(
-    [
-        ("time", np.int64),
-        ("sequence", np.int64),
-        ("agent", np.int64),
-        ("skill", np.int64),
-        ("conversation", np.uint64),  # a hash of account and conversation, of a secret seed
-        ("event", np.uint64),  # the same of the event's id
-        ("row", np.int32),
-        ("type", np.int8),
-        ("code", np.int8),  # place in the one closed list that its type has
-        ("has_agent", np.bool_),
-        ("has_skill", np.bool_),
-        ("has_source", np.bool_),
-    ],
-    align=True,
-)
-"""What the rules read of an event: the columns of the same names, `row` the event's row in the table."""
 
 
 class Ordered(NamedTuple):
@@ -83,17 +47,9 @@ def order(events: pa.Table, columns: Columns) -> Ordered:
     Takes a table of `model.EVENTS` and its columns. Of copies the first in the order stays, of those at one place
     the first by the bytes of its canonical JSON; `differing_copies` counts the dropped ones that say something else.
     """
-    hashes = hash_all(events, columns)
-    records, bounds = _into_buckets(columns, hashes)
-    shares = in_shares(
-        len(bounds) - 1,
-        lambda low, high: order_buckets(columns, hashes, records, bounds, low, high),
-        least=2,
-    )
-    starts = np.concatenate([*shares, np.array([len(records)])])
-    runs = in_shares(len(starts) - 1, lambda low, high: tied_runs(columns, records, starts, low, high))
-    _settle(events, records, np.concatenate(runs))
-    return _without_doubles(events, columns, records, starts)
+    records, starts = _by_conversation(events, columns)
+    doubles = drop_doubles(events, columns, records, starts)
+    return _ordered(records[: starts[-1]], starts, *doubles)
 
 
 def order_numbered(columns: Columns, numbers: I64) -> Ordered:
@@ -106,15 +62,15 @@ def order_numbered(columns: Columns, numbers: I64) -> Ordered:
     records = np.empty(len(numbers), EVENT)
     hashes = np.column_stack([groups, numbers]).view(np.uint64)
     fill_buckets(columns, hashes, np.uint64(0), starts[:-1].copy(), np.uint64(_SECRET), records, 0, len(numbers))
-    kept_as = np.empty(len(records), np.int32)
-    in_shares(len(sizes), lambda low, high: find_doubles(columns, records, starts, kept_as, low, high))
-    keep = kept_as == records["row"]
-    duplicates = len(keep) - int(keep.sum())
-    if duplicates:
-        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])[starts]
-        records = records[keep]
+    first = np.empty(len(records), np.int32)
+    in_shares(len(sizes), lambda low, high: find_firsts(columns, records, starts, first, low, high))
+    left = keep_firsts(records, starts, first)
     in_shares(len(sizes), lambda low, high: sort_conversations(columns, records, starts, low, high))
-    return Ordered(np.ascontiguousarray(records["row"]), starts, duplicates, 0, records)
+    return _ordered(records[:left], starts, len(records) - left, 0)
+
+
+def _ordered(records: Records, starts: I64, duplicates: int, differing: int) -> Ordered:
+    return Ordered(np.ascontiguousarray(records["row"]), starts, duplicates, differing, records)
 
 
 @compiled
@@ -187,6 +143,18 @@ def hash_conversations(columns: Columns, accounts: U64, secret: np.uint64, hashe
         hashes[row, 0], hashes[row, 1] = hash_string_twice(columns.conversation, row, account, mix(account ^ secret))
 
 
+def _by_conversation(events: pa.Table, columns: Columns) -> tuple[Records, I64]:
+    """Records in order within their conversations, doubles too; where each conversation begins (and the last ends)."""
+    hashes = hash_all(events, columns)
+    records, bounds = _into_buckets(columns, hashes)
+    shares = in_shares(
+        len(bounds) - 1,
+        lambda low, high: order_buckets(columns, hashes, records, bounds, low, high),
+        least=2,
+    )
+    return records, np.concatenate([*shares, np.array([len(records)])])
+
+
 def _into_buckets(columns: Columns, hashes: U64) -> tuple[Records, I64]:
     """Records in buckets by the upper bits of their hash, and where each bucket begins."""
     count = len(hashes)
@@ -243,12 +211,14 @@ def fill_buckets(
         record.code = code_of(columns, row)
         record.has_agent = columns.has_agent[row]
         record.has_skill = columns.has_skill[row]
-        record.has_source = columns.has_source[row]
 
 
 @borrowing
 def code_of(columns: Columns, row: int) -> int:
-    """The place in the closed list that events of the row's type have: `sentBy`, `reason`, `closedBy`, `userType`."""
+    """The place in the closed list that events of the row's type have: `sentBy`, `reason`, `closedBy`, `userType`.
+
+    Openings have none: of them, whether there is a `source`.
+    """
     type_ = columns.type[row]
     if type_ == model.MESSAGE:
         return columns.sent_by[row]
@@ -258,6 +228,8 @@ def code_of(columns: Columns, row: int) -> int:
         return columns.closed_by[row]
     if type_ == model.ASSIGNED:
         return columns.user_type[row]
+    if type_ == model.OPENED or type_ == model.RESUMED:
+        return np.int8(columns.has_source[row])
     return 0
 
 
@@ -280,16 +252,6 @@ def order_buckets(columns: Columns, hashes: U64, records: Records, bounds: I64, 
             found += 1
         inside[:] = inside[places]
     return starts[:found].copy()
-
-
-@compiled
-def sort_conversations(columns: Columns, records: Records, starts: I64, low: int, high: int) -> None:
-    """Puts the events of the conversations from low to high in order."""
-    for conversation in range(low, high):
-        inside = records[starts[conversation] : starts[conversation + 1]]
-        places = np.arange(len(inside)).astype(np.int32)
-        sort_events(columns, inside, places)
-        inside[:] = inside[places]
 
 
 @compiled
@@ -333,176 +295,3 @@ def bring_together(hashes: U64, records: Records) -> tuple[I32, I64]:
 def same_conversation(hashes: U64, a: Record, b: Record) -> bool:
     """Whether two records are of one account's one conversation, by 128 bits of hash."""
     return bool(a.conversation == b.conversation and hashes[a.row, 0] == hashes[b.row, 0])
-
-
-# --- in order --------------------------------------------------------------------------------------------------------
-
-
-@borrowing
-def compare_events(columns: Columns, a: Record, b: Record) -> int:
-    """Below, at or above 0 by time, sequence, rank of the type, event id and conversation id (rules.md 1, "Order").
-
-    Takes records of any kind that have `time`, `sequence`, `type` and `row`.
-    """
-    if a.time != b.time:
-        return -1 if a.time < b.time else 1
-    if a.sequence != b.sequence:
-        return -1 if a.sequence < b.sequence else 1
-    difference = np.int64(RANKS[a.type]) - np.int64(RANKS[b.type])
-    if difference == 0:
-        difference = compare_strings(columns.event, a.row, b.row)
-    if difference == 0:
-        difference = compare_strings(columns.conversation, a.row, b.row)
-    return difference
-
-
-@compiled
-def sort_events(columns: Columns, records: Records, places: I32) -> None:
-    """Sorts places by `compare_events` of their records, in place and stable; what is in order costs one look."""
-    ordered = True
-    for i in range(1, len(places)):
-        if compare_events(columns, records[places[i - 1]], records[places[i]]) > 0:
-            ordered = False
-            break
-    if ordered:
-        return
-    run = 16
-    for low in range(0, len(places), run):
-        insert(columns, records, places, low, min(low + run, len(places)))
-    other = np.empty_like(places)
-    while run < len(places):
-        for low in range(0, len(places), 2 * run):
-            middle, high = min(low + run, len(places)), min(low + 2 * run, len(places))
-            merge(columns, records, places, other, low, middle, high)
-        run *= 2
-
-
-@borrowing
-def insert(columns: Columns, records: Records, places: I32, low: int, high: int) -> None:
-    """Sorts a short run by insertion."""
-    for i in range(low + 1, high):
-        place = places[i]
-        j = i
-        while j > low and compare_events(columns, records[places[j - 1]], records[place]) > 0:
-            places[j] = places[j - 1]
-            j -= 1
-        places[j] = place
-
-
-@borrowing
-def merge(columns: Columns, records: Records, places: I32, other: I32, low: int, middle: int, high: int) -> None:
-    """Merges two sorted neighbours."""
-    if middle >= high or compare_events(columns, records[places[middle - 1]], records[places[middle]]) <= 0:
-        return
-    for i in range(low, middle):
-        other[i] = places[i]
-    i, j, place = low, middle, low
-    while i < middle and j < high:
-        if compare_events(columns, records[other[i]], records[places[j]]) <= 0:
-            places[place] = other[i]
-            i += 1
-        else:
-            places[place] = places[j]
-            j += 1
-        place += 1
-    while i < middle:
-        places[place] = other[i]
-        i += 1
-        place += 1
-
-
-# --- doubles ---------------------------------------------------------------------------------------------------------
-
-
-@compiled
-def tied_runs(columns: Columns, records: Records, starts: I64, low: int, high: int) -> I64:
-    """First and last place of every run of copies of one event that share their place in the order."""
-    ends = np.empty(16, np.int64)
-    found = 0
-    for conversation in range(low, high):
-        place = starts[conversation]
-        while place < starts[conversation + 1]:
-            last = place
-            while last + 1 < starts[conversation + 1] and is_tied(columns, records[place], records[last + 1]):
-                last += 1
-            if last > place:
-                if found + 2 > len(ends):
-                    ends = np.concatenate((ends, np.empty_like(ends)))
-                ends[found], ends[found + 1] = place, last
-                found += 2
-            place = last + 1
-    return ends[:found].copy().reshape(-1, 2)
-
-
-@borrowing
-def is_tied(columns: Columns, a: Record, b: Record) -> bool:
-    """Whether two events of one conversation are copies at one place of the order."""
-    return bool(a.time == b.time and a.event == b.event and compare_events(columns, a, b) == 0)
-
-
-def _settle(events: pa.Table, records: Records, runs: I64) -> None:
-    """Puts the copies of each run in the order of their canonical JSON."""
-    if not len(runs):
-        return
-    tied = np.concatenate([records[first : last + 1] for first, last in runs])
-    content = [model.canonical_json(event) for event in events.take(tied["row"]).to_pylist()]
-    at = 0
-    for first, last in runs:
-        size = last - first + 1
-        by_content = sorted(range(size), key=content[at : at + size].__getitem__)
-        records[first : last + 1] = tied[at : at + size][by_content]
-        at += size
-
-
-def _without_doubles(events: pa.Table, columns: Columns, records: Records, starts: I64) -> Ordered:
-    kept_as = np.empty(len(records), np.int32)
-    in_shares(len(starts) - 1, lambda low, high: find_doubles(columns, records, starts, kept_as, low, high))
-    rows = np.ascontiguousarray(records["row"])
-    keep = kept_as == rows
-    dropped = np.flatnonzero(~keep)
-    if not len(dropped):
-        return Ordered(rows, starts, 0, 0, records)
-    differing = _count_differing(events, rows[dropped], kept_as[dropped])
-    kept_before = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])
-    return Ordered(rows[keep], kept_before[starts], len(dropped), differing, records[keep])
-
-
-@compiled
-def find_doubles(columns: Columns, records: Records, starts: I64, kept_as: I32, low: int, high: int) -> None:
-    """Writes for each place the row that stands for its event: its own, or that of an earlier copy."""
-    table = np.full(64, -1, np.int32)
-    for conversation in range(low, high):
-        first, last = starts[conversation], starts[conversation + 1]
-        size = 64
-        while size < 2 * (last - first):
-            size *= 2
-        if size > len(table):
-            table = np.full(size, -1, np.int32)
-        used = table[:size]
-        for place in range(first, last):
-            slot = np.int64(records[place].event & np.uint64(size - 1))
-            while used[slot] >= 0 and not same_event(columns, records[used[slot]], records[place]):
-                slot = (slot + 1) & (size - 1)
-            if used[slot] < 0:
-                used[slot] = place
-            kept_as[place] = records[used[slot]].row
-        used[:] = -1
-
-
-@borrowing
-def same_event(columns: Columns, a: Record, b: Record) -> bool:
-    """Whether two records of one conversation have the same event id."""
-    return bool(a.event == b.event and same_string(columns.event, a.row, b.row))
-
-
-def _count_differing(events: pa.Table, dropped: I32, kept: I32) -> int:
-    """How many dropped copies say something else than the one that stays."""
-    differs = np.zeros(len(dropped), bool)
-    for name in events.column_names:
-        column = events.column(name)
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        ours, theirs = column.take(kept), column.take(dropped)
-        same = pc.fill_null(pc.equal(ours, theirs), pc.and_(ours.is_null(), theirs.is_null()))
-        differs |= ~same.to_numpy()
-    return int(differs.sum())

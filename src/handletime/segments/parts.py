@@ -8,34 +8,37 @@ agent by agent in between, and then each part is derived alone. The rows come ou
 from __future__ import annotations
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handletime.events import model
 from handletime.events.model import EVENTS
-from handletime.segments.columns import NEVER, Columns, columns_of, in_one_chunk
-from handletime.segments.focus import agent_hashes, conversation_of_rows, focus_rows, losses_of_moves, with_losses
+from handletime.segments.columns import NEVER, U64, Columns, columns_of, in_one_chunk
+from handletime.segments.focus import Agents, agent_hashes, losses_of_moves, moves_of, with_losses
 from handletime.segments.order import Ordered, hash_all, order
+from handletime.segments.spill import Buckets, Spill
 
-PART_BITS: Final = 8
-"""2^8 parts: enough for some 60 GiB of events with 1 GiB of memory."""
 NEEDS: Final = 4
 """Deriving takes at most so many times the memory of the events themselves (`make bench` prints it)."""
+PART_NEEDS: Final = 10
+"""The same of a part, while the next one is read and the tables of the one before are written."""
+FIXED_BYTES: Final = 96 << 20
+"""What the blocks take that are being read, and what compressing the tables takes, whatever the setting."""
 DEFAULT_MEMORY: Final = 2 << 30
+BUCKET_BITS: Final = 6
+"""Events are spilled to 2^6 files; the events of a file that is larger than a part to as many again."""
+LEVELS_MOST: Final = 3
+"""So often at most: what is too large after that is one conversation."""
+LOSS_FILES: Final = 64
 
 Told = Callable[[str, int, int], None]
 """Is told of progress: what is done, how many steps of it, of how many."""
-Buckets = npt.NDArray[np.integer]
-
-
-Agents = set[tuple[str, int]]
-"""Accounts and agents."""
 
 
 class Prepared(NamedTuple):
@@ -55,19 +58,17 @@ def prepare(events: pa.Table, losses: pa.Table | None = None) -> Prepared:
     events = in_one_chunk(events)
     columns = columns_of(events)
     ordered = order(events, columns)
-    focused = focused_agents(events, ordered) | (agents_of(losses) if losses is not None else set())
-    return Prepared(events, with_losses(events, columns, ordered, losses), ordered, focused)
+    columns, focused = with_losses(events, columns, ordered, losses)
+    agents = agents_of(events.select(_AGENT).take(focused)) | (agents_of(losses) if losses is not None else set())
+    return Prepared(events, columns, ordered, agents)
 
 
-def focused_agents(events: pa.Table, ordered: Ordered) -> Agents:
-    """The accounts and agents of whom there is any `focused`, doubles aside."""
-    focused = ordered.rows[ordered.records["type"] == model.FOCUSED]
-    return agents_of(events.select(["accountId", "agentId"]).take(focused))
+_AGENT: Final = ["accountId", "agentId"]
 
 
 def agents_of(rows: pa.Table) -> Agents:
     """The accounts and agents of events or segments."""
-    pairs = rows.select(["accountId", "agentId"]).unify_dictionaries().group_by(["accountId", "agentId"]).aggregate([])
+    pairs = rows.select(_AGENT).unify_dictionaries().group_by(_AGENT).aggregate([])
     return set(zip(pairs["accountId"].to_pylist(), pairs["agentId"].to_pylist(), strict=True))
 
 
@@ -81,61 +82,149 @@ def prepared_parts(
 ) -> Iterator[Prepared]:
     """Reads all tables, then gives their events in parts of whole conversations, in about `memory` bytes.
 
-    `losses` as in `derive`.
+    `losses` as in `derive`. Whoever takes a part has to let go of the one before, or both are in memory.
 
     What does not fit is spilled to a new folder inside `folder` (default: the system's for temporary files), which is
     removed at the end. One conversation is never cut, however long. Nothing is given before everything is read.
     """
-    budget = memory // NEEDS
-    collected: list[pa.Table] = [EVENTS.empty_table()]
+    collected: list[pa.Table] = []
     size = 0
-    with tempfile.TemporaryDirectory(prefix=".handletime-", dir=folder) as place:
-        spill: _Spill | None = None
+    with tempfile.TemporaryDirectory(prefix=".handletime-", dir=folder) as name:
+        room = max(memory - FIXED_BYTES, memory // 4)
+        disk = _Disk(Path(name), room // PART_NEEDS)
+        spill: Spill | None = None
         for table in tables:
             collected.append(table)
             size += table.nbytes
-            if size > (budget // 2 if spill else budget):
-                spill = spill or _Spill(Path(place), "events", 1 << PART_BITS)
-                _spill_events(spill, collected)
-                collected, size = [EVENTS.empty_table()], 0
+            if spill or size > room // NEEDS:
+                spill = spill or disk.spill("events")
+                while collected:
+                    _spill_events(spill, collected.pop(0))
         if spill is None:
-            table = in_one_chunk(pa.concat_tables(collected))
-            collected.clear()
-            yield prepare(table, losses)
+            yield prepare(_joined(collected), losses)
         else:
-            _spill_events(spill, collected)
-            collected.clear()
-            yield from _parts_of(spill, Path(place), budget, told, losses)
+            yield from _spilled_parts(_parts(spill, disk), disk, told, losses)
 
 
-def _spill_events(spill: _Spill, collected: list[pa.Table]) -> None:
-    table = in_one_chunk(pa.concat_tables(collected))
-    hashes = hash_all(table, columns_of(table))[:, 0]
-    spill.add(table, (hashes >> np.uint64(64 - PART_BITS)).astype(np.int16))
+def give_back_memory() -> None:
+    """Gives the system what Arrow's and the C library's allocators have kept of memory that is free."""
+    for pool in (pa.default_memory_pool(), pa.system_memory_pool()):
+        pool.release_unused()
 
 
-def _parts_of(spill: _Spill, place: Path, budget: int, told: Told, anonymous: pa.Table | None) -> Iterator[Prepared]:
-    parts = spill.finish(budget)
-    by_agent = _Spill(place, "focus", 1 << PART_BITS)
-    for number, part in enumerate(parts):
-        told("finding focus", number, 2 * len(parts))
-        moves = _moves(spill.read(part), number)
-        by_agent.add(moves, (agent_hashes(moves, columns_of(moves)) >> np.uint64(64 - PART_BITS)).astype(np.int16))
-    losses = _Spill(place, "losses", len(parts))
-    focused: Agents = agents_of(anonymous) if anonymous is not None else set()
-    for agents in by_agent.finish(budget):
-        moves = by_agent.read(agents)
-        assert moves is not None  # noqa: S101 - groups hold what was written
-        focused |= agents_of(moves.filter(pc.equal(moves["type"].cast(pa.string()), "focused")))
-        found = _losses(moves, anonymous)
-        losses.add(found, found["part"].to_numpy())
-    losses.finish(0)
-    for number, part in enumerate(parts):
+def _joined(collected: list[pa.Table]) -> pa.Table:
+    """The tables as one; what was collected goes."""
+    table = in_one_chunk(pa.concat_tables([EVENTS.empty_table(), *collected]))
+    collected.clear()
+    return table
+
+
+# --- parts on disk ---------------------------------------------------------------------------------------------------
+
+
+class _Disk(NamedTuple):
+    """Where parts are spilled to, and how many bytes one may take."""
+
+    folder: Path
+    part_bytes: int
+
+    def spill(self, name: str, buckets: int = 1 << BUCKET_BITS) -> Spill:
+        return Spill(self.folder / name, buckets, 2 * self.part_bytes)
+
+
+class _Part(NamedTuple):
+    """Events of whole conversations on disk."""
+
+    spill: Spill
+    buckets: list[int]
+
+    def read(self) -> pa.Table:
+        return self.spill.read(self.buckets)
+
+
+def _spill_events(spill: Spill, table: pa.Table, level: int = 0) -> None:
+    table = in_one_chunk(table)
+    spill.add(table, _bucket_of(hash_all(table, columns_of(table))[:, 0], level))
+
+
+def _bucket_of(hashes: U64, level: int = 0) -> Buckets:
+    """The first bits of hashes; of a further level those that follow."""
+    return ((hashes << np.uint64(level * BUCKET_BITS)) >> np.uint64(64 - BUCKET_BITS)).astype(np.int16)
+
+
+def _parts(spill: Spill, disk: _Disk, level: int = 0) -> list[_Part]:
+    """All that was spilled in parts, in the order of conversations."""
+    spill.finish()
+    parts: list[_Part] = []
+    for buckets in spill.groups(disk.part_bytes):
+        if spill.size(buckets) <= disk.part_bytes or level == LEVELS_MOST:
+            parts.append(_Part(spill, buckets))
+        else:
+            finer = disk.spill(f"{spill.folder.name}-{buckets[0]}")
+            for table in spill.tables(buckets):
+                _spill_events(finer, table, level + 1)
+            spill.forget(buckets)
+            parts += _parts(finer, disk, level + 1)
+    return parts
+
+
+def _spilled_parts(parts: list[_Part], disk: _Disk, told: Told, anonymous: pa.Table | None) -> Iterator[Prepared]:
+    losses = disk.spill("losses", LOSS_FILES)
+    focused = _spill_losses(parts, losses, disk, told, anonymous)
+    for number, events in enumerate(_read_ahead(parts)):
+        give_back_memory()
         told("deriving", len(parts) + number, 2 * len(parts))
-        events = in_one_chunk(spill.read(part))
-        columns = columns_of(events)
-        ordered = order(events, columns)
-        yield Prepared(events, _with_losses_of(columns, losses.read([number])), ordered, focused)
+        yield _prepared(events, _losses_of(losses, number), focused)
+        del events
+
+
+def _read_ahead(parts: list[_Part]) -> Iterator[pa.Table]:
+    """The parts' events in order; the next ones are read while one's are worked on."""
+    with ThreadPoolExecutor(1) as thread:
+        coming: deque[Future[pa.Table]] = deque()
+        for part in parts:
+            coming.append(thread.submit(part.read))
+            if len(coming) > 1:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()
+
+
+def _spill_losses(parts: list[_Part], losses: Spill, disk: _Disk, told: Told, anonymous: pa.Table | None) -> Agents:
+    """Finds the losses of focus in all parts, agent by agent; gives the agents with any `focused`."""
+    by_agent = disk.spill("focus")
+    for number, events in enumerate(_read_ahead(parts)):
+        give_back_memory()
+        told("finding focus", number, 2 * len(parts))
+        moves = _moves(events, number)
+        by_agent.add(moves, _bucket_of(agent_hashes(moves, columns_of(moves))))
+        del events, moves
+    by_agent.finish()
+    focused: Agents = agents_of(anonymous) if anonymous is not None else set()
+    for agents in by_agent.groups(disk.part_bytes):
+        moves = by_agent.read(agents)
+        columns, rows = losses_of_moves(moves, columns_of(moves), moves["conversation"].to_numpy(), anonymous)
+        focused |= agents_of(moves.take(rows))
+        losses.add(_found(moves, columns), moves["part"].to_numpy() % LOSS_FILES)
+    losses.finish()
+    return focused
+
+
+_LOSSES: Final = pa.schema(
+    {"part": pa.int32(), "row": pa.int32(), "lost_time": pa.int64(), "lost_sequence": pa.int64()}
+)
+_NO_LOSSES: Final = _LOSSES.empty_table()
+
+
+def _losses_of(losses: Spill, number: int) -> pa.Table:
+    """Those of one part."""
+    found = losses.read([number % LOSS_FILES])
+    return found.filter(pc.equal(found["part"], number)) if found.num_rows else _NO_LOSSES
+
+
+def _prepared(events: pa.Table, losses: pa.Table, focused: Agents) -> Prepared:
+    columns = columns_of(events)
+    return Prepared(events, _with_losses_of(columns, losses), order(events, columns), focused)
 
 
 def _moves(events: pa.Table, part: int) -> pa.Table:
@@ -143,82 +232,22 @@ def _moves(events: pa.Table, part: int) -> pa.Table:
     events = in_one_chunk(events)
     columns = columns_of(events)
     ordered = order(events, columns)
-    conversations = conversation_of_rows(ordered.rows, ordered.starts, len(columns.time))
-    rows = focus_rows(columns.type, conversations)
-    moves = events.take(rows)
-    moves = moves.append_column("part", pa.array(np.full(len(rows), part, np.int16)))
-    moves = moves.append_column("row", pa.array(rows))
-    return moves.append_column("conversation", pa.array(conversations[rows] + (part << 32)))
+    found = moves_of(columns, ordered.records, ordered.starts, 0, len(ordered.starts) - 1)
+    moves = events.take(found["row"])
+    moves = moves.append_column("part", pa.array(np.full(len(found), part, np.int32)))
+    moves = moves.append_column("row", pa.array(found["row"]))
+    return moves.append_column("conversation", pa.array(found["conversation"] + (part << 32)))
 
 
-def _losses(moves: pa.Table, anonymous: pa.Table | None) -> pa.Table:
+def _found(moves: pa.Table, columns: Columns) -> pa.Table:
     """Part, row and loss of the focus events of whole agents."""
-    everything = np.arange(moves.num_rows, dtype=np.int32)
-    found = losses_of_moves(moves, columns_of(moves), everything, moves["conversation"].to_numpy(), anonymous)
-    return pa.table(
-        {
-            "part": moves["part"],
-            "row": moves["row"],
-            "lost_time": found.lost_time,
-            "lost_sequence": found.lost_sequence,
-        }
-    )
+    return pa.table([moves["part"], moves["row"], columns.lost_time, columns.lost_sequence], schema=_LOSSES)
 
 
-def _with_losses_of(columns: Columns, losses: pa.Table | None) -> Columns:
+def _with_losses_of(columns: Columns, losses: pa.Table) -> Columns:
     lost_time = np.full(len(columns.time), NEVER, np.int64)
     lost_sequence = lost_time.copy()
-    if losses is not None:
-        rows = losses["row"].to_numpy()
-        lost_time[rows] = losses["lost_time"].to_numpy()
-        lost_sequence[rows] = losses["lost_sequence"].to_numpy()
+    rows = losses["row"].to_numpy()
+    lost_time[rows] = losses["lost_time"].to_numpy()
+    lost_sequence[rows] = losses["lost_sequence"].to_numpy()
     return columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
-
-
-class _Spill:
-    """Tables on disk, row by row in one of a number of buckets."""
-
-    def __init__(self, folder: Path, name: str, buckets: int) -> None:
-        self._paths = [folder / f"{name}-{bucket:03d}.arrow" for bucket in range(buckets)]
-        self._writers: dict[int, pa.RecordBatchStreamWriter] = {}
-        self._sizes = [0] * buckets
-
-    def add(self, table: pa.Table, buckets: Buckets) -> None:
-        """Writes each row to its bucket; rows of one bucket keep their order."""
-        by_bucket = np.argsort(buckets, kind="stable")
-        table = table.unify_dictionaries().take(by_bucket).combine_chunks()
-        bounds = np.searchsorted(buckets[by_bucket], np.arange(len(self._paths) + 1))
-        for bucket, (low, high) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True)):
-            if low < high:
-                piece = table.slice(low, high - low)
-                self._writer(bucket, table.schema).write_table(piece)
-                self._sizes[bucket] += piece.nbytes
-
-    def _writer(self, bucket: int, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
-        if bucket not in self._writers:
-            options = pa.ipc.IpcWriteOptions(compression="lz4", emit_dictionary_deltas=False)
-            self._writers[bucket] = pa.ipc.new_stream(self._paths[bucket], schema, options=options)
-        return self._writers[bucket]
-
-    def finish(self, budget: int) -> list[list[int]]:
-        """Ends the writing; gives the buckets in groups of neighbours that fit the budget, in order."""
-        for writer in self._writers.values():
-            writer.close()
-        groups: list[list[int]] = []
-        size = 0
-        for bucket in sorted(self._writers):
-            if not groups or size + self._sizes[bucket] > budget:
-                groups.append([])
-                size = 0
-            groups[-1].append(bucket)
-            size += self._sizes[bucket]
-        return groups
-
-    def read(self, buckets: list[int]) -> pa.Table | None:
-        """The rows of some buckets as one table; None where they have none."""
-        tables = []
-        for bucket in buckets:
-            if bucket in self._writers:
-                with pa.OSFile(str(self._paths[bucket])) as file, pa.ipc.open_stream(file) as reader:
-                    tables.append(reader.read_all())
-        return pa.concat_tables(tables) if tables else None

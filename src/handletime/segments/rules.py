@@ -17,7 +17,7 @@ import numpy as np
 from handletime.compiled import borrowing, compiled
 from handletime.events import model
 from handletime.segments.columns import I8, I64, NEVER, RANKS, U8, Columns
-from handletime.segments.order import Record, Records
+from handletime.segments.sorting import Record, Records
 
 # --- closed lists of what is derived ---------------------------------------------------------------------------------
 
@@ -307,7 +307,8 @@ def on_opened(state: Record, out: Out, event: Record) -> int:
     if state.phase == OPEN:
         return OPENED_WHILE_OPEN
     resumption = event.type == model.RESUMED or state.phase == CLOSED
-    if event.has_source and state.source_row < 0:
+    has_source = event.code != 0
+    if has_source and state.source_row < 0:
         state.source_row = event.row
     open_conversation(state, out, event)
     state.follows = RESUME if resumption else NEW_CONVERSATION

@@ -13,7 +13,9 @@ import pyarrow as pa
 from handletime.events import model
 from handletime.segments import rules
 from handletime.segments.columns import I64, Columns
-from handletime.segments.order import Records
+from handletime.segments.focus import Focused
+from handletime.segments.ids import segment_ids
+from handletime.segments.sorting import Records
 
 _ACCOUNT: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -99,24 +101,20 @@ _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 
 
 def agent_segment_table(
-    events: pa.Table, columns: Columns, rows: Records, skill: Records, responses: I64, focused: set[tuple[str, int]]
+    events: pa.Table, columns: Columns, rows: Records, skill: Records, responses: I64, focused: Focused
 ) -> pa.Table:
     """Agent segments as a table of `AGENT_SEGMENTS`."""
-    assigned = pa.array(rows["assigned_row"])
+    place = np.ascontiguousarray(rows["assigned_row"])
+    assigned = pa.array(place)
     running = rows["end_reason"] < 0
-    place = rows["assigned_row"]
-    accounts = _take(events, "accountId", assigned)
-    conversations = _take(events, "conversationId", assigned)
-    event_ids = _take(events, "eventId", assigned)
-    agents = columns.agent[place]
     sources = np.where(rows["source_row"] < 0, 0, rows["source_row"])
-    names, numbers = accounts.to_pylist(), agents.tolist()
-    ids = map(segment_id, names, numbers, conversations.to_pylist(), event_ids.to_pylist())
+    accounts, agents = _take(events, "accountId", assigned), columns.agent[place]
+    conversations, event_ids = _take(events, "conversationId", assigned), _take(events, "eventId", assigned)
     return _table(
         AGENT_SEGMENTS,
         accountId=accounts,
         conversationId=conversations,
-        segmentId=pa.array(ids, pa.string(), size=len(rows)),
+        segmentId=segment_ids(accounts, agents, conversations, event_ids),
         assignedEventId=event_ids,
         agentId=agents,
         employeeId=_take(events, "employeeId", assigned),
@@ -134,7 +132,7 @@ def agent_segment_table(
         firstResponseMillis=pa.array(rows["first_response"], mask=rows["first_response"] < 0),
         responseMillis=_lists(rows["responses_end"], responses),
         totalHandleTimeMillis=rows["handle_time"],
-        focusData=np.fromiter(map(focused.__contains__, zip(names, numbers, strict=True)), np.bool_, len(rows)),
+        focusData=focused.among(columns, place),
     )
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Final, TypeVar
 
 T = TypeVar("T")
-SMALL: Final = 256
+SMALL: Final = 4096
 """Work of fewer pieces than this is not worth a thread."""
 
 

@@ -1,0 +1,71 @@
+"""What is summed over segments, as SQL over the columns of `segments.tables`: metrics ask for it, the store keeps it.
+
+Sums add up over any groups and intervals. So averages are taken last, and agree at every level (rules.md 4).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Table = Literal["agentSegments", "skillSegments"]
+
+RELATIONS: Final[dict[Table, str]] = {"agentSegments": "agent_segments", "skillSegments": "skill_segments"}
+"""How the tables are called in queries."""
+
+SUMS: Final[dict[Table, dict[str, str]]] = {
+    "agentSegments": {
+        "segments": "1",
+        "interactive": "(outcome = 'interactive')::int",
+        "nonResponsiveConsumer": "(outcome = 'nonResponsiveConsumer')::int",
+        "abandoned": "(outcome = 'abandoned')::int",
+        "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
+        "messages": "agentMessages - (agentMessages > 0 and follows in ('takeover', 'resume'))::int",
+        "duration": '(epoch_us("end") - epoch_us(start)) // 1000',
+        "firstResponse": "coalesce(firstResponseMillis, 0)",
+        "firstResponses": "(firstResponseMillis is not null)::int",
+        "firstResponseAfterTransfer": "case when follows = 'transfer' then coalesce(firstResponseMillis, 0) else 0 end",
+        "firstResponsesAfterTransfer": "(follows = 'transfer' and firstResponseMillis is not null)::int",
+        "firstResponseNew": ("case when follows = 'newConversation' then coalesce(firstResponseMillis, 0) else 0 end"),
+        "firstResponsesNew": "(follows = 'newConversation' and firstResponseMillis is not null)::int",
+        "response": "coalesce(list_sum(responseMillis), 0)",
+        "responses": "len(responseMillis)",
+        "humanSegments": "(userType = 'human')::int",
+        "handled": "(focusData and userType = 'human')::int",
+        "handleTime": "case when focusData and userType = 'human' then totalHandleTimeMillis else 0 end",
+    },
+    "skillSegments": {
+        "segments": "1",
+        "interactive": "(outcome = 'interactive')::int",
+        "nonResponsiveConsumer": "(outcome = 'nonResponsiveConsumer')::int",
+        "abandoned": "(outcome = 'abandoned')::int",
+        "abandonedInQueue": "abandonedInQueue::int",
+        "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
+        "firstResponse": "coalesce(list_sum(firstResponseMillis), 0)",
+        "firstResponses": "len(firstResponseMillis)",
+    },
+}
+"""What one segment adds to each sum. `focusData` is whether the segment's agent has any focus event at all."""
+
+KEPT: Final[dict[Table, dict[str, str]]] = {
+    table: {
+        name: term
+        for name, term in terms.items()
+        if term != "1" and "focusData" not in term and name != "abandonedInQueue"  # that is a column as it stands
+    }
+    for table, terms in SUMS.items()
+}
+"""Those that the store keeps as columns: they depend on nothing but the segment's own row."""
+
+_OUTCOMES: Final = {"segments": 1, "interactive": -1, "nonResponsiveConsumer": -1, "abandoned": -1}
+MADE: Final[dict[Table, dict[str, dict[str, int]]]] = {
+    "agentSegments": {
+        "nonResponsiveAgent": _OUTCOMES,
+        "firstResponse": {"firstResponseAfterTransfer": 1, "firstResponseNew": 1},
+        "firstResponses": {"firstResponsesAfterTransfer": 1, "firstResponsesNew": 1},
+    },
+    "skillSegments": {"nonResponsiveAgent": _OUTCOMES},
+}
+"""Sums over ended segments that follow from others, with what these count: where those are at hand, none is asked for.
+
+An ended segment has exactly one outcome (rules.md 2.4); first responses follow a new conversation or a transfer (3.1).
+"""
