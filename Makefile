@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long bench format check lock clean
+.PHONY: screenshots help demo test test-long bench format check lock clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --ge
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/ready ## a made-up day of a contact centre, and what handletime says of it
+demo: .venv/ready ## a made-up month of a contact centre, served until Ctrl-C
 	@./scripts/demo.sh $(BIN)
 
 test: check ## check, then every test but the long ones
@@ -25,6 +25,9 @@ test-long: check ## check, then every test, the long ones too
 
 bench: .venv/ready-bench ## handletime against its peers, side by side in one run
 	@$(BIN)/python -m bench
+
+screenshots: .venv/ready ## the pictures of docs/images, anew (needs chromium)
+	@$(BIN)/python -m tests.browser.screenshots
 
 format: .venv/ready ## put the code into the house's form
 	@$(BIN)/ruff check --fix-only --quiet

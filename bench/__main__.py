@@ -11,14 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import compare, derivation, end_to_end, machine, startup
+from bench import compare, derivation, end_to_end, ingest, machine, queries, startup
 from bench.data import Inputs
 from bench.process import BenchmarkFailed
 from bench.results import RESULTS, Section, gigabytes, write
 
 EVENTS: Final = 10_000_000
 PEER_EVENTS: Final = 1_000_000
-SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers")
+SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages")
+WITHOUT_EVENTS: Final = {"ingest": ingest.measure, "queries": queries.measure, "pages": queries.measure_pages}
+"""Sections that make a store of their own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +89,10 @@ def _measured(inputs: Inputs, options: argparse.Namespace) -> Iterator[Section]:
         "peers": (few, lambda: compare.measure(parquet(few), parquet(small), times, told)),
     }
     for name in options.only:
+        if name in WITHOUT_EVENTS:
+            told(name)
+            yield WITHOUT_EVENTS[name](told)
+            continue
         events, measure = steps[name]
         for needed in (small, events):
             if not inputs.has(needed):

@@ -1,32 +1,102 @@
 #!/bin/sh
-# A made-up working day, derived, reported and explained. Called by `make demo` with the folder of the commands.
+# A month of a contact centre that never was, reported, explained and served until Ctrl-C. Called by `make demo` with the
+# folder of the commands. DEMO_PORT is the port (8080), DEMO_CONVERSATIONS how many a month (9000), DEMO_DIR the folder.
 set -eu
-handletime="${1:-.venv/bin}/handletime"
-demo=demo
-mkdir -p "$demo"
+bin="${1:-.venv/bin}"
+handletime="$bin/handletime"
+demo="${DEMO_DIR:-demo}"
+port="${DEMO_PORT:-8080}"
 
 say() { printf '\n\033[1m$ handletime %s\033[0m\n' "$*"; }
 run() { say "$@"; "$handletime" "$@"; }
 
 if [ ! -e "$demo/.compiled" ]; then
     echo "The first run compiles the derivation, once; that takes about half a minute."
-    touch "$demo/.compiled"
 fi
-run simulate --out "$demo/day.ndjson.gz" --days 1 --conversations 400 --agents 14 --seed 7
-run derive "$demo/day.ndjson.gz" --out "$demo/tables" --format csv
-run report "$demo/day.ndjson.gz" --by agent
+mkdir -p "$demo"
+# A store of an earlier demo ends where that one began. One that is being served is left alone.
+"$bin/python" - "$demo/store" <<'PYTHON'
+import fcntl, pathlib, shutil, sys
 
-# One conversation that was passed on, with handle time: the segment with the most units of a conversation with several.
-conversation=$("${1:-.venv/bin}/python" - "$demo/tables/agent_segments.csv" <<'PYTHON'
-import csv, sys
-from collections import Counter
+store = pathlib.Path(sys.argv[1])
+if (store / "lock").exists():
+    with (store / "lock").open() as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"the demo is being served already from {store}: stop it there with Ctrl-C")
+        shutil.rmtree(store)
+PYTHON
 
-with open(sys.argv[1], newline="") as file:
-    segments = list(csv.DictReader(file))
-several = Counter(segment["conversationId"] for segment in segments)
-handled = [s for s in segments if several[s["conversationId"]] == 2 and int(s["totalHandleTimeMillis"])]
-print(min(handled, key=lambda s: abs(int(s["agentMessages"]) - 5))["conversationId"])
+run simulate --out "$demo/month.ndjson.gz" --days 30 --conversations "${DEMO_CONVERSATIONS:-9000}" --seed 7
+run ingest "$demo/month.ndjson.gz" --data "$demo/store"
+touch "$demo/.compiled"
+yesterday=$("$bin/python" -c 'from datetime import date, timedelta; print(date.today() - timedelta(days=1))')
+run report "$demo/month.ndjson.gz" --by agent --from "$yesterday"
+
+say keys create demo --data "$demo/store" --json
+key=$("$handletime" keys create demo --data "$demo/store" --permission handle-time --permission operations --json)
+field() { printf '%s' "$key" | "$bin/python" -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
+token=$(field token)
+echo "a key for account demo (its secrets: $demo/key.json)"
+(umask 077 && printf '%s\n' "$key" >"$demo/key.json")
+
+# One conversation of the last day that was passed on, with several handle-time units.
+conversation=$("$bin/python" - "$demo/month.ndjson.gz" "$yesterday" <<'PYTHON'
+import gzip, json, sys
+from collections import defaultdict
+
+events = defaultdict(list)
+with gzip.open(sys.argv[1], "rt") as file:
+    for line in file:
+        event = json.loads(line)
+        events[event["conversationId"]].append(event)
+
+
+def fitness(found):
+    kinds = [event["type"] for event in found]
+    agents = {event["agentId"] for event in found if event["type"] == "assigned" and event.get("userType") != "bot"}
+    recent = found[-1]["time"] >= sys.argv[2]
+    return (recent, kinds[-1] == "closed", len(agents) == 2, kinds.count("focused") > 2, -abs(len(found) - 16), found[-1]["time"])
+
+
+print(max(events, key=lambda conversation: fitness(events[conversation])))
 PYTHON
 )
-run explain "$demo/day.ndjson.gz" --conversation "$conversation"
-printf '\nThe day is in %s/day.ndjson.gz, its tables in %s/tables. README.md goes on from here.\n' "$demo" "$demo"
+run explain "$demo/month.ndjson.gz" --conversation "$conversation"
+
+# Port 0 is any that is free: which one, the server says in its first line.
+say serve --data "$demo/store" --port "$port" --labels scripts/demo-labels.csv
+"$handletime" serve --data "$demo/store" --port "$port" --labels "$(dirname "$0")/demo-labels.csv" --log-level warning >"$demo/served" &
+server=$!
+trap 'kill -TERM $server 2>/dev/null || :' INT TERM EXIT
+while kill -0 $server 2>/dev/null && ! grep -q ' at http' "$demo/served"; do sleep 0.1; done
+if ! kill -0 $server 2>/dev/null; then
+    wait $server || exit $?
+fi
+url=$(sed -n 's/.* at \(http[^ ]*\)$/\1/p' "$demo/served")
+ask="curl -s -H 'Authorization: Bearer $token'"
+
+cat <<TEXT
+
+handletime serves a month of account demo at $url
+Open it in a browser, with this key:  $token
+
+  # who handled what in the last 24 hours, with handle time
+  $ask '$url/api/account/demo/agent-segments?source=demo&limit=2'
+
+  # outcomes, first response, response time by agent, with totals
+  $ask '$url/operations/api/account/demo/msgagentsegments?v=1&timeframe=1440'
+
+  # the same by skill and hour, as a table
+  $ask '$url/operations/api/account/demo/msgskillsegments?v=1&timeframe=1440&interval=60&format=csv'
+
+  # why the numbers of one conversation are so
+  $ask '$url/api/account/demo/conversations/$conversation/explain'
+
+Ctrl-C stops it.
+TEXT
+status=0
+wait $server || status=$?
+trap - INT TERM EXIT
+exit $status

@@ -2,11 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+
+from tests.crash.nursery import Nursery, a_nursery
+from tests.seeds import a_seed
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -42,3 +45,16 @@ def _no_skip_in_ci(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"skipped, which CI does not allow: {reason}"
     return report
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """The seed of a random test."""
+    return a_seed(request.node.nodeid)
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Forks the real processes of a worker's tests."""
+    with a_nursery() as nursery:
+        yield nursery

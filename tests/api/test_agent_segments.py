@@ -11,7 +11,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from handletime.api import segment_pages
-from handletime.api.segment_pages import NARROW_FROM
 from tests.api.world import NOW, Event, World
 from tests.messy_streams import messy_stream
 
@@ -183,13 +182,14 @@ def in_order(segments: list[Json], key: str, *, descending: bool) -> list[Json]:
     return sorted(ordered, key=lambda s: "employeeId" not in s) if key == "Employee" else ordered
 
 
-@pytest.mark.parametrize("narrowed", [False, True])
+@pytest.mark.parametrize("large", [(), ("NARROW_FROM",), ("PICK_FROM",), ("NARROW_FROM", "PICK_FROM")])
 @pytest.mark.parametrize("direction", ["", ":asc", ":desc"])
 @pytest.mark.parametrize("key", KEYS)
 def test_pages_followed_link_by_link_give_each_segment_once_in_a_total_order(
-    world: World, account: str, monkeypatch: pytest.MonkeyPatch, key: str, direction: str, narrowed: bool
+    world: World, account: str, monkeypatch: pytest.MonkeyPatch, key: str, direction: str, large: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(segment_pages, "NARROW_FROM", 1 if narrowed else NARROW_FROM)
+    for name in large:  # what large results take
+        monkeypatch.setattr(segment_pages, name, 1)
     monkeypatch.setattr(world.clock, "moment", messy(world, account))
     path = f"/api/account/{account}/agent-segments?source=test"
     whole = world.get(f"{path}&limit=500&sort=Date", account).json()["segments"]

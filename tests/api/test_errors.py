@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import msgspec
 import pytest
 
 from tests.api.world import World, token
@@ -191,13 +193,16 @@ def test_each_request_is_one_line_in_the_log_without_query_and_key(
 ) -> None:
     with caplog.at_level(logging.INFO, "handletime.requests"):
         world.get(SEGMENTS + "&ConversationId=private")
-    (line,) = [json.loads(r.message) for r in caplog.records if "agent-segments" in r.message]
-    assert line | {"millis": 0} == {
+    (line,) = [r.__dict__["request"] for r in caplog.records if "agent-segments" in r.message]
+    assert re.fullmatch("[0-9a-f]{32}", line.id)
+    assert msgspec.to_builtins(line) | {"millis": 0, "id": ""} == {
         "method": "GET",
-        "path": "/api/account/acme/agent-segments",
+        "route": "/api/account/{account}/agent-segments",
         "status": 200,
         "millis": 0,
         "source": "test",
+        "key": "1",
+        "id": "",
     }
 
 

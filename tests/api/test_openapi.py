@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
+from handletime.api import examples
 from handletime.api.app import ROUTES
 from handletime.api.openapi import METHODS, document
 from tests.api.world import World
@@ -25,8 +27,10 @@ def test_the_document_is_served_and_every_reference_in_it_leads_somewhere(world:
     assert served.headers["content-type"] == "application/json"
     assert served.json()["openapi"].startswith("3.1")
     text = served.text
-    for name in re.findall(r'"#/components/schemas/([^"]+)"', text):
-        assert name in served.json()["components"]["schemas"]
+    references = re.findall(r'"#/components/(\w+)/([^"]+)"', text)
+    assert {kind for kind, _ in references} == {"schemas", "headers"}
+    for kind, name in references:
+        assert name in served.json()["components"][kind]
 
 
 def test_operations_have_names_of_their_own_and_describe_every_error() -> None:
@@ -38,6 +42,31 @@ def test_operations_have_names_of_their_own_and_describe_every_error() -> None:
         assert len(set(names)) == len(names)
         for parameter in operation["parameters"]:
             assert parameter["schema"]
+
+
+def test_examples_are_what_the_schemas_say() -> None:
+    described = document()
+    checked = 0
+    for path in described["paths"].values():
+        for operation in path.values():
+            examples = [(p["schema"], p["example"]) for p in operation["parameters"] if "example" in p]
+            bodies = [operation.get("requestBody", {}), *operation["responses"].values()]
+            contents = [content for body in bodies for content in body.get("content", {}).values()]
+            examples += [(content["schema"], content["example"]) for content in contents if "example" in content]
+            for schema, example in examples:
+                jsonschema_rs.Draft202012Validator({**schema, "components": described["components"]}).validate(example)
+                checked += 1
+    assert checked > 30
+
+
+@pytest.mark.parametrize("event", examples.EVENTS)
+def test_an_event_of_another_kind_does_not_fit_the_schema(event: dict[str, Any]) -> None:
+    described = document()
+    schema = {"$ref": "#/components/schemas/Event", "components": described["components"]}
+    validator = jsonschema_rs.Draft202012Validator(schema)
+    assert validator.is_valid(event)
+    for wrong in ({"type": "opend"}, {"eventId": "\n"}, {"skillId": "3"}, {"time": None}, {"sequence": 2**63}):
+        assert not validator.is_valid({**event, **wrong})
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])

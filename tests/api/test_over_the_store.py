@@ -11,7 +11,7 @@ import pytest
 from handletime.api.ports import Store as StoreOfTheMethods
 from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
-from tests.api.world import NOW, World
+from tests.api.world import NOW, Event, World
 from tests.messy_streams import messy_stream
 
 DAY = 86_400_000
@@ -64,3 +64,24 @@ def test_files_hold_the_same_units(stored: World, world: World, account: str) ->
         found.append([unit for path in listed(server, account) for unit in units(server, account, path)])
     assert found[0] == found[1]
     assert len(found[0]) == 2
+
+
+def test_late_events_change_the_files_of_their_hour_alone(
+    stored: World, account: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.api.test_breakdown import handled, listed
+
+    def post(*events: Event) -> None:
+        body = b"\n".join(json.dumps(event).encode() for event in events)
+        assert stored.post(f"/api/account/{account}/events", body, account).status_code == 200
+
+    post(*handled("a", NOW - 90 * 60_000), *handled("b", NOW - 30 * 60_000))
+    first = listed(stored, account)
+    monkeypatch.setattr(stored.clock, "moment", NOW + 60_000)
+    assert listed(stored, account) == first
+    post(*handled("c", NOW - 200 * 60_000))
+    earliest, *others = listed(stored, account)
+    assert others == first
+    post(*handled("late", NOW - 29 * 60_000))
+    assert listed(stored, account)[:2] == [earliest, first[0]]
+    assert listed(stored, account)[2] != first[1]

@@ -6,11 +6,14 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import cast
 
 import duckdb
 import httpx
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -85,6 +88,12 @@ class MemoryReader:
         found = pc.any(pc.equal(self.events["conversationId"], conversation)).as_py()
         return prepare(self.events) if found else None
 
+    def open_conversations(self) -> Prepared | None:
+        running = derive(self.events).skill_segments
+        names = running.filter(pc.is_null(running["end"]))["conversationId"].unique()
+        found = self.events.filter(pc.is_in(self.events["conversationId"], names))
+        return prepare(found) if found.num_rows else None
+
     def holds_all(self, conversations: Sequence[str]) -> bool:
         return self.removed.isdisjoint(conversations)
 
@@ -103,11 +112,12 @@ def _derived(events: pa.Table) -> duckdb.DuckDBPyConnection:
     }
     for name, table in tables.items():
         connection.register("arriving", table)
-        connection.execute(f"create table {name} as select * from arriving")  # noqa: S608
+        numbered = ", hash(segmentId) as segmentNumber" if name == "agent_segments" else ""
+        connection.execute(f"create table {name} as select *{numbered} from arriving")  # noqa: S608
         connection.unregister("arriving")
     connection.execute("alter table handle_time_units rename to units")
     connection.execute(
-        """create view handle_time_units as select u.*, s.userType, s."end" as segmentEnd
+        """create view handle_time_units as select u.*, s.userType, s."end" as segmentEnd, s.segmentNumber
         from units u join agent_segments s using (segmentId)"""
     )
     return connection
@@ -126,10 +136,20 @@ class MemoryStore:
             raise RuntimeError("a secret of the inside")
         return self.readers.setdefault(account, MemoryReader(account))
 
-    def ingest(self, account: str, events: pa.Table) -> Ingested:
+    def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
         if self.trouble:
             raise NotNow(self.trouble)
-        return self.reader(account).add(events)
+        done: Future[Ingested] = Future()
+        done.set_result(self.reader(account).add(events))
+        return done
+
+    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Ingested]]:
+        if self.trouble:
+            raise NotNow(self.trouble)
+        ends = np.cumsum([0, *sizes]).tolist()
+        done: Future[list[Ingested]] = Future()
+        done.set_result([self.reader(account).add(events.slice(low, high - low)) for low, high in pairwise(ends)])
+        return done
 
     def problem(self) -> str | None:
         return self.trouble

@@ -139,7 +139,8 @@ def test_events_go_in_and_answers_come_out_also_after_a_restart(folder: Path, tm
     (tmp_path / "bot.json").write_text(json.dumps(events))
 
     with serving(folder) as server:
-        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        # Where the derivation was never compiled, it is now.
+        wait_until(lambda: httpx.get(f"{server.url}/readyz").status_code == 200)
         ingested = ["ingest", tmp_path / "bot.json", "--url", server.url, "--account", "acme"]
         done = handletime(*ingested, env={"HANDLETIME_TOKEN": key["token"]})
         assert done.stdout == "13 events accepted, 0 duplicates\n"
@@ -179,6 +180,19 @@ def numbers(server: Server, key: Mapping[str, Any], wanted: Mapping[str, Any]) -
     }
     assert metrics["2"]["avgTimetoFirstAgentMessageFromAgentAssignment"] == 40_000
     return segments, metrics
+
+
+def test_it_lives_but_is_not_ready_while_the_derivation_is_compiled(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANDLETIME_CACHE_DIR", str(tmp_path / "cache"))
+    with serving(folder) as server:
+        assert httpx.get(f"{server.url}/healthz").status_code == 200
+        not_yet = httpx.get(f"{server.url}/readyz")
+        assert not_yet.status_code == 503
+        assert "retry-after" in not_yet.headers
+        assert server.stop() == 0
+    assert all(line.startswith('{"time":') for line in server.log.read_text().splitlines())
 
 
 def test_what_is_in_flight_is_answered(folder: Path) -> None:

@@ -25,7 +25,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(" + r"work|root|home/[\w-]+|Users/[\w-]+
 PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+")
 
 # Which room may import which (ARCHITECTURE.md). Those of the first row are known to all.
-GROUND = {"errors", "clock", "settings", "compiled"}
+GROUND = {"errors", "clock", "settings", "compiled", "crashpoints"}
 BELOW = {"events", "segments", "store", "metrics", "sources", "simulate", "cluster"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in GROUND},
@@ -38,7 +38,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cluster": {"events", "segments"},
     "api": BELOW,
     "web": BELOW | {"api"},
-    "cli": BELOW | {"api", "web"},
+    "admin": {"events", "segments", "store", "api"},
+    "cli": BELOW | {"api", "web", "admin"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -37,3 +37,24 @@ def test_metrics_and_explanations_are_those_of_the_same_events_in_files(seed: in
             assert prepared is not None
             assert explain(prepared, "local", conversation) == explain(prepare(table), "local", conversation)
     from_files.close()
+
+
+def test_all_conversations_are_there_until_one_is_forgotten(tmp_path: Path) -> None:
+    opened = [
+        {"eventId": "o", "conversationId": f"c{number}", "type": "opened", "time": number} for number in range(600)
+    ]
+    everyone = [str(event["conversationId"]) for event in opened]
+    with a_store(tmp_path / "store") as store:
+        store.ingest("local", events_of(opened))
+        store.ingest("other", events_of(opened[:1]))
+        reader = store.reader("local")
+        assert reader.holds_all([])
+        assert reader.holds_all(everyone)
+        assert reader.holds_all([*everyone, "c0", "c0"])
+        assert not reader.holds_all([*everyone, "c600"])
+        assert not store.reader("other").holds_all(everyone)
+        assert not store.reader("nobody").holds_all(["c0"])
+        store.forget("local", "c300")
+        assert not reader.holds_all(everyone)
+        assert reader.holds_all([id_ for id_ in everyone if id_ != "c300"])
+        assert store.reader("other").holds_all(["c0"])

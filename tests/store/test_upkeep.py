@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import random
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
-from handletime.errors import InputError, StoreError
-from handletime.store.backups import restore
-from handletime.store.sidefile import SideFile
+import handletime.store.store as store_module
 from handletime.store.store import Store
+from handletime.store.watch import Stopped, Watch
 from tests.messy_streams import RawEvent, messy_stream
 from tests.plain_reading import event_of
 from tests.segments.tables import events_of
@@ -116,39 +119,127 @@ def test_events_go_on_rightly_after_a_removal(seed: int, tmp_path: Path) -> None
         assert store.rebuild().differences == 0
 
 
-# --- copies
+# --- mending
 
 
-def test_a_backup_has_the_store_of_one_moment_and_can_be_put_back(tmp_path: Path) -> None:
-    store, events = a_filled_store(tmp_path / "store", 5)
+@pytest.mark.parametrize("seed", [9])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "delete from kept.agent_segments",
+        "insert into kept.handle_time_units from kept.handle_time_units",
+        "update kept.skill_segments set skillId = skillId - sign(skillId)",
+        "update kept.agent_segments set responses = responses + 1",
+        "delete from kept.losses where arrival % 2 = 0",
+        "update kept.losses set lost_time = lost_time + 1",
+        "delete from kept.focus_moves where number is not null and arrival % 3 = 0",
+        "update kept.focus_moves set number = number + 1 where arrival % 2 = 0",
+        "delete from kept.agents",
+    ],
+)
+def test_a_rebuild_puts_right_what_differs(damage: str, seed: int, tmp_path: Path) -> None:
+    """With everything derived gone wrong, also what the next events rest on."""
+    events = first_copies(messy_stream(seed, accounts=1, events=240, conversations=9))
+    late = events[::4]
+    with a_store(tmp_path) as store:
+        store.ingest("local", events_of(event for event in events if event not in late))
+        store.forget("local", str(events[0]["conversationId"]))
+        before = stored_rows(store, "local")
+        with store._database.snapshot() as cursor:
+            cursor.execute(damage)
+            cursor.commit()
+        found = store.rebuild()
+        assert (found.mended, store.rebuild(mend=True).differences) == (0, found.differences)
+        assert store.rebuild().differences == 0
+        assert store.check() == []
+        assert stored_rows(store, "local") == before
+        store.ingest("local", events_of(late))
+        assert store.rebuild().differences == 0
+        assert store.check() == []
+
+
+@pytest.mark.parametrize("transactions", range(4))
+def test_a_rebuild_that_was_interrupted_starts_over(transactions: int, tmp_path: Path) -> None:
+    store, _events = a_filled_store(tmp_path, 3)
+    steps: list[str] = []
+
+    def told(what: str, _done: int, _of: int) -> None:
+        if what.startswith("mending"):
+            steps.append(what)
+            if len(steps) > transactions:
+                watch.stop()
+
+    watch = Watch(told)
     with store:
         before = stored_rows(store, "local")
-        number = store.backup(tmp_path / "copy.duckdb")
-        store.ingest("local", events_of([{"eventId": "new", "conversationId": "new", "time": 1, "type": "opened"}]))
-        with pytest.raises(InputError, match="there already"):
-            store.backup(tmp_path / "copy.duckdb")
-    other = tmp_path / "other"
-    other.mkdir()
-    with SideFile(other) as side:
-        assert restore(tmp_path / "copy.duckdb", other, side) == number == side.last_commit()
-    with a_store(other) as store:
-        assert stored_rows(store, "local") == before
+        with store._database.snapshot() as cursor:
+            cursor.execute("delete from kept.agent_segments")
+            cursor.execute("delete from kept.focus_moves")
+            cursor.commit()
+        with patch.object(store_module, "MENDED_AT_ONCE", 3), pytest.raises(Stopped):
+            store.rebuild(mend=True, watch=watch)
+        assert store.rebuild(mend=True).differences > 0
         assert store.rebuild().differences == 0
-        assert store.ingest("local", events_of(events)).accepted == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.duckdb", "other", "store"]
+        assert store.check() == []
+        assert stored_rows(store, "local") == before
 
 
-def test_a_backup_is_not_put_over_a_store(tmp_path: Path) -> None:
-    store, _events = a_filled_store(tmp_path / "store", 5)
-    with store, SideFile(tmp_path / "store") as side:
-        store.backup(tmp_path / "copy.duckdb")
-        with pytest.raises(StoreError, match="in use"):
-            restore(tmp_path / "copy.duckdb", tmp_path / "store", side)
-    with SideFile(tmp_path / "store") as side, pytest.raises(StoreError, match="move it away first"):
-        restore(tmp_path / "copy.duckdb", tmp_path / "store", side)
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [
+        ("update kept.conversations set key = key + 1 where number = 0", "have a wrong key"),
+        ("insert into kept.events from kept.events where arrival = 3", "events are stored more than once"),
+        ("delete from kept.conversations where number = 0", "the directory does not have"),
+        ("delete from kept.agents", "not known to have any"),
+        ("update kept.meta set arrivals = 3", "newer than the last commit"),
+        ("delete from kept.focus_moves where number = 1", "not among the focus moves"),
+        ("insert into kept.losses values (0, 0, 0, 0)", "losses of focus are of no event"),
+        ("update kept.agent_segments set totalHandleTimeMillis = -1", "another handle time than their units"),
+        ("insert into kept.skill_segments from kept.skill_segments", "skill segments are stored more than once"),
+        ("insert into kept.accounts from kept.accounts", "numbers are of more than one account"),
+    ],
+)
+def test_a_check_names_what_is_broken(damage: str, problem: str, tmp_path: Path) -> None:
+    store, _events = a_filled_store(tmp_path, 3)
+    with store:
+        assert store.check() == []
+        with store._database.snapshot() as cursor:
+            cursor.execute(damage)
+            cursor.commit()
+        assert [found for found in store.check() if problem in found]
 
 
-def test_something_else_is_not_put_back(tmp_path: Path) -> None:
-    (tmp_path / "copy").write_bytes(b"x" * 10_000)
-    with SideFile(tmp_path) as side, pytest.raises(StoreError, match="cannot be read as a backup"):
-        restore(tmp_path / "copy", tmp_path, side)
+def test_pruning_stops_between_two_transactions_and_goes_on(tmp_path: Path) -> None:
+    store, _events = a_filled_store(tmp_path, 6)
+    named: list[str] = []
+
+    @contextmanager
+    def removing(names: Mapping[str, list[str]]) -> Iterator[None]:
+        yield
+        named.extend(names["local"])
+        if len(named) == 4:
+            watch.stop()
+
+    watch = Watch()
+    with store:
+        conversations = store.count_older(1 << 60)
+        assert conversations > 4
+        with pytest.raises(Stopped):
+            store.prune(1 << 60, at_once=2, removing=removing, watch=watch)
+        assert store.count_older(1 << 60) == conversations - 4
+        assert store.check() == []
+        assert store.prune(1 << 60, at_once=2, removing=removing) == conversations - 4
+        assert len(set(named)) == len(named) == conversations
+        assert store.check() == []
+
+
+def test_a_query_can_be_stopped(tmp_path: Path) -> None:
+    store, _events = a_filled_store(tmp_path, 3)
+    watch = Watch()
+    with store:
+        timer = threading.Timer(0.3, watch.stop)
+        timer.start()
+        with pytest.raises(Stopped), store.snapshot(watch) as cursor:
+            cursor.execute("select count(*) from range(1000000000000)").fetchall()
+        timer.join()
+        assert store.check() == []

@@ -6,15 +6,14 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 
 from handletime.segments.derive import derive
 from handletime.segments.files import SCHEMAS
 from handletime.store.opening import StoreSettings
 from handletime.store.sidefile import SideFile
+from handletime.store.snapshot import Snapshot
 from handletime.store.store import Store
-from handletime.store.tables import query
 from handletime.store.writer import Request
 from tests.messy_streams import RawEvent, messy_stream
 from tests.segments.tables import Row, events_of, in_order, rows_of
@@ -108,6 +107,6 @@ def stored_rows(store: Store, account: str) -> Tables:
         return {name: in_order(rows_of(seen(connection, name, schema.names))) for name, schema in SCHEMAS.items()}
 
 
-def seen(connection: duckdb.DuckDBPyConnection, name: str, columns: list[str]) -> pa.Table:
+def seen(snapshot: Snapshot, name: str, columns: list[str]) -> pa.Table:
     names = ", ".join(f'"{column}"' for column in columns)
-    return query(connection, f"select {names} from {name}")  # noqa: S608
+    return snapshot.table(f"select {names} from {name}")  # noqa: S608

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote_to_bytes
 import msgspec
 from litestar import Litestar
 from litestar.di import Provide
-from litestar.enums import ScopeType
+from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from handletime.api.agent_segments import agent_segments
@@ -30,7 +30,9 @@ from handletime.api.health import healthz, readyz
 from handletime.api.openapi import docs, docs_style, openapi
 from handletime.api.operations import agent_operations, skill_operations
 from handletime.api.parameters import Query
+from handletime.api.prometheus import Meters, metrics
 from handletime.api.service import SOURCE, Service
+from handletime.api.trace import Trace, begin
 
 ROUTES: Final[list[Any]] = [
     agent_segments,
@@ -45,17 +47,24 @@ ROUTES: Final[list[Any]] = [
     segment_explained,
     healthz,
     readyz,
+    metrics,
     openapi,
     docs,
     docs_style,
 ]
+GONE: Final = 499
+"""The status, in log and metrics, of a request whose client left before it was answered."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _LOG: Final = logging.getLogger("handletime.requests")
 _SOURCE: Final = replace(SOURCE, required=False)
 
 
-def make_app(service: Service, *, more_routes: list[Any] | None = None) -> ASGIApp:
-    """The ASGI application over a service; `more_routes` are those of the page and the administration."""
+def make_app(service: Service, *, more_routes: list[Any] | None = None, meters: Meters | None = None) -> ASGIApp:
+    """The ASGI application over a service; `more_routes` are those of the page and the administration.
+
+    `meters` are those that the store is observed by, if it is.
+    """
+    meters = meters or Meters()
     intake = Intake(service.settings.ingest_requests, service.settings.ingest_bytes)
 
     @asynccontextmanager
@@ -71,6 +80,7 @@ def make_app(service: Service, *, more_routes: list[Any] | None = None) -> ASGIA
         dependencies={
             "service": Provide(lambda: service, sync_to_thread=False),
             "intake": Provide(lambda: intake, sync_to_thread=False),
+            "meters": Provide(lambda: meters, sync_to_thread=False),
         },
         exception_handlers={Exception: answer_to},
         lifespan=[life],
@@ -78,14 +88,19 @@ def make_app(service: Service, *, more_routes: list[Any] | None = None) -> ASGIA
         logging_config=None,
         debug=False,
     )
-    return Door(app)
+    return Door(app, meters)
 
 
 class Door:
-    """What every request passes: its path in one spelling, methods that nobody knows refused, one line in the log."""
+    """What every request passes.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Its path gets one spelling, methods that nobody knows are refused, a HEAD is answered like a GET without the body
+    (RFC 9110 9.3.2), its answer gets an id, and it is counted and logged.
+    """
+
+    def __init__(self, app: ASGIApp, meters: Meters) -> None:
         self._app = app
+        self._meters = meters
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the application."""
@@ -93,27 +108,50 @@ class Door:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        status = 0
-
-        async def noted(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
+        self._meters.begun()
         request: HTTPScope = scope
         method = str(request["method"])
+        answer = _Answer(send, begin(request, method))
         try:
             path = canonical(request.get("raw_path") or request["path"].encode())
             if method not in METHODS:
-                await _plain_answer(noted, 405, "This method is not allowed here.", (b"allow", b"GET, POST"))
+                await _plain_answer(answer, 405, "This method is not allowed here.", (b"allow", b"GET, HEAD, POST"))
             elif path is None:
-                await _plain_answer(noted, 404, "There is nothing here.")
+                await _plain_answer(answer, 404, "There is nothing here.")
             else:
                 request["path"] = path
-                await self._app(scope, receive, noted)
+                if method == HttpMethod.HEAD:
+                    request["method"] = HttpMethod.GET
+                await self._app(scope, receive, answer)
         finally:
-            _log(request, method, status, time.perf_counter() - begun)
+            seconds = time.perf_counter() - begun
+            route = request.get("path_template")
+            self._meters.answered(route, answer.status, seconds)
+            _log(request, answer, route, seconds)
+
+
+class _Answer:
+    """What is sent for a request: the same, with its id; of a HEAD no body."""
+
+    def __init__(self, send: Send, trace: Trace) -> None:
+        self._send = send
+        self.trace = trace
+        self.status = GONE
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode())]
+        elif message["type"] == "http.response.body" and self.trace.method == HttpMethod.HEAD:
+            message["body"] = b""
+        await self._send(message)
+
+
+def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """What allows GET allows HEAD too."""
+    name, value = header
+    allowed = value.split(b", ") if name.lower() == b"allow" else []
+    return (name, b", ".join(sorted({*allowed, b"HEAD"}))) if b"GET" in allowed else header
 
 
 def canonical(raw_path: bytes) -> str | None:
@@ -143,17 +181,28 @@ async def _plain_answer(send: Send, status: int, message: str, *headers: tuple[b
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One request in the log. No header, and of the query only `source`: nothing secret, nothing personal."""
+    """One request in the log. No header, no path, and of the query only `source`: nothing secret, nothing personal.
+
+    `route` is the path with names instead of what stood there, `key` the id of the key, `id` what the answer's
+    X-Request-Id says.
+    """
 
     method: str
-    path: str
+    route: str | None
     status: int
     millis: float
     source: str | None
+    key: str | None
+    id: str
+
+    def __str__(self) -> str:
+        more = "".join(f" {name}={value}" for name, value in (("key", self.key), ("source", self.source)) if value)
+        return f"{self.method} {self.route or '(no route)'} {self.status} {self.millis} ms{more} id={self.id}"
 
 
-def _log(scope: HTTPScope, method: str, status: int, seconds: float) -> None:
+def _log(scope: HTTPScope, answer: _Answer, route: str | None, seconds: float) -> None:
     if _LOG.isEnabledFor(logging.INFO):
         source = Query(scope["query_string"]).get(_SOURCE)
-        line = Line(method, scope["path"], status, round(seconds * 1000, 2), source)
-        _LOG.info("%s", msgspec.json.encode(line).decode())
+        method = answer.trace.method if answer.trace.method in METHODS else "(unknown)"
+        line = Line(method, route, answer.status, round(seconds * 1000, 2), source, answer.trace.key, answer.trace.id)
+        _LOG.info("%s", line, extra={"request": line})

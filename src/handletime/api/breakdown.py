@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-import duckdb
 import msgspec
 from litestar import Response, get
 
@@ -17,7 +16,7 @@ from handletime.api.shelf import NewFile, Shelf
 from handletime.api.timeframe import HOUR, TimeframeShown, read_timeframe
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.events.model import EPOCH
-from handletime.metrics.aggregate import instant_of
+from handletime.metrics.aggregate import Relations, instant_of
 
 PARAMETERS: Final = (SOURCE, *TIMES)
 FILE_LINES: Final = 200_000
@@ -63,22 +62,24 @@ def breakdown(request: HttpRequest, service: TheService, account: InPath) -> Res
     timeframe = read_timeframe(query, service.clock.now(), limited=True)
     query.check()
     start, end = timeframe.start.millis, timeframe.end.millis
-    with service.shelf.making, service.store.reader(account).snapshot() as connection:
+    with service.shelf.making, service.store.reader(account).snapshot() as relations:
         files = [
             path
-            for hour in _hours(connection, start, end)
-            for path in _files_of(connection, service.shelf, account, hour, service.clock.now())
+            for hour in _hours(relations, start, end)
+            for path in _files_of(relations, service.shelf, account, hour, service.clock.now())
         ]
     return Response(msgspec.json.encode(Breakdown(timeframe.shown(), files)), media_type=JSON)
 
 
-def _hours(connection: duckdb.DuckDBPyConnection, start: int, end: int) -> list[Hour]:
-    """The hours with a unit of a segment that ended in [start, end)."""
+def _hours(relations: Relations, start: int, end: int) -> list[Hour]:
+    """The hours with a unit of a segment that ended in [start, end).
+
+    The fingerprint is over what the store has as it stands: a segment's number stands for its id.
+    """
     first, last = start // HOUR * HOUR, -(-end // HOUR) * HOUR
-    found = connection.execute(
+    found = relations.execute(
         f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units,
-            bit_xor(hash(segmentId, sequence, cast(startReason as varchar), cast(endReason as varchar),
-                epoch_us(start), epoch_us("end"))) as fingerprint,
+            bit_xor(hash(segmentNumber, sequence, startReason, endReason, start, "end")) as fingerprint,
             count(*) filter (segmentEnd >= $from and segmentEnd < $to) as wanted
         from handle_time_units where {_OF_HUMANS} group by hour having wanted > 0 order by hour""",
         {
@@ -91,17 +92,17 @@ def _hours(connection: duckdb.DuckDBPyConnection, start: int, end: int) -> list[
     return [Hour(hour, f"{units}-{fingerprint}") for hour, units, fingerprint, _ in found]
 
 
-def _files_of(connection: duckdb.DuckDBPyConnection, shelf: Shelf, account: str, hour: Hour, now: int) -> list[str]:
+def _files_of(relations: Relations, shelf: Shelf, account: str, hour: Hour, now: int) -> list[str]:
     """The paths of an hour's files, which are made where there are none with its present content."""
     there = shelf.current(account, hour.number, hour.fingerprint)
     if there:
         return there
     made = max(now, shelf.last_made(account) + 1)  # no two files of one name
-    return shelf.put(account, hour.number, hour.fingerprint, made, _made(connection, account, hour, made))
+    return shelf.put(account, hour.number, hour.fingerprint, made, _made(relations, account, hour, made))
 
 
-def _made(connection: duckdb.DuckDBPyConnection, account: str, hour: Hour, made: int) -> Iterator[NewFile]:
-    found = connection.execute(
+def _made(relations: Relations, account: str, hour: Hour, made: int) -> Iterator[NewFile]:
+    found = relations.execute(
         f"""select segmentId, sequence, cast(startReason as varchar), cast(endReason as varchar),
             epoch_ms(start), epoch_ms("end"), handleTimeMillis, conversationId
         from handle_time_units where {_OF_HUMANS} order by segmentEnd, segmentId, sequence""",

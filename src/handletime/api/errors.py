@@ -84,7 +84,7 @@ def answer_to(request: Request[object, object, object], error: Exception) -> Res
     """The answer to any exception that a request ended with."""
     status, body, headers = _translated(error)
     if status == 500:
-        _LOG.error("%s %s: %s", request.method, request.scope["path"], _code(body), exc_info=error)
+        _LOG.error("%s %s: %s", request.method, request.scope.get("path_template", ""), _code(body), exc_info=error)
     return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
 
 

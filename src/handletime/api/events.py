@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from threading import BoundedSemaphore
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -25,6 +24,9 @@ from handletime.store.writer import Ingested
 
 NDJSON: Final = "application/x-ndjson"
 FUTURE_MAX: Final = timedelta(hours=24)
+DECODERS: Final = 4
+SMALL: Final = 16 << 10
+"""Requests of NDJSON up to this size may be decoded together."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -35,12 +37,17 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """Requests that bring events: how many may be under way, and the threads that they wait in."""
+    """Requests that bring events: how many may be under way, and the threads that decode them.
+
+    All but `_threads`' work happens in the event loop.
+    """
 
     def __init__(self, requests: int, memory: int) -> None:
-        self._places = BoundedSemaphore(requests)
+        self._free = requests
         self._budget = Budget(memory)
-        self._threads = ThreadPoolExecutor(requests, "ingest")
+        self._threads = ThreadPoolExecutor(DECODERS, "decoder")
+        self._small: list[_Small] = []
+        self._gathering: asyncio.Task[None] | None = None
 
     def close(self) -> None:
         """Waits for what is under way."""
@@ -48,23 +55,79 @@ class Intake:
 
     async def admit(self, request: HttpRequest, service: Service, account: str) -> str:
         """The account, if the request may bring events. Raises Unauthorized, Forbidden."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, service.admit, request, account, "ingest")
+        if request.headers.get("authorization", "")[:6].lower() == "bearer":
+            return service.admit(request, account, "ingest")
+        # Signatures are checked, and nonces written, elsewhere.
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, service.admit, request, account, "ingest"
+        )
 
     async def take(self, request: HttpRequest, service: Service, account: str) -> Ingested:
         """Reads, decodes and stores a request's events. Raises TooMany, Refused, BadRequest, InvalidEvents, NotNow."""
         form, coding = _form_of(request), coding_of(request)
-        if not self._places.acquire(blocking=False):
+        if not self._free:
             raise TooMany
+        self._free -= 1
         try:
             with self._budget.share() as share:
                 chunks = await receive(request, share, service.settings.body_idle_seconds)
-                work = asyncio.get_running_loop().run_in_executor(
-                    self._threads, _ingest, service, account, chunks, coding, form, share
+                if coding == "identity" and form == NDJSON and sum(map(len, chunks)) <= SMALL:
+                    return await self._take_small(service, account, b"".join(chunks))
+                begun = asyncio.get_running_loop().run_in_executor(
+                    self._threads, _begin, service, account, chunks, coding, form, share
                 )
-                return await asyncio.shield(work)
+                # Who goes away does not stop what has begun.
+                return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
         finally:
-            self._places.release()
+            self._free += 1
+
+    async def _take_small(self, service: Service, account: str, body: bytes) -> Ingested:
+        """Stores a small request together with others that come meanwhile: decoding one costs as much as dozens."""
+        small = _Small(account, body, asyncio.get_running_loop().create_future())
+        self._small.append(small)
+        if self._gathering is None:
+            self._gathering = asyncio.create_task(self._gather(service))
+        return await small.answer
+
+    async def _gather(self, service: Service) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._small:
+                taken, self._small = self._small, []
+                for account in {small.account: None for small in taken}:
+                    group = [small for small in taken if small.account == account]
+                    bodies = [small.body for small in group]
+                    stored = await loop.run_in_executor(self._threads, _begin_together, service, account, bodies)
+                    for some, answers in zip(_apart(group, len(stored)), stored, strict=True):
+                        _answer_when_done(loop, some, answers)
+        finally:
+            self._gathering = None
+
+
+class _Small(NamedTuple):
+    account: str
+    body: bytes
+    answer: asyncio.Future[Ingested]
+
+
+def _apart(group: list[_Small], number: int) -> list[list[_Small]]:
+    """All of them together, or each alone."""
+    return [group] if number == 1 else [[small] for small in group]
+
+
+def _answer_when_done(loop: asyncio.AbstractEventLoop, group: list[_Small], answers: Future[list[Ingested]]) -> None:
+    def answer() -> None:
+        error = answers.exception()
+        results = answers.result() if error is None else []
+        for place, small in enumerate(group):
+            if small.answer.done():  # Its client has gone.
+                continue
+            if error is None:
+                small.answer.set_result(results[place])
+            else:
+                small.answer.set_exception(error)
+
+    answers.add_done_callback(lambda _: loop.call_soon_threadsafe(answer))
 
 
 @post("/api/account/{account:str}/events", status_code=200, name="events", request_max_body_size=None)
@@ -86,7 +149,10 @@ def _form_of(request: HttpRequest) -> str:
     return essence.strip()
 
 
-def _ingest(service: Service, account: str, chunks: list[bytes], coding: Coding, form: str, share: Share) -> Ingested:
+def _begin(
+    service: Service, account: str, chunks: list[bytes], coding: Coding, form: str, share: Share
+) -> Future[Ingested]:
+    """Decodes a request and has its events stored. Raises BadRequest, InvalidEvents, Refused, TooMany, NotNow."""
     reading = _Reading(account, service.clock.now(), "element" if form == JSON else "line")
     tables = [EVENTS.empty_table()]
     number = 1
@@ -96,7 +162,41 @@ def _ingest(service: Service, account: str, chunks: list[bytes], coding: Coding,
         number += block.count(b"\n")
     chunks.clear()
     reading.check()
-    return service.store.ingest(account, pa.concat_tables(tables))
+    return service.store.submit(account, pa.concat_tables(tables))
+
+
+def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list[Future[list[Ingested]]]:
+    """Decodes small requests at once and has their events stored: one future for all of them, or one for each."""
+    whole = [body if body.endswith(b"\n") or not body else body + b"\n" for body in bodies]
+    sizes = [body.count(b"\n") for body in whole]
+    reading = _Reading(account, service.clock.now(), "line")
+    try:
+        # A line that is blank, or wrong, sends each of them the long way.
+        events = reading.good_events(b"".join(whole), 1)
+        if not reading.is_good or events.num_rows != sum(sizes):
+            return [_alone(service, account, body) for body in bodies]
+        return [service.store.submit_together(account, events, sizes)]
+    except Exception as error:  # whatever it was, whoever waits is told
+        return [_failed(error)]
+
+
+def _alone(service: Service, account: str, body: bytes) -> Future[list[Ingested]]:
+    reading = _Reading(account, service.clock.now(), "line")
+    try:
+        tables = [EVENTS.empty_table()]
+        for block in lines_of([body], array=False):
+            tables.append(reading.good_events(block, 1))
+        reading.check()
+        events = pa.concat_tables(tables)
+        return service.store.submit_together(account, events, [events.num_rows])
+    except Exception as error:  # the same
+        return _failed(error)
+
+
+def _failed(error: Exception) -> Future[list[Ingested]]:
+    future: Future[list[Ingested]] = Future()
+    future.set_exception(error)
+    return future
 
 
 class _Reading:
@@ -115,6 +215,11 @@ class _Reading:
             if len(self._faults) > FAULTS_SHOWN:
                 self.check()
         return EVENTS.empty_table() if self._faults else decoded.events
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was wrong so far."""
+        return not self._faults
 
     def check(self) -> None:
         """Raises InvalidEvents where anything was wrong."""

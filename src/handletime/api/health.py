@@ -22,10 +22,10 @@ def healthz() -> Response[bytes]:
     return Response(msgspec.json.encode(Status()), media_type=JSON)
 
 
-@get("/readyz", sync_to_thread=True, name="readyz")
+@get("/readyz", sync_to_thread=False, name="readyz")
 def readyz(service: TheService) -> Response[bytes]:
-    """Whether the store can answer; 503 where it cannot."""
-    problem = service.store.problem()
+    """Whether requests can be answered; 503 where they cannot."""
+    problem = service.store.problem() or service.problem
     if problem is not None:
         raise NotNow(problem)
     return Response(msgspec.json.encode(Status()), media_type=JSON)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import msgspec
 from litestar import Response, get
 
 from handletime import __version__
-from handletime.api import agent_segments, breakdown, domains, errors, events, files, health, operations
+from handletime.api import agent_segments, breakdown, domains, errors, events, examples, files, health, operations
 from handletime.api.errors import JSON
 from handletime.api.parameters import Parameter
+from handletime.events import model
+from handletime.events.model import FIELDS, Field
 from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS
 from handletime.segments.explain import Explanation
 
@@ -21,9 +23,10 @@ Doc = dict[str, Any]
 
 class Method(msgspec.Struct, frozen=True):
     """One method as clients see it. `answers` are content types with the type of what they hold: several
-    where it is one of them, None for text.
+    where it is one of them, None for text. `example` is one answer in JSON.
     """
 
+    id: str
     path: str
     summary: str
     answers: Mapping[str, object]
@@ -32,67 +35,91 @@ class Method(msgspec.Struct, frozen=True):
     verb: str = "get"
     missing: bool = False
     """Whether it can answer 404."""
+    varies: bool = False
+    """Whether its answer's form depends on `Accept`."""
+    example: object = None
 
 
 _ACCOUNT: Final = "/api/account/{accountId}"
-_EITHER: Final[dict[str, object]] = {"text/csv": None}
+_TABLE: Final[dict[str, object]] = {"text/csv": None}
 METHODS: Final = (
     Method(
+        "agentSegments",
         f"{_ACCOUNT}/agent-segments",
         "Ended segments of human agents, page by page",
-        {JSON: agent_segments.AgentSegments, **_EITHER},
+        {JSON: agent_segments.AgentSegments, **_TABLE},
         "handle-time",
         agent_segments.PARAMETERS,
+        varies=True,
+        example=examples.AGENT_SEGMENTS,
     ),
     Method(
+        "breakdown",
         f"{_ACCOUNT}/agent-segments/breakdown",
         "The files that hold the handle-time units of a timeframe",
         {JSON: breakdown.Breakdown},
         "handle-time",
         breakdown.PARAMETERS,
+        example=examples.BREAKDOWN,
     ),
     Method(
+        "breakdownFile",
         f"{_ACCOUNT}/agent-segments/files",
         "One file of handle-time units",
         {JSON: list[breakdown.Unit], files.GZIP_TYPE: None},
         "handle-time",
         files.PARAMETERS,
         missing=True,
+        varies=True,
+        example=examples.UNITS,
     ),
     Method(
+        "agentOperations",
         f"/operations{_ACCOUNT}/msgagentsegments",
         "Metrics of agent segments by agent, skill and interval",
-        {JSON: (operations.AgentData, operations.AgentSeries), **_EITHER},
+        {JSON: (operations.AgentData, operations.AgentSeries), **_TABLE},
         "operations",
         operations.AGENT_PARAMETERS,
+        varies=True,
+        example=examples.AGENT_OPERATIONS,
     ),
     Method(
+        "skillOperations",
         f"/operations{_ACCOUNT}/msgskillsegments",
         "Metrics of skill segments by skill and interval",
-        {JSON: (operations.SkillData, operations.SkillSeries), **_EITHER},
+        {JSON: (operations.SkillData, operations.SkillSeries), **_TABLE},
         "operations",
         operations.SKILL_PARAMETERS,
+        varies=True,
+        example=examples.SKILL_OPERATIONS,
     ),
     Method(
+        "domain",
         f"{_ACCOUNT}/service/{{service}}/baseURI.json",
         "Where a service is",
         {JSON: domains.BaseUri},
         missing=True,
+        example=examples.DOMAIN,
     ),
     Method(
+        "domains",
         f"{_ACCOUNT}/service/baseURI.json",
         "Where all services are",
         {JSON: domains.BaseUris},
         missing=True,
+        example={"baseURIs": [examples.DOMAIN]},
     ),
     Method(
+        "ingest",
         f"{_ACCOUNT}/events",
         "Stores events, all of the request or nothing",
         {JSON: events.Accepted},
         "ingest",
         verb="post",
+        example={"accepted": 2, "duplicates": 0},
     ),
     Method(
+        "explainConversation",
         f"{_ACCOUNT}/conversations/{{conversationId}}/explain",
         "Why a conversation's numbers are so",
         {JSON: Explanation},
@@ -100,14 +127,21 @@ METHODS: Final = (
         missing=True,
     ),
     Method(
+        "explainSegment",
         f"{_ACCOUNT}/agent-segments/{{segmentId}}/explain",
         "Why a segment's numbers are so",
         {JSON: Explanation},
         "handle-time",
         missing=True,
     ),
-    Method("/healthz", "Whether the process lives", {JSON: health.Status}),
-    Method("/readyz", "Whether the store can answer", {JSON: health.Status}),
+    Method("health", "/healthz", "Whether the process lives", {JSON: health.Status}, example={"status": "ok"}),
+    Method("ready", "/readyz", "Whether requests can be answered", {JSON: health.Status}, example={"status": "ok"}),
+    Method(
+        "metrics",
+        "/metrics",
+        "What the server did and how it is, for Prometheus",
+        {"text/plain": None, "application/openmetrics-text": None},
+    ),
 )
 _ERRORS: Final[dict[int, tuple[str, type]]] = {
     400: ("The request is wrong", errors.Causes),
@@ -133,7 +167,10 @@ def document() -> Doc:
         types, ref_template=_REF, schema_hook=lambda _: {"description": "Any value."}
     )
     schema_of = dict(zip(map(repr, types), schemas, strict=True))
+    for struct in (agent_segments.SegmentShown, operations.AgentData):
+        _let_be_absent(struct, components[struct.__name__])
     components["Element"] = _element_schema()
+    components["Event"] = _event_schema()
     paths: dict[str, Doc] = {}
     for method in METHODS:
         paths.setdefault(method.path, {})[method.verb] = _operation(method, schema_of)
@@ -142,13 +179,16 @@ def document() -> Doc:
         "info": {
             "title": "handletime",
             "version": __version__,
+            "description": "LivePerson's Actual Handle Time and Messaging Operations APIs, and events in. Each GET "
+            "can also be a HEAD. Unknown query parameters are ignored.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "paths": paths,
         "components": {
             "schemas": components,
+            "headers": {name: _header(*told) for name, told in _HEADERS.items()},
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer"},
+                "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a key"},
                 "oauth1": {
                     "type": "apiKey",
                     "in": "header",
@@ -160,41 +200,66 @@ def document() -> Doc:
     }
 
 
+_HEADERS: Final[Mapping[str, tuple[str, Doc]]] = {
+    "X-Request-Id": ("What the log calls this request.", {"type": "string", "pattern": "^[0-9a-f]{32}$"}),
+    "WWW-Authenticate": ("Both schemes, and what was wrong.", {"type": "string"}),
+    "Allow": ("The methods that there are.", {"type": "string"}),
+    "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 1}),
+    "Vary": ("What the form of the answer depends on.", {"type": "string"}),
+}
+_HEADERS_OF: Final = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
+
+
+def _header(meaning: str, schema: Doc) -> Doc:
+    return {"description": meaning, "required": True, "schema": schema}
+
+
+def _headers(*names: str) -> Doc:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-Id", *names)}
+
+
 def _held(answer: object) -> tuple[object, ...]:
     return answer if isinstance(answer, tuple) else () if answer is None else (answer,)
 
 
-def _content(answer: object, schema_of: Mapping[str, Doc]) -> Doc:
-    schemas = [schema_of[repr(held)] for held in _held(answer)]
-    return {"schema": {"anyOf": schemas} if len(schemas) > 1 else schemas[0] if schemas else {"type": "string"}}
+def _content(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
+    content: Doc = {}
+    for type_, answer in method.answers.items():
+        schemas = [schema_of[repr(held)] for held in _held(answer)]
+        one = {"anyOf": schemas} if len(schemas) > 1 else schemas[0] if schemas else {"type": "string"}
+        content[type_] = {"schema": one}
+        if type_ == JSON and method.example is not None:
+            content[type_]["example"] = method.example
+    return content
+
+
+def _let_be_absent(struct: type[msgspec.Struct], schema: Doc) -> None:
+    """Fields that may be Unset are not required; msgspec calls those required that have no default."""
+    may_be_absent = {f.encode_name for f in msgspec.structs.fields(struct) if msgspec.UnsetType in get_args(f.type)}
+    schema["required"] = [name for name in schema["required"] if name not in may_be_absent]
 
 
 def _element_schema() -> Doc:
-    names = {m.name: m for m in (*AGENT_METRICS, *SKILL_METRICS)}
     return {
         "title": "Element",
         "description": "The chosen metrics; -1 is an average over nothing.",
         "type": "object",
         "properties": {
-            name: {"type": "number" if metric.unit == "messages" else "integer", "description": metric.meaning}
-            for name, metric in names.items()
+            metric.name: {"type": "number" if metric.unit == "messages" else "integer", "description": metric.meaning}
+            for metric in (*AGENT_METRICS, *SKILL_METRICS)
         },
         "additionalProperties": False,
     }
 
 
 def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
-    content = {type_: _content(answer, schema_of) for type_, answer in method.answers.items()}
+    varies = ["Vary"] if method.varies else []
+    answer = {"description": "The answer", "headers": _headers(*varies), "content": _content(method, schema_of)}
     operation: Doc = {
         "summary": method.summary,
-        "operationId": method.path.rstrip("/")
-        .removesuffix("/baseURI.json")
-        .replace("{", "")
-        .replace("}", "")
-        .strip("/"),
-        "parameters": [*_path_parameters(method.path), *(p.describe() for p in method.parameters)],
-        "responses": {"200": {"description": "The answer", "content": content}}
-        | {str(status): _error(status, schema_of) for status in _statuses(method)},
+        "operationId": method.id,
+        "parameters": [*_path_parameters(method.path), *(_query_parameter(p) for p in method.parameters)],
+        "responses": {"200": answer} | {str(status): _error(status, schema_of) for status in _statuses(method)},
         "security": [{"bearer": []}, {"oauth1": []}] if method.permission else [],
     }
     if method.permission:
@@ -204,20 +269,31 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
     return operation
 
 
+def _query_parameter(parameter: Parameter[Any]) -> Doc:
+    described: Doc = parameter.describe()
+    if not parameter.required:  # An empty value is as if absent.
+        described["allowEmptyValue"] = True
+    if parameter.name in examples.PARAMETERS:
+        described["example"] = examples.PARAMETERS[parameter.name]
+    return described
+
+
 def _path_parameters(path: str) -> Iterator[Doc]:
-    schemas: dict[str, Doc] = {
-        "accountId": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
-        "service": {"type": "string", "enum": list(domains.SERVICES)},
-        "conversationId": {"type": "string", "minLength": 1, "maxLength": 128},
-        "segmentId": {"type": "string", "minLength": 1},
+    schemas: dict[str, tuple[Doc, str]] = {
+        "accountId": ({"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"}, examples.ACCOUNT),
+        "service": ({"type": "string", "enum": list(domains.SERVICES)}, domains.SERVICES[0]),
+        "conversationId": ({"type": "string", "minLength": 1, "maxLength": 128}, examples.CONVERSATION),
+        "segmentId": ({"type": "string", "minLength": 1}, examples.SEGMENT),
     }
-    for name, schema in schemas.items():
+    for name, (schema, example) in schemas.items():
         if f"{{{name}}}" in path:
-            yield {"name": name, "in": "path", "required": True, "schema": schema}
+            yield {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
 
 
 def _statuses(method: Method) -> list[int]:
-    statuses = [405, 500, 503]
+    statuses = [405, 500]
+    if method.path not in ("/healthz", "/metrics"):
+        statuses += [503]
     if method.permission:
         statuses += [401, 403]
     if method.parameters or method.verb == "post":
@@ -231,29 +307,67 @@ def _statuses(method: Method) -> list[int]:
 
 def _error(status: int, schema_of: Mapping[str, Doc]) -> Doc:
     description, body = _ERRORS[status]
-    error: Doc = {"description": description, "content": {JSON: {"schema": schema_of[repr(body)]}}}
-    header = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}.get(status)
-    if header:
-        error["headers"] = {header: {"required": True, "schema": {"type": "string"}}}
-    return error
+    headers = _headers(_HEADERS_OF[status]) if status in _HEADERS_OF else _headers()
+    return {"description": description, "headers": headers, "content": {JSON: {"schema": schema_of[repr(body)]}}}
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def _event_schema() -> Doc:
+    """An event of rules.md 1: one schema for each type, two for messages."""
+    plain = [_event_of(type_) for type_ in model.TYPES if type_ != "message"]
+    by_agent = _event_of("message")
+    by_others = _event_of("message")
+    by_agent["properties"]["sentBy"] = {"const": "agent"}
+    by_others["properties"]["sentBy"] = {"enum": [who for who in model.SENT_BY if who != "agent"]}
+    del by_others["properties"]["agentId"]
+    return {"title": "Event", "description": "Unknown fields are ignored.", "oneOf": [*plain, by_agent, by_others]}
+
+
+def _event_of(type_: str) -> Doc:
+    own = [field for field in FIELDS if field.belongs_to(type_)]
+    return {
+        "type": "object",
+        "required": [field.name for field in own if field.is_required(type_)],
+        "properties": {field.name: _field_schema(field, type_) for field in own},
+    }
+
+
+_NO_CONTROL: Final = "[^\\u0000-\\u001f\\u007f-\\u009f]"
+
+
+def _field_schema(field: Field, type_: str) -> Doc:
+    if field.name == "type":
+        return {"const": type_}
+    kinds: dict[str, Doc] = {
+        "account": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
+        "id": {"type": "string", "pattern": f"^{_NO_CONTROL}{{1,{model.ID_MAX}}}$"},
+        "text": {"type": "string", "pattern": f"^{_NO_CONTROL}{{0,{model.TEXT_MAX}}}$"},
+        "integer": {"type": "integer", "minimum": model.INTEGER_MIN, "maximum": model.INTEGER_MAX},
+        "choice": {"type": "string", "enum": list(field.choices)},
+        "time": {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "integer", "minimum": model.TIME_MIN, "maximum": model.TIME_MAX},
+            ]
+        },
+    }
+    schema = kinds[field.kind]
+    if not field.is_required(type_):
+        return {"anyOf": [schema, {"type": "null"}]} | ({} if field.default is None else {"default": field.default})
+    return schema
 
 
 def _events_body() -> Doc:
-    event: Doc = {
-        "type": "object",
-        "required": ["conversationId", "eventId", "time", "type"],
-        "properties": {
-            "conversationId": {"type": "string", "minLength": 1, "maxLength": 128},
-            "eventId": {"type": "string", "minLength": 1, "maxLength": 128},
-            "time": {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer"}]},
-            "type": {"type": "string"},
-        },
-    }
+    array = {"type": "array", "items": {"$ref": _REF.format(name="Event")}}
+    lines = "One event a line; the schema is that of all lines as an array."
     return {
         "required": True,
+        "description": "`Content-Encoding` may be gzip or zstd. At most 32 MiB as sent, 256 MiB unpacked.",
         "content": {
-            JSON: {"schema": {"type": "array", "items": event}},
-            events.NDJSON: {"schema": {"type": "string", "description": "One event a line"}},
+            JSON: {"schema": array, "example": examples.EVENTS},
+            events.NDJSON: {"schema": array | {"description": lines}},
         },
     }
 
@@ -281,7 +395,9 @@ def docs() -> Response[bytes]:
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>handletime: the methods</title>'
         f'<link rel="stylesheet" href="docs/style.css"></head><body><h1>handletime {escape(__version__)}</h1>'
-        '<p>The same for programs: <a href="openapi.json">openapi.json</a>. Errors are JSON.</p>'
+        '<p>The same for programs: <a href="openapi.json">openapi.json</a>. Errors are JSON. '
+        "Every GET can be a HEAD. A key goes into the header <code>Authorization</code>: as <code>Bearer</code> token, "
+        "or by OAuth 1.0a with HMAC-SHA1 or HMAC-SHA256.</p>"
         f"{methods}</body></html>"
     )
     return Response(page.encode(), media_type="text/html", headers={"Content-Security-Policy": _POLICY})
@@ -301,5 +417,7 @@ def _described(method: Method) -> str:
         for p in method.parameters
     )
     table = f"<table><tr><th>parameter</th><th></th><th></th></tr>{rows}</table>" if rows else ""
+    types = ", ".join(f"<code>{escape(type_)}</code>" for type_ in method.answers)
+    answers = f"<p>Answers {types}. Errors: {', '.join(map(str, _statuses(method)))}.</p>"
     title = f"<h2><code>{method.verb.upper()} {escape(method.path)}</code></h2>"
-    return f"<section>{title}<p>{escape(method.summary)}.</p>{needs}{table}</section>"
+    return f"<section>{title}<p>{escape(method.summary)}.</p>{needs}{table}{answers}</section>"

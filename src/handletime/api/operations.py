@@ -245,8 +245,8 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
     )
     query.check()
     by = _keys(window, ("skillId", "agentId") if by_skill else ("agentId",))
-    with reader.snapshot() as connection:
-        finest = sums_of(connection, "agentSegments", metrics, by, selection)
+    with reader.snapshot() as relations:
+        finest = sums_of(relations, "agentSegments", metrics, by, selection)
     levels = AgentLevels(metrics, by_skill, skills)
     if form == "csv":
         return _csv(window, finest, levels.tables(), metrics, newest_first=False)
@@ -297,12 +297,9 @@ class AgentLevels(msgspec.Struct, frozen=True):
         """The answer for each interval that has segments; for 0 where there is no prefix."""
         *per_skill, by_agent, total = (level.of(finest, prefix) for level in self.tables())
         skills: dict[int, dict[str, PerAgent]] = {}
-        for (i, skill, agent), element in _elements(per_skill[0], self.metrics, prefix) if per_skill else ():
-            per_agent = skills.setdefault(i, {}).setdefault(str(skill), PerAgent({}))
-            per_agent.metrics_per_agent[str(agent)] = element
-        agents: dict[int, PerAgent] = {}
-        for (i, agent), element in _elements(by_agent, self.metrics, prefix):
-            agents.setdefault(i, PerAgent({})).metrics_per_agent[str(agent)] = element
+        for (*at, skill), elements in _named(per_skill[0], self.metrics, (*prefix, "skillId")) if per_skill else ():
+            skills.setdefault(_place(at), {})[str(skill)] = PerAgent(elements)
+        agents = {_place(at): PerAgent(elements) for at, elements in _named(by_agent, self.metrics, prefix)}
         return {
             i: AgentData(skills.get(i, {}) if self.by_skill else msgspec.UNSET, agents[i], element)
             for (i,), element in _elements(total, self.metrics, prefix)
@@ -324,13 +321,29 @@ def _elements(
     sums: Sums, metrics: tuple[Metric, ...], prefix: tuple[By, ...]
 ) -> Iterator[tuple[tuple[int, ...], Element]]:
     """Keys, the interval's place first (0 where there is none), and the metrics."""
-    make = _element_type(metrics)
     keys = [values.tolist() for values in sums.keys.values()]
     if not prefix:
         keys = [[0] * len(sums), *keys]
-    columns = [sums.values_of(metric) for metric in metrics]
-    for key, row in zip(zip(*keys, strict=True), zip(*columns, strict=True), strict=True):
-        yield key, make(*row)
+    yield from zip(zip(*keys, strict=True), _made(sums, metrics), strict=True)
+
+
+def _named(
+    sums: Sums, metrics: tuple[Metric, ...], prefix: tuple[By, ...]
+) -> Iterator[tuple[tuple[int, ...], dict[str, Element]]]:
+    """For each value of the first keys the metrics by the last key, which is an id."""
+    ids = [str(value) for value in sums.keys[next(reversed(sums.keys))].tolist()]
+    elements = list(_made(sums, metrics))
+    for keys, run in sums.runs(prefix):
+        yield keys, dict(zip(ids[run], elements[run], strict=True))
+
+
+def _made(sums: Sums, metrics: tuple[Metric, ...]) -> Iterator[Element]:
+    return map(_element_type(metrics), *(sums.values_of(metric) for metric in metrics))
+
+
+def _place(keys: Sequence[int]) -> int:
+    """The place of an interval, which comes first; 0 where there is none."""
+    return keys[0] if keys else 0
 
 
 def _zeros(metrics: tuple[Metric, ...]) -> Element:
@@ -349,8 +362,8 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
     window = _read_window(query, service.clock.now())
     selection = _selection(window, {"skills": ("skillId = any($skills)", _listed(query.get(SKILL_IDS)))})
     query.check()
-    with reader.snapshot() as connection:
-        finest = sums_of(connection, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
+    with reader.snapshot() as relations:
+        finest = sums_of(relations, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
     if form == "csv":
         return _csv(window, finest, [Level(("skillId",)), Level(())], SKILL_METRICS, newest_first=True)
     return Response(msgspec.json.encode(_skill_answer(window, finest)), media_type=JSON, headers=_VARY)
@@ -369,9 +382,8 @@ def _skill_answer(window: Window, finest: Sums) -> SkillData | SkillSeries:
 
 
 def _skill_data(finest: Sums, prefix: tuple[By, ...] = ()) -> dict[int, SkillData]:
-    skills: dict[int, dict[str, Element]] = {}
-    for (i, skill), element in _elements(finest.rolled_up((*prefix, "skillId")), SKILL_METRICS, prefix):
-        skills.setdefault(i, {})[str(skill)] = element
+    by_skill = finest.rolled_up((*prefix, "skillId"))
+    skills = {_place(at): elements for at, elements in _named(by_skill, SKILL_METRICS, prefix)}
     total = finest.rolled_up(prefix)
     return {i: SkillData(skills[i], element) for (i,), element in _elements(total, SKILL_METRICS, prefix)}
 

@@ -16,7 +16,7 @@ from urllib.parse import unquote_to_bytes
 
 from handletime.api.errors import BadRequest
 from handletime.events.decode import instant
-from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN
+from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN, TIME_MAX, TIME_MIN
 
 T = TypeVar("T")
 Schema = dict[str, object]
@@ -93,6 +93,7 @@ class Single(Parameter[T]):
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 _INTEGER_DIGITS: Final = 30
 _INT64: Final[Schema] = {"type": "integer", "format": "int64"}
+_MILLIS: Final = _INT64 | {"minimum": TIME_MIN, "maximum": TIME_MAX}
 
 
 def integer(text: str) -> int:
@@ -272,7 +273,7 @@ class Time(Single[Moment | None]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        return {"anyOf": [{"type": "string", "format": "date-time"}, {"type": "integer", "format": "int64"}]}
+        return {"anyOf": [{"type": "string", "format": "date-time"}, dict(_MILLIS)]}
 
 
 def _can_be_shown(moment: Moment) -> bool:
@@ -297,7 +298,7 @@ class Millis(Single[Moment | None]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        return dict(_INT64)
+        return dict(_MILLIS)
 
 
 class Query:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
     from handletime.api.auth import AuthRequest
+    from handletime.metrics.aggregate import Relations
     from handletime.segments.parts import Prepared
     from handletime.store.keys import Key
     from handletime.store.writer import Ingested
@@ -19,12 +20,13 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """One account's rows, and nobody else's. Any thread may use it."""
 
-    def snapshot(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
+    def snapshot(self) -> AbstractContextManager[Relations]:
         """One state of the rows, for one thread, until it is left.
 
-        The connection has `agent_segments`, `skill_segments` and `handle_time_units` of the account alone, with the
-        columns of `segments.tables`; units also with `userType` and `segmentEnd` of their segment. Raises NotNow where
-        it cannot be given now.
+        Queries find `agent_segments`, `skill_segments` and `handle_time_units` of the account alone, with the columns
+        of `segments.tables`; units also with `userType` and `segmentEnd` of their segment. Agent segments and units
+        have `segmentNumber`, which stands for a `segmentId` within the store, and costs nothing. Texts of queries
+        should be constant, values be bound. Raises NotNow where it cannot be given now.
         """
 
     def prepared(self, conversation: str) -> Prepared | None:
@@ -32,6 +34,9 @@ class Reader(Protocol):
 
         Others may be among them. None where there is no such conversation.
         """
+
+    def open_conversations(self) -> Prepared | None:
+        """The events of the conversations that are open, as `prepared` gives those of one. None where none is open."""
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether none of these conversations has been removed (retention, a person's wish)."""
@@ -43,11 +48,15 @@ class Store(Protocol):
     def reader(self, account: str) -> Reader:
         """A reader for an account, which need not have any rows."""
 
-    def ingest(self, account: str, events: pa.Table) -> Ingested:
+    def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
         """Stores a table of `model.EVENTS` of one account, all of it or nothing, and derives what follows from it.
 
-        Returns when the events are durable and visible. Raises NotNow where they could not be stored.
+        There is a result when the events are durable and visible, NotNow where they could not be stored. Raises
+        NotNow where too many wait already.
         """
+
+    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Ingested]]:
+        """The same for several requests, which come one after the other in the table, with so many events each."""
 
     def problem(self) -> str | None:
         """Why the store cannot answer now; None where it can."""

@@ -2,7 +2,7 @@
 
 Whoever shows segments asks here: the API, the page, the exports. Sorting millions of rows for one page is what takes
 the time, so a large result is first counted by time (or by the sort's key), and only the part that the page lies in
-is sorted.
+is sorted. An id is a SHA: ids are worked out for the rows of the page, and those that tie with its first and last.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
-import duckdb
-
-from handletime.metrics.aggregate import instant_of
+from handletime.events import model
+from handletime.metrics.aggregate import Relations, instant_of
+from handletime.segments import rules
 
 SortKey = Literal["Date", "Conversation", "Agent", "Employee", "Skill", "Group"]
 COLUMNS: Final[dict[SortKey, str]] = {
@@ -25,6 +25,8 @@ COLUMNS: Final[dict[SortKey, str]] = {
 }
 NARROW_FROM: Final = 50_000
 """Results of fewer rows are sorted as they are."""
+PICK_FROM: Final = 4_000
+"""Of fewer rows all ids are worked out."""
 _BUCKETS: Final = 1000
 _FIRST_ROWS: Final = 10_000
 """Pages up to here are looked for at the beginning of the order, without a histogram."""
@@ -41,10 +43,10 @@ class Sort(NamedTuple):
 
     @property
     def sql(self) -> str:
-        """The columns of an `order by`."""
+        """The columns of an `order by`, but for `segmentId`, which comes last."""
         direction = "desc" if self.descending else "asc"
         by_end = "" if self.key == "Date" else ', "end" desc'
-        return f"{COLUMNS[self.key]} {direction} nulls last{by_end}, segmentId"
+        return f"{COLUMNS[self.key]} {direction} nulls last{by_end}"
 
 
 class Wanted(NamedTuple):
@@ -57,6 +59,10 @@ class Wanted(NamedTuple):
     employee: str | None = None
     skill: int | None = None
     group: int | None = None
+    user_type: str | None = "human"
+    outcome: str | None = None
+    source: str | None = None
+    """In any letter case."""
 
 
 class Segment(NamedTuple):
@@ -72,6 +78,10 @@ class Segment(NamedTuple):
     group: int
     end_reason: str
     handle_time: int
+    user_type: str
+    outcome: str
+    source: str | None
+    focus_data: bool
 
 
 class Page(NamedTuple):
@@ -85,24 +95,26 @@ class Page(NamedTuple):
 # ruff: noqa: S608
 
 _SELECT: Final = """select segmentId, epoch_ms(start), epoch_ms("end"), conversationId, agentId, employeeId, skillId,
-    groupId, cast(endReason as varchar), totalHandleTimeMillis from agent_segments"""
+    groupId, cast(endReason as varchar), totalHandleTimeMillis,
+    cast(userType as varchar), cast(outcome as varchar), source, focusData from agent_segments"""
 
 
-def page_of(
-    connection: duckdb.DuckDBPyConnection, wanted: Wanted, sort: Sort, *, offset: int, limit: int | None
-) -> Page:
-    """A page of human agents' segments, all from `offset` on where `limit` is None.
+def page_of(relations: Relations, wanted: Wanted, sort: Sort, *, offset: int, limit: int | None) -> Page:
+    """A page of segments, all from `offset` on where `limit` is None.
 
-    The connection is a snapshot of one account, as `api.ports.Reader` gives it.
+    `relations` is a snapshot of one account, as `api.ports.Reader` gives it.
     """
     part = _Part.of(wanted)
-    count = _number(connection, part)
+    count = _number(relations, part)
     if offset >= count:
         return Page(count, [])
+    rows = count
     if limit is not None and count >= NARROW_FROM:
-        part, offset = _narrowed(connection, part, wanted, sort, offset, limit)
-    order = f"order by {sort.sql} limit $limit offset $offset"
-    found = connection.execute(
+        part, offset, rows = _narrowed(relations, part, wanted, sort, offset, limit) or (part, offset, rows)
+    if limit is not None and rows >= PICK_FROM:
+        part, offset = _picked(relations, part, sort, offset, limit)
+    order = f"order by {sort.sql}, segmentId limit $limit offset $offset"
+    found = relations.execute(
         f"{_SELECT} where {part.where} {order}", part.parameters | {"limit": limit, "offset": offset}
     )
     return Page(count, [Segment(*row) for row in found.fetchall()])
@@ -118,7 +130,7 @@ class _Part(NamedTuple):
     def of(cls, wanted: Wanted) -> _Part:
         """The rows that are wanted."""
         parameters: dict[str, object] = {"start": instant_of(wanted.start), "end": instant_of(wanted.end)}
-        where = ["userType = 'human'", '"end" >= $start', '"end" < $end']
+        where = ['"end" >= $start', '"end" < $end']
         filters = {
             "conversationId": wanted.conversation,
             "agentId": wanted.agent,
@@ -130,6 +142,14 @@ class _Part(NamedTuple):
             if value is not None:
                 where.append(f"{column} = ${column}")
                 parameters[column] = value
+        # Constants of closed lists: compared with text, every row would become text.
+        if wanted.user_type is not None:
+            where.append(f"userType = '{model.USER_TYPES[model.USER_TYPES.index(wanted.user_type)]}'")
+        if wanted.outcome is not None:
+            where.append(f"outcome = '{rules.OUTCOMES[rules.OUTCOMES.index(wanted.outcome)]}'")
+        if wanted.source is not None:
+            where.append("lower(source) = lower($source)")
+            parameters["source"] = wanted.source
         return cls(" and ".join(where), parameters)
 
     def between(self, start: int, end: int) -> _Part:
@@ -144,26 +164,34 @@ class _Part(NamedTuple):
         return _Part(f"{self.where} and {column} = $key", self.parameters | {"key": value})
 
 
-def _number(connection: duckdb.DuckDBPyConnection, part: _Part) -> int:
-    found = connection.execute(f"select count(*) from agent_segments where {part.where}", part.parameters)
+def _number(relations: Relations, part: _Part) -> int:
+    found = relations.execute(f"select count(*) from agent_segments where {part.where}", part.parameters)
     (number,) = found.fetchone() or (0,)
     return int(number)
 
 
+class _Narrowed(NamedTuple):
+    """A part that holds the page, the page's offset in it, and how many rows it has, about."""
+
+    part: _Part
+    offset: int
+    rows: int
+
+
 def _narrowed(
-    connection: duckdb.DuckDBPyConnection, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int
-) -> tuple[_Part, int]:
-    """A part that holds the page, and the page's offset in it."""
+    relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int
+) -> _Narrowed | None:
+    """None where there is none that is smaller."""
     if sort.key == "Date" and offset + limit <= _FIRST_ROWS:
-        return _first(connection, part, wanted, sort, offset + limit), offset
+        return _first(relations, part, wanted, sort, offset, limit)
     if sort.key == "Date":
-        return _by_time(connection, part, wanted, sort, offset, limit)
+        return _by_time(relations, part, wanted, sort, offset, limit)
     if sort.key == "Conversation":
-        return part, offset
-    return _by_key(connection, part, sort, offset, limit) or (part, offset)
+        return None
+    return _by_key(relations, part, sort, offset, limit)
 
 
-def _first(connection: duckdb.DuckDBPyConnection, part: _Part, wanted: Wanted, sort: Sort, needed: int) -> _Part:
+def _first(relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int) -> _Narrowed | None:
     """The part at the beginning of the order that has so many rows: tried small, and larger where few ended then."""
     length = _FIRST_TRY
     while length < wanted.end - wanted.start:
@@ -171,19 +199,18 @@ def _first(connection: duckdb.DuckDBPyConnection, part: _Part, wanted: Wanted, s
             first = part.between(wanted.end - length, wanted.end)
         else:
             first = part.between(wanted.start, wanted.start + length)
-        if _number(connection, first) >= needed:
-            return first
+        rows = _number(relations, first)
+        if rows >= offset + limit:
+            return _Narrowed(first, offset, rows)
         length *= _GROWTH
-    return part
+    return None
 
 
-def _by_time(
-    connection: duckdb.DuckDBPyConnection, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int
-) -> tuple[_Part, int]:
+def _by_time(relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int) -> _Narrowed:
     """The part of the window that holds the page, found by a histogram over it."""
     size = (wanted.end - wanted.start) // _BUCKETS + 1
     direction = "desc" if sort.descending else "asc"
-    histogram = connection.execute(
+    histogram = relations.execute(
         f"""select cast((epoch_us("end") - $base) // $size as smallint) as bucket, count(*)
         from agent_segments where {part.where} group by bucket order by bucket {direction}""",
         part.parameters | {"base": wanted.start * 1000, "size": size * 1000},
@@ -192,16 +219,14 @@ def _by_time(
     buckets = [histogram[first][0], histogram[last][0]]
     start = wanted.start + min(buckets) * size
     end = min(wanted.start + (max(buckets) + 1) * size, wanted.end)
-    return part.between(start, end), offset - before
+    return _Narrowed(part.between(start, end), offset - before, sum(n for _, n in histogram[first : last + 1]))
 
 
-def _by_key(
-    connection: duckdb.DuckDBPyConnection, part: _Part, sort: Sort, offset: int, limit: int
-) -> tuple[_Part, int] | None:
+def _by_key(relations: Relations, part: _Part, sort: Sort, offset: int, limit: int) -> _Narrowed | None:
     """The rows of the one key that the page lies in; None where it reaches into the next one."""
     column = COLUMNS[sort.key]
     direction = "desc" if sort.descending else "asc"
-    histogram = connection.execute(
+    histogram = relations.execute(
         f"""select {column}, count(*) from agent_segments where {part.where}
         group by {column} order by {column} {direction} nulls last""",
         part.parameters,
@@ -209,7 +234,63 @@ def _by_key(
     first, last, before = _holding([n for _, n in histogram], offset, limit)
     if first != last:
         return None
-    return part.with_key(column, histogram[first][0]), offset - before
+    return _Narrowed(part.with_key(column, histogram[first][0]), offset - before, histogram[first][1])
+
+
+def _picked(relations: Relations, part: _Part, sort: Sort, offset: int, limit: int) -> tuple[_Part, int]:
+    """The rows from the page's first to its last, with all that tie with these, and the page's offset in them."""
+    column = COLUMNS[sort.key]
+    rows = relations.execute(
+        f"""select {"null" if sort.key == "Date" else column}, epoch_ms("end") from agent_segments
+        where {part.where} order by {sort.sql} limit $limit offset $offset""",
+        part.parameters | {"limit": limit, "offset": offset},
+    ).fetchall()
+    first, last = _Edge("first", *rows[0]), _Edge("last", *rows[-1])
+    if sort.key == "Date":
+        newest, oldest = (first, last) if sort.descending else (last, first)
+        earlier = f""""end" {">" if sort.descending else "<"} $first_end"""
+        within = f""""end" >= ${oldest.name}_end and "end" <= ${newest.name}_end"""
+    else:
+        earlier = first.has_before(column, '"end" >', descending=sort.descending)
+        within = " and ".join(
+            [
+                first.has_after(column, '"end" <=', descending=sort.descending),
+                last.has_before(column, '"end" >=', descending=sort.descending),
+            ]
+        )
+    parameters = part.parameters | first.parameters | last.parameters
+    skipped = _number(relations, _Part(f"{part.where} and {earlier}", part.parameters | first.parameters))
+    return _Part(f"{part.where} and {within}", parameters), offset - skipped
+
+
+class _Edge(NamedTuple):
+    """A row where a page begins or ends, but for its id: the key that is sorted by, and its end."""
+
+    name: str
+    key: object
+    end: int
+
+    @property
+    def parameters(self) -> dict[str, object]:
+        """What the conditions bind."""
+        key = {} if self.key is None else {self.name: self.key}
+        return key | {f"{self.name}_end": instant_of(self.end)}
+
+    def has_before(self, column: str, end: str, *, descending: bool) -> str:
+        """The rows that come before by the key, or have it, and whose end compares with this one's."""
+        if self.key is None:
+            return f"({column} is not null or {end} ${self.name}_end)"
+        return f"({column} {'>' if descending else '<'} ${self.name} or {self._tie(column, end)})"
+
+    def has_after(self, column: str, end: str, *, descending: bool) -> str:
+        """The rows that come after by the key, or have it, and whose end compares with this one's."""
+        if self.key is None:
+            return f"({column} is null and {end} ${self.name}_end)"
+        after = f"{column} {'<' if descending else '>'} ${self.name}"
+        return f"({after} or {column} is null or {self._tie(column, end)})"
+
+    def _tie(self, column: str, end: str) -> str:
+        return f"({column} = ${self.name} and {end} ${self.name}_end)"
 
 
 def _holding(counts: Sequence[int], offset: int, limit: int) -> tuple[int, int, int]:

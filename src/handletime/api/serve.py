@@ -46,12 +46,25 @@ def make_server(app: ASGIApp, listen: ListenSettings) -> Server:
     )
 
 
-async def serve(app: ASGIApp, listen: ListenSettings, listening: Callable[[], None] = lambda: None) -> None:
-    """Serves until SIGTERM or SIGINT; what is in flight then is answered. `listening` is called as soon as it does."""
+async def serve(
+    app: ASGIApp,
+    listen: ListenSettings,
+    listening: Callable[[], None] = lambda: None,
+    stopping: Callable[[], None] = lambda: None,
+) -> None:
+    """Serves until SIGTERM or SIGINT; what is in flight then is answered. `listening` is called as soon as it does.
+
+    `stopping` is called when it is told to stop, and has to end the answers that would go on for long.
+    """
     server = make_server(app, listen)
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        stopping()
+        server.stop()  # type: ignore[no-untyped-call]
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, server.stop)
+        loop.add_signal_handler(number, stop)
     serving = loop.create_task(server.serve())
     while not serving.done() and not await _accepts(listen):
         await asyncio.sleep(0.01)

@@ -17,6 +17,7 @@ from handletime.api.errors import Refused
 from handletime.api.parameters import Query, Text
 from handletime.api.ports import Authenticator, Reader, Store
 from handletime.api.shelf import Shelf
+from handletime.api.trace import trace_of
 from handletime.clock import Clock
 from handletime.events.decode import is_account
 
@@ -45,7 +46,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
 
 class Service:
-    """The one object behind all methods."""
+    """The one object behind all methods. `problem` says why the server is not ready yet, though the store is."""
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Service:
     ) -> None:
         self.store, self.authenticator, self.clock, self.shelf = store, authenticator, clock, shelf
         self.settings = settings or ApiSettings()
+        self.problem: str | None = None
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.settings.trusted_proxies)
 
     def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
@@ -64,7 +66,9 @@ class Service:
         account = unquote(account)
         given = request.headers.getall("authorization", [])
         url = self.origin(request) + _as_sent(request)
-        key = self.authenticator.authenticate(AuthRequest(request.method, url, given or None))
+        trace = trace_of(request.scope)
+        key = self.authenticator.authenticate(AuthRequest(trace.method, url, given or None))
+        trace.key = key.id
         authorize(key, account, permission)
         return account
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from threading import Lock
@@ -101,10 +101,30 @@ class Shelf:
             self._db.execute("delete from files where account = ? and path = ?", (account, path))
 
     def forget(self, account: str, conversations: Iterable[str]) -> None:
-        """Takes every file away that names one of these conversations."""
+        """Takes every file away that names one of these conversations; nothing of it stays in the database's files."""
         gone = set(conversations)
+        paths = [path for _, path, named in self.named(account) if not gone.isdisjoint(named)]
+        for path in paths:
+            self.remove(account, path)
+        if paths:
+            with self._lock:
+                self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
+
+    def named(self, account: str | None = None) -> Iterator[tuple[str, str, list[str]]]:
+        """Account, path and named conversations of the files of an account, or of all."""
+        sql = "select account, path from files where ?1 is null or account = ?1"
         with self._lock:
-            rows = self._db.execute("select path, conversations from files where account = ?", (account,)).fetchall()
-        for path, named in rows:
-            if not gone.isdisjoint(json.loads(gzip.decompress(named))):
-                self.remove(account, path)
+            files = self._db.execute(sql, (account,)).fetchall()
+        for owner, path in files:
+            kept = self.find(owner, path)
+            if kept is not None:
+                yield owner, path, kept.conversations
+
+    def problems(self) -> list[str]:
+        """Reads all of it; what is wrong with it, in plain words."""
+        try:
+            with self._lock:
+                found = self._db.execute("pragma integrity_check").fetchall()
+        except sqlite3.DatabaseError as error:
+            found = [(str(error),)]
+        return [f"the shelf of made files: {text}" for (text,) in found if text != "ok"]

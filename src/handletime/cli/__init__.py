@@ -7,6 +7,7 @@ import sys
 import click
 
 from handletime import __version__
+from handletime.cli.config import config
 from handletime.cli.derive import derive
 from handletime.cli.explain import explain
 from handletime.cli.importing import import_
@@ -15,6 +16,7 @@ from handletime.cli.keys import keys
 from handletime.cli.report import report
 from handletime.cli.serve import serve
 from handletime.cli.simulate import simulate
+from handletime.cli.upkeep import UPKEEP
 from handletime.errors import HandletimeError, InvalidEvents
 
 
@@ -37,7 +39,7 @@ def cli() -> None:
     """
 
 
-for _command in (report, explain, derive, simulate, import_, serve, ingest, keys):
+for _command in (report, explain, derive, simulate, import_, serve, ingest, keys, config, *UPKEEP):
     cli.add_command(_command)
 
 

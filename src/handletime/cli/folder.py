@@ -15,6 +15,7 @@ data_option = click.option(
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
     required=True,
+    envvar="HANDLETIME_DATA",
     metavar="DIR",
     help="Folder of the store.",
 )

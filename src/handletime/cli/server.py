@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn
 
-import msgspec
-
+from handletime import __version__
+from handletime.admin.door import Door
+from handletime.admin.house import SHELF, House
+from handletime.admin.retention import Retention
 from handletime.api.app import make_app
 from handletime.api.auth import Authenticator
+from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service
 from handletime.api.shelf import Shelf
@@ -26,31 +31,24 @@ from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import is_kept
 from handletime.errors import InputError
+from handletime.settings import ServerSettings
 from handletime.store.keys import Keys
 from handletime.store.opening import StoreSettings
 from handletime.store.store import Store
 from handletime.store.warming import warm_up
+from handletime.web.labels import Labels
+from handletime.web.page import Page
+from handletime.web.routes import page_routes
+from handletime.web.sessions import SESSIONS, Sessions
 
-SHELF: Final = "shelf.sqlite"
 _log: Final = logging.getLogger(__name__)
-
-
-class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server is told: `folder` holds the store, `port` 0 is any that is free."""
-
-    folder: Path
-    host: str
-    port: int
-    tls_cert: Path | None
-    tls_key: Path | None
-    public_url: str | None
-    memory_bytes: int
 
 
 def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
-    log_to_stderr()
+    log_to_stderr(settings.log_level, settings.log_format)
+    _log.info("starting, version %s", __version__)
     signal.signal(signal.SIGTERM, _stop)
     if settings.tls_cert and settings.tls_key:
         _check_tls(settings.tls_cert, settings.tls_key)
@@ -58,25 +56,73 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
     with ExitStack() as stack:
         make_folder(settings.folder)
         side = stack.enter_context(side_file(settings.folder))
-        store = stack.enter_context(Store(settings.folder, side, StoreSettings(memory_bytes=settings.memory_bytes)))
+        meters = Meters()
+        store = stack.enter_context(Store(settings.folder, side, _store_settings(settings), meters))
+        meters.watch(store.state)
         host, port = _free(settings.host, settings.port)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         authenticator = Authenticator(side, Keys(side), clock)
         shelf = Shelf(settings.folder / SHELF)
         stack.callback(shelf.close)
-        if not is_kept():
-            _log.info("compiling the derivation; only the first start does this (about half a minute)")
-        warm_up()
-        service = Service(store, authenticator, clock, shelf, ApiSettings(public_url=settings.public_url))
+        service = Service(store, authenticator, clock, shelf, _api_settings(settings))
+        warming = _warm(service)
 
         def listens() -> None:
             address = _address(listen)
             _log.info("listening at %s after %.2f s", address, time.monotonic() - begun)
             listening(address)
 
-        asyncio.run(serve(make_app(service), listen, listens))
+        house = House(settings.folder, store, side, shelf)
+        stack.enter_context(Door(house))
+        if settings.retain_days is not None:
+            stack.enter_context(Retention(house, settings.retain_days, clock))
+        sessions = stack.enter_context(Sessions(settings.folder / SESSIONS))
+        page = Page(service, sessions, Labels(settings.labels))
+        app = make_app(service, more_routes=page_routes(page), meters=meters)
+        asyncio.run(serve(app, listen, listens, page.stop))
         _log.info("stopping")
     _log.info("stopped")
+    if warming is not None and warming.is_alive():
+        # Compiling cannot be interrupted, and Python's own way out would take away under it what it uses.
+        sys.stdout.flush()
+        logging.shutdown()
+        os._exit(0)
+
+
+def _store_settings(settings: ServerSettings) -> StoreSettings:
+    return StoreSettings(memory_bytes=settings.memory_bytes, query_limit_s=settings.query_limit_s)
+
+
+def _api_settings(settings: ServerSettings) -> ApiSettings:
+    return ApiSettings(
+        public_url=settings.public_url,
+        trusted_proxies=settings.trusted_proxies,
+        query_threads=settings.query_threads,
+        ingest_requests=settings.ingest_requests,
+        ingest_bytes=settings.ingest_bytes,
+    )
+
+
+def _warm(service: Service) -> threading.Thread | None:
+    """Makes the derivation ready. Where it has to be compiled, this is done while the server listens already: it
+    lives, but is not ready.
+    """
+    if is_kept():
+        warm_up()
+        return None
+    service.problem = "the derivation is being compiled; only the first start does this (about half a minute)"
+    _log.info(service.problem)
+
+    def warm() -> None:
+        try:
+            warm_up()
+        except Exception:
+            _log.exception("compiling the derivation failed; the first events try it again")
+        service.problem = None
+
+    thread = threading.Thread(target=warm, name="warming", daemon=True)
+    thread.start()
+    return thread
 
 
 def _stop(*_: object) -> NoReturn:

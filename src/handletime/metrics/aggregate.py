@@ -2,25 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise, repeat, starmap
 from math import gcd
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
-import duckdb
 import numpy as np
 import numpy.typing as npt
 
-from handletime.metrics.registry import SUMS, VALUES, Metric, Table
+from handletime.metrics.registry import VALUES, Metric
+from handletime.segments.sums import KEPT, MADE, RELATIONS, SUMS, Table
+from handletime.store.snapshot import Snapshot
 
 By = Literal["accountId", "agentId", "skillId", "interval"]
 Value = int | float | None
 Row = dict[str, Value | str]
 I64 = npt.NDArray[np.int64]
 
-RELATIONS: Final[dict[Table, str]] = {"agentSegments": "agent_segments", "skillSegments": "skill_segments"}
 NOTHING: Final = -1
 """An average over nothing."""
+
+
+class Rows(Protocol):
+    """What a query found."""
+
+    @property
+    def description(self) -> Sequence[tuple[Any, ...]] | None:
+        """A tuple for each column, its name first."""
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows."""
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row; None at the end."""
+
+    def fetchmany(self, size: int, /) -> list[tuple[Any, ...]]:
+        """The next rows, none at the end."""
+
+    def fetchnumpy(self) -> Mapping[str, Any]:
+        """All rows as an array for each column."""
+
+
+class Relations(Protocol):
+    """Whoever has segments to ask about: a snapshot of one account in a store, a DuckDB connection to files."""
+
+    def execute(self, sql: str, parameters: dict[str, object] | None = None, /) -> Rows:
+        """The rows of a query with named parameters, until the next one."""
 
 
 class Window(NamedTuple):
@@ -31,19 +59,17 @@ class Window(NamedTuple):
     interval: int | None = None
 
 
-def span(connection: duckdb.DuckDBPyConnection) -> tuple[int, int] | None:
+def span(relations: Relations) -> tuple[int, int] | None:
     """The first and last end of all segments in epoch milliseconds; None where none has ended."""
     both = " union all ".join(f'select epoch_ms("end") as t from {relation}' for relation in RELATIONS.values())
-    first, last = connection.execute(f"select min(t), max(t) from ({both})").fetchone() or (None, None)
+    first, last = relations.execute(f"select min(t), max(t) from ({both})").fetchone() or (None, None)
     return None if first is None else (first, last)
 
 
-def aggregate(
-    connection: duckdb.DuckDBPyConnection, metrics: Iterable[Metric], by: Sequence[By], window: Window
-) -> list[Row]:
+def aggregate(relations: Relations, metrics: Iterable[Metric], by: Sequence[By], window: Window) -> list[Row]:
     """One row for each group that has segments, in the order of `by`: the keys, then the metrics under their keys.
 
-    The connection has `agent_segments` and `skill_segments` with the columns of `segments.tables`, the former also
+    There are `agent_segments` and `skill_segments` with the columns of `segments.tables`, the former also
     with `focusData` (boolean). `interval` is the start of an interval in epoch milliseconds. Skill segments have no
     agent: they are left out where `by` names one.
     """
@@ -52,25 +78,26 @@ def aggregate(
     for table in RELATIONS:
         wanted = [metric for metric in chosen if metric.table == table]
         if wanted and not (table == "skillSegments" and "agentId" in by):
-            for key, values in _groups(connection, table, wanted, by, window):
+            for key, values in _groups(relations, table, wanted, by, window):
                 groups.setdefault(key, {}).update(values)
     empty: dict[str, Value] = {metric.key: of_nothing(metric) for metric in chosen}
     return [{**dict(zip(by, key, strict=True)), **empty, **groups[key]} for key in sorted(groups)]
 
 
 def _groups(
-    connection: duckdb.DuckDBPyConnection, table: Table, metrics: list[Metric], by: Sequence[By], window: Window
+    relations: Relations, table: Table, metrics: list[Metric], by: Sequence[By], window: Window
 ) -> Iterable[tuple[tuple[int | str, ...], dict[str, Value]]]:
     sums = {name for metric in metrics for name in (metric.sum, metric.per) if name}
-    columns = [f'cast(sum({SUMS[table][name]}) as bigint) as "{name}"' for name in sorted(sums)]
-    percentiles = _percentiles(connection, table, [metric for metric in metrics if metric.values], by, window)
-    for key, row in _query(connection, table, columns, by, window):
+    terms = _terms(relations, table)
+    columns = [f'cast({_sum(terms[name])} as bigint) as "{name}"' for name in sorted(sums)]
+    percentiles = _percentiles(relations, table, [metric for metric in metrics if metric.values], by, window)
+    for key, row in _query(relations, table, columns, by, window):
         values = {m.key: value_of(m, row) for m in metrics if not m.values}
         yield key, {**values, **percentiles.get(key, {})}
 
 
 def _percentiles(
-    connection: duckdb.DuckDBPyConnection, table: Table, metrics: list[Metric], by: Sequence[By], window: Window
+    relations: Relations, table: Table, metrics: list[Metric], by: Sequence[By], window: Window
 ) -> dict[tuple[int | str, ...], dict[str, Value]]:
     found: dict[tuple[int | str, ...], dict[str, Value]] = {}
     for values in {metric.values: None for metric in metrics}:
@@ -78,13 +105,13 @@ def _percentiles(
         each, where = VALUES[table][values]
         columns = [f'quantile_disc(v, {m.percent / 100:.2f}) as "{m.key}"' for m in wanted]
         source = f"(select * exclude (v), unnest(v) as v from (select *, {each} as v from {{}} where {where}))"
-        for key, row in _query(connection, table, columns, by, window, source):
+        for key, row in _query(relations, table, columns, by, window, source):
             found.setdefault(key, {}).update(row)
     return found
 
 
 def _query(
-    connection: duckdb.DuckDBPyConnection,
+    relations: Relations,
     table: Table,
     columns: list[str],
     by: Sequence[By],
@@ -100,7 +127,7 @@ def _query(
     relation = source.format(RELATIONS[table])
     where = 'where epoch_ms("end") >= $start and epoch_ms("end") < $end'
     group = f"group by {', '.join(names)}" if names else "having count(*) > 0"
-    cursor = connection.execute(f"select {', '.join([*keys, *columns])} from {relation} {where} {group}", parameters)
+    cursor = relations.execute(f"select {', '.join([*keys, *columns])} from {relation} {where} {group}", parameters)
     labels = [column[0] for column in cursor.description or []]
     for row in cursor.fetchall():
         yield tuple(row[: len(by)]), dict(zip(labels[len(by) :], row[len(by) :], strict=True))
@@ -162,6 +189,14 @@ class Sums(NamedTuple):
         }
         return Sums({key: values[starts] for key, values in keys.items()}, sums)
 
+    def runs(self, by: Sequence[By]) -> Iterator[tuple[tuple[int, ...], slice]]:
+        """The groups that agree in these keys, which are the first that they are ordered by, and where they lie."""
+        keys = [self.keys[key] for key in by]
+        starts = _starts(keys, len(self))
+        places = [*starts.tolist(), len(self)]
+        values = zip(*(key[starts].tolist() for key in keys), strict=True) if keys else repeat(())
+        yield from zip(values, starmap(slice, pairwise(places)), strict=False)
+
     def only(self, key: By, values: Iterable[int]) -> Sums:
         """Only the groups whose key is one of these."""
         chosen = np.isin(self.keys[key], np.fromiter(values, np.int64))
@@ -208,27 +243,30 @@ class Selection(NamedTuple):
     parameters: Mapping[str, object] = {}
 
 
-def sums_of(
-    connection: duckdb.DuckDBPyConnection, table: Table, metrics: Iterable[Metric], by: Sequence[By], of: Selection
-) -> Sums:
+def sums_of(relations: Relations, table: Table, metrics: Iterable[Metric], by: Sequence[By], of: Selection) -> Sums:
     """The sums that metrics of one table are made of, in one query, by the finest groups that are wanted.
 
     Every coarser group and every average comes from these (`Sums.rolled_up`, `Sums.values_of`), so levels cannot
-    disagree. `interval` is a place in the bounds. A relation may hold a sum's term as a column under the sum's name.
+    disagree. `interval` is a place in the bounds.
     """
     names = sorted({name for metric in metrics for name in (metric.sum, metric.per) if name})
     base, size = _slots(of.bounds)
-    terms = _terms(connection, table)
-    slot = f'(epoch_us("end") - {base * 1000}) // {size * 1000}'
+    terms = _terms(relations, table)
+    slot = '(epoch_us("end") - $base) // $size'
+    grid = {"base": base * 1000, "size": size * 1000} if "interval" in by else {}
     keys = [f'{slot if key == "interval" else key} as "key_{key}"' for key in by]
-    columns = [f'cast({_sum(terms[name])} as bigint) as "{name}"' for name in names]
+    made = {name: parts for name, parts in MADE[table].items() if name in names and {*parts} <= {*names, "segments"}}
+    asked = sorted({*names, *(["segments"] if made else [])} - made.keys())
+    columns = [f'cast({_sum(terms[name])} as bigint) as "{name}"' for name in asked]
     group = f"group by {', '.join(str(i + 1) for i in range(len(by)))}" if by else "having count(*) > 0"
-    found = connection.execute(
+    found = relations.execute(
         f"""select {", ".join([*keys, *columns])} from {RELATIONS[table]}
         where "end" >= $start and "end" < $end and ({of.where}) {group}""",
-        {**of.parameters, "start": instant_of(of.bounds[0]), "end": instant_of(of.bounds[-1])},
+        {**of.parameters, "start": instant_of(of.bounds[0]), "end": instant_of(of.bounds[-1]), **grid},
     ).fetchnumpy()
     arrays = {name: np.asarray(values, np.int64) for name, values in found.items()}
+    for name, parts in made.items():
+        arrays[name] = np.add.reduce([sign * arrays[part] for part, sign in parts.items()])
     if "interval" in by:
         at = base + arrays["key_interval"] * size
         arrays["key_interval"] = np.clip(np.searchsorted(of.bounds, at, "right") - 1, 0, None)
@@ -246,10 +284,10 @@ def _slots(bounds: Sequence[int]) -> tuple[int, int]:
     return 0, gcd(*inner)
 
 
-def _terms(connection: duckdb.DuckDBPyConnection, table: Table) -> dict[str, str]:
-    description = connection.execute(f"select * from {RELATIONS[table]} limit 0").description or []
-    ready = {column[0] for column in description}
-    return {name: f'"{name}"' if name in ready else term for name, term in SUMS[table].items()}
+def _terms(relations: Relations, table: Table) -> dict[str, str]:
+    """What is summed: as the store keeps it, where that is asked."""
+    kept = KEPT[table] if isinstance(relations, Snapshot) else {}
+    return SUMS[table] | {name: f'"{name}"' for name in kept}
 
 
 def _sum(term: str) -> str:

@@ -1,7 +1,6 @@
 """Every metric once: its name, unit and meaning, and the sums or single values it is made of (rules.md 4).
 
-Names of LivePerson's operations pages are used as they stand there. Sums are SQL over the derived tables, see
-`segments.tables`; they add up over any groups and intervals, so averages are taken last, and agree at every level.
+Names of LivePerson's operations pages are used as they stand there. What is summed stands in `segments.sums`.
 """
 
 from __future__ import annotations
@@ -10,42 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 
-Table = Literal["agentSegments", "skillSegments"]
-Unit = Literal["count", "messages", "millis", "percent"]
+from handletime.segments.sums import Table
 
-SUMS: Final[dict[Table, dict[str, str]]] = {
-    "agentSegments": {
-        "segments": "1",
-        "interactive": "(outcome = 'interactive')::int",
-        "nonResponsiveConsumer": "(outcome = 'nonResponsiveConsumer')::int",
-        "abandoned": "(outcome = 'abandoned')::int",
-        "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
-        "messages": "agentMessages - (agentMessages > 0 and follows in ('takeover', 'resume'))::int",
-        "duration": '(epoch_us("end") - epoch_us(start)) // 1000',
-        "firstResponse": "coalesce(firstResponseMillis, 0)",
-        "firstResponses": "(firstResponseMillis is not null)::int",
-        "firstResponseAfterTransfer": "case when follows = 'transfer' then coalesce(firstResponseMillis, 0) else 0 end",
-        "firstResponsesAfterTransfer": "(follows = 'transfer' and firstResponseMillis is not null)::int",
-        "firstResponseNew": ("case when follows = 'newConversation' then coalesce(firstResponseMillis, 0) else 0 end"),
-        "firstResponsesNew": "(follows = 'newConversation' and firstResponseMillis is not null)::int",
-        "response": "coalesce(list_sum(responseMillis), 0)",
-        "responses": "len(responseMillis)",
-        "humanSegments": "(userType = 'human')::int",
-        "handled": "(focusData and userType = 'human')::int",
-        "handleTime": "case when focusData and userType = 'human' then totalHandleTimeMillis else 0 end",
-    },
-    "skillSegments": {
-        "segments": "1",
-        "interactive": "(outcome = 'interactive')::int",
-        "nonResponsiveConsumer": "(outcome = 'nonResponsiveConsumer')::int",
-        "abandoned": "(outcome = 'abandoned')::int",
-        "abandonedInQueue": "abandonedInQueue::int",
-        "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
-        "firstResponse": "coalesce(list_sum(firstResponseMillis), 0)",
-        "firstResponses": "len(firstResponseMillis)",
-    },
-}
-"""What is summed over segments. `focusData` is whether the segment's agent has any focus event at all."""
+Unit = Literal["count", "messages", "millis", "percent"]
 
 VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
     "agentSegments": {

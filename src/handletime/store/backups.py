@@ -1,98 +1,205 @@
-"""Copies of a store: made while it is in use, put back when none is."""
+"""Copies of a store and of what it needs: made while it is in use, put back when none is."""
 
 from __future__ import annotations
 
 import os
 import secrets
 import shutil
+from datetime import datetime
 from pathlib import Path
+from typing import Final, Literal
 
 import duckdb
+import msgspec
 
+from handletime.crashpoints import crash_point
 from handletime.errors import InputError, StoreError
-from handletime.store.opening import BACKUPS, FILE, Commits, FolderLock, sync
+from handletime.segments.parts import Told
+from handletime.store import sidefile
+from handletime.store.keys import KEY_FILE
+from handletime.store.opening import BACKUPS, FILE, FolderLock, sync
 from handletime.store.schema import MIGRATIONS, version_of
+from handletime.store.sidefile import SideFile
+
+MANIFEST: Final = "backup.json"
+SecretKey = Literal["held", "leftOut", "none"]
+"""Whether a backup has the secret key: also where there was none to leave out, it has none."""
 
 
-def backup(cursor: duckdb.DuckDBPyConnection, folder: Path, target: Path) -> int:
+class Manifest(msgspec.Struct, frozen=True, rename="camel"):
+    """What a backup is: the number of its last commit, when it was made, its files and their sizes in bytes."""
+
+    commit: int
+    made: datetime
+    secret_key: SecretKey
+    files: dict[str, int]
+    format: Literal[1] = 1
+
+    def lacks_secret_key(self) -> bool:
+        """Whether the keys hold only once a secret key is put beside them."""
+        return self.secret_key == "leftOut"  # noqa: S105 - no password
+
+
+def copy(cursor: duckdb.DuckDBPyConnection, folder: Path, target: Path) -> int:
     """Writes all of the store as of one moment to a new file; gives the number of the last commit that it has.
 
-    Ingest and readers go on meanwhile. Keys are not in it: they are in the side file. Raises InputError where the
-    target is there already, OSError, duckdb.Error; nothing of the name is left then.
+    Ingest and readers go on meanwhile. Raises OSError, duckdb.Error; nothing of the name is left then.
     """
-    if target.exists():
-        raise InputError(f"{target} is there already")
+    # The store's queries may write nowhere else.
     made = folder / BACKUPS / f".{secrets.token_hex(8)}.duckdb"
     try:
         cursor.execute(f"attach '{_quoted(made)}' as backup")
         try:
             cursor.begin()
             cursor.execute("copy from database store to backup")
+            crash_point("store-copied")
             ((number,),) = cursor.execute("select commit_number from backup.kept.meta").fetchall()
             cursor.commit()
+        except BaseException:
+            cursor.rollback()
+            raise
         finally:
             cursor.execute("detach backup")
-        sync(made)
-        _place(made, target)
+        _move(made, target)
     finally:
-        made.unlink(missing_ok=True)
+        for left in made.parent.glob(f"{made.name}*"):
+            left.unlink(missing_ok=True)
     return int(number)
 
 
-def restore(source: Path, folder: Path, commits: Commits) -> int:
-    """Puts a backup into a folder that has no store; gives the number of its last commit.
+class NewBackup:
+    """A folder that becomes a backup: under its name only when it is complete.
 
-    What was acknowledged later than the backup is not in it: it has to be sent again. Raises StoreError where the
-    folder is in use or has a store, or the backup cannot be used; OSError.
+    A context manager. Raises InputError where there is something of that name, or no folder to put it in, and OSError.
     """
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+        _require_room(target)
+        self.folder = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
+
+    def __enter__(self) -> NewBackup:
+        self.folder.mkdir(mode=0o700)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add_side_file(self, side: SideFile, *, secret_key: bool) -> SecretKey:
+        """Copies the keys, to be done before the store is copied: the last commit it knows is in the store then."""
+        side.copy_to(self.folder / sidefile.FILE)
+        there = side.folder / KEY_FILE
+        if not there.exists():
+            return "none"
+        if not secret_key:
+            return "leftOut"
+        _copy(there, self.folder / KEY_FILE)
+        return "held"
+
+    def publish(self, commit: int, made: datetime, secret_key: SecretKey) -> Manifest:
+        """Gives it its name. `commit` is the last one of the store's copy."""
+        sidefile.set_commit_of_copy(self.folder / sidefile.FILE, commit)
+        files = {path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}
+        manifest = Manifest(commit, made, secret_key, files)
+        path = self.folder / MANIFEST
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        for each in (*self.folder.iterdir(), self.folder):
+            sync(each)
+        _require_room(self._target)
+        crash_point("backup-complete")
+        self.folder.rename(self._target)
+        crash_point("backup-named")
+        sync(self._target.parent)
+        return manifest
+
+
+def restore(source: Path, folder: Path, told: Told = lambda _what, _done, _of: None) -> Manifest:
+    """Puts a backup into a folder that has no store; makes it, for its owner only, if there is none.
+
+    What was acknowledged later than the backup is not in it: it has to be sent again. Raises InputError where it is no
+    backup, or not all of one, and StoreError where the folder is in use or has a store; OSError.
+    """
+    manifest = _manifest(source)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FolderLock(folder)
+    staging = folder / BACKUPS / f".{secrets.token_hex(8)}"
     try:
-        there = sorted(path.name for path in folder.glob(f"{FILE}*"))
-        if there:
-            raise StoreError(f"{folder} has a store ({', '.join(there)}): move it away first")
-        number = _commit_of(source)
-        staged = folder / BACKUPS / f".{secrets.token_hex(8)}.duckdb"
-        staged.parent.mkdir(exist_ok=True)
-        try:
-            shutil.copyfile(source, staged)
-            sync(staged)
-            _place(staged, folder / FILE)
-        finally:
-            staged.unlink(missing_ok=True)
-        commits.set_last_commit(number)
-        return number
+        _require_no_store(folder)
+        staging.mkdir(mode=0o700, parents=True)
+        for done, name in enumerate(manifest.files):
+            told(f"copying {name}", done, len(manifest.files))
+            _copy(source / name, staging / name)
+        _check_copy(staging / FILE, manifest)
+        # The side file is last: a server does not start without it.
+        for name in sorted(manifest.files, key=lambda name: name == sidefile.FILE):
+            os.link(staging / name, folder / name)
+        sync(folder)
     finally:
+        shutil.rmtree(staging, ignore_errors=True)
         lock.release()
+    return manifest
 
 
-def _commit_of(path: Path) -> int:
-    """Raises StoreError where it is no backup that can be used."""
+def _manifest(source: Path) -> Manifest:
+    path = source / MANIFEST
     if not path.is_file():
-        raise StoreError(f"{path}: there is no such file")
+        raise InputError(f"{source} is no backup: there is no {MANIFEST} in it")
+    try:
+        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path} cannot be read, or is of a newer handletime: {error}") from error
+    ours = {FILE, sidefile.FILE}
+    if not ours <= manifest.files.keys() <= ours | {KEY_FILE}:
+        raise InputError(f"{path} names other files than a backup has")
+    for name, size in manifest.files.items():
+        there = (source / name).stat().st_size if (source / name).is_file() else None
+        if there != size:
+            what = "is missing" if there is None else f"has {there} bytes"
+            raise InputError(f"{source / name} {what}, but should have {size}: the backup is not complete")
+    return manifest
+
+
+def _require_no_store(folder: Path) -> None:
+    ours = (FILE, sidefile.FILE, KEY_FILE, "shelf.sqlite")
+    there = sorted(path.name for name in ours for path in folder.glob(f"{name}*"))
+    if there:
+        raise StoreError(f"{folder} has a store ({', '.join(there)}): move it away first")
+
+
+def _check_copy(path: Path, manifest: Manifest) -> None:
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
             version = version_of(connection)
             if not 0 < version <= len(MIGRATIONS):
-                raise StoreError(f"{path} is of version {version}, this program knows 1 to {len(MIGRATIONS)}")
+                raise InputError(f"the backup is of version {version}, this program knows 1 to {len(MIGRATIONS)}")
             ((number,),) = connection.execute("select commit_number from kept.meta").fetchall()
-            return int(number)
     except duckdb.Error as error:
-        raise StoreError(f"{path} cannot be read as a backup: {error}") from error
+        raise InputError(f"{FILE} of the backup cannot be read: {error}") from error
+    if number != manifest.commit:
+        raise InputError(f"{FILE} of the backup has commit {number}, not {manifest.commit}: it is of another backup")
 
 
-def _place(file: Path, target: Path) -> None:
-    """Gives a synced file its name, for good; copies it where the name is on another disk."""
-    staged = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
+def _require_room(target: Path) -> None:
+    if target.exists():
+        raise InputError(f"{target} is there already; name a folder that is not")
+    if not target.parent.is_dir():
+        raise InputError(f"{target.parent}: there is no such folder")
+
+
+def _move(file: Path, target: Path) -> None:
+    """Moves a file; copies it where the name is on another disk."""
     try:
-        try:
-            file.rename(staged)
-        except OSError:
-            shutil.copyfile(file, staged)
-            sync(staged)
-        os.link(staged, target)
-    finally:
-        staged.unlink(missing_ok=True)
-    sync(target.parent)
+        file.chmod(0o600)
+        sync(file)
+        file.rename(target)
+    except OSError:
+        _copy(file, target)
+
+
+def _copy(file: Path, target: Path) -> None:
+    shutil.copyfile(file, target)
+    target.chmod(0o600)
+    sync(target)
 
 
 def _quoted(path: Path) -> str:

@@ -12,7 +12,9 @@ from typing import Final, Protocol, TypeVar
 
 import duckdb
 
+from handletime.crashpoints import crash_point
 from handletime.errors import NotNow, StoreError
+from handletime.store.observer import Observer
 from handletime.store.opening import FILE, Commits, FolderSync, StoreSettings, connect
 from handletime.store.writer import Writer
 
@@ -40,9 +42,9 @@ class Database:
     it checks then. Until it has, `problem` says why nothing can be done.
     """
 
-    def __init__(self, folder: Path, settings: StoreSettings, commits: Commits) -> None:
+    def __init__(self, folder: Path, settings: StoreSettings, commits: Commits, observer: Observer) -> None:
         """Opens it. Raises StoreError, OSError."""
-        self._folder, self._settings, self._commits = folder, settings, commits
+        self._folder, self._settings, self._commits, self._observer = folder, settings, commits, observer
         self._writing = threading.Lock()
         self._cursors: set[duckdb.DuckDBPyConnection] = set()
         self._given_back = threading.Condition()
@@ -63,9 +65,13 @@ class Database:
             try:
                 self._connection.begin()
                 done = work(self._writer)
+                crash_point("before-commit")
                 self._connection.commit()
+                crash_point("committed")
                 self._sync.sync()
+                crash_point("folder-synced")
                 self._commits.set_last_commit(done.commit_number)
+                crash_point("numbered")
             except (duckdb.Error, OSError) as error:
                 _log.exception("a transaction failed; nothing of it is acknowledged")
                 self._fail()
@@ -101,6 +107,16 @@ class Database:
         finally:
             self.give_back(cursor)
 
+    def checkpoint(self) -> None:
+        """Has the write-ahead log worked into the file now. Raises NotNow."""
+        cursor = self.cursor()
+        try:
+            cursor.execute("checkpoint")
+        except duckdb.Error as error:
+            raise NotNow(f"the write-ahead log could not be worked into the store: {error}") from error
+        finally:
+            self.give_back(cursor)
+
     def checkpoint_if_due(self) -> None:
         """Has the write-ahead log worked into the file, beside what else goes on, where it has become large."""
         if self._checkpoint is not None and self._checkpoint.is_alive():
@@ -118,7 +134,9 @@ class Database:
         try:
             start = time.monotonic()
             cursor.execute("checkpoint")
-            _log.info("checkpoint in %.2f s", time.monotonic() - start)
+            seconds = time.monotonic() - start
+            _log.info("checkpoint in %.2f s", seconds)
+            self._observer.checkpointed(seconds)
         except duckdb.Error:
             # What it could not do the next one does; if the file is broken, the next commit says so.
             _log.exception("a checkpoint failed")
@@ -131,6 +149,7 @@ class Database:
         with self._writing:
             if self.problem is None:
                 self._close("the server is stopping; come again later")
+            self._sync.close()
 
     def _open(self) -> None:
         connection = connect(self._folder, self._settings, self._commits.last_commit())

@@ -16,7 +16,8 @@ from handletime.segments.columns import I64, Columns
 from handletime.segments.derive import walk
 from handletime.segments.order import Ordered
 from handletime.segments.rules import Out
-from handletime.store.tables import insert, registered
+from handletime.segments.sums import KEPT
+from handletime.store.tables import change, insert, registered
 
 Places = npt.NDArray[np.integer]
 
@@ -64,17 +65,19 @@ def write(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
     for name, gone in (("agent_segments", rows.gone_agent_segments), ("skill_segments", rows.gone_skill_segments)):
         if gone.num_rows:
             with registered(connection, gone=gone):
-                connection.execute(
-                    f"delete from kept.{name} t using gone where t.number = gone.number and t.started = gone.started"  # noqa: S608
+                change(
+                    connection,
+                    f"delete from kept.{name} t using gone where t.number = gone.number and t.started = gone.started",  # noqa: S608
                 )
     if rows.gone_handle_time_units.num_rows:
         with registered(connection, gone=rows.gone_handle_time_units):
-            connection.execute(
+            change(
+                connection,
                 """delete from kept.handle_time_units t using gone
-                where t.number = gone.number and t.started = gone.started and t.sequence >= gone.sequence"""
+                where t.number = gone.number and t.started = gone.started and t.sequence >= gone.sequence""",
             )
-    insert(connection, "kept.agent_segments", rows.agent_segments)
-    insert(connection, "kept.skill_segments", rows.skill_segments)
+    insert(connection, "kept.agent_segments", rows.agent_segments, KEPT["agentSegments"])
+    insert(connection, "kept.skill_segments", rows.skill_segments, KEPT["skillSegments"])
     insert(connection, "kept.handle_time_units", rows.handle_time_units)
 
 

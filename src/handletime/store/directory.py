@@ -10,6 +10,8 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from handletime.store.tables import insert
+
 RECENT_MAX: Final = 200_000
 """So many conversations are remembered at least, twice as many at most; the others are looked up in the table."""
 SEEN_BYTES: Final = 1 << 26
@@ -35,6 +37,11 @@ class Directory:
         for batch in keys:
             self._seen[batch["key"].to_numpy() & (SEEN_BYTES - 1)] = True
             self._next = max(self._next, int(batch["number"].to_numpy().max()) + 1)
+
+    @property
+    def first_free(self) -> int:
+        """The number that the next new conversation gets."""
+        return self._next
 
     def account(self, name: str) -> int | None:
         """The number of an account that has events."""
@@ -94,9 +101,7 @@ class Directory:
                 "key": keys,
             }
         )
-        connection.register("new_conversations", rows)
-        connection.execute("insert into kept.conversations select * from new_conversations")
-        connection.unregister("new_conversations")
+        insert(connection, "kept.conversations", rows)
         self._seen[keys & (SEEN_BYTES - 1)] = True
         self._next += len(new)
 

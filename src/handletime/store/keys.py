@@ -22,6 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from handletime.clock import Clock, SystemClock
+from handletime.crashpoints import crash_point
 from handletime.errors import InputError, NotNow, StoreError
 from handletime.store.sidefile import SideFile, create_whole
 
@@ -252,6 +253,8 @@ class Keys:
             db.execute("UPDATE keys SET last_used_ms = ? WHERE id = ?", (now_ms, key.id))
 
     def _now_held(self) -> _Held:
+        if self._side.key_changes() == self._held.number:
+            return self._held
         with self._side.reading() as db:
             number = int(db.execute("SELECT number FROM key_changes").fetchall()[0][0])
             if number != self._held.number:
@@ -310,6 +313,7 @@ def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms
     )
     with side.writing_durably() as db:
         db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        crash_point("key-inserted")
         db.execute(_CHANGED)
 
 

@@ -21,11 +21,13 @@ from handletime.segments.columns import I64, NEVER, Bools, Columns, strings
 from handletime.segments.focus import Anonymous, Loss, losses_among
 from handletime.store.tables import query, registered
 
-TAIL: Final = 8
+TAIL: Final = 32
 """So many of an agent's last `focused` are remembered, and all that lies between them."""
+LATEST: Final = 4096
+"""So many of the last moves wait before the others are looked at."""
 AGENTS_MAX: Final = 50_000
 """So many agents are remembered; with more, all are forgotten and looked up again."""
-SPANS_MS: Final = (60_000, 16 * 60_000, 4 * 3_600_000, 3 * 86_400_000, 60 * 86_400_000)
+SPANS_MS: Final = (4 * 3_600_000, 3 * 86_400_000, 60 * 86_400_000)
 """So far around late events their agents' moves are looked for, one after the other; then everywhere."""
 EVER: Final = -NEVER
 
@@ -79,6 +81,9 @@ class FocusMoves:
         self._floors: I64 = np.empty(0, np.int64)
         self._tail = MOVE_ROW.empty_table()
         self._tail_slots: I64 = np.empty(0, np.int64)
+        # What came since: it joins the tail some thousand at a time, because that looks at the whole tail.
+        self._latest = MOVE_ROW.empty_table()
+        self._latest_slots: I64 = np.empty(0, np.int64)
 
     def moved(self, connection: duckdb.DuckDBPyConnection, new: pa.Table) -> Moved:
         """What new moves change (rows of `MOVE_ROW`, no doubles among them or with stored ones). Stores nothing."""
@@ -99,13 +104,23 @@ class FocusMoves:
         agents, slots = self._slots_of(new)
         self._known.update(agents)
         self._focused |= _focused_among(new)
+        self._latest = pa.concat_tables([self._latest, new]).combine_chunks()
+        self._latest_slots = np.concatenate([self._latest_slots, slots])
+        if len(self._latest_slots) > LATEST:
+            self._join_latest()
+
+    def _join_latest(self) -> None:
+        new, slots = self._latest, self._latest_slots
         mine = _among(slots, len(self._floors))[self._tail_slots]
         recent = new["time"].to_numpy() >= self._floors[slots]
         rows = pa.concat_tables([self._tail.filter(mine), new.filter(recent)])
-        of = np.concatenate([self._tail_slots[mine], slots[recent]])
+        # Some may have been looked up meanwhile.
+        _arrivals, once = np.unique(rows["arrival"].to_numpy(), return_index=True)
+        rows, of = rows.take(once), np.concatenate([self._tail_slots[mine], slots[recent]])[once]
         kept = _raise_floors(rows, of, self._floors)
         self._tail = pa.concat_tables([self._tail.filter(~mine), rows.filter(kept)]).combine_chunks()
         self._tail_slots = np.concatenate([self._tail_slots[~mine], of[kept]])
+        self._latest, self._latest_slots = MOVE_ROW.empty_table(), np.empty(0, np.int64)
 
     def _agents_table(self, agents: Iterable[Agent], focused: set[Agent]) -> pa.Table:
         """Rows for `kept.agents`: of whom there was no focus event so far, or no `focused`."""
@@ -136,8 +151,10 @@ class FocusMoves:
         found = MOVE_ROW.empty_table()
         if late.any():
             found = self._find(connection, new.filter(late), slots[late])
-        mine = _among(slots, len(self._floors))[self._tail_slots]
-        window = pa.concat_tables([self._tail.filter(mine), found])
+        mine = _among(slots, len(self._floors))
+        window = pa.concat_tables(
+            [self._tail.filter(mine[self._tail_slots]), self._latest.filter(mine[self._latest_slots]), found]
+        )
         _arrivals, first = np.unique(window["arrival"].to_numpy(), return_index=True)
         return window.take(first)
 

@@ -38,7 +38,8 @@ class StoreSettings:
 
     `memory_bytes` is for the database; what is being ingested comes on top. More than `queue_events` events, or
     `queue_requests` requests, never wait to be written; up to `group_events` are written in one transaction. From
-    `checkpoint_bytes` of the write-ahead log on, it is worked into the file.
+    `checkpoint_bytes` of the write-ahead log on, it is worked into the file. Readers' queries that take longer than
+    `query_limit_s` are stopped.
     """
 
     memory_bytes: int = 1 << 30
@@ -47,6 +48,7 @@ class StoreSettings:
     queue_requests: int = 10_000
     group_events: int = 60_000
     checkpoint_bytes: int = 128 << 20
+    query_limit_s: float | None = None
 
 
 class FolderLock:
@@ -77,26 +79,48 @@ class FolderSync:
     """Makes the names of the store's files as durable as the files, whenever there is a new one.
 
     DuckDB syncs its write-ahead log before a commit returns, but not the folder in which the log may be new.
+    Logs whose names are synced are held open: the number of a file that is gone would be given to the next one, and
+    that be taken for the same.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._synced: set[tuple[str, int]] | None = None
+        self._held: list[int] = []
 
     def sync(self) -> None:
         """To be called after each commit, before it is acknowledged. Raises OSError."""
         with os.scandir(self._folder) as entries:
             there = {(entry.name, entry.inode()) for entry in entries if entry.name.startswith(FILE)}
         if there != self._synced:
+            self.close()
+            # Not the database: to close a file drops the locks that DuckDB has on it.
+            there = {(name, number if name == FILE else self._hold(name)) for name, number in there}
             sync(self._folder)
             self._synced = there
 
+    def close(self) -> None:
+        """Lets go of the files; the next commit syncs again."""
+        self._synced = None
+        while self._held:
+            os.close(self._held.pop())
+
+    def _hold(self, name: str) -> int:
+        """Opens a file; gives its number, -1 where a checkpoint has just taken it away."""
+        try:
+            self._held.append(os.open(self._folder / name, os.O_RDONLY))
+        except FileNotFoundError:
+            return -1
+        return os.fstat(self._held[-1]).st_ino
+
 
 def sync(path: Path) -> None:
-    """Makes a file, or the names in a folder, durable. Raises OSError."""
+    """Makes a file, or the names in a folder, durable. Raises OSError, which names it."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        raise OSError(error.errno, f"{error.strerror}: it cannot be synced to the disk", str(path)) from error
     finally:
         os.close(handle)
 

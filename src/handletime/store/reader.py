@@ -15,37 +15,12 @@ from handletime.errors import NotNow
 from handletime.events import model
 from handletime.events.model import EVENTS
 from handletime.segments.columns import I64, NEVER, Columns, columns_of
+from handletime.segments.focus import Agents
 from handletime.segments.order import order
-from handletime.segments.parts import Agents, Prepared
+from handletime.segments.parts import Prepared
 from handletime.store.directory import find
+from handletime.store.snapshot import Snapshot
 from handletime.store.tables import query, registered
-
-_SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
-    sha256(concat(accountId, chr(0), conversationId, chr(0), assignedEventId))[1:32]
-    )), '+', '-'), '/', '_')[1:22])"""
-"""The id of an agent segment (rules.md 2.1), as `segments.tables.segment_id` makes it."""
-
-_VIEWS: Final = {
-    "agent_segments": f"""
-        select accountId, conversationId, {_SEGMENT_ID} as segmentId, * exclude (accountId, conversationId)
-        from (
-            select '{{name}}' as accountId, * exclude (number, account, started),
-                agentId in (select agentId from kept.agents where account = {{account}} and focused) as focusData
-            from kept.agent_segments where account = {{account}})""",  # noqa: S608
-    "skill_segments": """
-        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
-        from kept.skill_segments where account = {account}""",
-    "handle_time_units": f"""
-        select accountId, conversationId, {_SEGMENT_ID} as segmentId,
-            * exclude (accountId, conversationId, assignedEventId)
-        from (
-            select '{{name}}' as accountId, s.conversationId, s.assignedEventId,
-                u.* exclude (number, account, started), s.userType, s."end" as segmentEnd
-            from kept.handle_time_units u
-            join kept.agent_segments s on s.number = u.number and s.started = u.started
-            where u.account = {{account}} and s.account = {{account}})""",  # noqa: S608
-}
-"""The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments."""
 
 
 class Connections(Protocol):
@@ -61,23 +36,21 @@ class Connections(Protocol):
 class Reader:
     """Asks about one account. Any thread may use it."""
 
-    def __init__(self, connections: Connections, account: str) -> None:
+    def __init__(self, connections: Connections, account: str, *, limit_s: float | None = None) -> None:
+        """Queries that run longer than `limit_s` are stopped, if whoever asks sets no other limit."""
         self._connections = connections
+        self._limit_s = limit_s
         self.account = account
 
     @contextmanager
-    def snapshot(self, *, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def snapshot(self, *, limit_s: float | None = None) -> Iterator[Snapshot]:
         """One state of the account's rows, for one thread, until it is left, whatever is written meanwhile.
 
         Queries find `agent_segments`, `skill_segments` and `handle_time_units` of this account, and no other table.
         Those that run longer than `limit_s` in all are stopped (NotNow).
         """
         with self._cursor(limit_s) as cursor:
-            number = self._number(cursor)
-            for name, sql in _VIEWS.items():
-                view = sql.format(name=self.account.replace("'", "''"), account=number)
-                cursor.execute(f"create temp view {name} as {view}")
-            yield cursor
+            yield Snapshot(cursor, self._number(cursor), self.account)
 
     def prepared(self, conversation: str, *, limit_s: float | None = None) -> Prepared | None:
         """The events of one conversation, which know their losses of focus. None where there is none of this id."""
@@ -92,10 +65,21 @@ class Reader:
         columns = with_losses(columns_of(events), rows["arrival"].to_numpy(), losses)
         return Prepared(events, columns, order(events, columns), focused)
 
+    def open_conversations(self, *, limit_s: float | None = None) -> Prepared | None:
+        """The events of the conversations that are open, as `prepared` gives those of one. None where none is open."""
+        from handletime.store.now import open_conversations
+
+        with self._cursor(limit_s) as cursor:
+            return open_conversations(cursor, self._number(cursor), self.account)
+
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are here: none has been removed."""
+        wanted = set(conversations)
         with self._cursor(None) as cursor:
-            return all(self._find(cursor, conversation) is not None for conversation in conversations)
+            account = self._number(cursor)
+            if account < 0:
+                return not wanted
+            return len(find(cursor, [(account, conversation) for conversation in wanted])) == len(wanted)
 
     def _find(self, cursor: duckdb.DuckDBPyConnection, conversation: str) -> int | None:
         account = self._number(cursor)
@@ -118,6 +102,7 @@ class Reader:
     @contextmanager
     def _cursor(self, limit_s: float | None) -> Iterator[duckdb.DuckDBPyConnection]:
         cursor = self._connections.cursor()
+        limit_s = limit_s or self._limit_s
         timer = Timer(limit_s, cursor.interrupt) if limit_s else None
         try:
             if timer:

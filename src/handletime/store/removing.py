@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from handletime.crashpoints import crash_point
 from handletime.events import model
 from handletime.segments.columns import I64
 from handletime.segments.focus import Ties, positions_left
@@ -18,8 +19,23 @@ from handletime.store.moves import EVER
 from handletime.store.schema import DERIVED
 from handletime.store.tables import insert, query, registered
 
-AT_ONCE: Final = 20_000
+AT_ONCE: Final = 2_000
 """So many conversations are removed in one transaction."""
+
+
+def older_than(cursor: duckdb.DuckDBPyConnection, before: int) -> I64:
+    """The numbers of all conversations whose last event is older (epoch milliseconds), ascending."""
+    return np.asarray(query(cursor, _OLDER, {"before": before})["number"].to_numpy(), np.int64)
+
+
+def names_of(cursor: duckdb.DuckDBPyConnection, numbers: I64) -> dict[str, list[str]]:
+    """The ids of conversations, by account."""
+    with registered(cursor, asked=pa.table({"number": numbers})):
+        rows = cursor.execute(
+            """select accountId, list(conversationId) from kept.conversations
+            join kept.accounts using (account) where number in (select number from asked) group by all"""
+        ).fetchall()
+    return dict(rows)
 
 
 def remove(connection: duckdb.DuckDBPyConnection, numbers: I64, next_arrival: int) -> int:
@@ -28,6 +44,7 @@ def remove(connection: duckdb.DuckDBPyConnection, numbers: I64, next_arrival: in
         losses = _losses_left(connection, next_arrival)
         for table in ("focus_moves", "losses", "events", *DERIVED, "conversations"):
             connection.execute(f"delete from kept.{table} where number in (select number from removed)")  # noqa: S608
+    crash_point("conversations-removed")
     insert(connection, "kept.focus_moves", losses)
     return int(losses.num_rows)
 
@@ -67,3 +84,11 @@ _TIES: Final = """
     left join kept.conversations c on c.number = m.number
     where m.time between $low and $high
     order by m.account, m.agentId, m.time, m.sequence, m.position nulls first, m.eventId, c.conversationId"""
+
+# Row groups without older events are not read the first time, those without an older conversation not the second.
+_OLDER: Final = """
+    with older as (select distinct number from kept.events where time < $before)
+    select number from older
+    where number not in (
+        select number from kept.events where time >= $before and number in (select number from older))
+    order by number"""

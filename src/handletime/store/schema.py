@@ -8,6 +8,7 @@ Everything is in the schema `kept`, which no query finds unless it names it: rea
     agents                      of whom there is, or was, any focus event; and whether any `focused`
     agent_segments, skill_segments, handle_time_units     what follows from the events
 
+Segments also have what they add to each sum (`segments.sums.KEPT`), so that nothing is worked out when it is asked for.
 Closed lists are places in those of `events.model` (events) or enumerations (what is derived); event times are epoch
 milliseconds. An event is named by `arrival`, which counts up; what is derived by the arrival of the event that
 starts it. No table but `conversations` has an index: row groups' least and greatest `number` do its work.
@@ -20,6 +21,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from handletime.crashpoints import crash_point
 from handletime.errors import StoreError
 from handletime.events import model
 from handletime.segments import rules
@@ -59,11 +61,17 @@ _FIRST: Final = (
         agentId bigint, employeeId varchar, groupId bigint, userType kept.user_type, skillId bigint,
         skillSegmentSequence integer, source varchar, follows kept.follows, "start" timestamptz, "end" timestamptz,
         endReason kept.end_reason, outcome kept.outcome, agentMessages integer, firstResponseMillis bigint,
-        responseMillis bigint[], totalHandleTimeMillis bigint)""",
+        responseMillis bigint[], totalHandleTimeMillis bigint, interactive integer, nonResponsiveConsumer integer,
+        abandoned integer, nonResponsiveAgent integer, messages integer, duration bigint, firstResponse bigint,
+        firstResponses integer, firstResponseAfterTransfer bigint, firstResponsesAfterTransfer integer,
+        firstResponseNew bigint, firstResponsesNew integer, response bigint, responses integer,
+        humanSegments integer)""",
     """create table kept.skill_segments (
         number bigint, account integer, started bigint, conversationId varchar, sequence integer, skillId bigint,
         userType kept.skill_user_type, "start" timestamptz, "end" timestamptz, endReason kept.end_reason,
-        outcome kept.outcome, abandonedInQueue boolean, firstResponseMillis bigint[])""",
+        outcome kept.outcome, abandonedInQueue boolean, firstResponseMillis bigint[], interactive integer,
+        nonResponsiveConsumer integer, abandoned integer, nonResponsiveAgent integer, firstResponse bigint,
+        firstResponses integer)""",
     """create table kept.handle_time_units (
         number bigint, account integer, started bigint, agentId bigint, sequence integer,
         startReason kept.unit_start, endReason kept.unit_end, "start" timestamptz, "end" timestamptz,
@@ -119,8 +127,10 @@ def migrate(connection: duckdb.DuckDBPyConnection) -> None:
         for statements in MIGRATIONS[version:]:
             for statement in statements:
                 connection.execute(statement)
+        crash_point("migrating")
         connection.execute("update kept.meta set version = ?", [len(MIGRATIONS)])
         connection.commit()
+        crash_point("migrated")
     except BaseException:
         connection.rollback()
         raise

@@ -12,6 +12,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Final, Literal
 
+from handletime.crashpoints import crash_point
 from handletime.errors import NotNow, StoreError
 
 FILE: Final = "side.sqlite"
@@ -107,6 +108,11 @@ class SideFile:
         ):
             yield db
 
+    def key_changes(self) -> int:
+        """A number that grows with whatever changes a key. Costs less than a transaction."""
+        with _told(self.path), self._reader_lock:
+            return int(self._reader.execute("SELECT number FROM key_changes").fetchall()[0][0])
+
     def last_commit(self) -> int:
         """The number of the store's last acknowledged commit; 0 before the first."""
         with self.reading() as db:
@@ -116,6 +122,23 @@ class SideFile:
         """Keeps the number of a commit (signed 64 bits). To be called before the commit is acknowledged."""
         with self.writing() as db:
             db.execute("UPDATE commits SET number = ?", (number,))
+
+    def copy_to(self, target: Path) -> None:
+        """Writes all of it as of now to a new file, for its owner only. Raises OSError."""
+        target.touch(mode=0o600, exist_ok=False)
+        with _told(self.path), closing(_connect(self.path, "NORMAL")) as db, closing(_connect(target, "FULL")) as other:
+            db.backup(other)
+
+    def has_sealed(self) -> bool:
+        """Whether anything was sealed with a secret key."""
+        with self.reading() as db:
+            return bool(db.execute("SELECT 1 FROM sealing").fetchall())
+
+    def problems(self) -> list[str]:
+        """Reads all of it; what is wrong with it, in plain words."""
+        with self.reading() as db:
+            found = db.execute("PRAGMA integrity_check").fetchall()
+        return [f"{self.path}: {text}" for (text,) in found if text != "ok"]
 
     def use_nonce(self, key_id: str, timestamp: int, nonce: str, *, forget_before: int) -> bool:
         """Records a nonce of a key and says whether it is new (RFC 5849 3.3); of equal calls at once, to one.
@@ -131,6 +154,14 @@ class SideFile:
             return db.execute("INSERT INTO nonces VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row).rowcount == 1
 
 
+def set_commit_of_copy(path: Path, number: int) -> None:
+    """Says in a copy what the last commit is of the store that goes with it. Raises StoreError."""
+    with _told(path), closing(_connect(path, "FULL")) as db:
+        db.execute("UPDATE commits SET number = ?", (number,))
+        # Nobody else has it open: it is one file again.
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
 def create_whole(path: Path, fill: Callable[[Path], None]) -> None:
     """Makes a file for its owner only, complete and synced, its folder too; one that is there stays.
 
@@ -142,8 +173,10 @@ def create_whole(path: Path, fill: Callable[[Path], None]) -> None:
     try:
         fill(Path(name))
         _sync(Path(name))
+        crash_point("file-written")
         with suppress(FileExistsError):
             os.link(name, path)
+        crash_point("file-named")
     finally:
         Path(name).unlink()
     sync_folder(path.parent)

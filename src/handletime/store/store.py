@@ -13,43 +13,57 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+import duckdb
+import msgspec
 import numpy as np
 import pyarrow as pa
 
 from handletime.errors import HandletimeError, StoreError
 from handletime.events import model
 from handletime.segments.columns import I64
-from handletime.segments.parts import Told
-from handletime.store.backups import backup
+from handletime.store.backups import copy
 from handletime.store.database import Database
-from handletime.store.opening import Commits, FolderLock, StoreSettings
+from handletime.store.mending import AT_ONCE as MENDED_AT_ONCE
+from handletime.store.mending import mend_agents, mend_moves, mend_rows
+from handletime.store.observer import Observer, State, Unobserved
+from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings
 from handletime.store.reader import Reader
-from handletime.store.removing import AT_ONCE
-from handletime.store.tables import query
-from handletime.store.upkeep import Rebuilt, check, rebuild
+from handletime.store.removing import AT_ONCE, names_of, older_than
+from handletime.store.upkeep import Rebuilt, check, compare
 from handletime.store.waiting import Job, Queue
+from handletime.store.watch import Watch
 from handletime.store.writer import Ingested, Removed, Request, Writer
 
+PAUSE_S: Final = 0.02
+"""So long at least others may write between the transactions of a long command."""
+Removing = Callable[[Mapping[str, list[str]]], AbstractContextManager[None]]
+"""Around the removal of conversations, named by account."""
 _log: Final = logging.getLogger(__name__)
 
 
 class Store:
     """The open store of one folder. Any thread may use it."""
 
-    def __init__(self, folder: Path, commits: Commits, settings: StoreSettings | None = None) -> None:
+    def __init__(
+        self, folder: Path, commits: Commits, settings: StoreSettings | None = None, observer: Observer | None = None
+    ) -> None:
         """Opens the store of a folder that is there, or makes a new one. Raises StoreError, OSError."""
+        self._observer = observer or Unobserved()
         self.settings = settings or StoreSettings()
         self._folder = folder
         self._lock = FolderLock(folder)
         try:
-            self._database = Database(folder, self.settings, commits)
+            self._database = Database(folder, self.settings, commits, self._observer)
         except BaseException:
             self._lock.release()
             raise
@@ -74,13 +88,17 @@ class Store:
 
     def reader(self, account: str) -> Reader:
         """A reader for an account, which need not have any rows."""
-        return Reader(self._database, account)
+        return Reader(self._database, account, limit_s=self.settings.query_limit_s)
 
     def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
         """Queues a table of `events.model.EVENTS` of one account, all of it or nothing. Raises NotNow."""
-        job = Job(Request(account, model.with_schema(events)))
+        return _only(self.submit_together(account, events, ()))
+
+    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Ingested]]:
+        """The same for several requests of one account, which come one after the other, with so many events each."""
+        job = Job(Request(account, model.with_schema(events), tuple(sizes)))
         self._queue.put(job)
-        return job.answer
+        return job.answers
 
     def ingest(self, account: str, events: pa.Table) -> Ingested:
         """The same; returns when the events are durable and visible. Raises NotNow where they are not stored."""
@@ -90,48 +108,103 @@ class Store:
         """Why the store cannot answer now; None where it can."""
         return self._database.problem
 
+    def state(self) -> State:
+        """How it is now, for its metrics. Costs no query."""
+        waiting = self._queue.waiting()
+        file = self._folder / FILE
+        return State(_size(file), _size(file.with_name(f"{FILE}.wal")), *waiting, self.problem())
+
     # --- looking after it; all beside ingest and readers
 
-    def rebuild(self, *, told: Told = lambda _what, _done, _of: None) -> Rebuilt:
-        """Derives everything anew and compares it with what is stored, as of now."""
-        with self._database.snapshot() as cursor:
-            return rebuild(cursor, self._folder, memory=self.settings.memory_bytes, told=told)
+    @contextmanager
+    def snapshot(self, watch: Watch | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        """One state of all accounts, in the schema `kept`, for the commands that look after the store. Raises NotNow.
 
-    def check(self) -> list[str]:
+        `watch` may stop its queries.
+        """
+        with self._database.snapshot() as cursor, (watch or Watch()).over(cursor):
+            yield cursor
+
+    def rebuild(self, *, mend: bool = False, memory: int | None = None, watch: Watch | None = None) -> Rebuilt:
+        """Derives everything anew and compares it with what is stored, as of now; puts right what differs, if told to.
+
+        Bit by bit: what an interrupted one leaves, the next one finds.
+        """
+        watch = watch or Watch()
+        with self.snapshot(watch) as cursor:
+            memory = memory or self.settings.memory_bytes
+            found = compare(cursor, self._folder, memory=memory, told=watch.told)
+        if not mend or not found.rebuilt.differences:
+            return found.rebuilt
+        self._database.transact(mend_agents)
+        numbers = np.union1d(found.differing, found.misplaced)
+        for what, each, work in (
+            ("mending focus moves", found.misplaced, mend_moves),
+            ("mending", numbers, mend_rows),
+        ):
+            for first in range(0, len(each), MENDED_AT_ONCE):
+                watch.told(what, first, len(each))
+                self._change(partial(_with, work, each[first : first + MENDED_AT_ONCE]), watch)
+        return msgspec.structs.replace(found.rebuilt, mended=len(numbers))
+
+    def check(self, watch: Watch | None = None) -> list[str]:
         """Reads everything; what is wrong with it, in plain words."""
-        with self._database.snapshot() as cursor:
-            return check(cursor)
+        watch = watch or Watch()
+        with self.snapshot(watch) as cursor:
+            return check(cursor, watch.told)
 
-    def prune(self, before: int) -> int:
+    def count_older(self, before: int, watch: Watch | None = None) -> int:
+        """How many conversations' last event is older (epoch milliseconds)."""
+        with self.snapshot(watch) as cursor:
+            return len(older_than(cursor, before))
+
+    def prune(
+        self,
+        before: int,
+        *,
+        at_once: int = AT_ONCE,
+        pause_s: float = PAUSE_S,
+        removing: Removing = lambda _names: nullcontext(),
+        watch: Watch | None = None,
+    ) -> int:
         """Removes all conversations whose last event is older (epoch milliseconds); says how many.
 
-        Bit by bit: what an interrupted one leaves, the next one removes.
+        Bit by bit: what an interrupted one leaves, the next one removes. Between bits ingest goes on, for `pause_s`
+        at least. Whatever is removed is removed within `removing`, which is told the accounts and conversations.
         """
-        with self._database.snapshot() as cursor:
-            found = query(
-                cursor,
-                "select number from kept.events group by number having max(time) < $before order by number",
-                {"before": before},
-            )
-        numbers = np.asarray(found["number"].to_numpy(), np.int64)
+        watch = watch or Watch()
+        with self.snapshot(watch) as cursor:
+            numbers = older_than(cursor, before)
         removed = 0
-        for first in range(0, len(numbers), AT_ONCE):
-            removed += self._database.transact(
-                partial(_remove_old, before, numbers[first : first + AT_ONCE])
-            ).conversations
+        for first in range(0, len(numbers), at_once):
+            watch.told("removing", first, len(numbers))
+            some = numbers[first : first + at_once]
+            with self.snapshot(watch) as cursor:
+                names = names_of(cursor, some)
+            with removing(names):
+                removed += self._change(partial(_remove_old, before, some), watch, pause_s).conversations
         return removed
 
     def forget(self, account: str, conversation: str) -> bool:
-        """Removes one conversation; says whether it was there."""
-        return self._database.transact(lambda writer: writer.forget(account, conversation)).conversations > 0
+        """Removes one conversation; says whether it was there. The write-ahead log has nothing of it afterwards."""
+        found = self._database.transact(lambda writer: writer.forget(account, conversation)).conversations > 0
+        self._database.checkpoint()
+        return found
 
-    def backup(self, target: Path) -> int:
+    def copy(self, target: Path, watch: Watch | None = None) -> int:
         """Writes all of it as of now to a new file; gives the number of its last commit. Raises InputError, OSError."""
         cursor = self._database.cursor()
         try:
-            return backup(cursor, self._folder, target)
+            with (watch or Watch()).over(cursor):
+                return copy(cursor, self._folder, target)
         finally:
             self._database.give_back(cursor)
+
+    def _change(self, work: Callable[[Writer], Removed], watch: Watch, pause_s: float = PAUSE_S) -> Removed:
+        done = self._database.transact(work)
+        # Ingest is next: a lock is no queue.
+        watch.pause(pause_s)
+        return done
 
     # --- the writer's thread
 
@@ -142,6 +215,7 @@ class Store:
 
     def _write(self, jobs: Sequence[Job]) -> None:
         requests = [job.request for job in jobs]
+        begun = time.monotonic()
         try:
             written = self._database.transact(lambda writer: writer.write(requests))
         except HandletimeError as error:
@@ -150,12 +224,47 @@ class Store:
             _log.exception("a transaction of %d requests failed; nothing of it is stored", len(jobs))
             self._refuse(jobs, StoreError(f"the events could not be stored: {type(error).__name__}"))
         else:
-            for job, answer in zip(jobs, written.answers, strict=True):
-                job.answer.set_result(answer)
+            seconds = time.monotonic() - begun
+            answers = iter(written.answers)
+            for job in jobs:
+                job.answers.set_result(list(islice(answers, job.requests)))
+            self._observer.committed(
+                accepted=sum(answer.accepted for answer in written.answers),
+                duplicates=sum(answer.duplicates for answer in written.answers),
+                requests=len(written.answers),
+                touched=written.touched,
+                seconds=seconds,
+            )
 
     def _refuse(self, jobs: Sequence[Job], error: HandletimeError) -> None:
         for job in jobs:
-            job.answer.set_exception(error)
+            job.answers.set_exception(error)
+
+
+def _only(answers: Future[list[Ingested]]) -> Future[Ingested]:
+    """The one answer of a list that will have one."""
+    only: Future[Ingested] = Future()
+
+    def pass_on(done: Future[list[Ingested]]) -> None:
+        error = done.exception()
+        if error is None:
+            only.set_result(done.result()[0])
+        else:
+            only.set_exception(error)
+
+    answers.add_done_callback(pass_on)
+    return only
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _with(work: Callable[[Writer, I64], Removed], numbers: I64, writer: Writer) -> Removed:
+    return work(writer, numbers)
 
 
 def _remove_old(before: int, numbers: I64, writer: Writer) -> Removed:

@@ -4,21 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
+from weakref import WeakKeyDictionary
 
 import duckdb
 import pyarrow as pa
+
+_NOTHING: Final = pa.table({})
+
+
+class _Slot:
+    """What a name stands for just now. DuckDB asks for it whenever a statement runs, so it is registered but once."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return self.table.__arrow_c_stream__(requested_schema)
+
+
+_slots: Final[WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, _Slot]]] = WeakKeyDictionary()
+
+_statements: Final[WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, duckdb.Statement]]] = WeakKeyDictionary()
 
 
 @contextmanager
 def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
     """Lets queries name Arrow tables for a while."""
+    slots = _slots.setdefault(connection, {})
     for name, table in tables.items():
-        connection.register(name, table)
+        if name in slots:
+            slots[name].table = table
+        else:
+            slot = _Slot(table)
+            connection.register(name, slot)
+            slots[name] = slot
     try:
         yield
     finally:
         for name in tables:
-            connection.unregister(name)
+            slots[name].table = _NOTHING
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
@@ -28,9 +53,21 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[s
     return connection.sql(sql).to_arrow_table()
 
 
-def insert(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
-    """Adds rows to a table, by the names of their columns."""
+def insert(
+    connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, computed: Mapping[str, str] | None = None
+) -> None:
+    """Adds rows to a table, by the names of their columns, with columns that are computed from those by SQL."""
     if rows.num_rows:
-        names = ", ".join(f'"{name}"' for name in rows.column_names)
+        terms = {f'"{name}"': f'"{name}"' for name in rows.column_names}
+        terms |= {f'"{name}"': term for name, term in (computed or {}).items()}
+        sql = f"insert into {table} ({', '.join(terms)}) select {', '.join(terms.values())} from new_rows"  # noqa: S608
         with registered(connection, new_rows=rows):
-            connection.execute(f"insert into {table} ({names}) select {names} from new_rows")  # noqa: S608
+            change(connection, sql)
+
+
+def change(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Runs a statement that comes again and again; it is parsed but once."""
+    statements = _statements.setdefault(connection, {})
+    if sql not in statements:
+        (statements[sql],) = connection.extract_statements(sql)
+    connection.execute(statements[sql])

@@ -4,30 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from handletime.crashpoints import crash_point
 from handletime.segments.columns import I64, NEVER, Bools, Columns, columns_of_codes
 from handletime.segments.order import Ordered, order_numbered
 from handletime.store import derived
-from handletime.store.derived import Touched, Version, differences
+from handletime.store.derived import Version, differences
 from handletime.store.directory import Conversation, Directory, find
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form
-from handletime.store.reader import with_losses
+from handletime.store.recent import Recent
 from handletime.store.removing import remove
 from handletime.store.schema import EVENT_ROW
-from handletime.store.tables import insert, query, registered
+from handletime.store.tables import change, insert, query, registered
+
+RECENT_EVENTS: Final = 1_000_000
 
 
 class Request(NamedTuple):
-    """Good events of one account, a table of `events.model.EVENTS` (its `accountId` does not count)."""
+    """Good events of one account, a table of `events.model.EVENTS` (its `accountId` does not count).
+
+    Where it is several requests, one after the other, `sizes` are their numbers of events.
+    """
 
     account: str
     events: pa.Table
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The number of events of each request."""
+        return self.sizes or (self.events.num_rows,)
 
 
 class Ingested(NamedTuple):
@@ -58,10 +70,12 @@ class Writer:
     After a transaction that was rolled back it must not be used again: what it remembers would be wrong.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: duckdb.DuckDBPyConnection, recent_events: int = RECENT_EVENTS) -> None:
+        """`recent_events` are kept in memory, so that they need not be read again."""
+        self._connection = self.connection = connection
         self.directory = Directory(connection)
         self.moves = FocusMoves(connection)
+        self.recent = Recent(recent_events)
         meta = connection.execute("select commit_number, arrivals from kept.meta").fetchall()
         self._commit_number, self._arrivals = (int(number) for number in meta[0])
 
@@ -70,10 +84,10 @@ class Writer:
         batch = self._numbered(requests)
         accepted, touched = self._store(batch)
         self._arrivals += len(accepted)
-        ends = np.cumsum([0, *(request.events.num_rows for request in requests)]).tolist()
+        ends = np.cumsum([0, *(size for request in requests for size in request.parts)]).tolist()
         counts = [int(accepted[low:high].sum()) for low, high in pairwise(ends)]
         answers = [
-            Ingested(count, request.events.num_rows - count) for count, request in zip(counts, requests, strict=True)
+            Ingested(count, high - low - count) for count, (low, high) in zip(counts, pairwise(ends), strict=True)
         ]
         return Written(answers, self.count_commit(), touched)
 
@@ -82,6 +96,7 @@ class Writer:
         self._arrivals += remove(self._connection, numbers, self._arrivals)
         self.directory.forget(numbers.tolist())
         self.moves.forget()
+        self.recent.forget(numbers)
         return Removed(len(numbers), self.count_commit())
 
     def forget(self, account: str, conversation: str) -> Removed:
@@ -114,18 +129,19 @@ class Writer:
         """All events of the requests, in order of arrival."""
         requests = [request for request in requests if request.events.num_rows]
         if not requests:
-            return _Batch(EVENT_ROW.empty_table(), pa.array([], pa.string()))
+            return _Batch(EVENT_ROW.empty_table(), pa.array([], pa.string()), 0)
         accounts = [self.directory.number_account(self._connection, request.account) for request in requests]
         events = pa.concat_tables([request.events for request in requests])
         account = np.repeat(np.array(accounts, np.int32), [request.events.num_rows for request in requests])
         ids = events.column("conversationId").combine_chunks()
+        first_new = self.directory.first_free
         columns = {
             "number": self._numbers(ids, account),
             "arrival": np.arange(self._arrivals, self._arrivals + len(account)),
             "account": account,
             **{name: _plain(events.column(name)) for name in EVENT_ROW.names[3:]},
         }
-        return _Batch(pa.table(columns, EVENT_ROW).combine_chunks(), ids)
+        return _Batch(pa.table(columns, EVENT_ROW).combine_chunks(), ids, first_new)
 
     def _numbers(self, ids: pa.Array, account: npt.NDArray[np.int32]) -> I64:
         """The number of each row's conversation; new ones are numbered in order of arrival."""
@@ -149,107 +165,103 @@ class Writer:
             return np.empty(0, np.bool_), 0
         moves = move_rows(batch.events, batch.ids)
         moved = self.moves.moved(self._connection, moves)
-        held = _held(self._connection, batch, moved)
-        doubles = ~held.is_new(moves["arrival"].to_numpy())
+        touched = self._touched(batch, moved)
+        doubles = ~touched.is_new(moves["arrival"].to_numpy())
         if doubles.any():
             moves = moves.filter(~doubles)
             moved = self.moves.moved(self._connection, moves)
-            held = _held(self._connection, batch, moved)
-        losses = _losses_of(self._connection, held.touched.numbers)
-        rows = differences(held.touched, held.before(losses), held.after(losses, moved))
-        accepted = held.is_new(batch.events["arrival"].to_numpy())
+            touched = self._touched(batch, moved)
+        rows = differences(touched.source, touched.before(), touched.after(moved))
+        accepted = touched.is_new(batch.events["arrival"].to_numpy())
         self._write_events(batch.events.filter(accepted))
-        self._write_moves(moves, moved, losses)
+        crash_point("events-inserted")
+        self._write_moves(moves, moved, touched.met_before(moved))
         derived.write(self._connection, rows)
         self.moves.keep(moves)
-        return accepted, len(held.touched.numbers)
+        self.recent.trim()
+        return accepted, len(touched.source.numbers)
+
+    def _touched(self, batch: _Batch, moved: Moved) -> _Touched:
+        """The conversations that a batch touches, with what is stored of them and what came."""
+        numbers, first = np.unique(
+            np.concatenate([batch.events["number"].to_numpy(), moved.stored["number"].to_numpy()]), return_index=True
+        )
+        ids = pa.concat_arrays([batch.ids, moved.stored["conversationId"].combine_chunks()]).take(pa.array(first))
+        held = self.recent.of(self._connection, numbers, batch.first_new)
+        events = pa.concat_tables([held.events, batch.events]).combine_chunks()
+        never = np.full(batch.events.num_rows, NEVER, np.int64)
+        columns = columns_of_codes(events)._replace(
+            lost_time=np.concatenate([held.lost_time, never]), lost_sequence=np.concatenate([held.lost_sequence, never])
+        )
+        ordered = order_numbered(columns, events["number"].to_numpy())
+        return _Touched(derived.Touched(events, numbers, ids), columns, ordered, held.events.num_rows)
 
     def _write_events(self, events: pa.Table) -> None:
         number = pa.array(np.full(events.num_rows, self._commit_number + 1))
         insert(self._connection, "kept.events", events.append_column("commit_number", number))
+        self.recent.add(events)
 
-    def _write_moves(self, moves: pa.Table, moved: Moved, losses: pa.Table) -> None:
+    def _write_moves(self, moves: pa.Table, moved: Moved, outdated: pa.Table) -> None:
         insert(self._connection, "kept.focus_moves", stored_form(moves))
         insert(self._connection, "kept.agents", moved.agents)
-        outdated = np.isin(losses["arrival"].to_numpy(), moved.stored["arrival"].to_numpy())
-        if outdated.any():
-            with registered(self._connection, gone=losses.filter(outdated)):
-                self._connection.execute(
+        if outdated.num_rows:
+            with registered(self._connection, gone=outdated):
+                change(
+                    self._connection,
                     """delete from kept.losses using gone
-                    where losses.number = gone.number and losses.arrival = gone.arrival"""
+                    where losses.number = gone.number and losses.arrival = gone.arrival""",
                 )
         met = moved.stored.filter(moved.stored["lost_time"].to_numpy() != NEVER)
         rows = pa.concat_tables([met, moved.new]).select(["number", "arrival", "lost_time", "lost_sequence"])
         insert(self._connection, "kept.losses", rows)
+        for changed in (moved.stored, moved.new):
+            self.recent.lose(*(changed[name].to_numpy() for name in ("arrival", "lost_time", "lost_sequence")))
 
 
 class _Batch(NamedTuple):
-    """Events as rows of `EVENT_ROW`, in order of arrival, and the ids of their conversations."""
+    """Events as rows of `EVENT_ROW`, in order of arrival, the ids of their conversations, and the first new number."""
 
     events: pa.Table
     ids: pa.Array
+    first_new: int
 
 
-class _Held(NamedTuple):
+class _Touched(NamedTuple):
     """The touched conversations: what is stored of them and what came, by arrival; each event once in `ordered`."""
 
-    touched: Touched
+    source: derived.Touched
     columns: Columns
     ordered: Ordered
     stored: int
 
     def is_new(self, arrivals: I64) -> Bools:
         """Whether the batch's events of these arrivals are none that came before."""
-        there = np.zeros(self.touched.events.num_rows, np.bool_)
+        there = np.zeros(self.source.events.num_rows, np.bool_)
         there[self.ordered.rows] = True
         return there[self._places(arrivals)]
 
-    def before(self, losses: pa.Table) -> Version:
+    def before(self) -> Version:
         """Without what came."""
         keep = self.ordered.rows < self.stored
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])[self.ordered.starts]
-        ordered = Ordered(self.ordered.rows[keep], starts, 0, 0, self.ordered.records[keep])
-        return Version(self._with(losses), ordered)
+        return Version(self.columns, Ordered(self.ordered.rows[keep], starts, 0, 0, self.ordered.records[keep]))
 
-    def after(self, losses: pa.Table, moved: Moved) -> Version:
+    def after(self, moved: Moved) -> Version:
         """With it."""
-        return Version(self._with(losses, moved.stored, moved.new), self.ordered)
+        lost_time, lost_sequence = self.columns.lost_time.copy(), self.columns.lost_sequence.copy()
+        for changed in (moved.stored, moved.new):
+            places = self._places(changed["arrival"].to_numpy())
+            lost_time[places] = changed["lost_time"].to_numpy()
+            lost_sequence[places] = changed["lost_sequence"].to_numpy()
+        return Version(self.columns._replace(lost_time=lost_time, lost_sequence=lost_sequence), self.ordered)
 
-    def _with(self, *losses: pa.Table) -> Columns:
-        return with_losses(self.columns, self.touched.events["arrival"].to_numpy(), *losses)
+    def met_before(self, moved: Moved) -> pa.Table:
+        """Those of the stored `focused` that met a loss and now meet another, or none."""
+        stored = moved.stored.select(["number", "arrival"])
+        return stored.filter(self.columns.lost_time[self._places(stored["arrival"].to_numpy())] != NEVER)
 
     def _places(self, arrivals: I64) -> I64:
-        return np.searchsorted(self.touched.events["arrival"].to_numpy(), arrivals)
-
-
-def _held(connection: duckdb.DuckDBPyConnection, batch: _Batch, moved: Moved) -> _Held:
-    numbers, first = np.unique(
-        np.concatenate([batch.events["number"].to_numpy(), moved.stored["number"].to_numpy()]), return_index=True
-    )
-    ids = pa.concat_arrays([batch.ids, moved.stored["conversationId"].combine_chunks()]).take(pa.array(first))
-    stored = events_of(connection, numbers)
-    events = pa.concat_tables([stored, batch.events]).combine_chunks()
-    columns = columns_of_codes(events)
-    ordered = order_numbered(columns, events["number"].to_numpy())
-    return _Held(Touched(events, numbers, ids), columns, ordered, stored.num_rows)
-
-
-def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
-    """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
-    with registered(connection, touched=pa.table({"number": numbers})):
-        events = query(connection, _EVENTS)
-    arrivals = events["arrival"].to_numpy()
-    if len(arrivals) and (np.diff(arrivals) < 0).any():
-        events = events.take(np.argsort(arrivals))
-    return events.cast(EVENT_ROW)
-
-
-_EVENTS = f"""select {", ".join(EVENT_ROW.names)} from kept.events where number in (select number from touched)"""  # noqa: S608
-
-
-def _losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
-    with registered(connection, touched=pa.table({"number": numbers})):
-        return query(connection, "select * from kept.losses where number in (select number from touched)")
+        return np.searchsorted(self.source.events["arrival"].to_numpy(), arrivals)
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,0 +1,36 @@
+# docker build -t handletime .
+# docker run -p 8080:8080 -v handletime:/data handletime
+
+FROM python:3.13-slim AS build
+WORKDIR /build
+RUN python -m venv /opt/handletime
+ENV PATH=/opt/handletime/bin:$PATH
+COPY requirements/runtime.txt requirements/runtime.txt
+RUN pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY src src
+# hatchling builds the wheel; it does not come along.
+RUN pip wheel --no-cache-dir --no-deps --wheel-dir dist . && pip install --no-cache-dir --no-deps dist/*.whl
+# Compiles the derivation, so that no start has to. The same processor family has to run it: Numba checks, and compiles
+# anew where it is another one.
+ENV HANDLETIME_CACHE_DIR=/opt/handletime/cache
+RUN python -c "from handletime.store.warming import warm_up; warm_up()"
+
+FROM python:3.13-slim
+RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin handletime \
+    && install -d -o handletime -g handletime -m 0700 /data
+COPY --from=build --chown=handletime:handletime /opt/handletime /opt/handletime
+ENV PATH=/opt/handletime/bin:$PATH \
+    HANDLETIME_CACHE_DIR=/opt/handletime/cache \
+    HANDLETIME_DATA=/data \
+    HANDLETIME_HOST=0.0.0.0 \
+    HANDLETIME_PORT=8080 \
+    PYTHONUNBUFFERED=1
+USER handletime
+VOLUME /data
+EXPOSE 8080
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
+    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"HANDLETIME_PORT\"]}/healthz', timeout=4)"]
+ENTRYPOINT ["handletime"]
+CMD ["serve"]

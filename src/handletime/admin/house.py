@@ -1,0 +1,59 @@
+"""What the upkeep works on: the open store of a folder, its side file and its shelf."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from handletime.api.shelf import Shelf
+from handletime.errors import StoreError
+from handletime.store.opening import FILE, FOLDERS, StoreSettings
+from handletime.store.sidefile import SideFile
+from handletime.store.store import Store
+
+SHELF: Final = "shelf.sqlite"
+_LEFTOVERS: Final = (*(f"{name}/.*" for name in FOLDERS), ".handletime-*", ".admin-*")
+"""What a command that was killed may leave in the folder."""
+
+
+class House:
+    """A folder that this process holds, open. Any thread may use it."""
+
+    def __init__(self, folder: Path, store: Store, side: SideFile, shelf: Shelf) -> None:
+        """Also takes away what commands that were killed have left."""
+        self.folder, self.store, self.side, self.shelf = folder, store, side, shelf
+        self.long_one = threading.Lock()
+        """Held by the one command that takes long."""
+        for pattern in _LEFTOVERS:
+            for path in folder.glob(pattern):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    @contextmanager
+    def removing(self, names: Mapping[str, list[str]]) -> Iterator[None]:
+        """Around the removal of conversations: no made file names one of them from now on."""
+        # No file is made meanwhile, and none is left should this be the end.
+        with self.shelf.making:
+            for account, conversations in names.items():
+                self.shelf.forget(account, conversations)
+            yield
+
+
+@contextmanager
+def open_house(folder: Path) -> Iterator[House]:
+    """Opens a folder that nobody else has open. Raises StoreError, also where there is no store; NotNow, OSError."""
+    if not (folder / FILE).exists():
+        raise StoreError(f"{folder} has no store: there is no {FILE} in it")
+    with SideFile(folder, create=False) as side, Store(folder, side, StoreSettings()) as store:
+        try:
+            shelf = Shelf(folder / SHELF)
+        except sqlite3.DatabaseError as error:
+            raise StoreError(f"{folder / SHELF}: {error}; move it away, the files in it are made again") from error
+        try:
+            yield House(folder, store, side, shelf)
+        finally:
+            shelf.close()

@@ -1,0 +1,109 @@
+"""`/metrics`: what the server did and how it is, for Prometheus. No account, no key and no path is in any label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from litestar import Response, get
+from litestar.di import NamedDependency
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from handletime import __version__
+from handletime.api.service import HttpRequest
+from handletime.store.observer import State
+
+OTHER: Final = "other"
+"""The route of requests for which there is none."""
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_COUNTS: Final = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+
+
+class Meters:
+    """All metrics of one server, in a registry of its own. Any thread may use it. It observes the store's writer."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        Info("handletime", "The version.", registry=self.registry).info({"version": __version__})
+        self._events = self._counter("ingest_events", "Events in answered requests, newly stored or not.", "result")
+        self._ingested = self._counter("ingest_requests", "Requests whose events are durable and answered.")
+        self._commits = self._histogram("commit_seconds", "Time of a transaction of the writer.", _SECONDS)
+        self._sizes = self._histogram("commit_events", "Events that were written in one transaction.", _COUNTS)
+        self._touched = self._histogram("commit_conversations", "Conversations that a transaction derived.", _COUNTS)
+        self._checkpoints = self._histogram("checkpoint_seconds", "Time to work the log into the file.", _SECONDS)
+        self._requests = self._histogram(
+            "request_seconds", "Time until a request was answered.", _SECONDS, "route", "status"
+        )
+        self._under_way = Gauge(
+            "requests_under_way", "Requests that are being answered.", namespace="handletime", registry=self.registry
+        )
+        for result in ("accepted", "duplicate"):
+            self._events.labels(result)
+        ProcessCollector(registry=self.registry)
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
+        return Counter(name, meaning, labels, namespace="handletime", registry=self.registry)
+
+    def _histogram(self, name: str, meaning: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(name, meaning, labels, namespace="handletime", buckets=buckets, registry=self.registry)
+
+    def watch(self, state: Callable[[], State]) -> None:
+        """Has the state of the store shown, as it is whenever somebody looks."""
+        self.registry.register(_StoreGauges(state))
+
+    def begun(self) -> None:
+        """A request has come."""
+        self._under_way.inc()
+
+    def answered(self, route: str | None, status: int, seconds: float) -> None:
+        """It has been answered; `route` is its template, None where there is none."""
+        self._under_way.dec()
+        self._requests.labels(route or OTHER, str(status)).observe(seconds)
+
+    # --- what the store tells
+
+    def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
+        """Requests were written together."""
+        self._events.labels("accepted").inc(accepted)
+        self._events.labels("duplicate").inc(duplicates)
+        self._ingested.inc(requests)
+        self._commits.observe(seconds)
+        self._sizes.observe(accepted + duplicates)
+        self._touched.observe(touched)
+
+    def checkpointed(self, seconds: float) -> None:
+        """The log was worked into the file."""
+        self._checkpoints.observe(seconds)
+
+
+class _StoreGauges(Collector):
+    """How the store is at the moment."""
+
+    def __init__(self, state: Callable[[], State]) -> None:
+        self._state = state
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        state = self._state()
+        sizes = _gauge("store_bytes", "Size of the store's file and of its log.", labels=["file"])
+        sizes.add_metric(["data"], state.file_bytes)
+        sizes.add_metric(["log"], state.log_bytes)
+        yield sizes
+        yield _gauge("store_problem", "1 while the store cannot answer.", value=int(state.problem is not None))
+        yield _gauge("ingest_waiting_requests", "Requests whose events are not yet stored.", state.waiting_requests)
+        yield _gauge("ingest_waiting_events", "Their events.", state.waiting_events)
+        yield _gauge("ingest_oldest_seconds", "Age of the oldest of them.", state.oldest_s)
+
+
+def _gauge(name: str, meaning: str, value: float | None = None, labels: list[str] | None = None) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"handletime_{name}", meaning, value=value, labels=labels)
+
+
+@get("/metrics", sync_to_thread=False, name="metrics")
+def metrics(request: HttpRequest, meters: NamedDependency[Meters]) -> Response[bytes]:
+    """Everything measured, in the form that Accept asks for. Does not wait for a query thread."""
+    encode, type_ = choose_encoder(request.headers.get("accept", ""))
+    return Response(encode(meters.registry), headers={"Content-Type": type_})

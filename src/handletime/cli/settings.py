@@ -1,0 +1,102 @@
+"""The server's settings on the command line: flag > environment > file of --config > default, by click."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, ParamSpec, TypeVar
+
+import click
+from click import ParameterSource
+
+from handletime.errors import InputError
+from handletime.settings import DEFAULTS, PREFIX, SETTINGS, ServerSettings, read_file
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_FILE: Final = "handletime.config"
+"""Where the context keeps the path of the file."""
+
+
+class _Option(click.Option):
+    """An option whose faults say where the value came from."""
+
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        field = self.name or ""
+        try:
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            bounded = isinstance(self.type, (click.IntRange, click.FloatRange))
+            message = f"{value!r} is not {SETTINGS[field].allowed}" if bounded else error.message
+            raise click.BadParameter(message, ctx, self, source_of(ctx, field)) from error
+
+
+def source_of(ctx: click.Context, field: str) -> str:
+    """Where the value of a field of `ServerSettings` comes from, in words."""
+    setting = SETTINGS[field]
+    match ctx.get_parameter_source(field):
+        case ParameterSource.COMMANDLINE:
+            return f"--{setting.name}"
+        case ParameterSource.ENVIRONMENT:
+            return f"{setting.variable} in the environment"
+        case ParameterSource.DEFAULT_MAP:
+            return f"{setting.name} in {ctx.meta[_FILE]}"
+        case _:
+            return "default"
+
+
+def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    ctx.meta[_FILE] = path
+    try:
+        ctx.default_map = dict(read_file(path))
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def settings_options(*, incomplete: bool = False) -> Callable[[Callable[P, R]], Callable[..., R]]:
+    """All settings as options of a command. It gets them by field of `ServerSettings`; see `settings_of`.
+
+    `incomplete`: the required ones may be missing.
+    """
+
+    def decorate(command: Callable[P, R]) -> Callable[..., R]:
+        for field, setting in reversed([*SETTINGS.items()]):
+            default = setting.told(DEFAULTS.get(field))
+            command = click.option(
+                f"--{setting.name}",
+                field,
+                cls=_Option,
+                type=setting.type,
+                metavar=setting.metavar,
+                help=setting.meaning,
+                **({"default": default, "show_default": True} if default else {}),
+                envvar=setting.variable,
+                required=field not in DEFAULTS and not incomplete,
+            )(command)
+        return click.option(
+            "--config",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE",
+            envvar=f"{PREFIX}CONFIG",
+            is_eager=True,
+            expose_value=False,
+            callback=_read_config,
+            help="TOML file with settings.",
+        )(command)
+
+    return decorate
+
+
+def settings_of(command: Callable[[ServerSettings], R]) -> Callable[..., R]:
+    """Makes the options' values one `ServerSettings`."""
+
+    @wraps(command)
+    def with_settings(**values: Any) -> R:
+        if (values["tls_cert"] is None) != (values["tls_key"] is None):
+            raise click.UsageError("--tls-cert and --tls-key belong together")
+        return command(ServerSettings(**{field: value for field, value in values.items() if value is not None}))
+
+    return with_settings

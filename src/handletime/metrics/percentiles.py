@@ -1,0 +1,69 @@
+"""Percentiles of single values, by the same groups and for the same selection as the sums (rules.md 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+
+from handletime.metrics.aggregate import By, Relations, Selection, instant_of
+from handletime.metrics.aggregate import _slots as slots
+from handletime.metrics.registry import VALUES, Metric
+from handletime.segments.sums import RELATIONS, Table
+
+Groups = dict[tuple[int, ...], dict[str, int | None]]
+PLACES_MAX: Final = 100_000
+"""Of slots that the bounds of intervals fall on: minutes of two months."""
+
+
+def percentiles_of(
+    relations: Relations, table: Table, metrics: Iterable[Metric], by: Sequence[By], of: Selection
+) -> Groups:
+    """Metrics that are percentiles, by group: the keys of `by`, then each metric under its key.
+
+    Nearest rank over the single values, `interval` is a place in the bounds. Groups without any value are absent.
+    Raises ValueError where the bounds of the intervals have no common measure to speak of.
+    """
+    found: Groups = {}
+    chosen = list(metrics)
+    for values in dict.fromkeys(metric.values for metric in chosen):
+        wanted = [metric for metric in chosen if metric.values == values]
+        for key, row in _query(relations, table, values, wanted, by, of):
+            found.setdefault(key, {}).update(row)
+    return found
+
+
+def _query(
+    relations: Relations, table: Table, values: str, metrics: list[Metric], by: Sequence[By], of: Selection
+) -> Iterable[tuple[tuple[int, ...], dict[str, int | None]]]:
+    each, where = VALUES[table][values]
+    parameters: dict[str, object] = {
+        **of.parameters,
+        "start": instant_of(of.bounds[0]),
+        "end": instant_of(of.bounds[-1]),
+    }
+    if "interval" in by:
+        parameters |= _places(of)
+    slot = '$places[(epoch_us("end") - $base) // $size + 1]'
+    keys = [f'{slot if key == "interval" else key} as "key_{key}"' for key in by]
+    names = [f'"key_{key}"' for key in by]
+    group = f"group by {', '.join(names)}" if by else "having count(*) > 0"
+    shares = ", ".join(f"{metric.percent / 100:.2f}" for metric in metrics)
+    sql = f"""select {", ".join([*names, f"quantile_disc(v, [{shares}])"])}
+        from (select {", ".join([*keys, f"unnest({each}) as v"])} from {RELATIONS[table]}
+            where "end" >= $start and "end" < $end and ({where}) and ({of.where})) {group}"""  # noqa: S608
+    for *key, row in relations.execute(sql, parameters).fetchall():
+        yield tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
+
+
+def _places(of: Selection) -> dict[str, object]:
+    """Of every slot from the first of the selection on, the interval that it lies in."""
+    base, size = slots(of.bounds)
+    first = (of.bounds[0] - base) // size
+    count = (of.bounds[-1] - 1 - base) // size - first + 1
+    if count > PLACES_MAX:
+        raise ValueError("the bounds of the intervals have no common measure")
+    begins = base + (first + np.arange(count)) * size
+    places = np.clip(np.searchsorted(of.bounds, begins, "right") - 1, 0, None)
+    return {"places": places.tolist(), "base": (base + first * size) * 1000, "size": size * 1000}

@@ -1,0 +1,262 @@
+"""The settings of the server: each stands here once, with its type, default and meaning.
+
+Flags, environment, the TOML file, `handletime config show` and docs/settings.md are all made of `ServerSettings`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Final, get_type_hints
+from urllib.parse import urlsplit
+
+import click
+
+from handletime.errors import InputError
+
+PREFIX: Final = "HANDLETIME_"
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes: 500MB, 2GiB, 1.5G."""
+
+    name = "size"
+    least = 64 << 20
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Bytes. Fails with what is allowed."""
+        if isinstance(value, int):
+            return value
+        match_ = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?b)?", str(value).strip().lower())
+        if match_ is None:
+            self.fail(f"{value!r} is no size; write 500MB, 2GiB or a number of bytes", param, ctx)
+        power = "kmgt".find(match_[2]) + 1 if match_[2] else 0
+        size = int(float(match_[1]) * (1000 if match_[3] == "b" and power else 1024) ** power)
+        if size < self.least:
+            self.fail(f"at least {self.least >> 20}MiB is needed", param, ctx)
+        return size
+
+
+class PublicUrl(click.ParamType[str]):
+    """Where clients see the server."""
+
+    name = "url"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The URL as given. Fails with what is allowed."""
+        text = str(value)
+        try:
+            parts = urlsplit(text)
+            _ = parts.port  # Raises where it is none.
+        except ValueError:
+            self.fail("must be as clients see it: https://reports.example.com", param, ctx)
+        more = parts.query or parts.fragment or parts.username
+        if parts.scheme not in ("http", "https") or not parts.hostname or more or not text.isascii():
+            self.fail("must be as clients see it: https://reports.example.com", param, ctx)
+        return text
+
+
+class Networks(click.ParamType["tuple[str, ...]"]):
+    """Addresses and networks, separated by commas."""
+
+    name = "networks"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The networks, each with its length. Fails with what is allowed."""
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in str(value).split(",")]
+        try:
+            return tuple(str(ipaddress.ip_network(part, strict=False)) for part in parts if part)
+        except ValueError as error:
+            self.fail(f"{error}; write addresses or networks: 127.0.0.1, 10.0.0.0/8, fd00::/8", param, ctx)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting. `name` is its flag without the dashes and its key in the file; `allowed` says in plain words what
+    it may be.
+    """
+
+    name: str
+    type: click.ParamType[Any]
+    metavar: str
+    allowed: str
+    meaning: str
+    unit: str = ""
+
+    @property
+    def variable(self) -> str:
+        """Its name in the environment."""
+        return PREFIX + self.name.replace("-", "_").upper()
+
+    def told(self, value: object) -> str:
+        """A value as one would write it; "" where there is none."""
+        if isinstance(self.type, Size) and isinstance(value, int):
+            return f"{value >> 20}MiB" if value % (1 << 30) else f"{value >> 30}GiB"
+        if isinstance(value, float):
+            return f"{value:g}"
+        return ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
+
+
+_SIZE: Final = "a size of at least 64MiB: 500MB, 2GiB"
+_PEM: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+_LEVELS: Final = click.Choice(["debug", "info", "warning", "error"])
+_FORMATS: Final = click.Choice(["json", "text"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """All that `handletime serve` is told. Nothing in it is secret."""
+
+    folder: Annotated[Path, Setting("data", _FOLDER, "DIR", "a folder", "Folder of the store; made if there is none.")]
+    host: Annotated[
+        str, Setting("host", click.STRING, "ADDRESS", "an address or a name of this machine", "Address to listen on.")
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        Setting("port", click.IntRange(0, 65535), "PORT", "0 to 65535", "Port to listen on; 0 is any that is free."),
+    ] = 8080
+    tls_cert: Annotated[
+        Path | None, Setting("tls-cert", _PEM, "FILE", "a file", "Certificate chain (PEM), to serve https.")
+    ] = None
+    tls_key: Annotated[
+        Path | None, Setting("tls-key", _PEM, "FILE", "a file", "Its key (PEM, without a password).")
+    ] = None
+    public_url: Annotated[
+        str | None,
+        Setting(
+            "public-url",
+            PublicUrl(),
+            "URL",
+            "an address with http or https",
+            "Where clients see the server, if that is not where it listens (a proxy, a name).",
+        ),
+    ] = None
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Setting(
+            "trusted-proxies",
+            Networks(),
+            "NETWORKS",
+            "addresses and networks, separated by commas; in the file also a list",
+            "Proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed.",
+        ),
+    ] = ()
+    memory_bytes: Annotated[
+        int,
+        Setting(
+            *("memory", Size(), "SIZE", _SIZE),
+            "Memory for the database; what is being ingested comes on top.",
+            "bytes",
+        ),
+    ] = 1 << 30
+    retain_days: Annotated[
+        int | None,
+        Setting(
+            *("retain", click.IntRange(1, 36_500), "DAYS", "1 to 36500"),
+            "Days that a conversation is kept after its last event; without it, for ever.",
+            "days",
+        ),
+    ] = None
+    ingest_requests: Annotated[
+        int,
+        Setting(
+            *("ingest-requests", click.IntRange(1, 4096), "NUMBER", "1 to 4096"),
+            "Requests that bring events and may be under way at once; more are answered 429.",
+        ),
+    ] = 128
+    ingest_bytes: Annotated[
+        int,
+        Setting(
+            *("ingest-memory", Size(), "SIZE", _SIZE),
+            "Memory that their bodies may take together; more are answered 429.",
+            "bytes",
+        ),
+    ] = 256 << 20
+    query_threads: Annotated[
+        int,
+        Setting(
+            *("query-threads", click.IntRange(1, 256), "NUMBER", "1 to 256"),
+            "Queries that are answered at once; others wait.",
+        ),
+    ] = 8
+    query_limit_s: Annotated[
+        float,
+        Setting(
+            *("query-timeout", click.FloatRange(0.1, 3600), "SECONDS", "0.1 to 3600"),
+            "Time that a query may take; then it is stopped and answered 503.",
+            "seconds",
+        ),
+    ] = 60.0
+    labels: Annotated[
+        Path | None,
+        Setting(
+            *("labels", _PEM, "FILE", "a file"),
+            "Names of agents, skills and groups for the page (CSV: kind, id, label); read again when it changes.",
+        ),
+    ] = None
+    log_level: Annotated[
+        str,
+        Setting(
+            "log-level",
+            _LEVELS,
+            "LEVEL",
+            "debug, info, warning or error",
+            "What is logged: this and worse. Requests are `info`.",
+        ),
+    ] = "info"
+    log_format: Annotated[
+        str,
+        Setting("log-format", _FORMATS, "FORMAT", "json or text", "A JSON object a line, or text for people."),
+    ] = "json"
+
+
+def _settings() -> dict[str, Setting]:
+    hints = get_type_hints(ServerSettings, include_extras=True)
+    return {each.name: hints[each.name].__metadata__[0] for each in fields(ServerSettings)}
+
+
+SETTINGS: Final[Mapping[str, Setting]] = _settings()
+"""By field of `ServerSettings`."""
+DEFAULTS: Final[Mapping[str, Any]] = {
+    each.name: each.default for each in fields(ServerSettings) if each.default is not MISSING
+}
+"""By field; what has none is required."""
+
+
+def read_file(path: Path) -> Mapping[str, str]:
+    """What a TOML file sets: values as one would write them on the command line, by field of `ServerSettings`.
+
+    Paths in it start at its folder. Raises InputError: which key, and what is allowed.
+    """
+    try:
+        given = tomllib.loads(path.read_text("utf-8"))
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: must be UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is no TOML: {error}") from error
+    known = {setting.name: name for name, setting in SETTINGS.items()}
+    unknown = [key for key in given if key not in known]
+    if unknown:
+        raise InputError("\n".join(f"{path}: {key}: is no setting{_suggested(key, known)}" for key in unknown))
+    return {known[key]: _written(path, SETTINGS[known[key]], value) for key, value in given.items()}
+
+
+def _suggested(key: str, known: Mapping[str, str]) -> str:
+    near = difflib.get_close_matches(key.replace("_", "-").lower(), known, 1)
+    return f"; do you mean {near[0]}?" if near else "; `handletime config show` lists them"
+
+
+def _written(path: Path, setting: Setting, value: object) -> str:
+    if isinstance(setting.type, Networks) and isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return ",".join(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise InputError(f"{path}: {setting.name}: must be {setting.allowed}")
+    return str(path.parent / str(value)) if isinstance(setting.type, click.Path) else str(value)

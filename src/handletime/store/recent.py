@@ -1,0 +1,186 @@
+"""The events of the conversations that were touched last, in memory: a batch need not read them from the file.
+
+Conversations are here with all their events or not at all. Whatever a commit changes is told here too, so what is
+here is always what the tables have.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from handletime.segments.columns import I64, NEVER
+from handletime.store.schema import EVENT_ROW
+from handletime.store.tables import query, registered
+
+Slots = npt.NDArray[np.int64]
+"""Places of conversations in memory."""
+
+
+class Held(NamedTuple):
+    """Events of whole conversations as rows of `EVENT_ROW`, by arrival, and the losses that their `focused` meet."""
+
+    events: pa.Table
+    lost_time: I64
+    lost_sequence: I64
+
+
+class _Part(NamedTuple):
+    """Some of the events: like `Held`, and each one's slot. Losses are changed in place."""
+
+    events: pa.Table
+    arrivals: I64
+    slots: Slots
+    lost_time: I64
+    lost_sequence: I64
+
+
+class Recent:
+    """The recent events of one open store, at most so many for long. Not for several threads."""
+
+    def __init__(self, most_events: int) -> None:
+        self._most = most_events
+        self.clear()
+
+    def of(self, connection: duckdb.DuckDBPyConnection, numbers: I64, first_new: int) -> Held:
+        """The stored events of conversations; those from `first_new` on have none."""
+        slots = self._slots_of(numbers.tolist())
+        strangers = numbers[slots < 0]
+        if len(strangers):
+            self._read(connection, strangers, first_new)
+            slots = self._slots_of(numbers.tolist())
+        self._turn += 1
+        self._touched[slots] = self._turn
+        return self._gathered(slots)
+
+    def add(self, events: pa.Table) -> None:
+        """Keeps newly stored events of conversations that were asked for before; no loss of theirs is known yet."""
+        if events.num_rows:
+            never = np.full(events.num_rows, NEVER, np.int64)
+            self._append(Held(events, never, never.copy()))
+
+    def lose(self, arrivals: I64, lost_time: I64, lost_sequence: I64) -> None:
+        """Keeps the losses that these events meet now."""
+        for part in self._parts:
+            places = np.minimum(np.searchsorted(part.arrivals, arrivals), len(part.arrivals) - 1)
+            here = part.arrivals[places] == arrivals
+            part.lost_time[places[here]] = lost_time[here]
+            part.lost_sequence[places[here]] = lost_sequence[here]
+
+    def forget(self, numbers: I64) -> None:
+        """Drops conversations."""
+        slots = self._slots_of(numbers.tolist())
+        keep = np.ones(len(self._touched), np.bool_)
+        keep[slots[slots >= 0]] = False
+        self._keep_only(np.flatnonzero(keep[: len(self._numbers)]))
+
+    def trim(self) -> None:
+        """Makes room where there is too much: those go that were touched longest ago."""
+        if sum(part.events.num_rows for part in self._parts) <= self._most:
+            return
+        counts = np.zeros(len(self._numbers), np.int64)
+        for part in self._parts:
+            counts += np.bincount(part.slots, minlength=len(counts))
+        latest = np.argsort(-self._touched[: len(counts)], kind="stable")
+        self._keep_only(latest[np.cumsum(counts[latest]) <= self._most // 2])
+
+    def clear(self) -> None:
+        """Drops everything; it is read again when needed."""
+        self._parts: list[_Part] = []
+        self._numbers: dict[int, int] = {}
+        self._touched: I64 = np.zeros(1024, np.int64)
+        self._turn = 0
+
+    def _slots_of(self, numbers: list[int]) -> Slots:
+        get = self._numbers.get
+        return np.array([get(number, -1) for number in numbers], np.int64)
+
+    def _read(self, connection: duckdb.DuckDBPyConnection, strangers: I64, first_new: int) -> None:
+        for number in strangers.tolist():
+            self._numbers[number] = len(self._numbers)
+        if len(self._numbers) > len(self._touched):
+            self._touched = np.resize(self._touched, 2 * len(self._numbers))
+        stored = strangers[strangers < first_new]
+        if len(stored):
+            self._append(_with_losses(events_of(connection, stored), losses_of(connection, stored)))
+
+    def _append(self, more: Held) -> None:
+        numbers, place = np.unique(more.events["number"].to_numpy(), return_inverse=True)
+        part = _Part(more.events, more.events["arrival"].to_numpy(), self._slots_of(numbers.tolist())[place], *more[1:])
+        # As many parts as the number of events has digits, more or less; each event is copied as often.
+        while self._parts and self._parts[-1].events.num_rows < 2 * part.events.num_rows:
+            part = _joined(self._parts.pop(), part)
+        self._parts.append(part)
+
+    def _gathered(self, slots: Slots) -> Held:
+        wanted = np.zeros(len(self._numbers), np.bool_)
+        wanted[slots] = True
+        found = [_taken(part, np.flatnonzero(wanted[part.slots])) for part in self._parts]
+        events = pa.concat_tables([EVENT_ROW.empty_table(), *(each.events for each in found)]).combine_chunks()
+        lost_time = np.concatenate([np.empty(0, np.int64), *(each.lost_time for each in found)])
+        lost_sequence = np.concatenate([np.empty(0, np.int64), *(each.lost_sequence for each in found)])
+        arrivals = events["arrival"].to_numpy()
+        if (np.diff(arrivals) < 0).any():
+            order = np.argsort(arrivals)
+            return Held(events.take(order), lost_time[order], lost_sequence[order])
+        return Held(events, lost_time, lost_sequence)
+
+    def _keep_only(self, slots: Slots) -> None:
+        kept = self._gathered(slots)
+        names = np.array(list(self._numbers), np.int64)[slots]
+        touched = self._touched[slots]
+        self.clear()
+        self._numbers = {number: slot for slot, number in enumerate(names.tolist())}
+        self._touched = np.concatenate([touched, np.zeros(1024, np.int64)])
+        self._turn = int(touched.max(initial=0))
+        if kept.events.num_rows:
+            self._append(kept)
+
+
+def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
+    """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
+    with registered(connection, touched=pa.table({"number": numbers})):
+        events = query(connection, _EVENTS).cast(EVENT_ROW)
+    arrivals = events["arrival"].to_numpy()
+    return events.take(np.argsort(arrivals)) if (np.diff(arrivals) < 0).any() else events.combine_chunks()
+
+
+def losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
+    """The stored losses of conversations, rows of `kept.losses`."""
+    with registered(connection, touched=pa.table({"number": numbers})):
+        return query(connection, _LOSSES)
+
+
+def _with_losses(events: pa.Table, losses: pa.Table) -> Held:
+    """Events by arrival, and what of these losses is theirs."""
+    lost_time = np.full(events.num_rows, NEVER, np.int64)
+    lost_sequence = lost_time.copy()
+    places = np.searchsorted(events["arrival"].to_numpy(), losses["arrival"].to_numpy())
+    lost_time[places] = losses["lost_time"].to_numpy()
+    lost_sequence[places] = losses["lost_sequence"].to_numpy()
+    return Held(events, lost_time, lost_sequence)
+
+
+def _taken(part: _Part, places: I64) -> Held:
+    if len(places) == part.events.num_rows:
+        return Held(part.events, part.lost_time, part.lost_sequence)
+    return Held(part.events.take(places), part.lost_time[places], part.lost_sequence[places])
+
+
+def _joined(a: _Part, b: _Part) -> _Part:
+    """Both, by arrival."""
+    arrivals = np.concatenate([a.arrivals, b.arrivals])
+    events = pa.concat_tables([a.events, b.events]).combine_chunks()
+    rest = [np.concatenate(pair) for pair in zip(a[2:], b[2:], strict=True)]
+    if len(a.arrivals) and len(b.arrivals) and a.arrivals[-1] > b.arrivals[0]:
+        order = np.argsort(arrivals)
+        arrivals, events, rest = arrivals[order], events.take(order), [each[order] for each in rest]
+    return _Part(events, arrivals, *rest)
+
+
+_EVENTS: Final = f"select {', '.join(EVENT_ROW.names)} from kept.events where number in (select number from touched)"  # noqa: S608
+_LOSSES: Final = "select * from kept.losses where number in (select number from touched)"

@@ -1,0 +1,228 @@
+"""One account's rows as of one moment, and no way to anybody else's.
+
+SQL that comes here may name three relations and what it defines itself, nothing else. It is parsed, not searched for
+words. The relations are then put in front of it, each held to the account; so nothing is made in the database.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from typing import Any, Final, NamedTuple
+
+import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from handletime.store.tables import query
+
+_SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
+    sha256(concat(accountId, chr(0), conversationId, chr(0), assignedEventId))[1:32]
+    )), '+', '-'), '/', '_')[1:22])"""
+"""The id of an agent segment (rules.md 2.1), as `segments.tables.segment_id` makes it."""
+
+_FOCUS_DATA: Final = "agentId in (select agentId from kept.agents where account = {account} and focused)"
+
+_RELATIONS: Final = {
+    "agent_segments": """
+        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId),
+            started as segmentNumber
+        from kept.agent_segments where account = {account}""",
+    "skill_segments": """
+        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
+        from kept.skill_segments where account = {account}""",
+    "handle_time_units": """
+        select '{name}' as accountId, s.conversationId, s.assignedEventId, u.* exclude (number, account, started),
+            s.userType, s."end" as segmentEnd, u.started as segmentNumber
+        from kept.handle_time_units u join kept.agent_segments s on s.started = u.started
+        where u.account = {account} and s.account = {account}""",
+}
+"""The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments.
+
+`segmentNumber` names an agent segment within the store, and only there. Event numbers differ in all of a store, so
+two rows with one number are the same segment's.
+"""
+_COMPUTED: Final[dict[str, dict[str, str]]] = {
+    "agent_segments": {"segmentId": _SEGMENT_ID, "focusData": _FOCUS_DATA},
+    "skill_segments": {},
+    "handle_time_units": {"segmentId": _SEGMENT_ID},
+}
+"""Columns that are worked out, and only for queries that name them or take all: a SHA or a look-up for each row."""
+
+_TYPES: Final = {
+    *("SELECT_NODE", "SET_OPERATION_NODE", "ORDER_MODIFIER", "LIMIT_MODIFIER", "DISTINCT_MODIFIER"),
+    *("BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "TABLE_FUNCTION", "EXPRESSION_LIST"),
+    *("ASCENDING", "DESCENDING", "ORDER_DEFAULT"),
+}
+"""What a parsed query may be made of, beside expressions."""
+_TABLE_FUNCTIONS: Final = {"unnest", "range", "generate_series"}
+_TEXTS_KEPT: Final = 1024
+_WITH: Final = re.compile(r"\s*with\b", re.IGNORECASE)
+
+
+class NotAllowed(Exception):
+    """A query names what no snapshot has. It never reaches the store; whoever wrote it has to change it."""
+
+
+class Rows:
+    """What a query found. It is gone with the next query of the same snapshot."""
+
+    __slots__ = ("_cursor",)
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        self._cursor = cursor
+
+    @property
+    def description(self) -> list[tuple[Any, ...]]:
+        """A tuple for each column, its name first."""
+        return list(self._cursor.description or [])
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return self._cursor.fetchall()
+
+    def fetchmany(self, size: int) -> list[tuple[Any, ...]]:
+        """The next rows, none at the end."""
+        return self._cursor.fetchmany(size)
+
+    def fetchone(self) -> tuple[Any, ...] | None:
+        """The next row; None at the end."""
+        return self._cursor.fetchone()
+
+    def fetchnumpy(self) -> dict[str, npt.NDArray[Any]]:
+        """All rows as an array for each column."""
+        return {name: np.asarray(values) for name, values in self._cursor.fetchnumpy().items()}
+
+
+class Snapshot:
+    """One state of one account's rows, for one thread, until it is left."""
+
+    __slots__ = ("_account", "_cursor", "_name")
+
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> None:
+        """`cursor` is in a transaction; `account` is the number of the account that is called `name`."""
+        self._cursor, self._account, self._name = cursor, account, name
+
+    def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
+        """The rows of one `select`. What varies belongs into the parameters: each new text is parsed once more.
+
+        It may name `agent_segments`, `skill_segments`, `handle_time_units`, its own `with` and the table functions
+        unnest, range and generate_series. Raises NotAllowed for whatever else it names or is, duckdb.Error.
+        """
+        self._cursor.execute(composed(sql, self._account, self._name), dict(parameters) if parameters else None)
+        return Rows(self._cursor)
+
+    def table(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
+        """The same rows as an Arrow table."""
+        return query(self._cursor, composed(sql, self._account, self._name), parameters)
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def composed(sql: str, account: int, name: str) -> str:
+    """A query with the relations that it names in front of it. Raises NotAllowed."""
+    used = _checked(sql)
+    relations = [f"{relation} as not materialized ({_relation(relation, used, account, name)})" for relation in used.of]
+    if not relations:
+        return sql
+    own = _WITH.match(sql)
+    front = f"with {', '.join(relations)}"
+    return f"{front}, {sql[own.end() :]}" if own else f"{front} {sql}"
+
+
+def _relation(relation: str, used: _Used, account: int, name: str) -> str:
+    computed = _COMPUTED[relation]
+    wanted = [column for column in computed if used.all_columns or column.lower() in used.columns]
+    columns = [f"{computed[column]} as {column}" for column in wanted]
+    base = _RELATIONS[relation]
+    sql = f"select {', '.join([*columns, '*'])} from ({base})" if columns else base  # noqa: S608
+    return sql.replace("{account}", str(account)).replace("{name}", name.replace("'", "''"))
+
+
+# --- what a query names ----------------------------------------------------------------------------------------------
+
+
+class _Used(NamedTuple):
+    """The relations and columns (in lower case) that a query names, and whether it takes all columns somewhere."""
+
+    of: list[str]
+    columns: set[str]
+    all_columns: bool
+
+
+@lru_cache(maxsize=_TEXTS_KEPT)
+def _checked(sql: str) -> _Used:
+    """What a query names. Raises NotAllowed."""
+    (answer,) = _parser().cursor().execute("select json_serialize_sql(?)", [sql]).fetchone() or ("{}",)
+    parsed = json.loads(answer)
+    if parsed.get("error", True):
+        raise NotAllowed(f"no query that a snapshot understands: {parsed.get('error_message')}")
+    if len(parsed["statements"]) != 1:
+        raise NotAllowed("one query at a time")
+    found = _Found()
+    found.walk(parsed["statements"], frozenset())
+    return _Used(sorted(found.relations), found.columns, found.all_columns)
+
+
+@cache
+def _parser() -> duckdb.DuckDBPyConnection:
+    """An empty database that only parses."""
+    return duckdb.connect(config={"threads": 1, "enable_external_access": False})
+
+
+class _Found:
+    """Collects from a parsed query what it names. Whatever is not known to be harmless is refused."""
+
+    def __init__(self) -> None:
+        self.relations: set[str] = set()
+        self.columns: set[str] = set()
+        self.all_columns = False
+
+    def walk(self, node: object, own: frozenset[str]) -> None:
+        """Goes through a part of a query, in which the names of `own` are its own."""
+        if isinstance(node, list):
+            for part in node:
+                self.walk(part, own)
+        elif isinstance(node, dict):
+            own = self._with(node.get("cte_map"), own)
+            self._look_at(node, own)
+            for name, part in node.items():
+                if name != "cte_map":
+                    self.walk(part, own)
+
+    def _with(self, ctes: object, own: frozenset[str]) -> frozenset[str]:
+        """The names that are a query's own, after its `with`: each query there sees those before it."""
+        if isinstance(ctes, dict):
+            for entry in ctes["map"]:
+                if entry["key"].lower() in _RELATIONS:
+                    raise NotAllowed(f"{entry['key']} is a relation's name")
+                self.walk(entry["value"], own)
+                own |= {entry["key"].lower()}
+        return own
+
+    def _look_at(self, node: dict[str, Any], own: frozenset[str]) -> None:
+        kind = node.get("type")
+        if node.get("class") == "STAR":
+            self.all_columns = True
+        elif node.get("class") == "COLUMN_REF":
+            self.columns.update(name.lower() for name in node["column_names"])
+        elif isinstance(kind, str) and "class" not in node and kind not in _TYPES:
+            raise NotAllowed(f"a snapshot cannot do this: {kind}")
+        if kind == "JOIN":
+            self.columns.update(name.lower() for name in node["using_columns"])
+        elif kind == "BASE_TABLE":
+            self._table(node, own)
+        elif kind == "TABLE_FUNCTION" and node["function"].get("function_name") not in _TABLE_FUNCTIONS:
+            raise NotAllowed(f"a snapshot cannot do this: {node['function'].get('function_name')}")
+
+    def _table(self, node: dict[str, Any], own: frozenset[str]) -> None:
+        path = [*node["qualified_name"]["path"]]
+        name = node["table_name"].lower()
+        if node["schema_name"] or node["catalog_name"] or len(path) != 1 or node["at_clause"]:
+            raise NotAllowed(f"a snapshot has no {'.'.join(map(str, path))}")
+        if name in _RELATIONS:
+            self.relations.add(name)
+        elif name not in own:
+            raise NotAllowed(f"a snapshot has no {name}, only {', '.join(_RELATIONS)}")

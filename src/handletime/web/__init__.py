@@ -1,0 +1,1 @@
+"""The page: a contact centre at work, and why each number is so."""

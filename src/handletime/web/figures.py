@@ -1,0 +1,307 @@
+"""The figures of a view: every metric by agent, by skill and by interval, from the queries of the APIs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Literal, NamedTuple
+
+from handletime.api.ports import Reader
+from handletime.metrics.aggregate import NOTHING, By, Selection, Sums, instant_of, sums_of
+from handletime.metrics.percentiles import percentiles_of
+from handletime.metrics.registry import METRICS, Metric
+from handletime.segments.sums import Table
+from handletime.segments.tables import segment_id
+from handletime.web.view import View
+
+Value = int | float | None
+Values = dict[str, Value]
+Each = Literal["agentId", "skillId"]
+
+
+class Column(NamedTuple):
+    """A metric in a table, and its short heading."""
+
+    metric: Metric
+    heading: str
+
+
+class Columns(NamedTuple):
+    """Columns under one heading."""
+
+    heading: str
+    columns: tuple[Column, ...]
+
+
+def _columns(heading: str, **headings: str) -> Columns:
+    return Columns(heading, tuple(Column(METRICS[key], text) for key, text in headings.items()))
+
+
+AGENT_COLUMNS: Final = (
+    _columns(
+        "Segments by outcome",
+        totalAgentConversationSegments="all",
+        interactiveAgentSegments="interactive",
+        agentSegmentsWithNonResponsiveConsumers="non-resp. consumer",
+        agentSegmentsWithNonResponsiveAgents="non-resp. agent",
+        agentSegmentsAbandonedByConsumers="abandoned",
+    ),
+    _columns(
+        "First response",
+        medianFirstResponseMillis="median",
+        p90FirstResponseMillis="p90",
+        p95FirstResponseMillis="p95",
+        avgTimetoFirstAgentMessageFromAgentAssignment="average",
+        avgTimetoFirstAgentMessageFromAgentAssignment_NewConversation="avg. new",
+        avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer="avg. after transfer",
+    ),
+    _columns(
+        "Response time",
+        medianResponseMillis="median",
+        p90ResponseMillis="p90",
+        p95ResponseMillis="p95",
+        avgTimeToResponseFromAgentAssignment="average",
+    ),
+    _columns(
+        "Handle time",
+        avgHandleTimeMillis="average",
+        medianHandleTimeMillis="median",
+        p90HandleTimeMillis="p90",
+        p95HandleTimeMillis="p95",
+        totalHandleTimeMillis="total",
+        segmentsWithFocusData="segments with focus data",
+    ),
+    _columns("Segment, average", avgAgentSegmentDuration="duration", avgAgentMessagesinAgentSegment="messages"),
+    _columns(
+        "Share of segments",
+        interactiveAgentSegmentPercent="interactive",
+        nonResponsiveConsumerAgentSegmentPercent="non-resp. consumer",
+        nonResponsiveAgentAgentSegmentPercent="non-resp. agent",
+        abandonedAgentSegmentPercent="abandoned",
+    ),
+)
+SKILL_COLUMNS: Final = (
+    _columns(
+        "Segments by outcome",
+        totalSkillConversationSegments="all",
+        interactiveSkillSegments="interactive",
+        skillSegmentsWithNonResponsiveConsumers="non-resp. consumer",
+        skillSegmentsWithNonResponsiveAgents="non-resp. agent",
+        skillSegmentsAbandonedByConsumers="abandoned",
+        skillSegmentsAbandonedByConsumersInQueue="… in queue",
+    ),
+    Columns(
+        "First response",
+        (Column(METRICS["skillSegments.avgTimetoFirstAgentMessageFromAgentAssignment"], "average"),),
+    ),
+    _columns(
+        "Share of segments",
+        interactiveSkillSegmentPercent="interactive",
+        nonResponsiveConsumerSkillSegmentPercent="non-resp. consumer",
+        nonResponsiveAgentSkillSegmentPercent="non-resp. agent",
+        abandonedSkillSegmentPercent="abandoned",
+    ),
+)
+OUTCOME_OF: Final = {
+    "interactive": "interactive",
+    "nonResponsiveConsumer": "nonResponsiveConsumer",
+    "nonResponsiveAgent": "nonResponsiveAgent",
+    "abandoned": "abandoned",
+}
+"""Sums that count the segments of one outcome."""
+
+
+class Row(NamedTuple):
+    """One agent or skill, or all of them (`number` None): metrics by key, and the trend of one of them."""
+
+    number: int | None
+    values: Values
+    trend: list[Value]
+
+
+class TableOf(NamedTuple):
+    """Rows in their order, and all of them together."""
+
+    rows: list[Row]
+    total: Row
+
+
+class Worth(NamedTuple):
+    """What the data of a view are worth: human segments, those with focus data, and long units."""
+
+    human: int
+    without_focus: int
+    long_units: int
+
+
+def metrics_of(groups: Sequence[Columns]) -> list[Metric]:
+    """The metrics of a table."""
+    return [column.metric for group in groups for column in group.columns]
+
+
+def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *, descending: bool) -> TableOf:
+    """Every metric by agent or skill, with its trend over the view's intervals; sorted by one metric, or by id."""
+    groups = AGENT_COLUMNS if table == "agentSegments" else SKILL_COLUMNS
+    metrics = metrics_of(groups)
+    of = view.agent_segments if table == "agentSegments" else view.skill_segments
+    trended = METRICS.get(sort, metrics[0])
+    with reader.snapshot() as snapshot:
+        finest = sums_of(snapshot, table, [m for m in metrics if not m.values], ("interval", each), of)
+        values = _by_key(finest.rolled_up((each,)), metrics, (each,))
+        total = _by_key(finest.rolled_up(()), metrics, ())
+        if any(metric.values for metric in metrics):
+            ranked = [metric for metric in metrics if metric.values]
+            _add(values, percentiles_of(snapshot, table, ranked, (each,), of))
+            _add(total, percentiles_of(snapshot, table, ranked, (), of))
+        trends: dict[tuple[int, ...], Value]
+        if trended.values:
+            trends = {
+                key: v[trended.key]
+                for key, v in percentiles_of(snapshot, table, [trended], ("interval", each), of).items()
+            }
+        else:
+            by_both = _by_key(finest, [trended], ("interval", each))
+            trends = {key: v[trended.key] for key, v in by_both.items()}
+    count = len(view.bounds) - 1
+    rows = []
+    for (number,), row in values.items():
+        trend = [_shown(trended, trends.get((place, number))) for place in range(count)]
+        rows.append(Row(number, row, trend))
+    return TableOf(_sorted(rows, sort, descending=descending), Row(None, total.get((), {}), []))
+
+
+def _shown(metric: Metric, value: Value) -> Value:
+    """A value in a chart: nothing where an average is over nothing, 0 where nothing was counted."""
+    if metric.values or metric.per:
+        return None if value == NOTHING else value
+    return value or 0
+
+
+def _by_key(sums: Sums, metrics: Sequence[Metric], by: Sequence[By]) -> dict[tuple[int, ...], Values]:
+    summed = [metric for metric in metrics if not metric.values]
+    columns = [sums.values_of(metric) for metric in summed]
+    keys = list(zip(*(sums.keys[key].tolist() for key in by), strict=True)) if by else [()] * len(sums)
+    rows = zip(*columns, strict=True)
+    empty: Values = {metric.key: None for metric in metrics if metric.values}
+    return {
+        key: {**empty, **{metric.key: value for metric, value in zip(summed, row, strict=True)}}
+        for key, row in zip(keys, rows, strict=True)
+    }
+
+
+def _add(values: dict[tuple[int, ...], Values], more: dict[tuple[int, ...], dict[str, int | None]]) -> None:
+    for key, row in more.items():
+        values.setdefault(key, {}).update(row)
+
+
+def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
+    """By the metric's value, those without one last either way; else by id."""
+    rows = sorted(rows, key=lambda row: row.number or 0, reverse=descending and sort not in METRICS)
+    if sort not in METRICS:
+        return rows
+
+    def is_nothing(row: Row) -> bool:
+        value = row.values.get(sort)
+        return value is None or (value == NOTHING and bool(METRICS[sort].per))
+
+    some = [row for row in rows if not is_nothing(row)]
+    some.sort(key=lambda row: row.values[sort] or 0, reverse=descending)
+    return some + [row for row in rows if is_nothing(row)]
+
+
+class History(NamedTuple):
+    """Metrics by interval: the starts of the intervals with the last one's end, values by metric, and in all."""
+
+    bounds: list[int]
+    values: dict[str, list[Value]]
+    total: Values
+
+    def of(self, key: str) -> list[Value]:
+        """One metric, interval by interval."""
+        return self.values[key]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no segment ended in the whole span."""
+        return not self.total
+
+
+HISTORY: Final = (
+    *("interactiveAgentSegments", "agentSegmentsWithNonResponsiveConsumers"),
+    *("agentSegmentsWithNonResponsiveAgents", "agentSegmentsAbandonedByConsumers", "totalAgentConversationSegments"),
+    *("medianFirstResponseMillis", "p90FirstResponseMillis", "medianResponseMillis", "p90ResponseMillis"),
+    *("avgHandleTimeMillis", "medianHandleTimeMillis", "p90HandleTimeMillis", "totalHandleTimeMillis"),
+    "segmentsWithFocusData",
+)
+"""What the charts show."""
+
+
+def history_of(reader: Reader, view: View) -> History:
+    """The metrics of the charts by interval."""
+    metrics = [METRICS[key] for key in HISTORY]
+    ranked = [metric for metric in metrics if metric.values]
+    of = view.agent_segments
+    with reader.snapshot() as snapshot:
+        finest = sums_of(snapshot, "agentSegments", [m for m in metrics if not m.values], ("interval",), of)
+        values = _by_key(finest, metrics, ("interval",))
+        _add(values, percentiles_of(snapshot, "agentSegments", ranked, ("interval",), of))
+        total = _by_key(finest.rolled_up(()), metrics, ())
+        _add(total, percentiles_of(snapshot, "agentSegments", ranked, (), of))
+    places = range(len(view.bounds) - 1)
+    series = {
+        metric.key: [_shown(metric, values.get((place,), {}).get(metric.key)) for place in places] for metric in metrics
+    }
+    return History(view.bounds, series, total.get((), {}))
+
+
+_HUMAN: Final = """select count(*), count(*) filter (not focusData) from agent_segments
+    where "end" >= $start and "end" < $end and userType = 'human' and ({where})"""
+_LONG: Final = """select count(*) from handle_time_units u
+    where u.segmentEnd >= $start and u.segmentEnd < $end and u.handleTimeMillis > $long"""
+
+
+def worth_of(reader: Reader, view: View) -> Worth:
+    """What is doubtful about a view's data. Long units are those of the agent alone where one is chosen."""
+    of: Selection = view.agent_segments
+    span = {"start": instant_of(view.start), "end": instant_of(view.end)}
+    agent = "" if view.agent is None else " and u.agentId = $agent"
+    with reader.snapshot() as snapshot:
+        human = snapshot.execute(_HUMAN.format(where=of.where), {**of.parameters, **span}).fetchone() or (0, 0)
+        parameters: dict[str, object] = {**span, "long": view.long_minutes * 60_000}
+        if view.agent is not None:
+            parameters["agent"] = view.agent
+        (long,) = snapshot.execute(_LONG + agent, parameters).fetchone() or (0,)
+    return Worth(int(human[0]), int(human[1]), int(long))
+
+
+class Slow(NamedTuple):
+    """A segment in which a consumer waited long for an answer; `handled` is None where it is unknown."""
+
+    conversation: str
+    segment: str
+    agent: int
+    skill: int
+    end: int
+    outcome: str
+    waited: int
+    handled: int | None
+
+
+SLOWEST: Final = 10
+_SLOWEST: Final = """select conversationId, agentId, assignedEventId, skillId, epoch_ms("end"),
+        cast(outcome as varchar), list_max(responseMillis) as waited,
+        case when focusData and userType = 'human' then totalHandleTimeMillis end
+    from agent_segments where "end" >= $start and "end" < $end and len(responseMillis) > 0 and ({where})
+    order by waited desc, "end" desc, conversationId limit $limit"""
+
+
+def slowest_of(reader: Reader, view: View, account: str) -> list[Slow]:
+    """The segments with the longest single response times; of human agents, unless bots are chosen."""
+    of = view.agent_segments
+    where = of.where if view.user_type == "bot" else f"{of.where} and userType = 'human'"
+    span = {"start": instant_of(view.start), "end": instant_of(view.end), "limit": SLOWEST}
+    with reader.snapshot() as snapshot:
+        found = snapshot.execute(_SLOWEST.format(where=where), {**of.parameters, **span}).fetchall()
+    return [
+        Slow(conversation, segment_id(account, agent, conversation, assigned), agent, *rest)
+        for conversation, agent, assigned, *rest in found
+    ]

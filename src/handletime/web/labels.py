@@ -1,0 +1,133 @@
+"""Names of agents, skills and groups, from a CSV file that whoever runs the server keeps.
+
+They are shown beside the ids and never stored. The file is read again when it changes; one that is wrong then leaves
+the names as they were, and the log says what is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Final, Literal
+
+from handletime.errors import InputError
+from handletime.events.model import INTEGER_MAX, INTEGER_MIN
+
+Kind = Literal["agent", "skill", "group"]
+KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")
+LABEL_MAX: Final = 200
+LABELS_MAX: Final = 1_000_000
+FILE_MAX: Final = 256 << 20
+_LOOK_EVERY_S: Final = 1.0
+_HEADER: Final = ["kind", "id", "label"]
+_FORM: Final = "kind,id,label (and account, where names are one account's alone)"
+_log: Final = logging.getLogger(__name__)
+Names = Mapping[tuple[str, str, int], str]
+"""Labels by account ("" for all), kind and id."""
+_Stamp = tuple[int, int, int]
+
+
+class Labels:
+    """The names of one file, or none. Any thread may use it. Raises InputError where the file is wrong; OSError."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._names: Names = {}
+        self._stamp: _Stamp | None = None
+        self._looked = time.monotonic()
+        if path is not None:
+            self._stamp = _stamp(path)
+            self._names = read_labels(path)
+
+    def of(self, account: str) -> AccountLabels:
+        """The names that an account sees."""
+        self._look()
+        return AccountLabels(account, self._names)
+
+    def _look(self) -> None:
+        if self._path is None:
+            return
+        with self._lock:
+            if time.monotonic() - self._looked < _LOOK_EVERY_S:
+                return
+            self._looked = time.monotonic()
+            try:
+                stamp = _stamp(self._path)
+                if stamp == self._stamp:
+                    return
+                self._stamp = stamp
+                self._names = read_labels(self._path)
+            except (InputError, OSError) as error:
+                _log.warning("the names stay as they were: %s", error)
+
+
+class AccountLabels:
+    """The names that one account sees."""
+
+    def __init__(self, account: str = "", names: Names | None = None) -> None:
+        self._account, self._names = account, names or {}
+
+    def name(self, kind: Kind, number: int) -> str | None:
+        """The name of an agent, skill or group; None where it has none."""
+        return self._names.get((self._account, kind, number)) or self._names.get(("", kind, number))
+
+    def text(self, kind: Kind, number: int) -> str:
+        """The name, or `agent 7`; of -1, which is nobody's id, what it stands for."""
+        return self.name(kind, number) or (f"no {kind}" if number == -1 else f"{kind} {number}")
+
+    def all(self, kind: Kind) -> dict[int, str]:
+        """All names of a kind, by id."""
+        found = {number: label for (account, k, number), label in self._names.items() if (account, k) == ("", kind)}
+        own = {n: label for (account, k, n), label in self._names.items() if (account, k) == (self._account, kind)}
+        return found | own
+
+
+def read_labels(path: Path) -> Names:
+    """The names of a file, with one header line. Raises InputError with the line, and what is allowed; OSError."""
+    if path.stat().st_size > FILE_MAX:
+        raise InputError(f"{path}: must have at most {FILE_MAX >> 20} MiB")
+    names: dict[tuple[str, str, int], str] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.reader(file, strict=True)
+            header = [cell.strip().lower() for cell in next(rows, [])]
+            if header[:3] != _HEADER or header[3:] not in ([], ["account"]):
+                raise InputError(f"{path}: line 1: must be {_FORM}")
+            for row in rows:
+                if row:
+                    key, label = _named(row, len(header), f"{path}: line {rows.line_num}")
+                    names[key] = label
+                if len(names) > LABELS_MAX:
+                    raise InputError(f"{path}: must have at most {LABELS_MAX:,} names")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: must be UTF-8") from error
+    except csv.Error as error:
+        raise InputError(f"{path}: is no CSV: {error}") from error
+    return names
+
+
+def _named(row: list[str], columns: int, place: str) -> tuple[tuple[str, str, int], str]:
+    if len(row) != columns:
+        raise InputError(f"{place}: must have {columns} cells: {_FORM}")
+    kind, number, label, *account = (cell.strip() for cell in row)
+    if kind.lower() not in KINDS:
+        raise InputError(f"{place}: kind: must be one of {', '.join(KINDS)}")
+    try:
+        identity = int(number)
+    except ValueError:
+        raise InputError(f"{place}: id: must be an integer") from None
+    if not INTEGER_MIN <= identity <= INTEGER_MAX:
+        raise InputError(f"{place}: id: must be a signed 64-bit integer")
+    if not label or len(label) > LABEL_MAX or not label.isprintable():
+        raise InputError(f"{place}: label: must have 1 to {LABEL_MAX} characters, no control characters")
+    return ("".join(account), kind.lower(), identity), label
+
+
+def _stamp(path: Path) -> _Stamp:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino

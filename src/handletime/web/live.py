@@ -1,0 +1,252 @@
+"""What is going on in an account at this moment: who waits, for whom, since when, and who is at work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from threading import Lock
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from handletime.api.ports import Reader
+from handletime.events import model
+from handletime.segments import rules
+from handletime.segments.columns import I8, I32, I64, NEVER, U8
+from handletime.segments.derive import Derived, Trace, derive_prepared
+from handletime.segments.parts import Prepared
+from handletime.segments.sorting import Records
+from handletime.web.view import View
+
+AGENTS_MAX: Final = 500
+"""So many agents at work are shown."""
+KEPT_S: Final = 2.0
+"""So old a glimpse may be."""
+
+
+class Conversation(NamedTuple):
+    """One open conversation. `waiting_since` is the consumer's wait for the assigned agent, in the queue its begin."""
+
+    id: str
+    skill: int
+    agent: int | None
+    is_bot: bool
+    group: int | None
+    source: str | None
+    waiting_since: int | None
+    focus: dict[int, int]
+    """Whose focus is here, and since when."""
+
+    @property
+    def state(self) -> str:
+        """`queued`, `waits` for the agent's answer, or `answered`."""
+        return "queued" if self.in_queue else "waits" if self.waiting_since is not None else "answered"
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether nobody is assigned."""
+        return self.agent is None
+
+
+class SkillNow(NamedTuple):
+    """The open conversations of one skill, or of all (None)."""
+
+    skill: int | None
+    open: int
+    in_queue: int
+    waiting: int
+    longest_ms: int
+    longest: str
+    """Whose wait is the longest: a conversation."""
+
+
+class AgentNow(NamedTuple):
+    """One agent at work: conversations, consumers who wait, and where the focus is."""
+
+    agent: int
+    is_bot: bool
+    open: int
+    waiting: int
+    longest_ms: int
+    longest: str
+    focus: str | None
+    focus_since: int
+    knows_focus: bool
+
+
+class Now(NamedTuple):
+    """All of it at one moment, in epoch milliseconds."""
+
+    at: int
+    total: SkillNow
+    skills: list[SkillNow]
+    agents: list[AgentNow]
+    more_agents: int
+    begin_in_the_middle: int
+    conversations: list[Conversation]
+    """Those that are open, the longest wait first."""
+
+
+class Glimpse(NamedTuple):
+    """The open conversations of an account as they were a moment ago, and of whom there is focus data."""
+
+    conversations: list[Conversation]
+    with_focus: set[int]
+    begin_in_the_middle: int
+
+
+class Glimpses:
+    """Glimpses of the last seconds, so that many who look at one account ask the store once. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[float, Glimpse]] = {}
+        self._lock = Lock()
+
+    def of(self, account: str, reader: Reader) -> Glimpse:
+        """The account's, at most `KEPT_S` old."""
+        begun = time.monotonic()
+        with self._lock:
+            made, glimpse = self._found.get(account, (0.0, None))
+        if glimpse is None or begun - made > KEPT_S:
+            glimpse = glimpse_of(reader.open_conversations())
+            with self._lock:
+                self._found = {name: each for name, each in self._found.items() if begun - each[0] <= KEPT_S}
+                self._found[account] = (begun, glimpse)
+        return glimpse
+
+
+def glimpse_of(prepared: Prepared | None) -> Glimpse:
+    """What the events of open conversations say."""
+    if prepared is None:
+        return Glimpse([], set(), 0)
+    derived, trace = derive_prepared(prepared)
+    found = list(_conversations(prepared, derived, trace))
+    found.sort(key=lambda each: (each.waiting_since is None, each.waiting_since or 0, each.id))
+    return Glimpse(found, {agent for _, agent in prepared.focused}, derived.quality.begin_in_the_middle)
+
+
+def now_of(glimpse: Glimpse, view: View, at: int) -> Now:
+    """The open conversations that match the view's filters, whatever its span, in sums."""
+    shown = [each for each in glimpse.conversations if _matches(each, view)]
+    by_skill: dict[int, list[Conversation]] = {}
+    by_agent: dict[int, list[Conversation]] = {}
+    for each in shown:
+        by_skill.setdefault(each.skill, []).append(each)
+        if each.agent is not None:
+            by_agent.setdefault(each.agent, []).append(each)
+    focus = {agent: (each.id, since) for each in glimpse.conversations for agent, since in each.focus.items()}
+    agents = [
+        _of_agent(agent, found, focus.get(agent), agent in glimpse.with_focus, at) for agent, found in by_agent.items()
+    ]
+    agents.sort(key=lambda each: (each.is_bot, -each.longest_ms, each.agent))
+    skills = [_of_skill(skill, found, at) for skill, found in sorted(by_skill.items())]
+    more = max(len(agents) - AGENTS_MAX, 0)
+    return Now(at, _of_skill(None, shown, at), skills, agents[:AGENTS_MAX], more, glimpse.begin_in_the_middle, shown)
+
+
+def _matches(each: Conversation, view: View) -> bool:
+    source = view.source.lower() if view.source else None
+    return (
+        view.skill in (None, each.skill)
+        and view.agent in (None, each.agent)
+        and view.group in (None, each.group)
+        and (view.user_type == "all" or (each.agent is not None and each.is_bot == (view.user_type == "bot")))
+        and source in (None, (each.source or "").lower())
+    )
+
+
+def _of_skill(skill: int | None, found: list[Conversation], at: int) -> SkillNow:
+    longest_ms, longest = _longest(found, at)
+    queued = [each for each in found if each.in_queue]
+    waiting = [each for each in found if each.waiting_since is not None and not each.in_queue]
+    return SkillNow(skill, len(found), len(queued), len(waiting), longest_ms, longest)
+
+
+def _of_agent(
+    agent: int, found: list[Conversation], focus: tuple[str, int] | None, knows_focus: bool, at: int
+) -> AgentNow:
+    longest_ms, longest = _longest(found, at)
+    waiting = sum(each.waiting_since is not None for each in found)
+    place, since = focus or (None, 0)
+    return AgentNow(agent, found[0].is_bot, len(found), waiting, longest_ms, longest, place, since, knows_focus)
+
+
+def _longest(found: list[Conversation], at: int) -> tuple[int, str]:
+    waits = [(at - each.waiting_since, each.id) for each in found if each.waiting_since is not None]
+    length, conversation = max(waits, default=(0, ""))
+    return max(length, 0), conversation
+
+
+def _conversations(prepared: Prepared, derived: Derived, trace: Trace) -> Iterator[Conversation]:
+    """The open ones, from the derivation's own trace and rows."""
+    events, columns, ordered, _ = prepared
+    open_now = {row["conversationId"]: row for row in _running(derived.skill_segments, ["conversationId", "skillId"])}
+    names = ["conversationId", "agentId", "groupId", "userType"]
+    assigned = {row["conversationId"]: row for row in _running(derived.agent_segments, names)}
+    left = _last_ends(derived.agent_segments)
+    firsts = events["conversationId"].take(pa.array(ordered.rows[ordered.starts[:-1]])).to_pylist()
+    for i, name in enumerate(firsts):
+        places = slice(int(ordered.starts[i]), int(ordered.starts[i + 1]))
+        row, segment = open_now.get(name), assigned.get(name)
+        if row is None:
+            continue
+        if segment is None:
+            since = max(row["begun"], left.get(name, 0))
+        else:
+            since = _waits_since(trace.state[places], ordered.records["time"][places], segment["begun"])
+        yield Conversation(
+            id=name,
+            skill=row["skillId"],
+            agent=segment["agentId"] if segment else None,
+            is_bot=bool(segment and segment["userType"] == "bot"),
+            group=segment["groupId"] if segment else None,
+            source=_source(events, ordered.rows[places], trace.effect[places]),
+            waiting_since=since,
+            focus=_focus(ordered.records[places], columns.lost_time[ordered.rows[places]]),
+        )
+
+
+def _running(table: pa.Table, names: list[str]) -> list[dict[str, Any]]:
+    """The rows without an end; `begun` is their start in epoch milliseconds."""
+    rows = table.filter(pc.is_null(table["end"]))
+    found: list[dict[str, Any]] = rows.select(names).append_column("begun", rows["start"].cast(pa.int64())).to_pylist()
+    return found
+
+
+def _last_ends(table: pa.Table) -> dict[str, int]:
+    """When the last agent segment of each conversation ended."""
+    rows = table.filter(pc.is_valid(table["end"]))
+    return dict(zip(rows["conversationId"].to_pylist(), rows["end"].cast(pa.int64()).to_pylist(), strict=True))
+
+
+def _waits_since(states: U8, times: I64, segment_start: int) -> int | None:
+    """Since when the consumer waits for the assigned agent; None where it does not."""
+    waits = (states & rules.STATE_WAITING) > 0
+    if not waits[-1]:
+        return None
+    quiet = np.flatnonzero(~waits)
+    begun = int(times[quiet[-1] + 1]) if len(quiet) else int(times[0])
+    return max(begun, segment_start)
+
+
+def _source(events: pa.Table, rows: I32, effects: I8) -> str | None:
+    """The conversation's source: the first that an opening named."""
+    for row in rows[effects == rules.TOOK_EFFECT].tolist():
+        source = events["source"][row].as_py()
+        if source is not None and events["type"][row].as_py() in ("opened", "resumed"):
+            return str(source)
+    return None
+
+
+def _focus(records: Records, lost: I64) -> dict[int, int]:
+    """Whose focus is here at the end of all events, and since when."""
+    here: dict[int, int] = {}
+    for place in np.flatnonzero((records["type"] == model.FOCUSED) | (records["type"] == model.UNFOCUSED)):
+        agent = int(records["agent"][place])
+        if records["type"][place] == model.UNFOCUSED or lost[place] != NEVER:
+            here.pop(agent, None)
+        else:
+            here.setdefault(agent, int(records["time"][place]))
+    return here

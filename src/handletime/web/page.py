@@ -1,0 +1,241 @@
+"""What every page is given: who asks, the names, the templates; and what its answers carry."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import mimetypes
+import uuid
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import quote, urlsplit
+
+import jinja2
+from litestar import Response
+from litestar.di import NamedDependency
+from litestar.exceptions import HTTPException
+
+from handletime.api.auth import AuthRequest, authorize
+from handletime.api.errors import BadRequest, Refused, answer_to
+from handletime.api.ports import Reader
+from handletime.api.service import HttpRequest, Service
+from handletime.errors import Forbidden, HandletimeError, InputError, NotNow, Unauthorized
+from handletime.web import words
+from handletime.web.labels import AccountLabels, Labels
+from handletime.web.live import Glimpses
+from handletime.web.sessions import Session, Sessions
+from handletime.web.view import INTERVALS, SPANS
+
+if TYPE_CHECKING:
+    from handletime.store.keys import Key, Permission
+
+HERE: Final = Path(__file__).parent
+STATIC: Final = HERE / "static"
+COOKIE: Final = "handletime_session"
+FORM_COOKIE: Final = "handletime_form"
+HTML: Final = "text/html"
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Cache-Control": "no-store",
+}
+TITLES: Final = {"/": "Now", "/agents": "Agents", "/skills": "Skills", "/segments": "Segments"}
+_LOG: Final = logging.getLogger("handletime.web")
+
+
+class SignedOut(InputError):
+    """Nobody is signed in; `ended` where somebody was, and the key or the session is no more."""
+
+    def __init__(self, *, ended: bool) -> None:
+        self.ended = ended
+        super().__init__("Sign in first.")
+
+
+class Asker(NamedTuple):
+    """Who looks at the page: the key, its session, and the names of its account."""
+
+    key: Key
+    session: Session
+    labels: AccountLabels
+
+    @property
+    def account(self) -> str:
+        """The account of the key."""
+        return self.key.account
+
+
+class Page:
+    """The one object behind all pages."""
+
+    def __init__(self, service: Service, sessions: Sessions, labels: Labels) -> None:
+        self.service, self.sessions, self.labels = service, sessions, labels
+        self.base = urlsplit(service.settings.public_url or "").path.rstrip("/")
+        """The path before ours, where a proxy adds one."""
+        self.glimpses = Glimpses()
+        self.streams = 0
+        """So many browsers are being sent what is new."""
+        self.stopping = asyncio.Event()
+
+    def asker(self, request: HttpRequest, permission: Permission) -> Asker:
+        """Who asks. Raises SignedOut; Forbidden where the key may not see this."""
+        cookie = request.cookies.get(COOKIE, "")
+        session = self.sessions.find(cookie, self.service.clock.now())
+        if session is None:
+            raise SignedOut(ended=bool(cookie))
+        try:
+            key = self.key_of(request, session.token)
+        except Unauthorized as error:
+            self.sessions.end(cookie)
+            raise SignedOut(ended=True) from error
+        authorize(key, key.account, permission)
+        return Asker(key, session, self.labels.of(key.account))
+
+    def check_ready(self) -> None:
+        """Raises NotNow where conversations cannot be derived just now."""
+        if self.service.problem is not None:
+            raise NotNow(self.service.problem)
+
+    def key_of(self, request: HttpRequest, token: str) -> Key:
+        """The key of a token. Raises Unauthorized."""
+        if not token.isascii() or not token.isprintable():
+            raise Unauthorized("oauth_problem=token_rejected", "No key has such characters.", "Bearer")
+        url = self.service.origin(request)
+        return self.service.authenticator.authenticate(AuthRequest("GET", url, f"Bearer {token}"))
+
+    def reader(self, asker: Asker) -> Reader:
+        """The rows of the asker's account."""
+        return self.service.store.reader(asker.account)
+
+    def html(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> Response[bytes]:
+        """A page of a template."""
+        status = int(str(more.pop("status", 200)))
+        text = self.text(request, template, asker, **more)
+        return Response(text.encode(), media_type=HTML, status_code=status, headers=HEADERS)
+
+    def text(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> str:
+        """The same as text; also of a part of a page."""
+        values = {
+            "base": self.base,
+            "origin": self.service.origin(request),
+            "static": f"{self.base}/static/{tag()}",
+            "path": str(request.scope["path"]),
+            "address": address_of(request),
+            "asker": asker,
+            "labels": asker.labels if asker else AccountLabels(),
+            "titles": TITLES,
+            "words": words,
+            "spans": SPANS,
+            "intervals": INTERVALS,
+            **more,
+        }
+        return _templates().get_template(template).render(values)
+
+    def stop(self) -> None:
+        """Ends the streams that are open."""
+        self.stopping.set()
+
+    async def stopped_within(self, seconds: float) -> None:
+        """Waits so long, or until the server stops."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self.stopping.wait(), seconds)
+
+    def answer_to(self, request: Any, error: Exception) -> Response[bytes]:
+        """The answer to any exception that a page ended with: a page too, where one was asked for."""
+        if "text/html" not in request.headers.get("accept", ""):
+            return answer_to(request, _for_programs(error))
+        if isinstance(error, SignedOut):
+            return self._to_sign_in(request, error)
+        status, title, causes = _told(request, error)
+        again = isinstance(error, NotNow)
+        answer = self.html(request, "error.html", status=status, title=title, causes=causes, again=again)
+        if again:
+            answer.headers["Retry-After"] = "1"
+        return answer
+
+    def _to_sign_in(self, request: HttpRequest, error: SignedOut) -> Response[bytes]:
+        if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET" and not error.ended:
+            # A link from elsewhere comes without the cookie (SameSite=Strict); asked for again from here, with it.
+            return self.html(request, "again.html")
+        why = "&ended=1" if error.ended else ""
+        where = f"{self.base}/sign-in?next={quote(address_of(request), safe='')}{why}"
+        return Response(b"", status_code=303, headers={**HEADERS, "Location": where})
+
+
+def _for_programs(error: Exception) -> Exception:
+    if isinstance(error, SignedOut):
+        return Unauthorized("oauth_problem=token_rejected", "Sign in first.", 'Bearer realm="handletime"')
+    return error
+
+
+ThePage = NamedDependency[Page]
+
+
+def address_of(request: HttpRequest) -> str:
+    """Path and query, as they can stand in a link."""
+    query = request.scope["query_string"].decode("latin-1")
+    return str(request.scope["path"]) + (f"?{query}" if query else "")
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is one of this server's pages."""
+    return address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
+
+
+def _told(request: HttpRequest, error: Exception) -> tuple[int, str, list[str]]:
+    match error:
+        case BadRequest():
+            return 400, "This address does not fit", error.causes
+        case Forbidden():
+            return 403, "This key may not see this page", [str(error)]
+        case Refused():
+            return error.status, error.message, []
+        case NotNow():
+            return 503, "Not able to answer now", [str(error)]
+        case HTTPException() if error.status_code < 500:
+            return error.status_code, "There is no such page", []
+        case HandletimeError() | Exception():
+            code = str(uuid.uuid4())
+            _LOG.error("%s %s: %s", request.method, request.scope["path"], code, exc_info=error)
+            return 500, "Something is broken here", [f"The log says what, under {code}."]
+    raise AssertionError("unreachable")
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment
+
+
+@cache
+def static_files() -> dict[str, tuple[bytes, str]]:
+    """The files that come with the page, and their types, by name."""
+    files = (file for file in sorted(STATIC.rglob("*")) if file.is_file())
+    return {str(file.relative_to(STATIC).as_posix()): (file.read_bytes(), _type(file)) for file in files}
+
+
+def _type(file: Path) -> str:
+    known = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml", ".txt": "text/plain"}
+    return known.get(file.suffix) or mimetypes.guess_type(file.name)[0] or "application/octet-stream"
+
+
+@cache
+def tag() -> str:
+    """Changes whenever one of the files does: so browsers may keep them for ever."""
+    whole = hashlib.sha256()
+    for name, (content, _) in static_files().items():
+        whole.update(name.encode() + content)
+    return whole.hexdigest()[:12]

@@ -1,0 +1,430 @@
+"""One conversation as a picture: lanes over time, from its explanation alone. Nothing is worked out anew here."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, NamedTuple, cast
+from zoneinfo import ZoneInfo
+
+from handletime.events.decode import instant
+from handletime.segments.explain import Explanation, Json, Moment
+from handletime.web.labels import AccountLabels
+from handletime.web.words import (
+    CLAUSES,
+    END_REASONS,
+    FOLLOWS,
+    NO_EFFECT,
+    NOT_HANDLED,
+    OUTCOMES,
+    UNIT_ENDS,
+    UNIT_STARTS,
+    clock,
+    duration,
+    moment,
+)
+
+WIDTH: Final = 1200
+LEFT: Final = 150
+RIGHT: Final = 16
+PLOT: Final = WIDTH - LEFT - RIGHT
+MOMENTS_MAX: Final = 3000
+"""More are not drawn: nobody could tell them apart."""
+_TICKS: Final = 9
+_TICK_APART: Final = 76
+_STEPS: Final = tuple(
+    1000 * s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
+)
+_FOLD_OVER: Final = 0.22
+_FOLD_TO: Final = 0.08
+_LETTER: Final = 7.0
+"""How wide a letter is, more or less."""
+
+
+@dataclass
+class Item:
+    """A stretch or a mark: where it is drawn, what it is, and what the page says of it, line by line."""
+
+    kind: str
+    start: int
+    end: int
+    x: float
+    y: float
+    width: float
+    height: float
+    says: list[str]
+    text: str = ""
+    mark: str = ""
+    order: int = 0
+
+    @property
+    def label(self) -> str:
+        """What it says, as sentences."""
+        return ". ".join(line.rstrip(".") for line in self.says)
+
+
+class Tick(NamedTuple):
+    """A moment on the axis."""
+
+    x: float
+    text: str
+
+
+class Fold(NamedTuple):
+    """A stretch in which nothing happens, drawn shorter than it is."""
+
+    x: float
+    width: float
+    text: str
+
+
+@dataclass
+class Lane:
+    """One row: its name and what is in it."""
+
+    name: str
+    y: float
+    height: float
+    kind: str
+    items: list[Item] = field(default_factory=list)
+
+
+@dataclass
+class Picture:
+    """The whole: lanes from above, the axis, folds; `height` in the units of WIDTH."""
+
+    lanes: list[Lane]
+    ticks: list[Tick]
+    folds: list[Fold]
+    height: float
+    start: int
+    end: int
+
+    @property
+    def items(self) -> list[Item]:
+        """Everything that can be pointed at, in the order in which it is painted; `order` is that of time."""
+        return [item for lane in self.lanes for item in lane.items]
+
+
+class Scale:
+    """From moments to places. Stretches in which nothing happens are folded where they would take up the picture."""
+
+    def __init__(self, times: Sequence[int], *, true: bool) -> None:
+        self._times = sorted(set(times))
+        lengths = [float(b - a) for a, b in pairwise(self._times)]
+        self.folded: set[int] = set() if true else _fold(lengths)
+        total = sum(lengths) or 1.0
+        self._places = [0.0]
+        for length in lengths:
+            self._places.append(self._places[-1] + length / total * PLOT)
+        self.shown_millis = total
+
+    def at(self, millis: int) -> float:
+        """Where a moment is, from the left edge of the picture."""
+        times, places = self._times, self._places
+        i = bisect_left(times, millis)
+        if i == 0:
+            return float(LEFT)
+        if i == len(times):
+            return LEFT + places[-1]
+        share = (millis - times[i - 1]) / (times[i] - times[i - 1])
+        return LEFT + places[i - 1] + (places[i] - places[i - 1]) * share
+
+    def folds(self) -> Iterator[Fold]:
+        """The folded stretches."""
+        for i in sorted(self.folded):
+            x, width = LEFT + self._places[i], self._places[i + 1] - self._places[i]
+            yield Fold(x, width, duration(self._times[i + 1] - self._times[i]))
+
+    def ticks(self, zone: ZoneInfo) -> Iterator[Tick]:
+        """Round moments that are far enough from each other."""
+        step = next((s for s in _STEPS if s * _TICKS >= self.shown_millis), _STEPS[-1])
+        last = float("-inf")
+        for i, (a, b) in enumerate(pairwise(self._times)):
+            # A fold is followed by the time at which it ends: a round one may be far away.
+            for tick in (b,) if i in self.folded else range(a + -a % step, b, step):
+                x = self.at(tick)
+                if x - last >= _TICK_APART and x <= WIDTH - 60:
+                    text = clock(tick, zone)
+                    yield Tick(x, text[:5] if step >= 60_000 and i not in self.folded else text[:8])
+                    last = x
+
+
+def _fold(lengths: list[float]) -> set[int]:
+    """Shortens the longest stretches until none is most of the picture; says which."""
+    folded: set[int] = set()
+    if len(lengths) < 4:
+        return folded
+    while True:
+        total = sum(lengths)
+        i = max((i for i in range(len(lengths)) if i not in folded), key=lengths.__getitem__, default=None)
+        if i is None or lengths[i] <= _FOLD_OVER * total or lengths[i] < 30_000:
+            return folded
+        lengths[i] = _FOLD_TO * (total - lengths[i])
+        folded.add(i)
+
+
+def millis_of(value: object) -> int:
+    """A time of an explanation in epoch milliseconds."""
+    return cast(int, instant(str(value)))
+
+
+def draw(explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, *, true: bool = False) -> Picture:
+    """The picture of an explanation; `true` draws all time to scale."""
+    return _Artist(explanation, labels, zone, true=true).draw()
+
+
+class _Artist:
+    def __init__(self, explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, *, true: bool) -> None:
+        self.moments = explanation.moments[:MOMENTS_MAX]
+        self.times = [millis_of(each.time) for each in self.moments]
+        self.start, self.end = self.times[0], self.times[-1]
+        self.agent_segments = [row for row in explanation.agent_segments if millis_of(row["start"]) <= self.end]
+        self.skill_segments = [row for row in explanation.skill_segments if millis_of(row["start"]) <= self.end]
+        self.labels, self.zone = labels, zone
+        self.scale = Scale(self.times, true=true)
+        self.lanes: list[Lane] = []
+        self.y = 34.0
+
+    def draw(self) -> Picture:
+        self._consumer()
+        self._queue()
+        for agent in self._agents():
+            self._agent(agent)
+        self._counted()
+        self._skill_segments()
+        self._agent_segments()
+        picture = Picture(
+            self.lanes, list(self.scale.ticks(self.zone)), list(self.scale.folds()), self.y + 8, self.start, self.end
+        )
+        for number, item in enumerate(sorted(picture.items, key=lambda each: (each.start, each.y, each.end))):
+            item.order = number
+        return picture
+
+    # --- parts
+
+    def _lane(self, name: str, kind: str, height: float, *, gap: float = 8) -> Lane:
+        lane = Lane(name, self.y, height, kind)
+        self.lanes.append(lane)
+        self.y += height + gap
+        return lane
+
+    def _span(self, start: int, end: int) -> str:
+        return f"{clock(start, self.zone)} – {clock(end, self.zone)} · {duration(end - start)}"
+
+    def _stretch(self, lane: Lane, kind: str, start: int, end: int, says: list[str], *, text: str = "") -> Item:
+        end = min(end, self.end)
+        x, right = self.scale.at(start), self.scale.at(end)
+        width = max(right - x, 1.5)
+        letters = int((width - 6) / _LETTER)
+        shown = text if len(text) <= letters else text[: letters - 1] + "…" if letters > 3 else ""
+        item = Item(kind, start, end, x, lane.y, width, lane.height, [*says, self._span(start, end)], shown)
+        lane.items.append(item)
+        return item
+
+    def _mark(self, lane: Lane, kind: str, each: Moment, at: int, title: str, *, symbol: str = "circle") -> None:
+        says = [title]
+        if each.no_effect:
+            says.append(f"counts for nothing: {NO_EFFECT.get(each.no_effect, each.no_effect)}")
+        says += [clock(at, self.zone), _clause(each.rule)]
+        x = self.scale.at(at)
+        kind = f"{kind} idle" if each.no_effect else kind
+        lane.items.append(Item(kind, at, at, x - 6, lane.y + lane.height / 2 - 6, 12, 12, says, mark=symbol))
+
+    def _name(self, agent: object) -> str:
+        return self.labels.text("agent", int(str(agent)))
+
+    def _skill(self, row: Json) -> str:
+        return self.labels.text("skill", int(str(row["skillId"])))
+
+    def _runs(self, holds: Sequence[bool]) -> Iterator[tuple[int, int]]:
+        """The stretches in which something holds after each moment."""
+        begun: int | None = None
+        for at, now in zip(self.times, holds, strict=True):
+            if now and begun is None:
+                begun = at
+            elif not now and begun is not None:
+                if at > begun:
+                    yield begun, at
+                begun = None
+        if begun is not None and self.end > begun:
+            yield begun, self.end
+
+    # --- lanes
+
+    def _consumer(self) -> None:
+        lane = self._lane("consumer", "consumer", 26)
+        for start, end in self._runs([each.consumer_waits for each in self.moments]):
+            self._stretch(
+                lane, "waits", start, end, ["The consumer waits for the assigned agent", _clause("3.2")], text="waits"
+            )
+        for each, at in zip(self.moments, self.times, strict=True):
+            if each.type == "message" and each.detail.get("sentBy") == "consumer":
+                self._mark(lane, "message", each, at, "Message of the consumer")
+            elif each.type in ("opened", "resumed"):
+                self._mark(lane, "opening", each, at, f"Conversation {each.type}", symbol="diamond")
+            elif each.type == "closed":
+                self._mark(lane, "close", each, at, f"Closed by the {each.detail.get('closedBy')}", symbol="cross")
+            elif each.type == "message" and each.detail.get("sentBy") == "system":
+                self._mark(lane, "message system", each, at, "System message")
+
+    def _queue(self) -> None:
+        queued = [each.open and each.assigned_agent_id is None for each in self.moments]
+        runs = list(self._runs(queued))
+        if runs:
+            lane = self._lane("queue", "queue", 22)
+            for start, end in runs:
+                self._stretch(lane, "queued", start, end, ["In queue: open, and nobody is assigned"], text="in queue")
+
+    def _agents(self) -> list[int]:
+        """Agents in the order in which they turn up; those who were assigned first."""
+        assigned = [each.assigned_agent_id for each in self.moments if each.assigned_agent_id is not None]
+        acting = [int(str(each.detail["agentId"])) for each in self.moments if "agentId" in each.detail]
+        return list(dict.fromkeys([*assigned, *acting]))
+
+    def _agent(self, agent: int) -> None:
+        name = self._name(agent)
+        lane = self._lane(name, "agent", 26, gap=2)
+        for row in self._segments_of(agent):
+            start, end = millis_of(row["start"]), self._end_of(row)
+            follows = FOLLOWS[str(row["follows"])]
+            says = [f"{name} has the conversation", f"after {follows}, {self._skill(row)}"]
+            self._stretch(lane, "assigned", start, end, [*says, _clause("2.1")])
+        for each, at in zip(self.moments, self.times, strict=True):
+            if each.type == "message" and each.detail.get("sentBy") == "agent" and self._writer(each) == agent:
+                self._mark(lane, "message agent-message", each, at, f"Message of {name}", symbol="square")
+        strip = self._lane("focus, handled", "focus", 18)
+        for start, end in self._focus(agent):
+            self._stretch(strip, "focus", start, end, [f"The focus of {name} is here", _clause("1 Focus")])
+        for row in self._segments_of(agent):
+            for unit in cast(list[Json], row["handleTimeUnits"]):
+                self._unit(strip, unit, name)
+        human = [row for row in self._segments_of(agent) if row["userType"] == "human"]
+        if human and not human[0]["focusData"]:
+            strip.name = "no focus data"
+
+    def _writer(self, each: Moment) -> int | None:
+        """Who wrote: the agent that the event names, else the assigned one."""
+        named = each.detail.get("agentId")
+        return each.assigned_agent_id if named is None else int(str(named))
+
+    def _segments_of(self, agent: int) -> list[Json]:
+        return [row for row in self.agent_segments if row["agentId"] == agent]
+
+    def _end_of(self, row: Json) -> int:
+        return self.end if row["end"] is None else millis_of(row["end"])
+
+    def _focus(self, agent: int) -> Iterator[tuple[int, int]]:
+        holds, here = [], False
+        for each in self.moments:
+            if each.detail.get("agentId") == agent and not each.no_effect:
+                here = True if each.type == "focused" else here and each.type not in ("unfocused", "focusLost")
+            holds.append(here)
+        return self._runs(holds)
+
+    def _unit(self, lane: Lane, unit: Json, name: str) -> None:
+        start, end = millis_of(unit["start"]), millis_of(unit["end"])
+        if start > self.end:
+            return
+        under = {
+            each.handled_under
+            for each, at in zip(self.moments, self.times, strict=True)
+            if start <= at < end and each.handled_under
+        }
+        says = [
+            f"Handle-time unit {unit['sequence']} of {name}",
+            f"starts: {UNIT_STARTS[str(unit['startReason'])]} ({unit['startReason']})",
+            f"ends: {UNIT_ENDS[str(unit['endReason'])]} ({unit['endReason']})",
+            *(_clause(clause) for clause in sorted(under)),
+        ]
+        item = self._stretch(lane, "unit", start, end, says, text=f"{unit['sequence']} · {duration(end - start)}")
+        if not item.text or item.text.endswith("…"):
+            item.text = str(unit["sequence"]) if item.width >= _LETTER + 4 else ""
+
+    def _counted(self) -> None:
+        lane = self._lane("counts?", "counted", 14)
+        for i, each in enumerate(self.moments[:-1]):
+            start, end = self.times[i], self.times[i + 1]
+            if end == start:
+                continue
+            if each.handled_under:
+                self._stretch(lane, "handled", start, end, ["Handled", _clause(each.handled_under)])
+            else:
+                why = NOT_HANDLED.get(str(each.not_handled_because), str(each.not_handled_because))
+                clause = "1 State" if each.not_handled_because == "notOpen" else "3.3"
+                self._stretch(lane, "not-handled", start, end, [f"Not handled: {why}", _clause(clause)])
+
+    def _skill_segments(self) -> None:
+        lane = self._lane("skill segments", "segments", 22, gap=4)
+        for row in self.skill_segments:
+            self._segment(lane, row, f"Skill segment {row['sequence']}: {self._skill(row)}", self._skill(row))
+
+    def _agent_segments(self) -> None:
+        lane = self._lane("agent segments", "segments", 22)
+        for row in self.agent_segments:
+            name = self._name(row["agentId"])
+            self._segment(lane, row, f"Agent segment of {name}", "")
+
+    def _segment(self, lane: Lane, row: Json, title: str, text: str) -> None:
+        start = millis_of(row["start"])
+        if row["end"] is None:
+            self._stretch(lane, "segment running", start, self.end, [title, "still running"], text=text or "running")
+            return
+        outcome = OUTCOMES[str(row["outcome"])]
+        says = [title, f"outcome: {outcome}", f"ended: {END_REASONS[str(row['endReason'])]}", _clause("2.4")]
+        shown = f"{text}: {outcome}" if text else outcome
+        self._stretch(lane, f"segment {row['outcome']}", start, millis_of(row["end"]), says, text=shown)
+
+
+def _clause(rule: str) -> str:
+    return f"rules {rule}: {CLAUSES[rule]}" if rule in CLAUSES else f"rules {rule}"
+
+
+class Line(NamedTuple):
+    """One event of a conversation, or the loss of a focus, in words."""
+
+    at: str
+    what: str
+    by: str
+    effect: str
+    rule: str
+    lasts: str
+    counts: str
+    handled: bool
+
+
+def lines_of(explanation: Explanation, labels: AccountLabels, zone: ZoneInfo) -> list[Line]:
+    """A conversation event by event: what each did, and whether the time after it counts."""
+    return [_line(each, labels, zone) for each in explanation.moments[:MOMENTS_MAX]]
+
+
+def _line(each: Moment, labels: AccountLabels, zone: ZoneInfo) -> Line:
+    agent = each.detail.get("agentId", each.assigned_agent_id if each.detail.get("sentBy") == "agent" else None)
+    by = str(each.detail.get("sentBy") or each.detail.get("closedBy") or "")
+    if agent is not None:
+        by = labels.text("agent", int(str(agent)))
+    reason = each.detail.get("reason")
+    what = {"focusLost": "focus lost to another conversation"}.get(each.type, each.type)
+    what += f" ({reason})" if reason else ""
+    if "skillId" in each.detail:
+        what += f", {labels.text('skill', int(str(each.detail['skillId'])))}"
+    effect = NO_EFFECT.get(each.no_effect, each.no_effect) if each.no_effect else ""
+    counts = ""
+    if each.lasts_millis:
+        counts = (
+            f"handled, {each.handled_under}"
+            if each.handled_under
+            else f"not: {NOT_HANDLED[str(each.not_handled_because)]}"
+        )
+    return Line(
+        moment(millis_of(each.time), zone)[:11] + clock(millis_of(each.time), zone),
+        what,
+        by,
+        effect,
+        each.rule,
+        "" if each.lasts_millis is None else duration(each.lasts_millis),
+        counts,
+        each.handled_under is not None,
+    )

@@ -1,0 +1,51 @@
+"""The routes of the page, for `api.app.make_app`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Response, Router, get
+from litestar.di import Provide
+
+from handletime.api.errors import Refused
+from handletime.api.service import HttpRequest, InPath
+from handletime.web.now import now, now_data, now_events, open_conversations
+from handletime.web.page import HEADERS, Page, static_files, tag
+from handletime.web.segments import segments, segments_csv, skill_segments
+from handletime.web.sign_in import sign_in, sign_in_form, sign_out
+from handletime.web.tables import agents, skills
+from handletime.web.why import why
+
+_FOR_EVER = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
+
+
+def page_routes(page: Page) -> list[Any]:
+    """The page's routes."""
+    handlers = [
+        *(sign_in_form, sign_in, sign_out),
+        *(now, now_data, now_events, open_conversations),
+        *(agents, skills, segments, segments_csv, skill_segments, why, static_file),
+    ]
+
+    def answer_to(request: HttpRequest, error: Exception) -> Response[bytes]:
+        # No method of the page: routers copy what they are given, and a page cannot be copied.
+        return page.answer_to(request, error)
+
+    return [
+        Router(
+            path="/",
+            route_handlers=handlers,
+            dependencies={"page": Provide(lambda: page, sync_to_thread=False)},
+            exception_handlers={Exception: answer_to},
+        )
+    ]
+
+
+@get("/static/{version:str}/{name:path}", sync_to_thread=False, name="static")
+def static_file(version: InPath, name: InPath) -> Response[bytes]:
+    """A script, style or picture that comes with the page."""
+    found = static_files().get(name.lstrip("/"))
+    if found is None or version != tag():
+        raise Refused(404)
+    content, type_ = found
+    return Response(content, media_type=type_, headers=_FOR_EVER)

@@ -1,0 +1,259 @@
+"""`/segments`: the agent segments behind a number, page by page; the same as CSV and as a line for curl."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from shlex import quote as shell_quoted
+from typing import Final, NamedTuple
+from urllib.parse import quote, urlencode
+
+from litestar import Response, get
+
+from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT
+from handletime.api.csv_table import csv_answer
+from handletime.api.parameters import ALL, Choice, Integer, Query
+from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of
+from handletime.api.service import HttpRequest, query_of
+from handletime.api.timeframe import AGE_MAX, SPAN_MAX
+from handletime.events.model import EPOCH
+from handletime.metrics.aggregate import instant_of
+from handletime.web.page import HEADERS, Asker, Page, ThePage
+from handletime.web.view import USER_TYPE, View, read_view
+from handletime.web.words import OUTCOMES
+
+OUTCOME: Final = Choice("outcome", "Only segments with this outcome.", "", choices=tuple(OUTCOMES))
+LIMIT: Final = Integer("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
+CSV_ROWS_MAX: Final = 100_000
+HEADINGS: Final[dict[str, SortKey | None]] = {
+    "Ended": "Date",
+    "Agent": "Agent",
+    "Skill": "Skill",
+    "Handle time": None,
+    "Duration": None,
+    "Outcome": None,
+    "Ended by": None,
+    "Conversation": "Conversation",
+    "Employee": "Employee",
+    "Group": "Group",
+}
+
+
+class Asked(NamedTuple):
+    """What an address asks for."""
+
+    view: View
+    wanted: Wanted
+    sort: Sort
+    offset: int
+    limit: int
+
+    def parameters(self, **changes: object) -> dict[str, str]:
+        """What stands in the address, with some of it changed; the span is fixed, so that pages do not move."""
+        natural = self.sort.descending == (self.sort.key == "Date")
+        direction = "" if natural else f":{'desc' if self.sort.descending else 'asc'}"
+        shown = {
+            "last": None,
+            "from": self.view.start,
+            "to": self.view.end,
+            "userType": self.wanted.user_type or ALL,
+            "outcome": self.wanted.outcome,
+            "ConversationId": self.wanted.conversation,
+            "EmployeeId": self.wanted.employee,
+            "sort": f"{self.sort.key}{direction}" if (self.sort.key, direction) != ("Date", "") else None,
+            "offset": self.offset or None,
+            "limit": self.limit if self.limit != LIMIT.default else None,
+        }
+        return self.view.parameters(**(shown | changes))
+
+    def href(self, path: str = "/segments", **changes: object) -> str:
+        """A link to these segments, with something changed."""
+        return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
+
+    def sorted_by(self, key: SortKey) -> str:
+        """A link to the same in another order; the other way round where it is in this one."""
+        descending = not self.sort.descending if key == self.sort.key else key == "Date"
+        return self.href(sort=f"{key}:{'desc' if descending else 'asc'}", offset=None)
+
+
+def read(query: Query, now: int, zone: str) -> Asked:
+    """What a query asks for. Raises BadRequest."""
+    view = read_view(query, now, zone)
+    user_type = query.get(USER_TYPE) if query.has(USER_TYPE) else "human"
+    wanted = Wanted(
+        view.start,
+        min(view.end, now),
+        query.get(CONVERSATION),
+        view.agent,
+        query.get(EMPLOYEE),
+        view.skill,
+        view.group,
+        None if user_type == ALL else user_type,
+        query.get(OUTCOME) or None,
+        view.source,
+    )
+    asked = Asked(view, wanted, query.get(SORT), query.get(OFFSET), query.get(LIMIT))
+    query.check()
+    return asked
+
+
+@get("/segments", sync_to_thread=True, name="page-segments")
+def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """The agent segments that an address means."""
+    asker = page.asker(request, "handle-time")
+    now = page.service.clock.now()
+    asked = read(query_of(request), now, asker.session.zone)
+    with page.reader(asker).snapshot() as snapshot:
+        total, rows = page_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
+    return page.html(
+        request,
+        "segments.html",
+        asker,
+        asked=asked,
+        view=asked.view,
+        total=total,
+        rows=rows,
+        headings=HEADINGS,
+        pages=dict(_pages(asked, total)),
+        curl=_curl(request, page, asker, asked),
+        csv_rows=CSV_ROWS_MAX,
+        no_curl=_why_no_curl(asked, now),
+    )
+
+
+def _pages(asked: Asked, total: int) -> Iterator[tuple[str, str]]:
+    if asked.offset > 0:
+        yield "First", asked.href(offset=None)
+        yield "Previous", asked.href(offset=max(0, asked.offset - asked.limit) or None)
+    if asked.offset + asked.limit < total:
+        yield "Next", asked.href(offset=asked.offset + asked.limit)
+        yield "Last", asked.href(offset=(total - 1) // asked.limit * asked.limit)
+
+
+def _curl(request: HttpRequest, page: Page, asker: Asker, asked: Asked) -> str:
+    """The line that asks the API for the very same segments."""
+    wanted = asked.wanted
+    parameters: dict[str, object | None] = {
+        "source": "curl",
+        "fromMillis": wanted.start,
+        "toMillis": wanted.end,
+        "ConversationId": wanted.conversation,
+        "AgentId": wanted.agent,
+        "EmployeeId": wanted.employee,
+        "SkillId": wanted.skill,
+        "GroupId": wanted.group,
+        "sort": f"{asked.sort.key}:{'desc' if asked.sort.descending else 'asc'}",
+        "offset": asked.offset or None,
+        "limit": asked.limit,
+    }
+    given = {name: value for name, value in parameters.items() if value is not None}
+    url = (
+        f"{page.service.origin(request)}/api/account/{asker.account}/agent-segments?{urlencode(given, quote_via=quote)}"
+    )
+    return f'curl -H "Authorization: Bearer $HANDLETIME_TOKEN" {shell_quoted(url)}'
+
+
+def _why_no_curl(asked: Asked, now: int) -> str:
+    """Why the API cannot be asked for the same; "" where it can."""
+    if asked.wanted.user_type != "human":
+        return "The API lists the segments of human agents only."
+    if asked.wanted.outcome or asked.wanted.source:
+        return "The API knows no filter by outcome or by the conversation's source."
+    if asked.wanted.end - asked.wanted.start > SPAN_MAX or asked.wanted.start < now - AGE_MAX:
+        return "The API takes up to 7 days at once, of the last 31 days."
+    return ""
+
+
+CSV_NAMES: Final = (
+    *("segmentId", "conversationId", "agentId", "agent", "employeeId", "skillId", "skill", "groupId", "group"),
+    *("userType", "source", "startTime", "endTime", "durationMillis", "outcome", "endReason"),
+    *("totalHandleTimeMillis", "focusData"),
+)
+
+
+@get("/segments.csv", sync_to_thread=True, name="page-segments-csv")
+def segments_csv(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """All pages of the same list as one table, up to a limit, with the names that the page shows."""
+    asker = page.asker(request, "handle-time")
+    asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
+    with page.reader(asker).snapshot() as snapshot:
+        _, rows = page_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
+    answer = csv_answer(CSV_NAMES, (_csv_row(row, asker) for row in rows))
+    answer.headers.update({**HEADERS, "Content-Disposition": 'attachment; filename="segments.csv"'})
+    return answer
+
+
+def _csv_row(row: Segment, asker: Asker) -> list[object]:
+    names = asker.labels
+    agent, skill, group = (
+        names.name("agent", row.agent),
+        names.name("skill", row.skill),
+        names.name("group", row.group),
+    )
+    handled = row.handle_time if row.focus_data and row.user_type == "human" else None
+    ids = [row.segment_id, row.conversation, row.agent, agent, row.employee, row.skill, skill, row.group, group]
+    times = [row.user_type, row.source, _utc(row.start), _utc(row.end), row.end - row.start]
+    return [*ids, *times, row.outcome, row.end_reason, handled, row.focus_data]
+
+
+def _utc(millis: int) -> str:
+    return (EPOCH + timedelta(milliseconds=millis)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+
+
+class SkillSegment(NamedTuple):
+    """One skill segment; times in epoch milliseconds."""
+
+    conversation: str
+    skill: int
+    user_type: str
+    start: int
+    end: int
+    outcome: str
+    end_reason: str
+    in_queue: bool
+
+
+SKILL_OUTCOME: Final = Choice(
+    "outcome", "Only segments with this outcome.", "", choices=(*OUTCOMES, "abandonedInQueue")
+)
+_SKILL_SEGMENTS: Final = """select conversationId, skillId, cast(userType as varchar), epoch_ms(start), epoch_ms("end"),
+    cast(outcome as varchar), cast(endReason as varchar), abandonedInQueue from skill_segments
+    where "end" >= $start and "end" < $end and ({where})
+    order by "end" desc, conversationId, "sequence" limit $limit offset $offset"""
+_SKILL_COUNT: Final = """select count(*) from skill_segments where "end" >= $start and "end" < $end and ({where})"""
+
+
+@get("/skill-segments", sync_to_thread=True, name="page-skill-segments")
+def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """The skill segments behind a number of the page of skills, newest first."""
+    asker = page.asker(request, "operations")
+    query = query_of(request)
+    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
+    query.check()
+    of = view.skill_segments
+    where = of.where
+    if outcome == "abandonedInQueue":
+        where += " and abandonedInQueue"
+    elif outcome:
+        where += f" and outcome = '{outcome}'"  # one of a closed list
+    span = {**of.parameters, "start": instant_of(view.start), "end": instant_of(view.end)}
+    with page.reader(asker).snapshot() as snapshot:
+        (total,) = snapshot.execute(_SKILL_COUNT.format(where=where), span).fetchone() or (0,)
+        found = snapshot.execute(
+            _SKILL_SEGMENTS.format(where=where), {**span, "limit": limit, "offset": offset}
+        ).fetchall()
+    told = OUTCOMES.get(outcome, "abandoned in queue")
+    rows = [SkillSegment(*row) for row in found]
+    return page.html(
+        request,
+        "skill_segments.html",
+        asker,
+        view=view,
+        total=int(total),
+        rows=rows,
+        outcome=outcome,
+        told=told,
+        offset=offset,
+        limit=limit,
+    )

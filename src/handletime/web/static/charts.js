@@ -1,0 +1,162 @@
+// Charts by uPlot; each figure holds its data, and beneath it the same as a table.
+
+const drawn = new Map();
+const COLORS = {
+  interactive: "--interactive",
+  nonResponsiveConsumer: "--consumer",
+  nonResponsiveAgent: "--agent",
+  abandoned: "--abandoned",
+  median: "--interactive",
+  p90: "--agent",
+};
+
+export function duration(millis) {
+  const s = Math.round(millis / 1000);
+  if (millis < 1000) return millis ? `${Math.round(millis)} ms` : "0";
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return s % 60 ? `${Math.floor(s / 60)} m ${String(s % 60).padStart(2, "0")} s` : `${s / 60} m`;
+  if (s < 172800) return s % 3600 < 60 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")} m`;
+  return `${Math.floor(s / 86400)} d`;
+}
+
+export function drawCharts(within) {
+  for (const [figure, plot] of drawn) {
+    if (!figure.isConnected || within.contains(figure)) {
+      plot.destroy();
+      drawn.delete(figure);
+    }
+  }
+  for (const figure of within.querySelectorAll("[data-chart]")) drawn.set(figure, draw(figure));
+}
+
+addEventListener("resize", () => {
+  for (const [figure, plot] of drawn) {
+    const width = figure.querySelector(".plot").clientWidth;
+    if (width && width !== plot.width) plot.setSize({ width, height: plot.height });
+  }
+});
+
+function draw(figure) {
+  const chart = JSON.parse(figure.dataset.chart);
+  const place = figure.querySelector(".plot");
+  const details = figure.querySelector("details");
+  details.addEventListener("toggle", () => details.querySelector("table") ?? fill(details, chart));
+  const style = getComputedStyle(document.documentElement);
+  const color = (name) => style.getPropertyValue(name).trim();
+  const starts = chart.bounds.slice(0, -1).map((millis) => millis / 1000);
+  const shown = chart.stacked ? stacked(chart.series) : chart.series.map((series) => series.values);
+  // The last part of a stack is drawn first, behind the others.
+  const order = chart.series.map((_, i) => i);
+  if (chart.stacked) order.reverse();
+  const grid = { stroke: color("--line"), width: 1 };
+  const axis = { stroke: color("--quiet"), grid, ticks: grid, font: "12px system-ui, sans-serif" };
+  const interval = (millis) => Math.max(chart.bounds.findLastIndex((bound, i) => bound <= millis && i < starts.length), 0);
+  const told = (chart.unit === "millis" ? duration : (value) => value.toLocaleString("en"));
+  const plot = new uPlot(
+    {
+      width: place.clientWidth || 600,
+      height: 220,
+      tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), chart.zone === "UTC" ? "Etc/UTC" : chart.zone),
+      cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
+      scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
+      axes: [{ ...axis, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 64, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : told(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      series: [
+        { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
+        ...order.map((i) => {
+          const series = chart.series[i];
+          const stroke = color(COLORS[series.kind]);
+          return {
+            label: series.name,
+            value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.told[at]),
+            ...(chart.stacked
+              ? { fill: stroke, stroke, width: 0, points: { show: false }, paths: bars(chart.bounds) }
+              : { stroke, width: 2, dash: series.kind === "p90" ? [6, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 5 } }),
+          };
+        }),
+      ],
+    },
+    [starts, ...order.map((i) => shown[i])],
+    place,
+  );
+  // A click goes down to the segments behind the bar or point.
+  plot.over.addEventListener("click", () => {
+    if (plot.cursor.idx === null || plot.cursor.idx === undefined) return;
+    const at = chart.stacked ? interval(plot.posToVal(plot.cursor.left, "x") * 1000) : plot.cursor.idx;
+    const value = plot.posToVal(plot.cursor.top, "y");
+    const part = chart.stacked ? shown.findIndex((values) => value <= values[at]) : chart.series.findIndex((s) => s.values[at] !== null);
+    if (part >= 0) location.href = behind(chart, part, at);
+  });
+  return plot;
+}
+
+// The segments behind a value.
+function behind(chart, part, at) {
+  const base = document.querySelector(".brand").getAttribute("href").replace(/\/$/, "");
+  return `${base}${chart.series[part].link}&from=${chart.bounds[at]}&to=${chart.bounds[at + 1]}`;
+}
+
+// The same as a table, made when it is asked for.
+function fill(details, chart) {
+  const element = (name, text, attributes = {}) => {
+    const made = document.createElement(name);
+    made.textContent = text;
+    for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+    return made;
+  };
+  const row = (...cells) => {
+    const tr = document.createElement("tr");
+    tr.append(...cells);
+    return tr;
+  };
+  const head = element("thead", "");
+  head.append(row(element("th", "From", { scope: "col" }), ...chart.series.map((each) => element("th", each.name, { scope: "col", class: "n" }))));
+  const body = element("tbody", "");
+  chart.times.forEach((time, at) => {
+    const cells = chart.series.map((series, part) => {
+      const td = element("td", series.values[at] ? "" : series.told[at], { class: "n" });
+      if (series.values[at]) td.append(element("a", series.told[at], { href: behind(chart, part, at) }));
+      return td;
+    });
+    body.append(row(element("th", time, { scope: "row" }), ...cells));
+  });
+  const table = element("table", "");
+  table.append(head, body);
+  const scroll = element("div", "", { class: "scroll low", role: "region", "aria-label": `${chart.title} by interval`, tabindex: "0" });
+  scroll.append(table);
+  details.append(scroll);
+}
+
+// The times on the axis: the day where it is a new one, else the clock.
+function clocks(splits, step, zone) {
+  const day = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", hour12: false });
+  let before = null;
+  return splits.map((seconds) => {
+    const [on, at] = [day.format(seconds * 1000), clock.format(seconds * 1000)];
+    const isNew = on !== before;
+    before = on;
+    return step >= 86400 ? on : isNew ? `${at}\n${on}` : at;
+  });
+}
+
+const MILLIS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800].map((s) => s * 1000);
+
+// Bars as wide as their intervals, which the first, the last, and days when clocks change make unequal.
+function bars(bounds) {
+  return (plot, index, low, high) => {
+    const fill = new Path2D();
+    const floor = plot.valToPos(0, "y", true);
+    for (let i = low; i <= high; i++) {
+      const [left, right] = [i, i + 1].map((at) => plot.valToPos(bounds[at] / 1000, "x", true));
+      const gap = Math.min((right - left) * 0.12, 6);
+      const top = plot.valToPos(plot.data[index][i], "y", true);
+      fill.rect(left + gap / 2, top, Math.max(right - left - gap, 1), floor - top);
+    }
+    return { fill, stroke: null, clip: null, band: null, gaps: null, flags: 1 };
+  };
+}
+
+function stacked(all) {
+  const sums = all[0].values.map(() => 0);
+  return all.map((series) => series.values.map((value, i) => (sums[i] += value ?? 0)));
+}

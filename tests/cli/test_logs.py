@@ -1,0 +1,82 @@
+"""What a server logs: a line a request, start and stop, and nothing that is secret or personal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from handletime.cli.logs import JsonLines, TextLines
+from tests.cli.test_serve import INTAKE, SEGMENTS, bearer, new_key, serving
+
+SECRET = "s3cret-that-nobody-may-see"  # noqa: S105
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_secret_of_a_request_gets_into_the_log(tmp_path: Path, form: str) -> None:
+    key = new_key(tmp_path / "store", "admin")
+    with serving(tmp_path / "store", "--log-level", "debug", "--log-format", form) as server:
+        with httpx.Client(base_url=server.url) as client:
+            good = client.get(SEGMENTS + f"&ConversationId={SECRET}", headers=bearer(key))
+            assert good.status_code == 200
+            for header in (f"Bearer {SECRET}", f'OAuth oauth_token="{SECRET}"', f"Basic {SECRET}", SECRET):
+                assert client.get(SEGMENTS, headers={"Authorization": header}).status_code == 401
+            client.get(f"/{SECRET}")
+            client.get(f"/healthz/{SECRET}?token={SECRET}")
+            client.get(f"/api/account/{SECRET}/agent-segments?source={SECRET}")
+            client.get(f"/api/account/acme/conversations/{SECRET}/explain", headers=bearer(key))
+            client.get(SEGMENTS + f"&from={SECRET}&{SECRET}={SECRET}", headers={**bearer(key), "Cookie": SECRET})
+            client.request(SECRET, "/healthz")
+            client.get("/healthz", headers={"X-Forwarded-Host": SECRET, "User-Agent": SECRET, "X-Request-Id": SECRET})
+            body = json.dumps({"conversationId": SECRET, "eventId": SECRET, "type": SECRET}).encode()
+            assert client.post(INTAKE, content=body, headers=bearer(key)).status_code == 400
+        assert server.stop() == 0
+    log = server.log.read_text()
+    assert log.count(" 400 " if form == "text" else '"status":400') >= 1
+    assert SECRET not in log
+    assert all(key[name] not in log for name in ("token", "appKey", "appSecret", "accessToken", "accessTokenSecret"))
+    assert key["id"] in log
+    assert good.headers["x-request-id"] in log
+
+
+def test_a_line_says_who_asked_for_what_and_how_it_went(tmp_path: Path) -> None:
+    key = new_key(tmp_path / "store", "admin")
+    with serving(tmp_path / "store") as server:
+        answer = httpx.get(server.url + SEGMENTS, headers=bearer(key))
+        httpx.get(server.url + "/nothing")
+        assert server.stop() == 0
+    logged = [json.loads(line) for line in server.log.read_text().splitlines()]
+    said = [line["message"] for line in logged if "message" in line]
+    assert said[0].startswith("starting, version ")
+    assert any(message.startswith(f"listening at {server.url}") for message in said)
+    assert said[-1] == "stopped"
+    first, second = (line["request"] for line in logged if "request" in line)
+    assert {**first, "millis": 0} == {
+        "method": "GET",
+        "route": "/api/account/{account}/agent-segments",
+        "status": 200,
+        "millis": 0,
+        "source": "test",
+        "key": key["id"],
+        "id": answer.headers["x-request-id"],
+    }
+    assert (second["route"], second["key"], second["status"]) == (None, None, 404)
+
+
+def test_fewer_lines_where_less_is_asked_for(tmp_path: Path) -> None:
+    with serving(tmp_path / "store", "--log-level", "warning") as server:
+        assert httpx.get(server.url + "/healthz").status_code == 200
+        assert server.stop() == 0
+    assert server.log.read_text() == ""
+
+
+def test_a_record_cannot_begin_a_line_of_its_own() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "a\nb\x1b[31m\udc80", None, None)
+    assert json.loads(JsonLines().format(record))["message"] == "a\nb\x1b[31m\\udc80"
+    assert "\n" not in JsonLines().format(record)
+    text = TextLines().format(record)
+    assert re.fullmatch(r"\S+Z INFO    x: a\\nb\\x1b\[31m\\udc80", text)

@@ -1,0 +1,322 @@
+"""The upkeep as a user runs it: real processes, beside a server and without one, and interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pyarrow.parquet as pq
+import pytest
+
+from handletime.admin.client import ask
+from handletime.admin.commands import Check, Checked, Prune, Rebuild, Removed
+from handletime.segments.parts import Told
+from handletime.store.keys import READING, create
+from handletime.store.sidefile import SideFile
+from handletime.store.upkeep import Rebuilt
+from tests.cli.test_serve import COMMAND, SEGMENTS, bearer, example, handletime, lines, serving, wait_until
+from tests.segments.tables import events_of, in_order, rows_of
+from tests.store.worlds import a_store
+
+QUIET: Told = lambda _what, _done, _of: None  # noqa: E731
+BEFORE = 1_577_836_800_000
+TABLES = ("agent_segments", "skill_segments", "handle_time_units")
+OLD = 5_000
+IDENTICAL = "13 events of 1 conversation give 6 rows\nAll rows are identical with those that are stored.\n"
+FORGET = ("forget", "--account", "acme", "--conversation", "c1")
+
+
+def stories(conversations: int) -> Iterator[dict[str, object]]:
+    """Short conversations of long ago."""
+    for number in range(conversations):
+        place = {"conversationId": f"old{number}"}
+        yield {**place, "eventId": "1", "time": 1000 * number, "type": "assigned", "agentId": 7}
+        yield {**place, "eventId": "2", "time": 1000 * number + 1, "type": "focused", "agentId": 7}
+        yield {**place, "eventId": "3", "time": 1000 * number + 2, "type": "closed", "closedBy": "system"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A store with one of the examples, that ended just now, and a key."""
+    folder = tmp_path / "store"
+    store = a_store(folder)
+    with store:
+        create(store.side, "acme")
+        store.ingest("acme", events_of(example("04-bot-to-human")[0]))
+    return folder
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A store with many old conversations, all of whose derived rows are gone."""
+    folder = tmp_path / "store"
+    with a_store(folder) as store:
+        store.ingest("local", events_of(stories(OLD)))
+        with store._database.snapshot() as cursor:
+            cursor.execute("delete from kept.agent_segments")
+            cursor.commit()
+    return folder
+
+
+def upkeep(*arguments: object, folder: Path, code: int = 0) -> str:
+    """Runs a command on a folder; gives what it said, all of it."""
+    done = handletime(*arguments, "--data", folder, code=code)
+    return done.stdout + done.stderr
+
+
+def rows_under(folder: Path, table: str) -> list[dict[str, object]]:
+    """All rows of a table that was exported."""
+    return in_order(row for file in folder.glob(f"{table}/*/*/*.parquet") for row in rows_of(pq.read_table(file)))
+
+
+def test_every_command_works_without_a_server(folder: Path, tmp_path: Path) -> None:
+    assert upkeep("rebuild", "--memory", "256MiB", folder=folder) == IDENTICAL
+    assert upkeep("check", folder=folder) == "Nothing is broken.\n"
+    without = upkeep("backup", tmp_path / "without", "--without-secret-key", folder=folder)
+    assert "does not hold secret.key" in without
+    assert not (tmp_path / "without" / "secret.key").exists()
+    assert "put it into the folder, too" in upkeep("restore", tmp_path / "without", folder=tmp_path / "restored")
+    assert "has a store" in upkeep("restore", tmp_path / "without", folder=folder, code=1)
+    assert upkeep("prune", "--before", "2020-01-01", folder=folder) == "0 conversations removed\n"
+    assert " 0 events, " in upkeep("export", "--out", tmp_path / "out", "--to", "2020-01-01", folder=folder)
+    assert upkeep(*FORGET, folder=folder) == "1 conversation removed\n"
+
+
+def test_every_command_works_beside_a_server_and_what_is_put_back_answers_alike(folder: Path, tmp_path: Path) -> None:
+    with SideFile(folder, create=False) as side:
+        key = {"token": create(side, "acme", READING).token}
+    with serving(folder) as server:
+        answer = httpx.get(server.url + SEGMENTS, headers=bearer(key)).json()["segments"]
+        assert upkeep("rebuild", folder=folder) == IDENTICAL
+        assert upkeep("check", folder=folder) == "Nothing is broken.\n"
+        assert "holds secret.key" in upkeep("backup", tmp_path / "copy", folder=folder)
+        assert "copy is there already" in upkeep("backup", tmp_path / "copy", folder=folder, code=1)
+        assert "is in use" in upkeep("restore", tmp_path / "copy", folder=folder, code=1)
+        export_and_derive(folder, tmp_path)
+        counted = upkeep("prune", "--before", "2100-01-01", "--dry-run", folder=folder)
+        assert counted == "1 conversation would be removed\n"
+        assert upkeep(*FORGET, folder=folder) == "1 conversation removed\n"
+        assert "account acme has no conversation c1" in upkeep(*FORGET, folder=folder, code=1)
+        assert httpx.get(server.url + SEGMENTS, headers=bearer(key)).json()["segments"] == []
+        assert server.stop() == 0
+    assert "everything up to commit 1" in upkeep("restore", tmp_path / "copy", folder=tmp_path / "restored")
+    with serving(tmp_path / "restored") as server:
+        assert httpx.get(server.url + SEGMENTS, headers=bearer(key)).json()["segments"] == answer
+        assert server.stop() == 0
+
+
+def export_and_derive(folder: Path, tmp_path: Path) -> None:
+    """What is exported is what `derive` makes of the exported events."""
+    out = tmp_path / "out"
+    told = upkeep("export", "--out", out, folder=folder)
+    assert told.startswith(f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 handle time units, in ")
+    assert "is there already" in upkeep("export", "--out", out, folder=folder, code=1)
+    events = sorted(map(str, out.glob("events/accountId=acme/day=*/part-0.parquet")))
+    handletime("derive", *events, "--out", tmp_path / "derived")
+    for table in TABLES:
+        assert rows_under(out, table) == in_order(rows_of(pq.read_table(tmp_path / "derived" / f"{table}.parquet")))
+
+
+def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
+    folder, day = tmp_path / "store", 86_400_000
+    running = {"conversationId": "runs", "eventId": "1", "time": day, "type": "assigned", "agentId": 9}
+    with a_store(folder) as store:
+        for account in ("acme", "00123"):
+            store.ingest(account, events_of([*stories(3), running]))
+            moved = [{**event, "time": event["time"] + 3 * day, "conversationId": "later"} for event in stories(1)]  # type: ignore[operator]
+            store.ingest(account, events_of(moved))
+    assert "in 18 files" in upkeep("export", "--out", tmp_path / "all", folder=folder)
+    days = {
+        "events": ("1970-01-01", "1970-01-02", "1970-01-04"),
+        "agent_segments": ("1970-01-01", "1970-01-04", "__HIVE_DEFAULT_PARTITION__"),
+        "skill_segments": ("1970-01-01", "1970-01-04", "__HIVE_DEFAULT_PARTITION__"),
+    }
+    assert {str(path.parent.relative_to(tmp_path / "all")) for path in (tmp_path / "all").rglob("*.parquet")} == {
+        f"{table}/accountId={account}/day={day}"
+        for table in days
+        for account in ("00123", "acme")
+        for day in days[table]
+    }
+    chosen = ("export", "--account", "00123", "--from", "1970-01-02", "--to", "1970-01-04")
+    upkeep(*chosen, "--out", tmp_path / "some", folder=folder)
+    assert [row["conversationId"] for row in rows_under(tmp_path / "some", "events")] == ["runs"]
+    assert [(row["accountId"], row["end"]) for row in rows_under(tmp_path / "some", "agent_segments")] == [
+        ("00123", None)
+    ]
+
+
+def test_a_rebuild_names_what_differs_and_puts_it_right(large: Path) -> None:
+    told = upkeep("rebuild", "--dry-run", folder=large, code=1)
+    assert "5,000 differences" in told
+    assert "  agent_segments  local old0: 0 stored, 1 derived\n" in told
+    assert "without --dry-run they are put right" in told
+    assert "5,000 conversations put right" in upkeep("rebuild", folder=large, code=1)
+    assert "identical" in upkeep("rebuild", folder=large)
+
+
+def test_a_check_names_what_is_broken(folder: Path) -> None:
+    with a_store(folder) as store, store._database.snapshot() as cursor:
+        cursor.execute("delete from kept.focus_moves")
+        cursor.commit()
+    told = upkeep("check", folder=folder, code=1)
+    assert "focus events are not among the focus moves" in told
+    assert "put right" in upkeep("rebuild", folder=folder, code=1)
+    assert upkeep("check", folder=folder) == "Nothing is broken.\n"
+
+
+def test_blocks_that_are_damaged_are_told(large: Path) -> None:
+    """DuckDB has a checksum for each; whatever is read of it is refused."""
+    file = large / "store.duckdb"
+    with file.open("r+b") as blocks:
+        for place in range(20_000, file.stat().st_size, 50_000):
+            blocks.seek(place)
+            blocks.write(b"damage" * 100)
+    for command in ("check", "rebuild"):
+        assert "cannot be" in upkeep(command, folder=large, code=1)
+
+
+def test_a_damaged_side_file_or_shelf_is_told(folder: Path) -> None:
+    (folder / "shelf.sqlite").write_bytes(b"damage" * 1000)
+    assert "shelf.sqlite" in upkeep("check", folder=folder, code=1)
+    (folder / "shelf.sqlite").unlink()
+    (folder / "side.sqlite").write_bytes(b"damage" * 1000)
+    assert "side.sqlite" in upkeep("check", folder=folder, code=1)
+
+
+# --- interrupted
+
+
+def commits(folder: Path) -> int:
+    with SideFile(folder, create=False) as side:
+        return side.last_commit()
+
+
+@contextmanager
+def begun(*arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A command that runs, and is killed where the test has not seen it end."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for_commit(folder: Path, number: int, process: subprocess.Popen[str]) -> None:
+    """Waits until a command has written so much."""
+    for _ in range(6000):
+        if commits(folder) >= number:
+            return
+        assert process.poll() is None
+        threading.Event().wait(0.01)
+    raise AssertionError("nothing was written")
+
+
+def interrupted(folder: Path, arguments: list[object], stop: Callable[[subprocess.Popen[str]], None]) -> str:
+    """Starts a command, stops it, or what does it, after its first transactions; gives what it said."""
+    before = commits(folder)
+    with begun(*arguments, "--data", folder) as process:
+        wait_for_commit(folder, before + 2, process)
+        stop(process)
+        _, told = process.communicate(timeout=60)
+        assert process.returncode in (1, 130, -signal.SIGKILL)
+    assert "Traceback" not in told
+    return told
+
+
+def put_right(folder: Path) -> None:
+    """What was interrupted is neither done nor half done: the same command goes on, and then all is well."""
+    assert 0 < ask(folder, Rebuild(), Rebuilt, QUIET).mended < OLD
+    assert ask(folder, Rebuild(), Rebuilt, QUIET).differences == 0
+    assert ask(folder, Check(), Checked, QUIET).problems == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_rebuild_starts_over(how: signal.Signals, large: Path) -> None:
+    told = interrupted(large, ["rebuild"], lambda process: process.send_signal(how))
+    assert how == signal.SIGKILL or "nothing was left half done" in told
+    put_right(large)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_that_ends_in_the_middle_leaves_nothing_half_done(how: signal.Signals, large: Path) -> None:
+    with serving(large) as server:
+        told = interrupted(large, ["rebuild"], lambda _process: os.kill(server.process.pid, how))
+        assert "nothing is left half done, run it again" in told
+        server.process.communicate(timeout=60)
+    assert (large / "admin.sock").exists() == (how == signal.SIGKILL)
+    with serving(large) as server:
+        put_right(large)
+        assert server.stop() == 0
+
+
+def test_pruning_goes_on_after_the_server_was_killed(large: Path) -> None:
+    ask(large, Rebuild(), Rebuilt, QUIET)
+    with serving(large) as server:
+        before = commits(large)
+        with begun("prune", "--before", "2020-01-01", "--data", large) as process:
+            wait_for_commit(large, before + 1, process)
+            server.stop(signal.SIGKILL)
+            process.communicate(timeout=60)
+    assert 0 < ask(large, Prune(BEFORE, dry_run=True), Removed, QUIET).conversations < OLD
+    assert ask(large, Check(), Checked, QUIET).problems == []
+    ask(large, Prune(BEFORE), Removed, QUIET)
+    assert ask(large, Rebuild(), Rebuilt, QUIET).events == 0
+
+
+def test_ctrl_c_stops_what_the_server_does(large: Path) -> None:
+    with serving(large) as server:
+        told = interrupted(large, ["rebuild"], lambda process: process.send_signal(signal.SIGINT))
+        assert "nothing was left half done" in told
+        wait_until(lambda: "admin command rebuild failed" in server.log.read_text())
+        put_right(large)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["rebuild", "--data", "nowhere"], 1, "nowhere has no store"),
+        (["rebuild", "--data", "nowhere", "--memory", "1"], 2, "at least 64MiB"),
+        (["check"], 2, "--data"),
+        (["forget", "--data", "nowhere", "--account", "a", "--conversation", "\udcff"], 1, "must be UTF-8"),
+        (["prune", "--data", "nowhere"], 2, "--before"),
+        (["prune", "--data", "nowhere", "--before", "yesterday"], 2, "is no time"),
+        (["forget", "--data", "nowhere", "--account", "a"], 2, "--conversation"),
+        (["backup", "--data", "nowhere"], 2, "TARGET"),
+        (["restore", "nothing", "--data", "new"], 1, "nothing is no backup"),
+        (["export", "--data", "nowhere", "--out", "x", "--from", "2026-01-02", "--to", "2026-01-01"], 2, "before --to"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    arguments: list[str], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert told in " ".join(handletime(*arguments, code=code).stderr.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_server_keeps_conversations_as_long_as_it_is_told(large: Path) -> None:
+    """The setting is read, and the thread stops with the server."""
+    with serving(large, "--retain", "30") as server:
+        assert server.stop() == 0
+
+
+def test_events_go_in_while_it_is_looked_after(folder: Path) -> None:
+    with SideFile(folder) as side:
+        key = {"token": create(side, "acme", ["admin"]).token}
+    with serving(folder) as server:
+        with begun("rebuild", "--data", folder) as process:
+            body = lines([{**event, "conversationId": "c2"} for event in example("01-one-answer")[0]])
+            answer = httpx.post(f"{server.url}/api/account/acme/events", content=body, headers=bearer(key), timeout=60)
+            assert answer.json() == {"accepted": 8, "duplicates": 0}
+            process.communicate(timeout=60)
+            assert process.returncode == 0
+        assert "21 events of 2 conversations" in upkeep("rebuild", folder=folder)

@@ -1,0 +1,56 @@
+"""The open conversations of an account: all of them, with their events and losses of focus, and nobody else's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from handletime.segments.derive import derive, derive_prepared
+from handletime.store import now
+from tests.messy_streams import messy_stream
+from tests.segments.tables import events_of, in_order, rows_of
+from tests.store.worlds import a_store, account_of, first_copies, requests_of
+
+TABLES = ("agent_segments", "skill_segments", "handle_time_units")
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_open_conversations_are_those_that_the_derivation_leaves_open(tmp_path: Path, seed: int) -> None:
+    events = messy_stream(seed, events=400, conversations=20, accounts=1 + seed % 3)
+    first = first_copies(events)
+    accounts = {account_of(event) for event in first}
+    with a_store(tmp_path / "store") as store:
+        for request in requests_of(first):
+            store.ingest(request.account, request.events)
+        found = {account: store.reader(account).open_conversations() for account in accounts}
+        assert store.reader("nobody").open_conversations() is None
+    derived = derive(events_of(first))
+    rows = {name: rows_of(getattr(derived, name)) for name in TABLES}
+    for account in accounts:
+        is_open = {
+            row["conversationId"]
+            for row in rows["skill_segments"]
+            if row["accountId"] == account and row["end"] is None
+        }
+        prepared = found[account]
+        if prepared is None:
+            assert is_open == set()
+            continue
+        again = derive_prepared(prepared)[0]
+        for name in TABLES:
+            wanted = [row for row in rows[name] if row["accountId"] == account and row["conversationId"] in is_open]
+            assert in_order(rows_of(getattr(again, name))) == in_order(wanted)
+
+
+def test_of_too_many_those_are_given_that_opened_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(now, "OPEN_MAX", 2)
+    opened = [
+        {"conversationId": name, "eventId": "1", "time": f"2026-11-20T09:0{minute}:00Z", "type": "opened"}
+        for minute, name in enumerate(("first", "second", "third"))
+    ]
+    with a_store(tmp_path / "store") as store:
+        store.ingest("local", events_of(opened))
+        prepared = store.reader("local").open_conversations()
+    assert prepared is not None
+    assert set(prepared.events["conversationId"].to_pylist()) == {"second", "third"}

@@ -1,0 +1,83 @@
+"""What the store tells of itself, and that it stops queries that take too long."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from handletime.errors import NotNow
+from handletime.store.opening import StoreSettings
+from handletime.store.sidefile import SideFile
+from handletime.store.store import Store
+from tests.segments.tables import events_of
+
+
+class Notes:
+    """What it was told."""
+
+    def __init__(self) -> None:
+        self.commits: list[tuple[int, int, int, int]] = []
+        self.checkpoint = threading.Event()
+
+    def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
+        assert seconds > 0
+        self.commits.append((accepted, duplicates, requests, touched))
+
+    def checkpointed(self, seconds: float) -> None:
+        assert seconds > 0
+        self.checkpoint.set()
+
+
+def a_message(conversation: str, number: int) -> dict[str, object]:
+    said = {"type": "message", "sentBy": "consumer", "time": number}
+    return {"accountId": "acme", "conversationId": conversation, "eventId": str(number), **said}
+
+
+def test_its_observer_hears_of_transactions_and_checkpoints(tmp_path: Path) -> None:
+    notes = Notes()
+    settings = StoreSettings(checkpoint_bytes=256 << 10)
+    with SideFile(tmp_path) as side, Store(tmp_path, side, settings, notes) as store:
+        store.ingest("acme", events_of([a_message("a", 1), a_message("b", 1)]))
+        store.ingest("acme", events_of([a_message("a", 1), a_message("a", 2)]))
+        assert store.state().log_bytes > 0
+        store.ingest("acme", events_of([a_message("c", number) for number in range(3000)]))
+        assert notes.checkpoint.wait(30)
+        state = store.state()
+        assert state.file_bytes > 0
+        assert (state.waiting_requests, state.waiting_events, state.oldest_s, state.problem) == (0, 0, 0.0, None)
+    assert notes.commits == [(2, 0, 1, 2), (1, 1, 1, 1), (3000, 0, 1, 1)]
+
+
+def test_what_waits_is_seen_with_its_age(tmp_path: Path) -> None:
+    free, entered = threading.Event(), threading.Event()
+    with SideFile(tmp_path) as side:
+
+        class SlowCommits:
+            last_commit = staticmethod(side.last_commit)
+
+            @staticmethod
+            def set_last_commit(number: int) -> None:
+                entered.set()
+                assert free.wait(30)
+                side.set_last_commit(number)
+
+        with Store(tmp_path, SlowCommits()) as store:
+            first = store.submit("acme", events_of([a_message("a", 1)]))
+            assert entered.wait(30)
+            second = store.submit("acme", events_of([a_message("a", 2), a_message("a", 3)]))
+            state = store.state()
+            assert (state.waiting_requests, state.waiting_events) == (2, 3)
+            assert state.oldest_s > 0
+            free.set()
+            assert first.result(30).accepted + second.result(30).accepted == 3
+
+
+def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    settings = StoreSettings(query_limit_s=0.1)
+    with SideFile(tmp_path) as side, Store(tmp_path, side, settings) as store:
+        with pytest.raises(NotNow, match="took too long"), store.reader("acme").snapshot() as connection:
+            connection.execute("select sum(a.range * b.range) from range(1000000) a, range(1000000) b").fetchall()
+        with store.reader("acme").snapshot() as connection:
+            assert connection.execute("select count(*) from agent_segments").fetchall() == [(0,)]

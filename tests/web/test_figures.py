@@ -1,0 +1,187 @@
+"""What the tables and the upper half of Now say, against the derivation and a count by hand."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from typing import Any, cast
+
+import pyarrow as pa
+import pytest
+
+from handletime.api.parameters import Query
+from handletime.events.decode import instant
+from handletime.metrics.registry import METRICS
+from handletime.segments.derive import derive
+from handletime.web import live
+from handletime.web.figures import AGENT_COLUMNS, SKILL_COLUMNS, history_of, metrics_of, slowest_of, table_of, worth_of
+from handletime.web.live import Glimpses, glimpse_of, now_of
+from handletime.web.view import View, read_view
+from tests.api.world import MemoryReader
+from tests.messy_streams import messy_stream
+from tests.segments.tables import events_of, rows_of
+
+Row = dict[str, Any]
+
+
+def test_every_metric_has_a_column() -> None:
+    shown = [metric.key for metric in (*metrics_of(AGENT_COLUMNS), *metrics_of(SKILL_COLUMNS))]
+    assert sorted(shown) == sorted(METRICS)
+
+
+def a_stream(seed: int, *, events: int, conversations: int) -> pa.Table:
+    """A messy stream of one account, in no order."""
+    rows = messy_stream(seed, events=events, conversations=conversations, accounts=1)
+    random.Random(seed).shuffle(rows)
+    return events_of([{**row, "accountId": "local"} for row in rows])
+
+
+@pytest.fixture(scope="module", params=range(4))
+def reader(request: pytest.FixtureRequest) -> MemoryReader:
+    """An account with a messy stream."""
+    reader = MemoryReader("local")
+    reader.add(a_stream(request.param, events=600, conversations=25))
+    return reader
+
+
+def view_of(reader: MemoryReader, more: str = "") -> View:
+    times = reader.events["time"].cast("int64").to_pylist()
+    query = Query(f"from={min(times) - 1}&to={max(times) + 1}&interval=5{more}".encode())
+    view = read_view(query, max(times) + 10)
+    query.check()
+    return view
+
+
+def ended(reader: MemoryReader) -> list[Row]:
+    return [row for row in rows_of(derive(reader.events).agent_segments) if row["end"] is not None]
+
+
+def nearest(values: list[int], percent: int) -> int | None:
+    ordered = sorted(values)
+    return ordered[max(-(-percent * len(ordered) // 100), 1) - 1] if ordered else None
+
+
+def test_a_table_counts_what_was_derived(reader: MemoryReader) -> None:
+    by_agent: dict[int, list[Row]] = defaultdict(list)
+    for segment in ended(reader):
+        by_agent[segment["agentId"]].append(segment)
+    table = table_of(reader, view_of(reader), "agentId", "agentSegments", "p90ResponseMillis", descending=True)
+    assert {row.number for row in table.rows} == set(by_agent)
+    for row in table.rows:
+        mine = by_agent[cast(int, row.number)]
+        assert row.values["totalAgentConversationSegments"] == len(mine)
+        responses = [each for one in mine for each in one["responseMillis"]]
+        assert row.values["p90ResponseMillis"] == nearest(responses, 90)
+        firsts = [each["firstResponseMillis"] for each in mine if each["firstResponseMillis"] is not None]
+        assert row.values["medianFirstResponseMillis"] == nearest(firsts, 50)
+        assert len(row.trend) == len(view_of(reader).bounds) - 1
+    assert table.total.values["totalAgentConversationSegments"] == len(ended(reader))
+    known = [each for row in table.rows if (each := row.values["p90ResponseMillis"]) is not None]
+    assert known == sorted(known, reverse=True)
+
+
+def test_intervals_add_up_to_the_whole(reader: MemoryReader) -> None:
+    view = view_of(reader)
+    history = history_of(reader, view)
+    found: dict[int, list[int]] = defaultdict(list)
+    for row in ended(reader):
+        place = max(i for i, bound in enumerate(view.bounds) if bound <= row["end"])
+        found[place] += row["responseMillis"]
+    assert sum(cast(list[int], history.of("totalAgentConversationSegments"))) == len(ended(reader))
+    assert history.of("medianResponseMillis") == [nearest(found[i], 50) for i in range(len(view.bounds) - 1)]
+
+
+def test_the_slowest_answers_are_the_slowest(reader: MemoryReader) -> None:
+    slowest = slowest_of(reader, view_of(reader), "local")
+    humans = [row for row in ended(reader) if row["userType"] == "human" and row["responseMillis"]]
+    waits = sorted((max(row["responseMillis"]) for row in humans), reverse=True)[:10]
+    assert [each.waited for each in slowest] == waits
+    ids = {row["segmentId"]: row for row in humans}
+    assert all(max(ids[each.segment]["responseMillis"]) == each.waited for each in slowest)
+
+
+def test_doubts_are_counted(reader: MemoryReader) -> None:
+    human = [row for row in ended(reader) if row["userType"] == "human"]
+    worth = worth_of(reader, view_of(reader, "&long=1"))
+    assert (worth.human, worth.without_focus) == (len(human), sum(not row["focusData"] for row in human))
+    ids = {row["segmentId"] for row in human}
+    units = rows_of(derive(reader.events).handle_time_units)
+    assert worth.long_units == sum(u["segmentId"] in ids and cast(int, u["handleTimeMillis"]) > 60_000 for u in units)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_now_is_what_is_running(seed: int) -> None:
+    reader = MemoryReader("local")
+    reader.add(a_stream(seed, events=300, conversations=12))
+    derived = derive(reader.events)
+    queues = [row for row in rows_of(derived.skill_segments) if row["end"] is None]
+    segments = {row["conversationId"]: row for row in rows_of(derived.agent_segments) if row["end"] is None}
+    at = max(reader.events["time"].cast("int64").to_pylist()) + 1000
+    query = Query(b"")
+    now = now_of(glimpse_of(reader.open_conversations()), read_view(query, at), at)
+    assert {each.id for each in now.conversations} == {row["conversationId"] for row in queues}
+    assert {each.id: each.agent for each in now.conversations if each.agent is not None} == {
+        str(name): row["agentId"] for name, row in segments.items()
+    }
+    assert now.total.in_queue == len(queues) - len(segments)
+    assert sum(skill.open for skill in now.skills) == now.total.open == len(queues)
+    assert sum(agent.open for agent in now.agents) == len(segments)
+
+
+def test_who_waits_and_where_the_focus_is() -> None:
+    begun = cast(int, instant("2026-11-21T09:00:00Z"))
+
+    def event(conversation: str, second: int, type_: str, **more: object) -> Row:
+        known = {"conversationId": conversation, "eventId": f"{second}-{type_}", "time": begun + second * 1000}
+        return {**known, "type": type_, **more}
+
+    reader = MemoryReader("local")
+    reader.add(
+        events_of(
+            [
+                event("queued", 0, "opened", skillId=1, source="APP"),
+                event("queued", 1, "message", sentBy="consumer"),
+                event("asked", 0, "opened", skillId=2),
+                event("asked", 5, "assigned", agentId=7),
+                event("asked", 6, "message", sentBy="consumer"),
+                event("asked", 7, "message", sentBy="consumer"),
+                event("asked", 8, "focused", agentId=7),
+                event("answered", 0, "opened", skillId=2),
+                event("answered", 1, "message", sentBy="consumer"),
+                event("answered", 2, "assigned", agentId=7),
+                event("answered", 3, "focused", agentId=7),
+                event("answered", 4, "message", sentBy="agent"),
+                event("moved", 0, "opened", skillId=2),
+                event("moved", 1, "message", sentBy="consumer"),
+                event("moved", 2, "assigned", agentId=7),
+                event("moved", 20, "assigned", agentId=8),
+            ]
+        )
+    )
+    at = begun + 60_000
+    now = now_of(glimpse_of(reader.open_conversations()), read_view(Query(b""), at), at)
+    found = {each.id: each for each in now.conversations}
+    assert [each.id for each in now.conversations] == ["queued", "asked", "moved", "answered"]
+    assert {name: each.state for name, each in found.items()} == {
+        **{"queued": "queued", "asked": "waits", "moved": "waits", "answered": "answered"}
+    }
+    assert [found[name].waiting_since for name in ("queued", "asked", "moved")] == [begun, begun + 6000, begun + 20_000]
+    assert found["queued"].source == "APP"
+    agents = {each.agent: each for each in now.agents}
+    assert (agents[7].focus, agents[7].focus_since, agents[7].knows_focus) == ("asked", begun + 8000, True)
+    assert (agents[8].focus, agents[8].knows_focus) == (None, False)
+    filtered = now_of(glimpse_of(reader.open_conversations()), read_view(Query(b"skill=2&agent=7"), at), at)
+    assert {each.id for each in filtered.conversations} == {"asked", "answered"}
+
+
+def test_a_glimpse_is_one_accounts_and_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = {"conversationId": "c", "eventId": "1", "time": "2026-11-21T09:00:00Z", "type": "opened"}
+    one, other = MemoryReader("one"), MemoryReader("other")
+    glimpses = Glimpses()
+    assert glimpses.of("one", one).conversations == []
+    one.add(events_of([{**opened, "accountId": "one"}]))
+    other.add(events_of([{**opened, "accountId": "other", "conversationId": "d"}]))
+    assert glimpses.of("one", one).conversations == []
+    assert [each.id for each in glimpses.of("other", other).conversations] == ["d"]
+    monkeypatch.setattr(live, "KEPT_S", -1.0)
+    assert [each.id for each in glimpses.of("one", one).conversations] == ["c"]

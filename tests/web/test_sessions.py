@@ -1,0 +1,67 @@
+"""Sessions: opened by their cookie alone, kept over restarts, ended for good."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from handletime.web import sessions
+from handletime.web.sessions import IDLE_MS, LONGEST_MS, Sessions, form_token
+
+TOKEN = "ht_0123456789ab_" + "c" * 64  # one that no store has
+NOW = 1_795_000_000_000
+
+
+def test_a_cookie_opens_its_session_also_after_a_restart(tmp_path: Path) -> None:
+    place = tmp_path / "sessions.sqlite"
+    with Sessions(place) as first:
+        cookie = first.begin(TOKEN, "Europe/Berlin", NOW)
+        other = first.begin(TOKEN, "UTC", NOW)
+    with Sessions(place) as second:
+        session = second.find(cookie, NOW + 1)
+        assert session is not None
+        assert (session.token, session.zone, session.form_token) == (TOKEN, "Europe/Berlin", form_token(cookie))
+        assert TOKEN not in repr(session)
+        second.end(cookie)
+        assert second.find(cookie, NOW + 2) is None
+        assert second.find(other, NOW + 2) is not None
+
+
+def test_neither_the_file_nor_the_cookie_gives_the_key_away(tmp_path: Path) -> None:
+    place = tmp_path / "sessions.sqlite"
+    with Sessions(place) as kept:
+        cookie = kept.begin(TOKEN, "UTC", NOW)
+        assert stat.S_IMODE(place.stat().st_mode) == 0o600
+        files = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"sessions" in files
+    assert TOKEN.encode() not in files
+    assert cookie.encode() not in files
+    assert TOKEN not in cookie
+
+
+@pytest.mark.parametrize("cookie", ["", "x", "x" * 43, "é" * 43, "x" * 10_000])
+def test_what_is_no_cookie_opens_nothing(cookie: str) -> None:
+    with Sessions() as kept:
+        kept.begin(TOKEN, "UTC", NOW)
+        assert kept.find(cookie, NOW) is None
+
+
+def test_a_session_ends_when_it_is_not_used_and_at_last_anyhow() -> None:
+    with Sessions() as kept:
+        cookie = kept.begin(TOKEN, "UTC", NOW)
+        assert kept.find(cookie, NOW + IDLE_MS) is not None
+        assert kept.find(cookie, NOW + 2 * IDLE_MS) is not None
+        assert kept.find(cookie, NOW + 3 * IDLE_MS + 1) is None
+        cookie = kept.begin(TOKEN, "UTC", NOW)
+        for moment in range(NOW, NOW + LONGEST_MS, IDLE_MS):
+            assert kept.find(cookie, moment) is not None
+        assert kept.find(cookie, NOW + LONGEST_MS + 1) is None
+
+
+def test_there_are_never_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "SESSIONS_MAX", 3)
+    with Sessions() as kept:
+        cookies = [kept.begin(TOKEN, "UTC", NOW + moment) for moment in range(5)]
+        assert [kept.find(cookie, NOW + 10) is not None for cookie in cookies] == [False, False, True, True, True]
