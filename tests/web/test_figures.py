@@ -76,6 +76,8 @@ def test_a_table_counts_what_was_derived(reader: MemoryReader) -> None:
         assert row.values["medianFirstResponseMillis"] == nearest(firsts, 50)
         assert len(row.trend) == len(view_of(reader).bounds) - 1
     assert table.total.values["totalAgentConversationSegments"] == len(ended(reader))
+    whole = [each for segment in ended(reader) for each in segment["responseMillis"]]
+    assert table.total.values["p90ResponseMillis"] == nearest(whole, 90)
     known = [each for row in table.rows if (each := row.values["p90ResponseMillis"]) is not None]
     assert known == sorted(known, reverse=True)
 

@@ -152,7 +152,8 @@ def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
     packed = b"".join(chunks)
     try:
         with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
-            while piece := stream.read(PIECE):
+            # Not `read`: of a broken stream, it never gives back the memory that it took for the piece.
+            while piece := stream.read_buffer(PIECE).to_pybytes():
                 yield piece
     except (OSError, pa.ArrowInvalid) as error:
         raise _broken("zstd") from error

@@ -250,7 +250,7 @@ def sums_of(relations: Relations, table: Table, metrics: Iterable[Metric], by: S
     disagree. `interval` is a place in the bounds.
     """
     names = sorted({name for metric in metrics for name in (metric.sum, metric.per) if name})
-    base, size = _slots(of.bounds)
+    base, size = slots(of.bounds)
     terms = _terms(relations, table)
     slot = '(epoch_us("end") - $base) // $size'
     grid = {"base": base * 1000, "size": size * 1000} if "interval" in by else {}
@@ -273,7 +273,7 @@ def sums_of(relations: Relations, table: Table, metrics: Iterable[Metric], by: S
     return Sums({key: arrays[f"key_{key}"] for key in by}, {name: arrays[name] for name in names}).rolled_up(by)
 
 
-def _slots(bounds: Sequence[int]) -> tuple[int, int]:
+def slots(bounds: Sequence[int]) -> tuple[int, int]:
     """A grid, begin and step, that every interval is a whole part of, up to what lies outside the bounds."""
     inner = bounds[1:-1]
     if not inner:

@@ -7,8 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from handletime.metrics.aggregate import By, Relations, Selection, instant_of
-from handletime.metrics.aggregate import _slots as slots
+from handletime.metrics.aggregate import By, Relations, Selection, instant_of, slots
 from handletime.metrics.registry import VALUES, Metric
 from handletime.segments.sums import RELATIONS, Table
 
@@ -18,24 +17,38 @@ PLACES_MAX: Final = 100_000
 
 
 def percentiles_of(
-    relations: Relations, table: Table, metrics: Iterable[Metric], by: Sequence[By], of: Selection
+    relations: Relations,
+    table: Table,
+    metrics: Iterable[Metric],
+    by: Sequence[By],
+    of: Selection,
+    *,
+    with_total: bool = False,
 ) -> Groups:
     """Metrics that are percentiles, by group: the keys of `by`, then each metric under its key.
 
-    Nearest rank over the single values, `interval` is a place in the bounds. Groups without any value are absent.
+    `with_total` adds those of all groups together, under the key `()`. Nearest rank over the single values,
+    `interval` is a place in the bounds. Groups without any value are absent.
     Raises ValueError where the bounds of the intervals have no common measure to speak of.
     """
     found: Groups = {}
     chosen = list(metrics)
     for values in dict.fromkeys(metric.values for metric in chosen):
         wanted = [metric for metric in chosen if metric.values == values]
-        for key, row in _query(relations, table, values, wanted, by, of):
+        for key, row in _query(relations, table, values, wanted, by, of, with_total=with_total):
             found.setdefault(key, {}).update(row)
     return found
 
 
 def _query(
-    relations: Relations, table: Table, values: str, metrics: list[Metric], by: Sequence[By], of: Selection
+    relations: Relations,
+    table: Table,
+    values: str,
+    metrics: list[Metric],
+    by: Sequence[By],
+    of: Selection,
+    *,
+    with_total: bool,
 ) -> Iterable[tuple[tuple[int, ...], dict[str, int | None]]]:
     each, where = VALUES[table][values]
     parameters: dict[str, object] = {
@@ -49,12 +62,14 @@ def _query(
     keys = [f'{slot if key == "interval" else key} as "key_{key}"' for key in by]
     names = [f'"key_{key}"' for key in by]
     group = f"group by {', '.join(names)}" if by else "having count(*) > 0"
+    if by and with_total:
+        group = f"group by grouping sets (({', '.join(names)}), ()) having count(*) > 0"
     shares = ", ".join(f"{metric.percent / 100:.2f}" for metric in metrics)
     sql = f"""select {", ".join([*names, f"quantile_disc(v, [{shares}])"])}
         from (select {", ".join([*keys, f"unnest({each}) as v"])} from {RELATIONS[table]}
             where "end" >= $start and "end" < $end and ({where}) and ({of.where})) {group}"""  # noqa: S608
     for *key, row in relations.execute(sql, parameters).fetchall():
-        yield tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
+        yield () if None in key else tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
 
 
 def _places(of: Selection) -> dict[str, object]:

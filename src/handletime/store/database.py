@@ -156,6 +156,9 @@ class Database:
         try:
             self._writer = Writer(connection)
             self._sync.sync()
+        except duckdb.Error as error:
+            connection.close()
+            raise StoreError(f"{self._folder / FILE} cannot be read: {error}") from error
         except BaseException:
             connection.close()
             raise

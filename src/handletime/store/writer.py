@@ -168,9 +168,9 @@ class Writer:
         touched = self._touched(batch, moved)
         doubles = ~touched.is_new(moves["arrival"].to_numpy())
         if doubles.any():
+            # Without them no other conversation is touched than with them, at most fewer.
             moves = moves.filter(~doubles)
             moved = self.moves.moved(self._connection, moves)
-            touched = self._touched(batch, moved)
         rows = differences(touched.source, touched.before(), touched.after(moved))
         accepted = touched.is_new(batch.events["arrival"].to_numpy())
         self._write_events(batch.events.filter(accepted))

@@ -150,8 +150,7 @@ def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *,
         total = _by_key(finest.rolled_up(()), metrics, ())
         if any(metric.values for metric in metrics):
             ranked = [metric for metric in metrics if metric.values]
-            _add(values, percentiles_of(snapshot, table, ranked, (each,), of))
-            _add(total, percentiles_of(snapshot, table, ranked, (), of))
+            _add(values, total, percentiles_of(snapshot, table, ranked, (each,), of, with_total=True))
         trends: dict[tuple[int, ...], Value]
         if trended.values:
             trends = {
@@ -188,9 +187,14 @@ def _by_key(sums: Sums, metrics: Sequence[Metric], by: Sequence[By]) -> dict[tup
     }
 
 
-def _add(values: dict[tuple[int, ...], Values], more: dict[tuple[int, ...], dict[str, int | None]]) -> None:
-    for key, row in more.items():
-        values.setdefault(key, {}).update(row)
+def _add(
+    values: dict[tuple[int, ...], Values],
+    total: dict[tuple[int, ...], Values],
+    percentiles: dict[tuple[int, ...], dict[str, int | None]],
+) -> None:
+    """Puts percentiles to the other metrics of their groups; those under `()` are of all together."""
+    for key, row in percentiles.items():
+        (values if key else total).setdefault(key, {}).update(row)
 
 
 def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
@@ -243,9 +247,8 @@ def history_of(reader: Reader, view: View) -> History:
     with reader.snapshot() as snapshot:
         finest = sums_of(snapshot, "agentSegments", [m for m in metrics if not m.values], ("interval",), of)
         values = _by_key(finest, metrics, ("interval",))
-        _add(values, percentiles_of(snapshot, "agentSegments", ranked, ("interval",), of))
         total = _by_key(finest.rolled_up(()), metrics, ())
-        _add(total, percentiles_of(snapshot, "agentSegments", ranked, (), of))
+        _add(values, total, percentiles_of(snapshot, "agentSegments", ranked, ("interval",), of, with_total=True))
     places = range(len(view.bounds) - 1)
     series = {
         metric.key: [_shown(metric, values.get((place,), {}).get(metric.key)) for place in places] for metric in metrics

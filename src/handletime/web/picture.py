@@ -269,6 +269,8 @@ class _Artist:
                 self._mark(lane, "close", each, at, f"Closed by the {each.detail.get('closedBy')}", symbol="cross")
             elif each.type == "message" and each.detail.get("sentBy") == "system":
                 self._mark(lane, "message system", each, at, "System message")
+            elif each.type == "message" and self._writer(each) is None:
+                self._mark(lane, "message system", each, at, "Message of an agent; nobody is assigned")
 
     def _queue(self) -> None:
         queued = [each.open and each.assigned_agent_id is None for each in self.moments]
@@ -295,15 +297,18 @@ class _Artist:
         for each, at in zip(self.moments, self.times, strict=True):
             if each.type == "message" and each.detail.get("sentBy") == "agent" and self._writer(each) == agent:
                 self._mark(lane, "message agent-message", each, at, f"Message of {name}", symbol="square")
-        strip = self._lane("focus, handled", "focus", 18)
+        human = [row for row in self._segments_of(agent) if row["userType"] == "human"]
+        if human or not self._segments_of(agent):
+            known = not human or human[0]["focusData"]
+            self._focus_strip(agent, name, "focus, handled" if known else "no focus data")
+
+    def _focus_strip(self, agent: int, name: str, title: str) -> None:
+        strip = self._lane(title, "focus", 18)
         for start, end in self._focus(agent):
             self._stretch(strip, "focus", start, end, [f"The focus of {name} is here", _clause("1 Focus")])
         for row in self._segments_of(agent):
             for unit in cast(list[Json], row["handleTimeUnits"]):
                 self._unit(strip, unit, name)
-        human = [row for row in self._segments_of(agent) if row["userType"] == "human"]
-        if human and not human[0]["focusData"]:
-            strip.name = "no focus data"
 
     def _writer(self, each: Moment) -> int | None:
         """Who wrote: the agent that the event names, else the assigned one."""

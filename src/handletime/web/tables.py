@@ -28,7 +28,7 @@ from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 from handletime.web.words import value
 
-ROWS_MAX: Final = 500
+ROWS_MAX: Final = 200
 """So many rows are shown; sorting and filters bring the others."""
 SORT: Final = Text("sort", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
 DIRECTION: Final = Choice("direction", "Which way.", "", choices=("asc", "desc"))
@@ -173,14 +173,15 @@ def _row(
             text = value(metric, number)
             cells.append(Cell(text, _behind(view, metric, chosen) if number not in (None, 0, -1) else "", metric))
     name = "all" if row.number is None else labels.text(kind, row.number)
-    told = ", ".join(value(trended, each) for each in row.trend)
+    known = [each for each in row.trend if each is not None]
+    told = [value(trended, each) for each in (min(known), max(known), known[-1])] if known else []
     return Shown(
         row.number,
         name,
         "" if row.number is None else view.href(f"/{kind}s", **chosen),
         cells,
         trend_line(row.trend),
-        told,
+        "trend: lowest {}, highest {}, last {}".format(*told) if told else "",
     )
 
 

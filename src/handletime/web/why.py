@@ -52,10 +52,11 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
 def doubts_of(explanation: Explanation, long_minutes: int) -> list[str]:
     """What the data of a conversation are worth, where one should know."""
     doubts = []
-    opening = next((m for m in explanation.moments if m.open), None)
-    if opening is not None and opening.type not in ("opened", "resumed"):
+    beside = ("message", "focused", "unfocused", "focusLost")
+    opening = next((each for each in explanation.moments if each.type not in beside), None)
+    if opening is not None and opening.type != "opened":
         doubts.append(
-            f"The conversation begins in the middle: its first event that counts is “{opening.type}”. "
+            f"The conversation begins in the middle: its first event is “{opening.type}”. "
             "What came before is not known here, so the first segment may be shorter than it was."
         )
     blind = [row for row in explanation.agent_segments if row["userType"] == "human" and not row["focusData"]]
