@@ -1,0 +1,188 @@
+"""A contact centre for the browser: a real server over a real store, filled before it starts."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from handletime import simulate
+from handletime.store import keys
+from handletime.store.keys import NewKey, Permission
+from handletime.store.sidefile import SideFile
+from handletime.store.store import Store
+from tests.segments.tables import events_of
+
+EXAMPLES = Path(__file__).parent.parent / "golden" / "examples"
+DEMO_LABELS = Path(__file__).parents[2] / "scripts" / "demo-labels.csv"
+COMMAND = Path(sys.executable).parent / "handletime"
+Event = dict[str, Any]
+
+HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">'\"&amp;{{7*7}}\u202e"
+"""Text that would be something else if it were not escaped."""
+LABELS = {
+    ("agent", 3001): "Heron",
+    ("skill", 10): "Billing",
+    ("skill", 20): "Orders",
+    ("group", 501): "Team North",
+    ("agent", 66): "<script>document.title='owned'</script>",
+    ("skill", 67): "</td><b>bold</b>",
+}
+
+
+class Centre:
+    """A folder with a store, keys and labels; and the server, while it runs.
+
+    Accounts: `centre` has two made-up days up to now, `golden` the example of a bot and a human, ended ten minutes ago,
+    `hostile` a conversation whose texts are traps, `fresh` nothing.
+    """
+
+    def __init__(self, folder: Path, *, demo: bool = False) -> None:
+        """`demo`: a month instead of two days, and a name for everybody."""
+        self.folder, self.data, self.labels = folder, folder / "store", folder / "labels.csv"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.port = "0"
+        self.url = ""
+        self.data.mkdir()
+        days, conversations, agents = (30, 24_000, 24) if demo else (2, 1500, 12)
+        made = simulate.Centre(
+            start=datetime.now(UTC) - timedelta(days=days),
+            days=days,
+            conversations=conversations,
+            agents=agents,
+            seed=5,
+            accounts=("centre",),
+        )
+        with SideFile(self.data) as side, Store(self.data, side) as store:
+            for events in simulate.simulate(made):
+                store.ingest("centre", events)
+            for account, listed in (("golden", golden()), ("hostile", hostile())):
+                store.ingest(account, events_of([{"accountId": account, **event} for event in listed]))
+        if demo:
+            self.labels.write_bytes(DEMO_LABELS.read_bytes())
+        else:
+            self.write_labels(LABELS)
+        self.keys = {account: self.new_key(account) for account in ("centre", "golden", "hostile", "fresh")}
+
+    def bring(self, account: str, events: Sequence[Event]) -> None:
+        """Sends events to the server."""
+        lines = b"".join(json.dumps(event).encode() + b"\n" for event in events)
+        headers = {
+            "Authorization": f"Bearer {self.new_key(account, 'ingest').token}",
+            "Content-Type": "application/x-ndjson",
+        }
+        httpx.post(f"{self.url}/api/account/{account}/events", content=lines, headers=headers).raise_for_status()
+
+    def new_key(self, account: str, *permissions: Permission) -> NewKey:
+        """A key of an account; one that may read, if nothing else is said."""
+        with SideFile(self.data) as side:
+            return keys.create(side, account, permissions or keys.READING)
+
+    def revoke(self, key: NewKey) -> None:
+        """Ends a key."""
+        with SideFile(self.data) as side:
+            keys.revoke(side, key.id)
+
+    def write_labels(self, labels: Mapping[tuple[str, int], str]) -> None:
+        """Puts other names into the file."""
+        rows = [f'{kind},{number},"{label.replace(chr(34), chr(34) * 2)}"' for (kind, number), label in labels.items()]
+        self.labels.write_text("kind,id,label\n" + "\n".join(rows) + "\n", "utf-8")
+
+    def start(self) -> None:
+        """Starts the server: at first on any port, later on the same."""
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [COMMAND, "serve", "--data", self.data, "--port", self.port, "--labels", self.labels],
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        assert self.process.stdout
+        said = self.process.stdout.readline().decode().split()
+        assert said, (self.folder / "log").read_text()
+        self.url = said[-1]
+        self.port = self.url.rpartition(":")[2]
+
+    def stop(self) -> int:
+        """Stops it as a service manager does; gives its exit code."""
+        assert self.process
+        self.process.send_signal(signal.SIGTERM)
+        self.process.communicate(timeout=30)
+        code, self.process = self.process.returncode, None
+        return code
+
+    def kill(self) -> None:
+        """Ends it, however it is."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate(timeout=30)
+            self.process = None
+
+
+def golden() -> list[Event]:
+    """The example of a bot and a human, as if it had ended ten minutes ago."""
+    case = json.loads((EXAMPLES / "04-bot-to-human.json").read_text())
+    ended = max(datetime.fromisoformat(event["time"]) for event in case["events"])
+    later = datetime.now(UTC) - timedelta(minutes=10) - ended
+    return [{**event, "time": _text(datetime.fromisoformat(event["time"]) + later)} for event in case["events"]]
+
+
+def expected() -> dict[str, Any]:
+    """What follows from it."""
+    case: dict[str, Any] = json.loads((EXAMPLES / "04-bot-to-human.json").read_text())
+    return case
+
+
+def hostile() -> list[Event]:
+    """A conversation whose id, source and employee are traps; it begins in the middle, and one unit is very long."""
+    begun = datetime.now(UTC) - timedelta(hours=3)
+    event = {"conversationId": HOSTILE}
+    return [
+        {
+            **event,
+            "eventId": "1",
+            "time": _text(begun),
+            "type": "assigned",
+            "agentId": 66,
+            "employeeId": HOSTILE,
+            "skillId": 67,
+        },
+        {**event, "eventId": "2", "time": _after(begun, 5), "type": "focused", "agentId": 66},
+        {**event, "eventId": "3", "time": _after(begun, 10), "type": "message", "sentBy": "consumer"},
+        {**event, "eventId": "4", "time": _after(begun, 3600), "type": "message", "sentBy": "agent"},
+        {**event, "eventId": "5", "time": _after(begun, 3700), "type": "closed", "closedBy": "consumer"},
+        {**event, "eventId": "6", "time": _after(begun, 4000), "type": "opened", "source": HOSTILE[:64], "skillId": 67},
+        {
+            **event,
+            "eventId": "7",
+            "time": _after(begun, 4001),
+            "type": "assigned",
+            "agentId": 66,
+            "employeeId": HOSTILE,
+        },
+        {**event, "eventId": "8", "time": _after(begun, 4002), "type": "message", "sentBy": "consumer"},
+    ]
+
+
+def opened_just_now(conversation: str) -> list[Event]:
+    """A conversation that waits in the queue."""
+    now = datetime.now(UTC) - timedelta(seconds=2)
+    event = {"conversationId": conversation, "time": _text(now)}
+    return [
+        {**event, "eventId": "1", "type": "opened", "skillId": 10},
+        {**event, "eventId": "2", "type": "message", "sentBy": "consumer"},
+    ]
+
+
+def _after(begun: datetime, seconds: int) -> str:
+    return _text(begun + timedelta(seconds=seconds))
+
+
+def _text(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,561 @@
+"""The page in a real Chromium, over a real server: every view, filter and way down to the events."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import shlex
+from urllib.parse import parse_qs, quote, urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from handletime.store.keys import Permission
+from tests.browser.centre import HOSTILE, LABELS, Centre, expected, opened_just_now
+from tests.browser.conftest import Visitor, serious_findings
+
+pytestmark = pytest.mark.requires_command("chromium")
+
+
+def number(text: str | None) -> int:
+    """A count as the page writes it."""
+    return int((text or "").replace(",", ""))
+
+
+def first_behind(page: Page) -> str:
+    """A conversation's picture, from the list that is open."""
+    return page.locator("a.why").first.get_attribute("href") or ""
+
+
+# --- signing in ------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_opens_the_page_and_signing_out_closes_it(visitor: Visitor) -> None:
+    page = visitor.open("/segments?last=7d")
+    expect(page).to_have_url(re.compile(r"/sign-in\?next=%2Fsegments%3Flast%3D7d$"))
+    page.get_by_label("Key").fill("ht_wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_have_text("This key is wrong, revoked or expired.")
+    visitor.wrong.clear()  # The browser reports the 401 itself.
+    page.get_by_label("Key").fill(visitor.centre.keys["centre"].token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile(r"/segments\?last=7d$"))
+    (cookie,) = visitor.context.cookies()
+    assert cookie["httpOnly"]
+    assert cookie["sameSite"] == "Strict"
+    assert visitor.centre.keys["centre"].token not in cookie["value"]
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert cookie["name"] not in {each["name"] for each in visitor.context.cookies()}
+    answer = httpx.get(visitor.centre.url + "/now/data", cookies={cookie["name"]: cookie["value"]})
+    assert answer.status_code == 401
+
+
+def test_a_revoked_key_ends_its_sessions_where_they_are(visitor: Visitor) -> None:
+    key = visitor.centre.new_key("centre")
+    page = visitor.open("/agents?last=7d")
+    page.get_by_label("Key").fill(key.token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    visitor.centre.revoke(key)
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("was revoked or has expired")
+    page.get_by_label("Key").fill(visitor.centre.keys["centre"].token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(re.compile(r"/agents\?last=7d$"))
+
+
+def test_a_key_that_is_revoked_while_the_page_is_open_is_told(visitor: Visitor) -> None:
+    key = visitor.centre.new_key("golden")
+    page = visitor.open("/")
+    page.get_by_label("Key").fill(key.token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#as-of")).to_be_visible()
+    visitor.centre.revoke(key)
+    expect(page.locator("#trouble")).to_contain_text("The session has ended")
+    page.get_by_role("link", name="Sign in again").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    visitor.wrong.clear()  # The browser reports the 401 itself.
+
+
+def test_a_key_sees_the_pages_that_it_may(visitor: Visitor) -> None:
+    cases: tuple[tuple[Permission, str, str], ...] = (
+        ("handle-time", "/segments", "/"),
+        ("operations", "/agents", "/segments"),
+    )
+    for permission, page_there, page_not in cases:
+        key = visitor.centre.new_key("golden", permission)
+        page = visitor.open("/sign-in")
+        page.get_by_label("Key").fill(key.token)
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        expect(visitor.open(page_there).get_by_role("heading", level=1)).to_be_visible()
+        expect(visitor.open(page_not).get_by_text("The key lacks the permission")).to_be_visible()
+    page = visitor.open("/sign-in")
+    page.get_by_label("Key").fill(visitor.centre.new_key("golden", "ingest").token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("alert")).to_contain_text("This key may not read")
+    visitor.wrong.clear()  # The browser reports 401 and 403 itself.
+
+
+@pytest.mark.parametrize("after", ["//example.com/", "/\\example.com/", "https://example.com/", "javascript:alert(1)"])
+def test_signing_in_never_leads_to_another_site(visitor: Visitor, after: str) -> None:
+    page = visitor.open(f"/sign-in?next={quote(after, safe='')}")
+    page.get_by_label("Key").fill(visitor.centre.keys["golden"].token)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page).to_have_url(visitor.centre.url + "/")
+
+
+def test_every_answer_allows_the_page_what_it_needs_and_nothing_else(visitor: Visitor) -> None:
+    page = visitor.sign_in("golden")
+    scripts = page.locator("script[src]").evaluate_all("all => all.map(each => each.getAttribute('src'))")
+    assert len(scripts) == 3
+    for path in ("/", "/agents", "/segments", "/segments?last=never", "/why?conversation=none", "/sign-in", *scripts):
+        headers = page.request.get(visitor.centre.url + path, headers={"Accept": "text/html"}).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert "frame-ancestors 'none'" in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == ("public, max-age=31536000, immutable" if path in scripts else "no-store")
+    for path in ("/static/x/page.js", f"{scripts[0].rpartition('/')[0]}/../page.py", "/static/%2e%2e/page.py"):
+        assert page.request.get(visitor.centre.url + path).status == 404
+    served = page.request.get(visitor.centre.url + "/", headers={"Accept": "text/html"}).text()
+    assert not re.search(r"<[^>]* style=|<style|<script(?![^>]* src=)|<[^>]* on[a-z]+=", served)
+
+
+def test_a_form_from_elsewhere_changes_nothing(visitor: Visitor) -> None:
+    visitor.sign_in("golden")
+    (cookie,) = visitor.context.cookies()
+    held = {cookie["name"]: cookie["value"]}
+    for data in ({"next": "/"}, {"form_token": "0" * 64}):
+        answer = httpx.post(visitor.centre.url + "/sign-out", data=data, cookies=held)
+        assert answer.status_code == 403
+    assert httpx.get(visitor.centre.url + "/now/data", cookies=held).status_code == 200
+
+
+def test_a_link_from_another_site_opens_the_page(visitor: Visitor) -> None:
+    visitor.sign_in()
+    # Another site, as browsers see it: neither a script nor a form is involved, just a link.
+    page = visitor.page
+    other = visitor.centre.url.replace("127.0.0.1", "localhost")
+    visitor.elsewhere.clear()
+    page.goto(other + "/sign-in")
+    page.evaluate(
+        "url => { const a = document.createElement('a'); a.href = url; document.body.append(a); a.click(); }",
+        visitor.centre.url + "/agents?last=7d",
+    )
+    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    visitor.elsewhere.clear()
+
+
+def test_an_account_sees_nothing_of_another(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/segments?last=31d&userType=all")
+    theirs = first_behind(page)
+    page.get_by_role("button", name="Sign out").click()
+    page = visitor.sign_in("golden", "/segments?last=31d&userType=all")
+    assert number(page.locator("#total").text_content()) == 2
+    page.goto(visitor.centre.url + theirs)
+    expect(page.get_by_role("heading", name="There is no such conversation.")).to_be_visible()
+    visitor.wrong.clear()  # The browser reports the 404 itself.
+
+
+# --- down to the events -----------------------------------------------------------------------------------------------
+
+
+def test_from_the_list_to_the_picture_of_a_conversation(visitor: Visitor) -> None:
+    page = visitor.sign_in("golden", "/segments")
+    (row,) = page.locator("tbody tr").all()
+    expect(row).to_contain_text("1 m 09 s")
+    row.get_by_role("link", name=re.compile("^Why")).click()
+    expect(page.get_by_role("heading", name="Why c1")).to_be_visible()
+    human = expected()["agentSegments"][1]
+    assert human["totalHandleTimeMillis"] == 69_000
+    units = page.locator(".item.unit")
+    expect(units).to_have_count(len(human["handleTimeUnits"]))
+    units.nth(1).click()
+    says = page.locator("#says")
+    expect(says).to_contain_text("Handle-time unit 2 of agent 2")
+    expect(says).to_contain_text("starts: the consumer wrote (consumerMessage)")
+    expect(says).to_contain_text("ends: the agent wrote (agentResponse)")
+    expect(says).to_contain_text("rules 3.3 a")
+    expect(page.locator("tbody.chosen")).to_contain_text("agent 2")
+    expect(page.locator("table.events tbody tr")).to_have_count(len(expected()["events"]))
+    for lane in ("consumer", "queue", "agent 9", "agent 2"):
+        expect(page.locator(".lane-name", has_text=re.compile(f"^{lane}$"))).to_be_visible()
+
+
+def test_arrow_keys_walk_through_the_picture(visitor: Visitor) -> None:
+    page = visitor.sign_in("golden", "/why?conversation=c1")
+    items = page.locator(".item")
+    order = items.evaluate_all("items => items.map(each => +each.dataset.order).sort((a, b) => a - b)")
+    assert order == list(range(len(order)))
+    page.locator(".item[tabindex='0']").focus()
+    told = []
+    for _ in order:
+        told.append(page.locator("#says").text_content() or "")
+        page.keyboard.press("ArrowRight")
+    assert "Conversation opened" in "".join(told[:3])
+    assert all(re.search(r"\d\d:\d\d:\d\d\.\d{3}", each) for each in told)
+    assert any("rules 3.3 a" in each for each in told)
+    assert any("Not handled: nobody is assigned" in each for each in told)
+    page.keyboard.press("Home")
+    assert page.locator("#says").text_content() == told[0]
+
+
+def test_every_number_of_agents_leads_to_so_many_segments(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=24h")
+    row = page.locator("table.metrics tbody tr").first
+    links = row.locator("td.n").all()[:5]
+    behind = [
+        (number(each.text_content()), each.locator("a").get_attribute("href") or "")
+        for each in links
+        if each.locator("a").count()
+    ]
+    assert len(behind) >= 3
+    for count, href in behind:
+        page.goto(visitor.centre.url + href)
+        assert number(page.locator("#total").text_content()) == count
+    total = page.locator("#total")
+    page.goto(visitor.centre.url + "/agents?last=24h")
+    whole = page.locator("table.metrics tfoot td.n a").first
+    count = number(whole.text_content())
+    whole.click()
+    expect(total).to_have_text(f"{count:,}")
+
+
+def test_every_number_of_skills_leads_to_so_many_segments(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/skills?last=24h")
+    links = page.locator("table.metrics").first.locator("tfoot td.n a").all()[:6]
+    behind = [(number(link.text_content()), link.get_attribute("href") or "") for link in links]
+    assert len(behind) == 6
+    for count, href in behind:
+        page.goto(visitor.centre.url + href)
+        assert number(page.locator("#total").text_content()) == count
+    page.locator("a.why").first.click()
+    expect(page.locator("svg.picture")).to_be_visible()
+
+
+def test_every_number_of_now_leads_to_so_many_conversations(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre")
+    links = page.locator(".tile a[href*='/open'], #live table a[href*='/open']").all()[:12]
+    behind = [(number(link.text_content()), link.get_attribute("href") or "") for link in links]
+    assert len(behind) > 6
+    for count, href in behind:
+        page.goto(visitor.centre.url + href)
+        assert number(page.locator("#total").text_content()) == count
+    page.locator("a.why").first.click()
+    expect(page.locator("svg.picture .item.running").first).to_be_attached()
+
+
+def test_a_bar_of_a_chart_leads_to_its_segments(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/?last=24h")
+    chart = page.locator("[data-chart]").first
+    chart.locator(".plot").scroll_into_view_if_needed()
+    assert page.evaluate("document.querySelector('[data-chart] canvas').width") > 0
+    highest = chart.evaluate(
+        """figure => {
+            const chart = JSON.parse(figure.dataset.chart), all = chart.bounds, values = chart.series[0].values;
+            const at = values.indexOf(Math.max(...values));
+            const over = figure.querySelector('.u-over').getBoundingClientRect();
+            const middle = ((all[at] + all[at + 1]) / 2 - all[0]) / (all.at(-1) - all[0]);
+            return {x: over.left + middle * over.width, y: over.bottom - 2, count: values[at]};
+        }"""
+    )
+    page.mouse.move(highest["x"], highest["y"])
+    page.mouse.click(highest["x"], highest["y"])
+    expect(page.locator("#total")).to_have_text(f"{highest['count']:,}")
+    expect(page.locator(".chips a[aria-current]")).to_have_text("interactive")
+    page.go_back()
+    chart.locator("summary").click()
+    expect(chart.get_by_role("link", name=f"{highest['count']:,}", exact=True).first).to_be_visible()
+    chart.get_by_role("link", name=f"{highest['count']:,}", exact=True).first.click()
+    expect(page.locator("#total")).to_have_text(f"{highest['count']:,}")
+
+
+def test_the_slowest_answer_of_yesterday_is_two_clicks_away(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre")
+    page.get_by_role("link", name="yesterday").click()
+    slowest = page.get_by_role("region", name="The slowest answers").locator("tbody tr")
+    expect(slowest.first).to_be_visible()
+    waits = slowest.locator("td b").all_text_contents()
+    assert len(waits) == 10
+    waited = waits[0]
+    slowest.first.get_by_role("link", name=re.compile("^Why")).click()
+    expect(page.locator("tbody.chosen")).to_contain_text(waited)
+
+
+# --- lists and tables ------------------------------------------------------------------------------------------------
+
+
+def test_segments_are_filtered_sorted_and_paged(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/segments?last=31d")
+    total = number(page.locator("#total").text_content())
+    assert total > 200
+    page.get_by_label("Skill").fill("10")
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("skill=10"))
+    of_skill = number(page.locator("#total").text_content())
+    assert 0 < of_skill < total
+    assert set(page.locator("tbody td:nth-child(4)").all_text_contents()) == {"Billing"}
+    page.get_by_role("link", name="non-responsive agent").click()
+    silent = number(page.locator("#total").text_content())
+    assert 0 < silent < of_skill
+    assert {each.strip() for each in page.locator("tbody td:nth-child(7)").all_text_contents()} == {
+        "non-responsive agent"
+    }
+    page.get_by_role("link", name="every outcome").click()
+    page.get_by_role("link", name="Agent", exact=True).click()
+    expect(page.get_by_role("columnheader", name="Agent")).to_have_attribute("aria-sort", "ascending")
+    firsts = page.locator("tbody a.why").evaluate_all("links => links.map(a => a.href)")
+    page.get_by_role("link", name="Next").click()
+    expect(page.locator(".pages")).to_contain_text(f"51–100 of {of_skill:,}")
+    seconds = page.locator("tbody a.why").evaluate_all("links => links.map(a => a.href)")
+    assert len(firsts) == len(seconds) == 50
+    assert not set(firsts) & set(seconds)
+
+
+def test_csv_and_the_line_for_curl_give_the_same_segments(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/segments?last=24h&skill=10")
+    total = number(page.locator("#total").text_content())
+    with page.expect_download() as download:
+        page.get_by_role("link", name="CSV of all pages").click()
+    rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
+    assert len(rows) == total
+    assert {row["skill"] for row in rows} == {"Billing"}
+    command, *words = shlex.split(page.locator("#curl").text_content() or "")
+    assert command == "curl"
+    token = visitor.centre.keys["centre"].token
+    name, _, value = words[words.index("-H") + 1].replace("$HANDLETIME_TOKEN", token).partition(": ")
+    answer = httpx.get(words[-1], headers={name: value}).json()
+    assert answer["pagination"]["count"] == total
+    assert [each["segmentId"] for each in answer["segments"]] == [row["segmentId"] for row in rows[:50]]
+
+
+def test_agents_are_sorted_by_any_metric(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=yesterday")
+    cells = page.locator("table.metrics tbody td:nth-child(9)")
+    page.locator("table.metrics thead tr").nth(1).get_by_role("link", name="p90").first.click()
+    expect(page).to_have_url(re.compile("sort=p90FirstResponseMillis&direction=desc"))
+    falling = cells.all_text_contents()
+    page.locator("table.metrics thead tr").nth(1).get_by_role("link", name="p90").first.click()
+    expect(page).to_have_url(re.compile("direction=asc"))
+    rising = cells.all_text_contents()
+    known = [each for each in falling if each != "–"]
+    assert len(set(known)) > 3
+    assert [each for each in rising if each != "–"] == known[::-1]
+    assert rising[len(known) :] == falling[len(known) :]  # Those without one are last either way.
+    page.get_by_role("link", name="Heron").click()
+    expect(page.get_by_role("heading", name="Heron")).to_be_visible()
+    expect(page.locator("[data-chart] canvas")).to_have_count(4)
+    expect(page.get_by_role("heading", name="By skill")).to_be_visible()
+
+
+def test_names_are_read_again_when_the_file_changes(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/skills?last=24h")
+    expect(page.get_by_role("link", name="Billing").first).to_be_visible()
+    visitor.centre.write_labels({**LABELS, ("skill", 10): "Invoices"})
+    for _ in range(50):
+        page.reload()
+        if page.get_by_role("link", name="Invoices").count():
+            break
+    expect(page.get_by_role("link", name="Invoices").first).to_be_visible()
+    visitor.centre.write_labels(LABELS)
+
+
+# --- filters in the address -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "name"),
+    [
+        ("Skill", "10", "skill"),
+        ("Agent", "3001", "agent"),
+        ("Group", "501", "group"),
+        ("Source", "sms", "source"),
+        ("Time zone", "Asia/Kolkata", "tz"),
+        ("Long unit, min", "5", "long"),
+    ],
+)
+def test_a_filter_stands_in_the_address(visitor: Visitor, label: str, value: str, name: str) -> None:
+    page = visitor.sign_in("centre", "/?last=31d")
+    before = number(page.locator(".all-segments").inner_text().split()[0])
+    page.get_by_label(label, exact=True).fill(value)
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile(f"{name}={re.escape(value).replace('/', '%2F')}"))
+    after = number(page.locator(".all-segments").inner_text().split()[0])
+    assert after > 0
+    assert (after < before) == (name in ("skill", "agent", "group", "source"))
+    assert parse_qs(urlsplit(page.url).query)["last"] == ["31d"]
+    page.goto(page.url)  # As somebody else would open it.
+    expect(page.get_by_label(label, exact=True)).to_have_value(value)
+    assert number(page.locator(".all-segments").text_content().split()[0]) == after  # type: ignore[union-attr]
+
+
+def test_spans_intervals_and_user_types_are_chosen(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre")
+    page.get_by_role("link", name="8 h", exact=True).click()
+    expect(page.get_by_role("heading", name="The last 8 hours")).to_be_visible()
+    page.locator("select[name=interval]").select_option("hour")
+    page.get_by_label("User type").select_option("bot")
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("interval=hour"))
+    expect(page).to_have_url(re.compile("userType=bot"))
+    chart = page.locator("[data-chart]").first
+    chart.locator("summary").click()
+    expect(chart.locator("details tbody tr").first).to_be_visible()
+    assert chart.locator("details tbody tr").count() in (8, 9)
+    page.get_by_label("From").fill("2026-01-01T00:00")
+    page.get_by_label("to", exact=True).fill("2026-01-02T00:00")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.get_by_text("No segment ended in this span that matches the filters.")).to_be_visible()
+
+
+def test_an_address_that_does_not_fit_says_what_is_allowed(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre")
+    page = visitor.open("/?interval=never&agent=x&tz=Nowhere")
+    expect(page.get_by_role("heading", name="This address does not fit")).to_be_visible()
+    for cause in ("interval: must be one of", "agent: must be an integer", "tz: must be the IANA name"):
+        expect(page.get_by_text(cause)).to_be_visible()
+    visitor.wrong.clear()  # The browser reports the 400 itself.
+
+
+# --- states -----------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_without_data_is_told_how_to_bring_some(visitor: Visitor) -> None:
+    page = visitor.sign_in("fresh")
+    expect(page.get_by_text("No conversation is open.")).to_be_visible()
+    expect(page.locator("pre")).to_contain_text(f"{visitor.centre.url}/api/account/fresh/events")
+    for path in ("/agents", "/skills", "/segments", "/skill-segments"):
+        expect(visitor.open(path).get_by_text("No segment ended in this span.")).to_be_visible()
+
+
+def test_what_the_data_are_worth_is_said(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=31d")
+    expect(page.locator(".worth")).to_contain_text("no focus data")
+    page.get_by_role("button", name="Sign out").click()
+    page = visitor.sign_in("hostile")
+    expect(page.locator(".worth")).to_contain_text("longer than 30 minutes")
+    expect(page.get_by_text("begins in the middle")).to_be_visible()
+    page.get_by_role("link", name=re.compile("^Why")).first.click()
+    expect(page.get_by_text("The conversation begins in the middle")).to_be_visible()
+    expect(page.get_by_text("1 handle-time unit is longer than 30 minutes")).to_be_visible()
+
+
+def test_texts_from_outside_stay_text(visitor: Visitor) -> None:
+    page = visitor.sign_in("hostile", "/segments?userType=all")
+    agent, skill = LABELS["agent", 66], LABELS["skill", 67]
+    expect(page.locator("tbody tr").first).to_contain_text(skill)
+    expect(page.locator("tbody tr").first.locator("td:nth-child(10)")).to_have_text(HOSTILE)
+    page.locator("tbody tr td:nth-child(9) a").first.click()
+    expect(page.locator(".chips")).to_contain_text(HOSTILE)
+    page.locator("a.why").first.click()
+    expect(page.locator("h1 bdi")).to_have_text(HOSTILE)
+    expect(page.locator("tbody.chosen")).to_contain_text(agent)
+    for path in ("/", "/agents", "/skills", f"/segments?source={HOSTILE[:64]}"):
+        visitor.open(path)
+        assert page.locator("main script, main img, main b:text-is('bold')").count() == 0
+        assert page.title() != "owned"
+
+
+def test_now_follows_what_happens_and_says_when_the_server_is_gone(visitor: Visitor) -> None:
+    page = visitor.sign_in("golden")
+    queue = page.locator(".tile", has_text="in queue").locator("dd")
+    expect(queue).to_have_text("0")
+    visitor.centre.bring("golden", opened_just_now("waits"))
+    expect(queue).to_have_text("1")
+    expect(page.get_by_role("region", name="Open conversations by skill")).to_contain_text("Billing")
+    assert visitor.centre.stop() == 0  # Though a stream was open.
+    expect(page.locator("#trouble")).to_contain_text("The server does not answer")
+    visitor.centre.start()
+    expect(page.locator("#trouble")).to_be_hidden()
+    visitor.centre.bring("golden", opened_just_now("waits too"))
+    expect(queue).to_have_text("2")
+    visitor.wrong.clear()  # The browser reports refused connections itself.
+
+
+def test_what_moves_can_be_held_still(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre")
+    seen = page.locator("#as-of").text_content() or ""
+    expect(page.locator("#as-of")).not_to_have_text(seen)
+    page.get_by_role("button", name="Pause").click()
+    held = page.locator("#as-of").text_content() or ""
+    heard = int(page.locator("#now").get_attribute("data-heard") or 0)
+    page.wait_for_function("heard => Number(document.getElementById('now').dataset.heard) > heard", arg=heard)
+    expect(page.locator("#as-of")).to_have_text(held)
+    page.get_by_role("button", name="Paused: go on").click()
+    expect(page.locator("#as-of")).not_to_have_text(held)
+
+
+# --- what it looks like -----------------------------------------------------------------------------------------------
+
+VIEWS = {
+    "now": "/",
+    "agents": "/agents?last=7d",
+    "agent": "/agents?last=7d&agent=3001",
+    "skills": "/skills?last=7d",
+    "segments": "/segments?last=7d",
+    "skill-segments": "/skill-segments?last=7d",
+    "open": "/open",
+}
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_nothing_serious_is_wrong_with_accessibility(centre: Centre, chromium: Browser, theme: str) -> None:
+    visitor = Visitor(centre, chromium, color_scheme=theme)
+    rules = ["color-contrast"] if theme == "dark" else []
+    try:
+        visitor.open("/")
+        assert serious_findings(visitor.page, rules) == []
+        page = visitor.sign_in("centre", VIEWS["segments"])
+        paths = {**VIEWS, "why": first_behind(page)}
+        found = {name: serious_findings(visitor.open(path), rules) for name, path in paths.items()}
+        assert found == {name: [] for name in paths}
+        assert visitor.wrong == []
+    finally:
+        visitor.context.close()
+
+
+def test_the_theme_is_chosen_and_kept(visitor: Visitor) -> None:
+    page = visitor.sign_in("golden")
+    color = "getComputedStyle(document.body).backgroundColor"
+    seen = {}
+    for theme in ("dark", "light", "as the system"):
+        page.get_by_role("button", name="Theme:").click()
+        expect(page.get_by_role("button", name="Theme:")).to_have_text(f"Theme: {theme}")
+        page.reload()
+        expect(page.get_by_role("button", name="Theme:")).to_have_text(f"Theme: {theme}")
+        seen[theme] = page.evaluate(color)
+    page.emulate_media(color_scheme="dark")
+    assert seen["light"] == seen["as the system"] != seen["dark"] == page.evaluate(color)
+
+
+@pytest.mark.parametrize("width", [360, 3840])
+def test_it_fits_a_phone_and_a_wall(centre: Centre, chromium: Browser, width: int) -> None:
+    visitor = Visitor(centre, chromium, viewport={"width": width, "height": 800 if width < 1000 else 2160})
+    try:
+        page = visitor.sign_in("centre", VIEWS["segments"])
+        for path in (*VIEWS.values(), first_behind(page)):
+            visitor.open(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert visitor.wrong == []
+    finally:
+        visitor.context.close()
+
+
+def test_everything_can_be_reached_with_the_keyboard(visitor: Visitor) -> None:
+    page = visitor.sign_in("golden", "/segments")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    why = page.get_by_role("link", name=re.compile("^Why"))
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.className") == "why":
+            break
+    expect(why).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("svg.picture")).to_be_visible()

@@ -1,0 +1,108 @@
+"""The picture of a conversation says what its explanation says: checked on the ten examples, and on messy streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from handletime.segments.explain import Explanation, explain
+from handletime.segments.parts import prepare
+from handletime.web.labels import AccountLabels
+from handletime.web.picture import LEFT, RIGHT, WIDTH, Scale, draw, lines_of, millis_of
+from handletime.web.why import doubts_of
+from handletime.web.words import CLAUSES, NO_EFFECT, NOT_HANDLED
+from tests.messy_streams import messy_stream
+from tests.segments.tables import events_of
+
+EXAMPLES = sorted((Path(__file__).parents[1] / "golden" / "examples").glob("*.json"))
+UTC = ZoneInfo("UTC")
+
+
+def explanations() -> Iterator[tuple[str, Explanation]]:
+    for path in EXAMPLES:
+        events = json.loads(path.read_text())["events"]
+        for conversation in sorted({event["conversationId"] for event in events}):
+            prepared = prepare(events_of([{"accountId": "acme", **event} for event in events]))
+            yield f"{path.stem} {conversation}", explain(prepared, "acme", conversation)
+    for seed in range(3):
+        rows = [{**row, "accountId": "acme"} for row in messy_stream(seed, events=200, conversations=4, accounts=1)]
+        prepared = prepare(events_of(rows))
+        for conversation in sorted({str(row["conversationId"]) for row in rows}):
+            yield f"messy {seed} {conversation!a}", explain(prepared, "acme", conversation)
+
+
+ALL = dict(explanations())
+
+
+@pytest.fixture(params=ALL)
+def explanation(request: pytest.FixtureRequest) -> Explanation:
+    """One after the other."""
+    return ALL[request.param]
+
+
+@pytest.mark.parametrize("true", [True, False])
+def test_everything_is_drawn_in_its_place(explanation: Explanation, true: bool) -> None:
+    picture = draw(explanation, AccountLabels(), UTC, true=true)
+    assert sorted(item.order for item in picture.items) == list(range(len(picture.items)))
+    for item in picture.items:
+        assert LEFT - 6 <= item.x <= item.x + item.width <= WIDTH - RIGHT + 6.01
+        assert 0 < item.y < item.y + item.height <= picture.height
+        assert item.says[0]
+        assert item.label
+    messages = sum(each.type == "message" for each in explanation.moments)
+    marks = [item for item in picture.items if item.mark and "message" in item.kind]
+    assert len(marks) == messages
+
+
+def test_units_and_handled_stretches_are_the_derivations(explanation: Explanation) -> None:
+    picture = draw(explanation, AccountLabels(), UTC)
+    units = [unit for row in explanation.agent_segments for unit in _units(row)]
+    drawn = [(item.start, item.end) for item in picture.items if item.kind == "unit"]
+    assert sorted(drawn) == sorted((millis_of(unit["start"]), millis_of(unit["end"])) for unit in units)
+    handled = sum(item.end - item.start for item in picture.items if item.kind == "handled")
+    assert handled == sum(unit["handleTimeMillis"] for unit in units)
+    segments = [item for item in picture.items if item.kind.startswith("segment")]
+    assert len(segments) == len(explanation.agent_segments) + len(explanation.skill_segments)
+
+
+def test_each_event_has_a_line(explanation: Explanation) -> None:
+    lines = lines_of(explanation, AccountLabels(), UTC)
+    assert len(lines) == len(explanation.moments)
+    assert [bool(line.effect) for line in lines] == [each.no_effect is not None for each in explanation.moments]
+
+
+def test_every_reason_and_clause_has_words() -> None:
+    moments = [each for explanation in ALL.values() for each in explanation.moments]
+    assert {each.not_handled_because for each in moments} - {None} <= NOT_HANDLED.keys()
+    assert {each.no_effect for each in moments} - {None} <= NO_EFFECT.keys()
+    assert {each.rule for each in moments} | {each.handled_under for each in moments} - {None} <= CLAUSES.keys()
+
+
+def test_what_begins_in_the_middle_is_told() -> None:
+    told = {name for name, each in ALL.items() if any("in the middle" in doubt for doubt in doubts_of(each, 30))}
+    assert {name for name in told if not name.startswith("messy")} == {
+        "09-begins-in-the-middle c1",
+        "09-begins-in-the-middle c2",
+    }
+
+
+def test_long_idle_stretches_are_folded_and_order_is_kept() -> None:
+    times = [0, 1000, 2000, 3000, 100_000_000, 100_001_000, 100_002_000]
+    folded, true = Scale(times, true=False), Scale(times, true=True)
+    assert (folded.folded, true.folded) == ({3}, set())
+    assert [fold.text for fold in folded.folds()] == ["27 h 46 m"]
+    for scale in (folded, true):
+        places = [scale.at(time) for time in range(-1000, 4000, 100)] + [scale.at(time) for time in times[4:]]
+        assert places == sorted(places)
+        assert (places[0], places[-1]) == (LEFT, WIDTH - RIGHT)
+    assert folded.at(3000) - folded.at(0) > 100 > true.at(3000) - true.at(0)
+
+
+def _units(row: dict[str, Any]) -> list[dict[str, Any]]:
+    units: list[dict[str, Any]] = row["handleTimeUnits"]
+    return units
