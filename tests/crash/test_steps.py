@@ -1,0 +1,161 @@
+"""Killed at each named step of what changes the store (`handletime.crashpoints`): all of it is there, or nothing."""
+
+from __future__ import annotations
+
+import random
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from handletime.admin.client import ask
+from handletime.admin.commands import Check, Checked, Prune, Rebuild, Removed
+from handletime.crashpoints import VARIABLE
+from handletime.store.keys import list_keys
+from handletime.store.sidefile import SideFile
+from handletime.store.upkeep import Rebuilt
+from tests.crash.client import Senders, prepared
+from tests.crash.nursery import LIMIT_S, ROOT, Child, Nursery
+from tests.crash.test_kill import QUIET, a_key, listening, settle
+from tests.segments.tables import events_of
+from tests.store.worlds import a_store
+
+WARM_UP = 2
+"""So many transactions a server makes before it listens, on a store that it throws away."""
+OLD = 2_500
+AFTER_ALL = 10**12
+
+INGEST = ("events-inserted", "before-commit", "committed", "folder-synced", "numbered")
+REBUILD = ("rows-deleted:1", "rows-deleted:2", "before-commit:3", "committed:3", "folder-synced:3", "numbered:3")
+PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:2")
+MIGRATION = ("migrating", "migrated")
+BACKUP = ("store-copied", "backup-complete", "backup-named")
+KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
+
+
+def test_every_step_is_one_that_is_tested() -> None:
+    named = {
+        name
+        for path in (ROOT / "src").rglob("*.py")
+        for name in re.findall(r'crash_point\("([\w-]+)"\)', path.read_text())
+    }
+    assert named == {step.partition(":")[0] for step in (*INGEST, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS)}
+
+
+def killed(child: Child) -> None:
+    """It has ended by itself where it should."""
+    assert child.wait() == -signal.SIGKILL, child.log.read_text()
+
+
+@pytest.mark.parametrize("step", INGEST)
+def test_ingest(step: str, nursery: Nursery, tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "store"
+    record, token = prepared(seed, 500), a_key(folder)
+    serve = ("serve", "--data", folder, "--port", "0")
+    for number in (1, random.Random(seed).randint(2, 9)):
+        server = nursery.start(folder, *serve, env={VARIABLE: f"{step}:{WARM_UP + number}"})
+        senders = Senders(record, listening(server), token, 10**6)
+        senders.join()
+        killed(server)
+        server = nursery.start(folder, *serve)
+        settle(record, folder, listening(server), token)
+        server.kill()
+        server.wait()
+    assert len(record.acknowledged()) < len(record.batches)
+
+
+@pytest.mark.parametrize("step", MIGRATION)
+def test_migration(step: str, nursery: Nursery, tmp_path: Path, seed: int) -> None:
+    folder = tmp_path / "store"
+    record, token = prepared(seed, 60), a_key(folder)
+    serve = ("serve", "--data", folder, "--port", "0")
+    killed(nursery.start(folder, *serve, env={VARIABLE: step}))
+    server = nursery.start(folder, *serve)
+    url = listening(server)
+    senders = Senders(record, url, token, 10**6)
+    assert senders.enough.wait(LIMIT_S)
+    senders.join()
+    settle(record, folder, url, token)
+
+
+@pytest.fixture
+def large(tmp_path: Path) -> Path:
+    """A store of old conversations, more than go into one transaction, without their derived rows."""
+    folder = tmp_path / "store"
+    with a_store(folder) as store:
+        store.ingest("local", events_of(stories()))
+        with store._database.snapshot() as cursor:
+            cursor.execute("delete from kept.agent_segments")
+            cursor.commit()
+    return folder
+
+
+def stories() -> Iterator[dict[str, object]]:
+    for number in range(OLD):
+        place = {"conversationId": f"old{number}"}
+        yield {**place, "eventId": "1", "time": 1000 * number, "type": "assigned", "agentId": number % 9}
+        yield {**place, "eventId": "2", "time": 1000 * number + 1, "type": "focused", "agentId": number % 9}
+        yield {**place, "eventId": "3", "time": 1000 * number + 2, "type": "closed", "closedBy": "system"}
+
+
+@pytest.mark.parametrize("step", REBUILD)
+def test_rebuild(step: str, nursery: Nursery, large: Path) -> None:
+    killed(nursery.start(large, "rebuild", "--data", large, env={VARIABLE: step}))
+    found = ask(large, Rebuild(), Rebuilt, QUIET)
+    # Whole transactions of a thousand conversations.
+    assert found.events == 3 * OLD
+    assert found.differences == found.mended
+    assert found.mended % 1000 == OLD % 1000
+    assert ask(large, Rebuild(dry_run=True), Rebuilt, QUIET).differences == 0
+    assert ask(large, Check(), Checked, QUIET).problems == []
+
+
+@pytest.mark.parametrize("step", PRUNE)
+def test_prune(step: str, nursery: Nursery, large: Path) -> None:
+    ask(large, Rebuild(), Rebuilt, QUIET)
+    killed(nursery.start(large, "prune", "--before", "2020-01-01", "--data", large, env={VARIABLE: step}))
+    found = ask(large, Rebuild(dry_run=True), Rebuilt, QUIET)
+    assert (found.differences, found.conversations in (OLD, OLD - 2000, 0)) == (0, True)
+    assert ask(large, Check(), Checked, QUIET).problems == []
+    assert ask(large, Prune(AFTER_ALL), Removed, QUIET).conversations == found.conversations
+    assert ask(large, Rebuild(dry_run=True), Rebuilt, QUIET).events == 0
+
+
+@pytest.mark.parametrize("step", BACKUP)
+def test_backup(step: str, nursery: Nursery, large: Path, tmp_path: Path) -> None:
+    with SideFile(large, create=False) as side:
+        commit = side.last_commit()
+    target, again = tmp_path / "copy", tmp_path / "again"
+    killed(nursery.start(large, "backup", target, "--data", large, env={VARIABLE: step}))
+    assert target.exists() == (step == "backup-named")
+    assert nursery.run(large, "backup", again, "--data", large).code == 0
+    assert list((large / "backups").iterdir()) == []
+    for each in (target, again):
+        if each.exists():
+            restored = tmp_path / f"{each.name}-restored"
+            assert nursery.run(restored, "restore", each, "--data", restored).code == 0
+            with SideFile(restored, create=False) as side:
+                assert side.last_commit() == commit
+            assert ask(restored, Check(), Checked, QUIET).problems == []
+
+
+@pytest.mark.parametrize("step", KEYS)
+def test_keys(step: str, nursery: Nursery, tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    create = ("keys", "create", "acme", "--data", folder)
+    killed(nursery.start(folder, *create, env={VARIABLE: step}))
+    assert not folder.exists() or not (folder / "side.sqlite").exists() or listed(folder) == 0
+    assert nursery.run(folder, *create).code == 0
+    assert listed(folder) == 1
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
+    listening(server)
+    server.kill(signal.SIGTERM)
+    assert server.wait() == 0
+
+
+def listed(folder: Path) -> int:
+    """How many keys there are."""
+    with SideFile(folder, create=False) as side:
+        return len(list_keys(side))
