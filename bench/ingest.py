@@ -9,10 +9,12 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from bench.ingest_data import ACCOUNT
+from bench.ingest_data import ACCOUNT, START
 from bench.load import Sent
 from bench.process import ask, handletime, run
 from bench.results import Section, Told, amount, gigabytes
@@ -36,6 +38,11 @@ PHASES: Final = (
     Phase(30_000, 1, 64, 2_000, 250),
 )
 BULK: Final = 100_000
+BESIDE: Final = Phase(400_000, 10_000, 4, 0, 0)
+"""What comes in while queries are asked."""
+QUERIES: Final = 100
+QUERIES_MAX: Final = 5_000
+END: Final = int((START + timedelta(days=1)).timestamp() * 1000)
 START_S: Final = 2.0
 
 
@@ -44,18 +51,22 @@ def measure(told: Told) -> Section:
     place = Path(tempfile.mkdtemp(prefix="handletime-bench-"))
     try:
         told("simulating a day")
-        made, _ = ask("ingest_data", place, *(phase.events for phase in PHASES))
+        made, _ = ask("ingest_data", place, *(phase.events for phase in (*PHASES, BESIDE)))
         folder = place / "store"
         told(f"bulk: {made['before']:,} events into a new store")
         bulk = run([*handletime(), "ingest", str(place / "before.ndjson"), "--data", str(folder)])
         rows = [_bulk_row(made["before"], bulk.seconds)]
         with serving(folder, ACCOUNT, permissions=["ingest"], stop=signal.SIGKILL) as server:
+            rates = []
             for number, phase in enumerate(PHASES, 1):
-                rows.append(_row(phase, _send(server, place / f"{number}.ndjson", phase)))
+                sent = _send(server, place / f"{number}.ndjson", phase)
+                rates.append(phase.events / sent.seconds)
+                rows.append(_row(phase, sent))
                 told(" ".join(rows[-1]))
             peak = server.peak_bytes()
-        with serving(folder, ACCOUNT) as server:
+        with serving(folder, ACCOUNT, permissions=["operations", "ingest"]) as server:
             rows.append(("start after kill -9", "", "", "", f"{server.started_s:.1f} s", f"≤ {START_S:.0f} s"))
+            rows += _beside(server, place / f"{len(PHASES) + 1}.ndjson", rates[0] / 2)
     finally:
         shutil.rmtree(place)
     return Section(
@@ -67,10 +78,34 @@ def measure(told: Told) -> Section:
     )
 
 
-def _send(server: Server, file: Path, phase: Phase) -> Sent:
+def _send(server: Server, file: Path, phase: Phase, per_second: float | None = None) -> Sent:
     path = f"/api/account/{ACCOUNT}/events"
-    sent, _ = ask("load", server.url, path, server.token, file, phase.size, phase.connections)
+    pace = [per_second / phase.size] if per_second else []
+    sent, _ = ask("load", server.url, path, server.token, file, phase.size, phase.connections, *pace)
     return Sent(sent["seconds"], sent["each"])
+
+
+def _beside(server: Server, file: Path, per_second: float) -> list[tuple[str, ...]]:
+    """What a query takes, alone and while events come in at half the top rate."""
+    path = f"/operations/api/account/{ACCOUNT}/msgagentsegments?v=1&timeframe=1440&to={END}"
+    server.ask(path, 5)
+    alone, _ = server.ask(path, QUERIES)
+    beside: list[float] = []
+    with ThreadPoolExecutor(1) as threads:
+        sending = threads.submit(_send, server, file, BESIDE, per_second)
+        while not sending.done() and len(beside) < QUERIES_MAX:
+            beside += server.ask(path, 1)[0]
+        sending.result()
+    most = 4000 * Sent(0, alone).percentile(0.99)
+    rows: list[tuple[str, ...]] = []
+    for what, each, limit in (
+        ("a query of a day, alone", alone, ""),
+        (f"… beside {amount(per_second)} events a second", beside, f"≤ {most:.0f}"),
+    ):
+        sent = Sent(sum(each), each)
+        p99 = f"{1000 * sent.percentile(0.99):.0f} ({1000 * max(each):.0f})"
+        rows.append((what, "", "", f"{1000 * sent.percentile(0.5):.0f}", p99, limit))
+    return rows
 
 
 def _bulk_row(events: int, seconds: float) -> tuple[str, ...]:

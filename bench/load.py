@@ -78,9 +78,12 @@ def connected(url: str) -> socket.socket:
     return connection
 
 
-def send(url: str, requests: Sequence[bytes], connections: int) -> Sent:
-    """Sends all requests, in order, each on the connection that is free next. Raises OSError."""
-    waiting = iter(requests)
+def send(url: str, requests: Sequence[bytes], connections: int, per_second: float | None = None) -> Sent:
+    """Sends all requests, in order, each on the connection that is free next. Raises OSError.
+
+    With `per_second`, none is sent before its time.
+    """
+    waiting = iter(enumerate(requests))
     lock = threading.Lock()
     each: list[float] = []
     problems: list[OSError] = []
@@ -90,9 +93,11 @@ def send(url: str, requests: Sequence[bytes], connections: int) -> Sent:
             with connected(url) as connection:
                 while True:
                     with lock:
-                        request = next(waiting, None)
+                        number, request = next(waiting, (0, None))
                     if request is None or problems:
                         return
+                    if per_second:
+                        time.sleep(max(0.0, started + number / per_second - time.perf_counter()))
                     begun = time.perf_counter()
                     answer(connection, request)
                     each.append(time.perf_counter() - begun)
@@ -100,14 +105,14 @@ def send(url: str, requests: Sequence[bytes], connections: int) -> Sent:
             problems.append(error)
 
     threads = [threading.Thread(target=work) for _ in range(connections)]
-    begun = time.perf_counter()
+    started = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if problems:
         raise problems[0]
-    return Sent(time.perf_counter() - begun, each)
+    return Sent(time.perf_counter() - started, each)
 
 
 def bodies(lines: bytes, size: int) -> Iterator[bytes]:
@@ -118,10 +123,10 @@ def bodies(lines: bytes, size: int) -> Iterator[bytes]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Sends a file of events in requests of some size: address, path, token, file, size, connections."""
-    url, path, token, file, size, connections = arguments
+    """Sends a file of events: address, path, token, file, events a request, connections; perhaps requests a second."""
+    url, path, token, file, size, connections, *per_second = arguments
     requests = [post(path, token, body) for body in bodies(Path(file).read_bytes(), int(size))]
-    sent = send(url, requests, int(connections))
+    sent = send(url, requests, int(connections), float(per_second[0]) if per_second else None)
     print(json.dumps({"seconds": sent.seconds, "each": sent.each}))
 
 

@@ -47,7 +47,7 @@ class StoreSettings:
     queue_events: int = 400_000
     queue_requests: int = 10_000
     group_events: int = 60_000
-    checkpoint_bytes: int = 128 << 20
+    checkpoint_bytes: int = 48 << 20
     query_limit_s: float | None = None
 
 
