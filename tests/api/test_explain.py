@@ -1,4 +1,4 @@
-"""Why the numbers are so, over HTTP (issue 4, ours)."""
+"""Why the numbers are so, over HTTP (ours)."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Key(msgspec.Struct, frozen=True):
 class NewKey(msgspec.Struct, frozen=True, rename="camel"):
     """A key with its secrets, which are never shown again.
 
-    Its JSON is what `keys create` prints (issue 2, "Keys"); its repr hides the secrets.
+    Its JSON is what `keys create` prints; its repr hides the secrets.
     """
 
     id: str
