@@ -178,6 +178,13 @@ def test_another_type_and_another_coding_or_one_inside_another_are_a_415(
     assert stored(world, account) == 0
 
 
+def test_a_last_line_without_an_end_has_its_own_number(world: World, account: str) -> None:
+    answer = world.post(f"/api/account/{account}/events", GOOD + b"{}", account)
+    assert answer.status_code == 400
+    assert {cause.split(":")[0] for cause in answer.json()["causes"]} == {f"line {GOOD.count(10) + 1}"}
+    assert stored(world, account) == 0
+
+
 PACKED = gzip.compress(GOOD, mtime=0)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Final, NamedTuple
@@ -153,16 +153,29 @@ def _begin(
     service: Service, account: str, chunks: list[bytes], coding: Coding, form: str, share: Share
 ) -> Future[Ingested]:
     """Decodes a request and has its events stored. Raises BadRequest, InvalidEvents, Refused, TooMany, NotNow."""
-    reading = _Reading(account, service.clock.now(), "element" if form == JSON else "line")
+    blocks = _counted(lines_of(unpacked(chunks, coding), array=form == JSON), share)
+    events = _read(service, account, blocks, "element" if form == JSON else "line")
+    chunks.clear()
+    return service.store.submit(account, events)
+
+
+def _counted(blocks: Iterator[bytes], share: Share) -> Iterator[bytes]:
+    """The same blocks, each once there is room for it. Raises TooMany."""
+    for block in blocks:
+        share.take(len(block))
+        yield block
+
+
+def _read(service: Service, account: str, blocks: Iterable[bytes], unit: str) -> pa.Table:
+    """The events of a request. Raises InvalidEvents."""
+    reading = _Reading(account, service.clock.now(), unit)
     tables = [EVENTS.empty_table()]
     number = 1
-    for block in lines_of(unpacked(chunks, coding), array=form == JSON):
-        share.take(len(block))
+    for block in blocks:
         tables.append(reading.good_events(block, number))
         number += block.count(b"\n")
-    chunks.clear()
     reading.check()
-    return service.store.submit(account, pa.concat_tables(tables))
+    return pa.concat_tables(tables)
 
 
 def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list[Future[list[Ingested]]]:
@@ -181,13 +194,8 @@ def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list
 
 
 def _alone(service: Service, account: str, body: bytes) -> Future[list[Ingested]]:
-    reading = _Reading(account, service.clock.now(), "line")
     try:
-        tables = [EVENTS.empty_table()]
-        for block in lines_of([body], array=False):
-            tables.append(reading.good_events(block, 1))
-        reading.check()
-        events = pa.concat_tables(tables)
+        events = _read(service, account, lines_of([body], array=False), "line")
         return service.store.submit_together(account, events, [events.num_rows])
     except Exception as error:  # the same
         return _failed(error)

@@ -68,7 +68,6 @@ def mend_rows(writer: Writer, numbers: I64) -> Removed:
     rows = pa.concat_tables([met, moved.new]).select(["number", "arrival", "lost_time", "lost_sequence"])
     insert(connection, "kept.losses", rows)
     writer.moves.forget()
-    writer.recent.forget(np.union1d(numbers, touched))
     writer.recent.clear()
     return Removed(len(numbers), writer.count_commit())
 
