@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: screenshots help demo test test-long bench format check lock clean
+.PHONY: screenshots help demo test test-long bench format check secrets audit lock clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -26,6 +26,13 @@ test-long: check ## check, then every test, the long ones too
 bench: .venv/ready-bench ## handletime against its peers, side by side in one run
 	@$(BIN)/python -m bench
 
+.PHONY: soak bench-spark
+bench-spark: .venv/ready-bench ## the derivation on a Spark cluster of one and of two workers (needs Java)
+	@$(BIN)/python -m bench.spark
+
+soak: .venv/ready ## an hour of load on a server, which has to stay flat
+	@$(BIN)/python -m bench.soak $(if $(minutes),--minutes $(minutes))
+
 screenshots: .venv/ready ## the pictures of docs/images, anew (needs chromium)
 	@$(BIN)/python -m tests.browser.screenshots
 
@@ -33,16 +40,24 @@ format: .venv/ready ## put the code into the house's form
 	@$(BIN)/ruff check --fix-only --quiet
 	@$(BIN)/ruff format
 
-check: .venv/ready ## lint, format and types
+check: secrets ## lint, format, types and secrets
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy $(wildcard src tests bench)
 
+secrets: .venv/ready ## is there a key or a password in a file?
+	@./scripts/secrets.sh $(BIN)
+
+# Asks the advisory service, and so is no part of any test.
+audit: .venv/ready-audit ## before a release: are there advisories on what we depend on?
+	@./scripts/audit.sh $(BIN)
+
 # Pins stay where pyproject.toml allows; `make lock upgrade=yes` takes the newest of everything.
 lock: .venv/ready-lock ## pin what pyproject.toml asks for in requirements/, with hashes
 	@$(LOCK) pyproject.toml -o requirements/runtime.txt
-	@$(LOCK) pyproject.toml --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra spark --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	@$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
+	@$(LOCK) --group audit -c requirements/dev.txt -o requirements/audit.txt
 	@$(LOCK) --group lock -o requirements/lock.txt
 
 clean: ## remove .venv, caches and builds
@@ -66,6 +81,11 @@ clean: ## remove .venv, caches and builds
 .venv/ready-bench: .venv/ready requirements/bench.txt
 	@echo "installing what requirements/bench.txt pins"
 	@$(PIP) install --require-hashes -r requirements/bench.txt
+	@touch $@
+
+.venv/ready-audit: .venv/ready requirements/audit.txt
+	@echo "installing what requirements/audit.txt pins"
+	@$(PIP) install --require-hashes -r requirements/audit.txt
 	@touch $@
 
 # Not after .venv/ready, which fails for as long as the locks do not fit.

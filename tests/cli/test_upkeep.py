@@ -184,7 +184,7 @@ def test_blocks_that_are_damaged_are_told(large: Path) -> None:
 def test_a_damaged_side_file_or_shelf_is_told(folder: Path) -> None:
     (folder / "shelf.sqlite").write_bytes(b"damage" * 1000)
     assert "shelf.sqlite" in upkeep("check", folder=folder, code=1)
-    (folder / "shelf.sqlite").unlink()
+    assert "Nothing is broken" in upkeep("check", folder=folder)
     (folder / "side.sqlite").write_bytes(b"damage" * 1000)
     assert "side.sqlite" in upkeep("check", folder=folder, code=1)
 

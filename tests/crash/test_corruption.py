@@ -1,13 +1,17 @@
 """Damaged files: the server refuses to start and says why, or answers as before, or says that it cannot.
 
 Never a wrong number. Each file of a store is flipped in places, cut, and removed; of a store that was killed, so that
-part of it is in the write-ahead logs.
+part of it is in the write-ahead logs. The made files and the sessions can be made again: whatever became of them, the
+server starts.
 """
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
+import signal
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -17,19 +21,26 @@ import pytest
 
 from handletime.admin.client import ask
 from handletime.admin.commands import Check, Checked, Forget, Removed
+from handletime.clock import SystemClock
 from handletime.errors import HandletimeError
-from tests.crash.client import ACCOUNT, Client, Record, prepared, resend
+from handletime.web.page import COOKIE
+from handletime.web.sessions import SESSIONS, Sessions
+from tests.crash.client import ACCOUNT, Batch, Client, Record, prepared, resend
 from tests.crash.nursery import Nursery
 from tests.crash.test_kill import QUIET, a_key, listening
 from tests.messy_streams import BASE
 
 FILES = ("store.duckdb", "store.duckdb.wal", "side.sqlite", "side.sqlite-wal", "secret.key")
+BESIDE = ("shelf.sqlite", "shelf.sqlite-wal", "sessions.sqlite", "sessions.sqlite-wal")
 DAMAGES = ("flip", "cut", "remove")
 TO = BASE + 86_400_000
 OVERVIEW = (
     f"/operations/api/account/{ACCOUNT}/msgagentsegments?v=1&timeframe=44640&to={TO}&skillIds=all",
     f"/operations/api/account/{ACCOUNT}/msgskillsegments?v=1&timeframe=44640&to={TO}&interval=week",
 )
+LISTING = f"/api/account/{ACCOUNT}/agent-segments/breakdown?source=test"
+FETCH = f"/api/account/{ACCOUNT}/agent-segments/files?source=test&path="
+ZONES = ("Asia/Kolkata", "America/Halifax")
 Answers = dict[str, tuple[int, str]]
 
 
@@ -41,6 +52,9 @@ class Whole:
     record: Record
     token: str
     answers: Answers
+    files: Answers
+    cookies: list[str]
+    pages: Answers
 
 
 @pytest.fixture(scope="module")
@@ -49,20 +63,42 @@ def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     record, token = prepared(7, 600), a_key(folder)
     server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
     url = listening(server)
-    client = Client(url, token)
-    for place, batch in enumerate(record.batches):
-        resend(client, [batch])
-        batch.acknowledged = True
-        if place == len(record.batches) // 2:
-            with pytest.raises(HandletimeError, match="no conversation"):
-                forget_nothing(folder)
-    client.close()
-    answers = answers_of(url, token, record)
-    assert {status for status, _ in answers.values()} == {200}
+    half = len(record.batches) // 2
+    fill(record.batches[:half], url, token)
+    listed(url, token)
+    cookies = [signed_in(folder, token, ZONES[0])]
+    server.kill(signal.SIGTERM)
+    assert server.wait() == 0
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
+    url = listening(server)
+    fill(record.batches[half:], url, token)
+    with pytest.raises(HandletimeError, match="no conversation"):
+        forget_nothing(folder)
+    fill(record.batches[-3:], url, token, 0)
+    files = fetched(url, token, listed(url, token))
+    cookies.append(signed_in(folder, token, ZONES[1]))
+    answers, pages = answers_of(url, token, record), pages_of(url, cookies, record)
+    assert {status for status, _ in (*answers.values(), *files.values(), *pages.values())} == {200}
+    assert len({text for _, text in pages.values()}) == len(pages)
     server.kill()
     server.wait()
-    assert all((folder / name).stat().st_size for name in FILES)
-    return Whole(folder, record, token, answers)
+    assert all((folder / name).stat().st_size for name in (*FILES, *BESIDE))
+    return Whole(folder, record, token, answers, files, cookies, pages)
+
+
+def fill(batches: Sequence[Batch], url: str, token: str, new: int | None = None) -> None:
+    """Sends batches, of whose events so many are new (default: all)."""
+    client = Client(url, token)
+    for batch in batches:
+        assert resend(client, [batch])[0] == (len(batch.events) if new is None else new)
+        batch.acknowledged = True
+    client.close()
+
+
+def signed_in(folder: Path, token: str, zone: str) -> str:
+    """The cookie of a browser that is signed in."""
+    with Sessions(folder / SESSIONS) as sessions:
+        return sessions.begin(token, zone, SystemClock().now())
 
 
 def forget_nothing(folder: Path) -> None:
@@ -80,7 +116,38 @@ def answers_of(url: str, token: str, record: Record) -> Answers:
     return {path: (answer.status_code, answer.text) for path, answer in found.items()}
 
 
-@pytest.mark.parametrize("name", FILES)
+def listed(url: str, token: str) -> list[str]:
+    """The paths of all made files, which are made now if need be."""
+    answer = httpx.get(f"{url}{LISTING}&from={BASE}&to={TO}", headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return [str(path) for path in answer.json()["files"]]
+
+
+def fetched(url: str, token: str, paths: Iterable[str]) -> Answers:
+    """Made files, as JSON."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/json"}
+    with httpx.Client(base_url=url, headers=headers, timeout=60) as client:
+        found = {path: client.get(f"{FETCH}{quote(path, safe='')}") for path in paths}
+    return {path: (answer.status_code, answer.text) for path, answer in found.items()}
+
+
+def units_of(files: Answers) -> list[str]:
+    """The units of all files, whenever these were made."""
+    units = [unit for _, text in files.values() for unit in json.loads(text)]
+    return sorted(json.dumps(unit | {"insertTimestamp": 0}) for unit in units)
+
+
+def pages_of(url: str, cookies: list[str], record: Record) -> Answers:
+    """A page of each browser, with times of its zone."""
+    name = quote(str(record.batches[0].events[0]["conversationId"]), safe="")
+    with httpx.Client(base_url=url, timeout=60) as client:
+        found = {
+            each: client.get(f"/why?conversation={name}", headers={"Cookie": f"{COOKIE}={each}"}) for each in cookies
+        }
+    return {cookie: (answer.status_code, answer.text) for cookie, answer in found.items()}
+
+
+@pytest.mark.parametrize("name", [*FILES, *BESIDE])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_file_is_told_or_does_no_harm(
     name: str, damage: str, whole: Whole, nursery: Nursery, tmp_path: Path, seed: int
@@ -89,8 +156,8 @@ def test_a_damaged_file_is_told_or_does_no_harm(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", FILES)
-def test_200_damages_are_told_or_do_no_harm(
+@pytest.mark.parametrize("name", [*FILES, *BESIDE])
+def test_360_damages_are_told_or_do_no_harm(
     name: str, whole: Whole, nursery: Nursery, tmp_path: Path, seed: int
 ) -> None:
     dice = random.Random(seed)
@@ -106,6 +173,7 @@ def judge(name: str, damage: str, whole: Whole, nursery: Nursery, folder: Path, 
     url = server.address()
     said = server.log.read_text()
     if url is None:
+        assert name not in BESIDE, (what, said)
         assert server.wait() == 1, (what, said)
         assert "Traceback" not in said, (what, said)
         reason = said.strip().splitlines()[-1]
@@ -121,14 +189,29 @@ def judge(name: str, damage: str, whole: Whole, nursery: Nursery, folder: Path, 
         and answer[0] < 500
     }
     assert not wrong, (what, wrong)
+    if name in BESIDE:
+        assert answers == whole.answers, what
+        is_made_again(url, what, whole)
+        assert "Traceback" not in server.log.read_text(), (what, server.log.read_text())
     if answers == whole.answers:
         stays_right(url, what, whole)
-    elif not name.startswith("side"):
-        # SQLite has no checksums: a key that is no longer known is all that can be seen of such damage.
+    elif name != "side.sqlite-wal":
+        # Of a key that is only in the log, nothing is left where the log is damaged.
         with pytest.raises((AssertionError, HandletimeError)):
             assert ask(folder, Check(), Checked, QUIET).problems == []
     server.kill()
     server.wait()
+
+
+def is_made_again(url: str, what: str, whole: Whole) -> None:
+    """A made file is as it was or gone, and what is listed now has the same units; a browser is signed in, or not."""
+    for path, answer in fetched(url, whole.token, whole.files).items():
+        assert answer == whole.files[path] or answer[0] == 404, (what, path, answer)
+    now = fetched(url, whole.token, listed(url, whole.token))
+    assert {status for status, _ in now.values()} == {200}, (what, now)
+    assert units_of(now) == units_of(whole.files), what
+    for cookie, answer in pages_of(url, whole.cookies, whole.record).items():
+        assert answer == whole.pages[cookie] or answer[0] == 401, (what, answer)
 
 
 def stays_right(url: str, what: str, whole: Whole) -> None:

@@ -33,6 +33,8 @@ PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:
 MIGRATION = ("migrating", "migrated")
 BACKUP = ("store-copied", "backup-complete", "backup-named")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
+LAKE = ("lake-begun", "lake-committed", "lake-finished")
+"""Tested in `tests/cluster`."""
 
 
 def test_every_step_is_one_that_is_tested() -> None:
@@ -41,7 +43,8 @@ def test_every_step_is_one_that_is_tested() -> None:
         for path in (ROOT / "src").rglob("*.py")
         for name in re.findall(r'crash_point\("([\w-]+)"\)', path.read_text())
     }
-    assert named == {step.partition(":")[0] for step in (*INGEST, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS)}
+    steps = (*INGEST, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS, *LAKE)
+    assert named == {step.partition(":")[0] for step in steps}
 
 
 def killed(child: Child) -> None:

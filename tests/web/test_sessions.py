@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,55 @@ def test_there_are_never_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> N
     with Sessions() as kept:
         cookies = [kept.begin(TOKEN, "UTC", NOW + moment) for moment in range(5)]
         assert [kept.find(cookie, NOW + 10) is not None for cookie in cookies] == [False, False, True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("zone", "UTD"),
+        ("zone", b"\xff"),
+        ("begun", NOW + 1),
+        ("begun", "never"),
+        ("used", "never"),
+        ("sealed", b""),
+        ("sealed", b"s" * 120),
+        ("sealed", "text"),
+    ],
+)
+def test_a_session_whose_row_was_changed_is_none(column: str, value: object, tmp_path: Path) -> None:
+    place = tmp_path / "sessions.sqlite"
+    with Sessions(place) as kept:
+        cookie, other = kept.begin(TOKEN, "UTC", NOW), kept.begin(TOKEN, "UTC", NOW)
+        with closing(sqlite3.connect(place, isolation_level=None)) as db:
+            digest = sessions._hash(cookie)
+            db.execute(f"update sessions set {column} = ? where hash = ?", (value, digest))  # noqa: S608
+        assert kept.find(cookie, NOW) is None
+        assert kept.find(other, NOW) is not None
+
+
+@pytest.mark.parametrize("content", [b"no database", b"SQLite format 3\0" + bytes(5000)])
+def test_a_file_that_is_none_is_begun_anew(content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    place = tmp_path / "sessions.sqlite"
+    place.write_bytes(content)
+    with Sessions(place) as kept:
+        assert "everybody has to sign in again" in caplog.text
+        assert kept.find(kept.begin(TOKEN, "UTC", NOW), NOW) is not None
+
+
+def test_no_flipped_bit_is_ever_believed(tmp_path: Path, seed: int) -> None:
+    place = tmp_path / "sessions.sqlite"
+    with Sessions(place) as kept:
+        cookie = kept.begin(TOKEN, "Europe/Berlin", NOW)
+    content = place.read_bytes()
+    dice = random.Random(seed)
+    for _ in range(100):
+        broken = bytearray(content)
+        at, bit = dice.randrange(len(content)), dice.randrange(8)
+        broken[at] ^= 1 << bit
+        place.write_bytes(broken)
+        with Sessions(place) as kept:
+            found = kept.find(cookie, NOW)
+            assert found is None or (found.token, found.zone) == (TOKEN, "Europe/Berlin"), (at, bit)
+            assert kept.find(kept.begin(TOKEN, "UTC", NOW), NOW) is not None, (at, bit)
+        for end in ("-wal", "-shm"):
+            place.with_name(place.name + end).unlink(missing_ok=True)

@@ -13,8 +13,9 @@ from handletime.admin.house import House
 from handletime.errors import HandletimeError, StoreError
 from handletime.store.backups import Manifest, NewBackup
 from handletime.store.exporting import Exported, Range, export
-from handletime.store.keys import open_secret
 from handletime.store.opening import FILE
+from handletime.store.sealing import open_secret
+from handletime.store.sealing import problems as key_problems
 from handletime.store.upkeep import Rebuilt
 from handletime.store.watch import Watch
 
@@ -142,7 +143,7 @@ def _check_beside(house: House, watch: Watch) -> list[str]:
     problems = house.side.problems()
     if house.side.has_sealed():
         try:
-            open_secret(house.side)
+            problems += key_problems(house.side, open_secret(house.side))
         except HandletimeError as error:
             problems.append(str(error))
     acknowledged = house.side.last_commit()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -49,10 +48,7 @@ def open_house(folder: Path) -> Iterator[House]:
     if not (folder / FILE).exists():
         raise StoreError(f"{folder} has no store: there is no {FILE} in it")
     with SideFile(folder, create=False) as side, Store(folder, side, StoreSettings()) as store:
-        try:
-            shelf = Shelf(folder / SHELF)
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{folder / SHELF}: {error}; move it away, the files in it are made again") from error
+        shelf = Shelf(folder / SHELF)
         try:
             yield House(folder, store, side, shelf)
         finally:

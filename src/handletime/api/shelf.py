@@ -2,27 +2,38 @@
 
 A file is made when it is first listed, and never changes: late events change an hour, and the next listing makes a
 new file, while the old one stays for a day. Files are looked up by their whole path, never on the disk.
+
+SQLite has no checksums, so every file has two: one of its content, one of whatever else its row says. One that does
+not fit is not there any more, and is made again when it is next listed.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
 
+import msgspec
+
+from handletime.store.cachefile import CacheFile
+
 KEPT_MILLIS: Final = 24 * 3_600_000
 """So long a file stays after a newer one took its place."""
+_VERSION: Final = 2
 _SCHEMA: Final = """
 create table if not exists files (
     path text primary key, account text not null, hour integer not null, fingerprint text not null,
-    made integer not null, replaced integer, conversations blob not null, content blob not null) without rowid;
+    made integer not null, replaced integer, parts integer not null, body_sha256 blob not null,
+    row_sha256 blob not null, conversations blob not null, content blob not null) without rowid;
 create index if not exists files_of_hour on files (account, hour) where replaced is null;
 """
+_ROW: Final = """cast(path as blob), cast(account as blob), hour, cast(fingerprint as blob),
+    made, replaced, parts, body_sha256"""
 
 
 class NewFile(NamedTuple):
@@ -40,91 +51,156 @@ class Kept(NamedTuple):
     conversations: list[str]
 
 
+class _Row(NamedTuple):
+    """What the shelf says of a file, as it is stored; `parts` is how many files the hour was made of."""
+
+    path: bytes
+    account: bytes
+    hour: int
+    fingerprint: bytes
+    made: int
+    replaced: int | None
+    parts: int
+    body_sha256: bytes
+
+    def sha256(self) -> bytes:
+        """The checksum of all of it."""
+        return hashlib.sha256(b"handletime shelf" + msgspec.msgpack.encode(tuple(self))).digest()
+
+
 class Shelf:
-    """The files of all accounts, in one SQLite file; any thread may use it. `:memory:` keeps them in memory."""
+    """The files of all accounts, in one SQLite file; any thread may use it. `:memory:` keeps them in memory.
+
+    Raises what CacheFile raises.
+    """
 
     def __init__(self, place: Path | None = None) -> None:
-        self._db = sqlite3.connect(place or ":memory:", check_same_thread=False, isolation_level=None)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma secure_delete = on")
-        self._db.executescript(_SCHEMA)
-        self._lock = Lock()
+        self._file = CacheFile(place, _SCHEMA, _VERSION, "made files are made again when they are next listed")
         self.making = Lock()
         """Held while files are made, so that two listings do not make the same ones."""
 
     def close(self) -> None:
         """Closes it; what was put there stays."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     def current(self, account: str, hour: int, fingerprint: str) -> list[str]:
-        """The paths of an hour (hours since the epoch) whose content still has this fingerprint."""
-        sql = """select path from files
-            where account = ? and hour = ? and fingerprint = ? and replaced is null order by path"""
-        with self._lock:
-            return [path for (path,) in self._db.execute(sql, (account, hour, fingerprint))]
+        """The paths of an hour (hours since the epoch) whose content still has this fingerprint; none, or all."""
+        found = self._file.use(lambda db: list(_rows(db, _OF_HOUR, account, hour)))
+        wanted = (account.encode(), hour, fingerprint.encode(), None)
+        rows = [row for row in found if row and (row.account, row.hour, row.fingerprint, row.replaced) == wanted]
+        if not len(found) == len(rows) == (rows[0].parts if rows else 0):
+            return []
+        return sorted(row.path.decode() for row in rows)
 
     def last_made(self, account: str) -> int:
         """When the newest file of an account was made, in epoch milliseconds."""
-        with self._lock:
-            row = self._db.execute("select max(made) from files where account = ?", (account,)).fetchone()
-        return int(row[0] or 0)
+        newest = "account = ? order by made desc"
+        return self._file.use(lambda db: next((row.made for row in _rows(db, newest, account) if row), 0))
 
     def put(self, account: str, hour: int, fingerprint: str, made: int, files: Iterable[NewFile]) -> list[str]:
         """Puts the files of an hour in the place of those before, and forgets what was replaced long ago."""
-        paths = []
-        with self._lock, closing(self._db.cursor()) as cursor:
-            cursor.execute("begin immediate")
-            cursor.execute("delete from files where replaced < ?", (made - KEPT_MILLIS,))
-            cursor.execute(
-                "update files set replaced = ? where account = ? and hour = ? and replaced is null",
-                (made, account, hour),
-            )
-            for file in files:
-                named = gzip.compress(json.dumps(file.conversations).encode(), 1)
-                row = (file.path, account, hour, fingerprint, made, None, named, file.content)
-                cursor.execute("insert into files values (?, ?, ?, ?, ?, ?, ?, ?)", row)
-                paths.append(file.path)
-            cursor.execute("commit")
-        return paths
+        bodies = [
+            (file.path, gzip.compress(json.dumps(file.conversations).encode(), 1), file.content) for file in files
+        ]
+        place = (account.encode(), hour, fingerprint.encode(), made, None, len(bodies))
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("delete from files where replaced < ?", (made - KEPT_MILLIS,))
+            _replace(db, account, hour, made)
+            for path, named, content in bodies:
+                row = _Row(path.encode(), *place, _sha256(named, content))
+                db.execute(_NEW, (*row, row.sha256(), named, content))
+            if len(bodies) != len(list(_rows(db, _OF_HOUR, account, hour))):
+                raise sqlite3.DatabaseError("a row and its index differ")
+
+        self._file.use(work)
+        return [path for path, _, _ in bodies]
 
     def find(self, account: str, path: str) -> Kept | None:
-        """A file of an account by its path, exactly as it was listed."""
-        sql = "select content, conversations from files where account = ? and path = ?"
-        with self._lock:
-            row = self._db.execute(sql, (account, path)).fetchone()
-        return None if row is None else Kept(row[0], json.loads(gzip.decompress(row[1])))
+        """A file of an account by its path, exactly as it was listed; None where it is damaged too."""
+        return self._file.use(lambda db: _find(db, account, path))
 
     def remove(self, account: str, path: str) -> None:
         """Takes a file away for good."""
-        with self._lock:
-            self._db.execute("delete from files where account = ? and path = ?", (account, path))
+        self._file.use(lambda db: db.execute("delete from files where account = ? and path = ?", (account, path)))
 
     def forget(self, account: str, conversations: Iterable[str]) -> None:
-        """Takes every file away that names one of these conversations; nothing of it stays in the database's files."""
+        """Takes every file away that names one of these conversations; nothing of it stays in the database's files.
+
+        Damaged ones go too: they may name any.
+        """
         gone = set(conversations)
-        paths = [path for _, path, named in self.named(account) if not gone.isdisjoint(named)]
+        paths = [path for path in self._paths(account) if self._may_name(account, path, gone)]
         for path in paths:
             self.remove(account, path)
         if paths:
-            with self._lock:
-                self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
+            self._file.checkpoint()
 
-    def named(self, account: str | None = None) -> Iterator[tuple[str, str, list[str]]]:
-        """Account, path and named conversations of the files of an account, or of all."""
-        sql = "select account, path from files where ?1 is null or account = ?1"
-        with self._lock:
-            files = self._db.execute(sql, (account,)).fetchall()
-        for owner, path in files:
-            kept = self.find(owner, path)
-            if kept is not None:
-                yield owner, path, kept.conversations
+    def named(self) -> Iterator[tuple[str, str, list[str]]]:
+        """Account, path and named conversations of all files."""
+        accounts = self._file.use(lambda db: db.execute("select distinct account from files").fetchall())
+        for (account,) in accounts:
+            for path in self._paths(account):
+                kept = self.find(account, path)
+                if kept is not None:
+                    yield account, path, kept.conversations
 
     def problems(self) -> list[str]:
         """Reads all of it; what is wrong with it, in plain words."""
-        try:
-            with self._lock:
-                found = self._db.execute("pragma integrity_check").fetchall()
-        except sqlite3.DatabaseError as error:
-            found = [(str(error),)]
-        return [f"the shelf of made files: {text}" for (text,) in found if text != "ok"]
+        found = self._file.problems()
+        if not found:
+            rows = self._file.use(lambda db: db.execute("select account, path from files").fetchall())
+            found = [f"{path} is damaged" for account, path in rows if self.find(account, path) is None]
+        return [f"the shelf of made files: {text}" for text in found]
+
+    def _paths(self, account: str) -> list[str]:
+        sql = "select path from files where account = ?"
+        return self._file.use(lambda db: [path for (path,) in db.execute(sql, (account,))])
+
+    def _may_name(self, account: str, path: str, conversations: set[str]) -> bool:
+        kept = self.find(account, path)
+        return kept is None or not conversations.isdisjoint(kept.conversations)
+
+
+_NEW: Final = """insert into files (path, account, hour, fingerprint, made, replaced, parts, body_sha256,
+        row_sha256, conversations, content)
+    values (cast(? as text), cast(? as text), ?, cast(? as text), ?, ?, ?, ?, ?, ?, ?)"""
+
+
+_OF_HOUR: Final = "account = ? and hour = ? and replaced is null"
+
+
+def _rows(db: sqlite3.Connection, where: str, *values: object) -> Iterator[_Row | None]:
+    """What the shelf says of some files; None for each that is damaged."""
+    for *found, sha256 in db.execute(f"select {_ROW}, row_sha256 from files where {where}", values):  # noqa: S608
+        row = _Row(*found)
+        yield row if row.sha256() == sha256 else None
+
+
+def _replace(db: sqlite3.Connection, account: str, hour: int, made: int) -> None:
+    """Files of an hour are no longer the current ones; damaged ones go."""
+    rows = list(_rows(db, _OF_HOUR, account, hour))
+    for row in rows:
+        if row is not None:
+            row = row._replace(replaced=made)
+            db.execute(
+                "update files set replaced = ?, row_sha256 = ? where path = cast(? as text)",
+                (made, row.sha256(), row.path),
+            )
+    if None in rows:
+        db.execute(f"delete from files where {_OF_HOUR}", (account, hour))  # noqa: S608
+
+
+def _find(db: sqlite3.Connection, account: str, path: str) -> Kept | None:
+    row = next(_rows(db, "account = ? and path = ?", account, path), None)
+    if row is None:
+        return None
+    sql = "select content, conversations from files where path = ?"
+    ((content, named),) = db.execute(sql, (path,)).fetchall()
+    if not isinstance(content, bytes) or not isinstance(named, bytes) or row.body_sha256 != _sha256(named, content):
+        return None
+    return Kept(content, json.loads(gzip.decompress(named)))
+
+
+def _sha256(named: bytes, content: bytes) -> bytes:
+    return hashlib.sha256(len(named).to_bytes(8) + named + content).digest()

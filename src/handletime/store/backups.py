@@ -16,9 +16,9 @@ from handletime.crashpoints import crash_point
 from handletime.errors import InputError, StoreError
 from handletime.segments.parts import Told
 from handletime.store import sidefile
-from handletime.store.keys import KEY_FILE
 from handletime.store.opening import BACKUPS, FILE, FolderLock, sync
 from handletime.store.schema import MIGRATIONS, version_of
+from handletime.store.secret import KEY_FILE
 from handletime.store.sidefile import SideFile
 
 MANIFEST: Final = "backup.json"

@@ -1,46 +1,42 @@
 """Keys: made, listed and revoked by whoever has the folder, and looked up by a server that has it open.
 
-Tokens are kept as SHA-256 only. OAuth secrets have to be read again, so they are sealed with AES-256-GCM,
-under a secret key from a setting or from a file beside (safety.md, "Keys").
+Tokens are kept as SHA-256 only. OAuth secrets have to be read again, so they are sealed, together with what the key
+may (`store.sealing`). A key whose row was changed since is refused like an unknown one, and named in the log.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final, Literal, get_args
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from handletime.clock import Clock, SystemClock
 from handletime.crashpoints import crash_point
-from handletime.errors import InputError, NotNow, StoreError
-from handletime.store.sidefile import SideFile, create_whole
+from handletime.errors import InputError, NotNow
+from handletime.store.sealing import NO_SEAL, KeyRow, open_secret, unrevoked
+from handletime.store.secret import Secret
+from handletime.store.sidefile import SideFile
 
 Permission = Literal["handle-time", "operations", "ingest", "admin"]
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 READING: Final[tuple[Permission, ...]] = ("handle-time", "operations")
 """What a key may without further words."""
 
-KEY_FILE: Final = "secret.key"
-_KEY_FILE_MAX: Final = 1000
-_HEX_KEY: Final = re.compile(r"[0-9a-fA-F]{64}")
-_HEX_KEY_FORM: Final = "64 hexadecimal digits (openssl rand -hex 32)"
-_TOKEN: Final = re.compile(r"ht_([0-9a-f]{12})_[0-9a-f]{64}")
-_CIPHER_NONCE: Final = 12
+TOKEN: Final = re.compile(r"ht_([0-9a-f]{12})_[0-9a-f]{64}")
 _USED_EVERY_MS: Final = 60_000
 """The last use of a key is written at most so often."""
 _MACHINE: Final = SystemClock()
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_log: Final = logging.getLogger(__name__)
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -94,51 +90,6 @@ class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
     revoked: datetime | None
 
 
-class Secret:
-    """The key that seals OAuth secrets: 256 bits, written as 64 hexadecimal digits.
-
-    Raises StoreError where the text is none; `source` is what the message calls it.
-    """
-
-    def __init__(self, text: str, source: str = "the secret key") -> None:
-        if _HEX_KEY.fullmatch(text) is None:
-            raise StoreError(f"{source} must be {_HEX_KEY_FORM}")
-        key = bytes.fromhex(text)
-        self._cipher = AESGCM(key)
-        self.fingerprint = hashlib.sha256(b"handletime secret key" + key).digest()
-
-    def seal(self, key_id: str, values: tuple[str, str]) -> bytes:
-        """Two OAuth secrets as bytes that only this secret key opens, and only for the same key."""
-        nonce = secrets.token_bytes(_CIPHER_NONCE)
-        return nonce + self._cipher.encrypt(nonce, "\n".join(values).encode(), key_id.encode())
-
-    def unseal(self, key_id: str, sealed: bytes) -> tuple[str, str]:
-        """What was sealed. Raises StoreError where it was sealed otherwise, or has been changed."""
-        nonce, text = sealed[:_CIPHER_NONCE], sealed[_CIPHER_NONCE:]
-        try:
-            first, second = self._cipher.decrypt(nonce, text, key_id.encode()).decode().split("\n")
-        except InvalidTag as error:
-            raise StoreError(f"the secrets of key {key_id} were sealed with another secret key") from error
-        return first, second
-
-
-def open_secret(side: SideFile, setting: str | None = None) -> Secret:
-    """The secret key of a folder: the setting, else the file `secret.key`, made where nothing was sealed yet.
-
-    Raises StoreError where the file is missing, unreadable, open to others or no secret key, and where keys
-    were sealed with another one; OSError.
-    """
-    path = side.folder / KEY_FILE
-    if setting is not None:
-        secret, source = Secret(setting, "the setting for the secret key"), "the setting for the secret key"
-    else:
-        if not path.exists() and _may_seal_anew(side):
-            create_whole(path, lambda file: _write(file, secrets.token_hex(32)))
-        secret, source = Secret(_read_secret(path), str(path)), str(path)
-    _agree(side, secret, source)
-    return secret
-
-
 def create(
     side: SideFile,
     account: str,
@@ -155,7 +106,7 @@ def create(
     """
     now_ms = clock.now()
     wanted = frozenset(permissions)
-    _check(account, wanted, expires_ms, now_ms)
+    check(account, wanted, expires_ms, now_ms)
     key_id = secrets.token_hex(6)
     new = NewKey(
         id=key_id,
@@ -180,10 +131,13 @@ def list_keys(side: SideFile) -> list[KeyInfo]:
 def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
     """Ends a key for good, on disk when this returns; one that is revoked already stays as it is.
 
-    Raises InputError where there is no such key.
+    Needs no secret key: it takes the seal away. Raises InputError where there is no such key.
     """
     with side.writing_durably() as db:
-        db.execute("UPDATE keys SET revoked_ms = ? WHERE id = ? AND revoked_ms IS NULL", (clock.now(), key_id))
+        db.execute(
+            "UPDATE keys SET revoked_ms = coalesce(revoked_ms, ?), sealed = ? WHERE id = ?",
+            (clock.now(), NO_SEAL, key_id),
+        )
         rows = db.execute(f"{_INFO} WHERE id = ?", (key_id,)).fetchall()
         if not rows:
             # Not repeated: it may be a whole token, pasted.
@@ -228,7 +182,7 @@ class Keys:
 
     def by_token(self, token: str, now_ms: int) -> Key | None:
         """The key of a bearer token, None where it is wrong, revoked or expired."""
-        match_ = _TOKEN.fullmatch(token)
+        match_ = TOKEN.fullmatch(token)
         record = self._now_held().by_id.get(match_[1] if match_ else "", self._nobody)
         fits = hmac.compare_digest(_sha256(token), record.token_sha256)
         return record.key if fits and record.key.holds_at(now_ms) and record is not self._nobody else None
@@ -237,11 +191,8 @@ class Keys:
         """Who may sign with this app key."""
         record = self._now_held().by_app_key.get(_sha256(app_key), self._nobody)
         holds = record.key.holds_at(now_ms) and record is not self._nobody
-        return Signer(
-            record.key if holds else None,
-            *self._secret.unseal(record.key.id, record.sealed),
-            record.access_token_sha256,
-        )
+        app_secret, access_token_secret = self._secret.unseal(record.bound, record.sealed) or ("", "")
+        return Signer(record.key if holds else None, app_secret, access_token_secret, record.access_token_sha256)
 
     def used(self, key: Key, now_ms: int) -> None:
         """Notes the use of a key: at most once a minute, and not while another process writes for long."""
@@ -258,7 +209,7 @@ class Keys:
         with self._side.reading() as db:
             number = int(db.execute("SELECT number FROM key_changes").fetchall()[0][0])
             if number != self._held.number:
-                self._held = _hold(db, number)
+                self._held = _hold(db, number, self._secret)
             return self._held
 
 
@@ -266,6 +217,7 @@ class _Record(msgspec.Struct, frozen=True):
     key: Key
     token_sha256: bytes
     access_token_sha256: bytes
+    bound: bytes
     sealed: bytes
 
 
@@ -275,49 +227,51 @@ class _Held(msgspec.Struct, frozen=True):
     by_app_key: Mapping[bytes, _Record]
 
 
-_INFO: Final = "SELECT id, account, permissions, created_ms, expires_ms, last_used_ms, revoked_ms FROM keys"
+_INFO: Final = """SELECT cast(id as blob), cast(account as blob), cast(permissions as blob),
+    created_ms, expires_ms, last_used_ms, revoked_ms FROM keys"""
+_NEW: Final = """INSERT INTO keys (id, account, permissions, created_ms, expires_ms,
+        app_key_sha256, token_sha256, access_token_sha256, sealed)
+    VALUES (cast(? as text), cast(? as text), cast(? as text), ?, ?, ?, ?, ?, ?)"""
 _CHANGED: Final = "UPDATE key_changes SET number = number + 1"
 
 
-def _hold(db: sqlite3.Connection, number: int) -> _Held:
-    rows = db.execute(
-        """SELECT id, account, permissions, expires_ms,
-            app_key_sha256, token_sha256, access_token_sha256, sealed
-        FROM keys WHERE revoked_ms IS NULL"""
-    ).fetchall()
+def _hold(db: sqlite3.Connection, number: int, secret: Secret) -> _Held:
     by_id, by_app_key = {}, {}
-    for key_id, account, permissions, expires_ms, app_key, token, access_token, sealed in rows:
-        key = Key(key_id, account, _permissions(permissions), expires_ms)
-        by_id[key_id] = by_app_key[app_key] = _Record(key, token, access_token, sealed)
+    for row, sealed, holds in unrevoked(db, secret):
+        if not holds:
+            _log.error("key %s is refused: its row is not what was sealed; revoke it and create another", row.name())
+            continue
+        key = Key(row.id.decode(), row.account.decode(), _permissions(row.permissions.decode()), row.expires_ms)
+        record = _Record(key, row.token_sha256, row.access_token_sha256, row.bound(), sealed)
+        by_id[key.id] = by_app_key[row.app_key_sha256] = record
     return _Held(number, by_id, by_app_key)
 
 
 def _nobody(secret: Secret) -> _Record:
-    sealed = secret.seal("", (secrets.token_hex(32), secrets.token_hex(32)))
-    return _Record(Key("", "", ()), secrets.token_bytes(32), secrets.token_bytes(32), sealed)
+    sealed = secret.seal(b"", (secrets.token_hex(32), secrets.token_hex(32)))
+    return _Record(Key("", "", ()), secrets.token_bytes(32), secrets.token_bytes(32), b"", sealed)
 
 
 def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms: int | None) -> None:
-    row = (
-        new.id,
-        new.account,
-        " ".join(new.permissions),
+    row = KeyRow(
+        new.id.encode(),
+        new.account.encode(),
+        " ".join(new.permissions).encode(),
         now_ms,
         expires_ms,
-        None,
-        None,
-        _sha256(new.token),
         _sha256(new.app_key),
+        _sha256(new.token),
         _sha256(new.access_token),
-        secret.seal(new.id, (new.app_secret, new.access_token_secret)),
     )
+    sealed = secret.seal(row.bound(), (new.app_secret, new.access_token_secret))
     with side.writing_durably() as db:
-        db.execute("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        db.execute(_NEW, (*row, sealed))
         crash_point("key-inserted")
         db.execute(_CHANGED)
 
 
-def _check(account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int) -> None:
+def check(account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int) -> None:
+    """Whether there may be such a key. Raises InputError: what is allowed."""
     # Not above: pyarrow comes with them, and listing and revoking should not wait for it.
     from handletime.events.decode import is_account
     from handletime.events.model import ACCOUNT_MAX, TIME_MAX
@@ -330,66 +284,24 @@ def _check(account: str, permissions: frozenset[str], expires_ms: int | None, no
         raise InputError("a key must expire in the future, by the year 9999")
 
 
-def _may_seal_anew(side: SideFile) -> bool:
-    """Whether another secret key loses nothing: nothing was sealed yet, or all that was is revoked."""
-    with side.reading() as db:
-        sealed = db.execute("SELECT 1 FROM sealing").fetchall()
-        holding = db.execute("SELECT count(*) FROM keys WHERE revoked_ms IS NULL").fetchall()[0][0]
-        revoked = db.execute("SELECT count(*) FROM keys WHERE revoked_ms IS NOT NULL").fetchall()[0][0]
-    return not sealed or (revoked > 0 and holding == 0)
-
-
-def _agree(side: SideFile, secret: Secret, source: str) -> None:
-    """Keeps to one secret key for a folder, so that server and commands cannot seal with different ones."""
-    with side.reading() as db:
-        if _is_sealed_with(db, secret):
-            return
-    with side.writing_durably() as db:
-        if _is_sealed_with(db, secret):
-            return  # By another process, a moment ago.
-        if not _may_seal_anew(side):
-            raise StoreError(
-                f"{source} is not the secret key that the keys in {side.folder} were sealed with; "
-                "put that one back, or revoke all keys and create new ones"
-            )
-        db.execute("INSERT OR REPLACE INTO sealing VALUES (1, ?)", (secret.fingerprint,))
-
-
-def _is_sealed_with(db: sqlite3.Connection, secret: Secret) -> bool:
-    return db.execute("SELECT fingerprint FROM sealing").fetchall() == [(secret.fingerprint,)]
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(f"{text}\n", encoding="ascii")
-
-
-def _read_secret(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            mode, text = path.stat().st_mode, file.read(_KEY_FILE_MAX)
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{path} is missing: the keys are sealed with it; put it back, or revoke all keys and create new ones"
-        ) from error
-    except OSError as error:
-        raise StoreError(f"{path} cannot be read: {error.strerror}") from error
-    if mode & 0o077:
-        raise StoreError(f"{path} is open to others; chmod 600 {path}")
-    return text.decode("ascii", "replace").strip()
-
-
-def _info(row: tuple[str, str, str, int, int | None, int | None, int | None]) -> KeyInfo:
-    key_id, account, permissions, created_ms, *rest = row
-    created = _EPOCH + timedelta(milliseconds=created_ms)
-    return KeyInfo(key_id, account, _permissions(permissions), created, *map(_moment, rest))
+def _info(row: tuple[object, ...]) -> KeyInfo:
+    """What a row says, also a damaged one: it must be told and can be revoked."""
+    key_id, account, permissions = (
+        text.decode(errors="replace") if isinstance(text, bytes) else "?" for text in row[:3]
+    )
+    created, *rest = map(_moment, row[3:])
+    return KeyInfo(key_id, account, _permissions(permissions), created or _EPOCH, *rest)
 
 
 def _permissions(text: str) -> tuple[Permission, ...]:
     return tuple(each for each in PERMISSIONS if each in text.split())
 
 
-def _moment(milliseconds: int | None) -> datetime | None:
-    return None if milliseconds is None else _EPOCH + timedelta(milliseconds=milliseconds)
+def _moment(milliseconds: object) -> datetime | None:
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds) if isinstance(milliseconds, int) else None
+    except OverflowError:
+        return None
 
 
 def _sha256(text: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,14 @@ from handletime.store.schema import migrate, version_of
 
 FILE: Final = "store.duckdb"
 LOCK: Final = "lock"
+SPILLED: Final = "tmp"
+"""The folder inside the store's for what does not fit into memory."""
 EXPORTS: Final = "exports"
 BACKUPS: Final = "backups"
 FOLDERS: Final = (EXPORTS, BACKUPS)
 """The folders inside the store's that its queries may read and write."""
+_SPILLED: Final = "duckdb_temp_*"
+_log: Final = logging.getLogger(__name__)
 
 
 class Commits(Protocol):
@@ -55,6 +60,7 @@ class FolderLock:
     """Holds a folder for one process, until it is released or the process ends."""
 
     def __init__(self, folder: Path) -> None:
+        """Also takes away what a process that was killed has spilled there. Raises StoreError where it is held."""
         self._handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,6 +73,7 @@ class FolderLock:
             ) from None
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+        _empty(folder / SPILLED)
 
     def release(self) -> None:
         """Lets the next one in. A second time changes nothing: by then the handle may be another file's."""
@@ -152,13 +159,25 @@ def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.D
     return connection
 
 
+def _empty(spilled: Path) -> None:
+    """Takes the database's spilled rows away, of a folder that is locked: nobody who lives has written them."""
+    # A link leads to a folder that others may spill into as well. The database looks after those itself, later.
+    if spilled.is_symlink():
+        return
+    for path in spilled.glob(_SPILLED):
+        try:
+            path.unlink()
+        except OSError as error:
+            _log.warning("%s was left by a process that was killed, and cannot be removed: %s", path, error.strerror)
+
+
 def _open(path: Path, settings: StoreSettings) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(
         str(path),
         config={
             "memory_limit": f"{settings.memory_bytes}B",
             "threads": settings.threads or processors(),
-            "temp_directory": str(path.parent / "tmp"),
+            "temp_directory": str(path.parent / SPILLED),
             "checkpoint_threshold": f"{16 * settings.checkpoint_bytes}B",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,

@@ -48,6 +48,11 @@ _MIGRATIONS: Final = (
         "CREATE TABLE commits (one INTEGER PRIMARY KEY CHECK (one = 1), number INTEGER NOT NULL)",
         "INSERT INTO commits VALUES (1, 0)",
     ),
+    (
+        # Seals bind more than the id (`store.sealing`); those of before are of form 1 until the secret key is at hand.
+        "ALTER TABLE sealing ADD COLUMN form INTEGER NOT NULL DEFAULT 1",
+        "UPDATE keys SET sealed = x'' WHERE revoked_ms IS NOT NULL",
+    ),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 
@@ -64,7 +69,7 @@ class SideFile:
     def __init__(self, folder: Path, *, create: bool = True) -> None:
         self.folder = folder
         self.path = folder / FILE
-        with _told(self.path):
+        with told(self.path):
             if not self.path.exists():
                 _require(folder, create=create)
                 create_whole(self.path, _make)
@@ -89,20 +94,20 @@ class SideFile:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A connection that sees one state of the file, whatever is written meanwhile."""
-        with _told(self.path), self._reader_lock, _transaction(self._reader, "BEGIN") as db:
+        with told(self.path), self._reader_lock, _transaction(self._reader, "BEGIN") as db:
             yield db
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that survives kill −9 from its end on; a power loss may take the last ones back."""
-        with _told(self.path), self._writer_lock, _transaction(self._writer, "BEGIN IMMEDIATE") as db:
+        with told(self.path), self._writer_lock, _transaction(self._writer, "BEGIN IMMEDIATE") as db:
             yield db
 
     @contextmanager
     def writing_durably(self) -> Iterator[sqlite3.Connection]:
         """A transaction that survives a power loss from its end on, and so do all before it."""
         with (
-            _told(self.path),
+            told(self.path),
             closing(_connect(self.path, "FULL")) as connection,
             _transaction(connection, "BEGIN IMMEDIATE") as db,
         ):
@@ -110,7 +115,7 @@ class SideFile:
 
     def key_changes(self) -> int:
         """A number that grows with whatever changes a key. Costs less than a transaction."""
-        with _told(self.path), self._reader_lock:
+        with told(self.path), self._reader_lock:
             return int(self._reader.execute("SELECT number FROM key_changes").fetchall()[0][0])
 
     def last_commit(self) -> int:
@@ -126,7 +131,7 @@ class SideFile:
     def copy_to(self, target: Path) -> None:
         """Writes all of it as of now to a new file, for its owner only. Raises OSError."""
         target.touch(mode=0o600, exist_ok=False)
-        with _told(self.path), closing(_connect(self.path, "NORMAL")) as db, closing(_connect(target, "FULL")) as other:
+        with told(self.path), closing(_connect(self.path, "NORMAL")) as db, closing(_connect(target, "FULL")) as other:
             db.backup(other)
 
     def has_sealed(self) -> bool:
@@ -136,8 +141,11 @@ class SideFile:
 
     def problems(self) -> list[str]:
         """Reads all of it; what is wrong with it, in plain words."""
-        with self.reading() as db:
-            found = db.execute("PRAGMA integrity_check").fetchall()
+        try:
+            with self.reading() as db:
+                found = db.execute("PRAGMA integrity_check").fetchall()
+        except StoreError as error:
+            return [str(error)]
         return [f"{self.path}: {text}" for (text,) in found if text != "ok"]
 
     def use_nonce(self, key_id: str, timestamp: int, nonce: str, *, forget_before: int) -> bool:
@@ -156,7 +164,7 @@ class SideFile:
 
 def set_commit_of_copy(path: Path, number: int) -> None:
     """Says in a copy what the last commit is of the store that goes with it. Raises StoreError."""
-    with _told(path), closing(_connect(path, "FULL")) as db:
+    with told(path), closing(_connect(path, "FULL")) as db:
         db.execute("UPDATE commits SET number = ?", (number,))
         # Nobody else has it open: it is one file again.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -259,9 +267,12 @@ def _transaction(db: sqlite3.Connection, begin: str) -> Iterator[sqlite3.Connect
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
+    """Says in our words what SQLite says of a file. Raises NotNow, StoreError."""
     try:
         yield
+    except UnicodeDecodeError as error:  # In SQLite's own message, which repeats what is damaged.
+        raise StoreError(f"{path} is damaged") from error
     except sqlite3.Error as error:
         # The low byte is the kind, the rest the special case. What is "not now" is told to clients: no paths.
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:

@@ -1,23 +1,25 @@
 """Who is signed in: a random cookie for each browser, which alone opens what is kept of its key.
 
 The token of a key is sealed under the session's cookie, and of the cookie only a hash is kept: neither the file nor
-the cookie alone gives the token away. The key itself is asked anew for every request, so a revoked one ends all of
-its sessions at once.
+the cookie alone gives the token away. What else is kept of a session is bound to it: one that is damaged is none.
+The key itself is asked anew for every request, so a revoked one ends all of its sessions at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import secrets
 import sqlite3
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 from typing import Final, NamedTuple
 
+import msgspec
+from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from handletime.store.cachefile import CacheFile
 
 SESSIONS: Final = "sessions.sqlite"
 IDLE_MS: Final = 12 * 3_600_000
@@ -29,6 +31,7 @@ SESSIONS_MAX: Final = 10_000
 COOKIE_LENGTH: Final = 43
 _TOUCHED_EVERY_MS: Final = 60_000
 _NONCE: Final = 12
+_VERSION: Final = 2
 _SCHEMA: Final = """
 create table if not exists sessions (
     hash blob primary key, sealed blob not null, zone text not null, begun integer not null, used integer not null
@@ -51,13 +54,8 @@ class Sessions:
     """All sessions, in one SQLite file, or in memory where there is none. Any thread may use it."""
 
     def __init__(self, place: Path | None = None) -> None:
-        if place is not None:
-            os.close(os.open(place, os.O_CREAT | os.O_RDWR, 0o600))
-        self._db = sqlite3.connect(place or ":memory:", check_same_thread=False, isolation_level=None)
-        self._db.execute("pragma journal_mode = wal")
-        self._db.execute("pragma secure_delete = on")
-        self._db.executescript(_SCHEMA)
-        self._lock = Lock()
+        """Opens them. Raises what CacheFile raises, here and whenever they are used."""
+        self._file = CacheFile(place, _SCHEMA, _VERSION, "everybody has to sign in again")
 
     def __enter__(self) -> Sessions:
         return self
@@ -69,47 +67,54 @@ class Sessions:
 
     def close(self) -> None:
         """Closes it; who is signed in stays so."""
-        with self._lock:
-            self._db.close()
+        self._file.close()
 
     def begin(self, token: str, zone: str, now_ms: int) -> str:
         """Signs a browser in; gives its cookie."""
         cookie = secrets.token_urlsafe(32)
-        row = (_hash(cookie), _seal(cookie, token), zone, now_ms, now_ms)
-        with self._lock:
-            self._db.execute(
-                "delete from sessions where used < ? or begun < ?", (now_ms - IDLE_MS, now_ms - LONGEST_MS)
-            )
-            self._db.execute(
+        row = (_hash(cookie), _seal(cookie, token, _bound(zone, now_ms)), zone, now_ms, now_ms)
+
+        def work(db: sqlite3.Connection) -> None:
+            db.execute("delete from sessions where used < ? or begun < ?", (now_ms - IDLE_MS, now_ms - LONGEST_MS))
+            db.execute(
                 "delete from sessions where hash in (select hash from sessions order by used desc limit -1 offset ?)",
                 (SESSIONS_MAX - 1,),
             )
-            self._db.execute("insert into sessions values (?, ?, ?, ?, ?)", row)
+            db.execute("insert into sessions values (?, ?, ?, ?, ?)", row)
+
+        self._file.use(work)
         return cookie
 
     def find(self, cookie: str, now_ms: int) -> Session | None:
         """The session of a cookie; None where there is none, or it has ended."""
         if len(cookie) != COOKIE_LENGTH or not cookie.isascii():
             return None
-        hashed = _hash(cookie)
-        with self._lock:
-            row = self._db.execute(
-                "select sealed, zone, begun, used from sessions where hash = ?", (hashed,)
-            ).fetchone()
-            if row is None:
-                return None
-            sealed, zone, begun, used = row
-            if now_ms - used > IDLE_MS or now_ms - begun > LONGEST_MS:
-                self._db.execute("delete from sessions where hash = ?", (hashed,))
-                return None
-            if abs(now_ms - used) > _TOUCHED_EVERY_MS:
-                self._db.execute("update sessions set used = ? where hash = ?", (now_ms, hashed))
-        return Session(_unseal(cookie, sealed), zone, form_token(cookie))
+        return self._file.use(lambda db: _find(db, cookie, now_ms))
 
     def end(self, cookie: str) -> None:
         """Signs a browser out."""
-        with self._lock:
-            self._db.execute("delete from sessions where hash = ?", (_hash(cookie),))
+        self._file.use(lambda db: db.execute("delete from sessions where hash = ?", (_hash(cookie),)))
+
+
+def _find(db: sqlite3.Connection, cookie: str, now_ms: int) -> Session | None:
+    hashed = _hash(cookie)
+    sql = "select sealed, cast(zone as blob), begun, used from sessions where hash = ?"
+    rows = db.execute(sql, (hashed,)).fetchall()
+    if not rows:
+        return None
+    sealed, zone, begun, used = rows[0]
+    token = _unseal(cookie, sealed, _bound(zone, begun))
+    if token is None or not _holds(begun, used, now_ms):
+        db.execute("delete from sessions where hash = ?", (hashed,))
+        return None
+    if abs(now_ms - used) > _TOUCHED_EVERY_MS:
+        db.execute("update sessions set used = ? where hash = ?", (now_ms, hashed))
+    return Session(token, zone.decode(), form_token(cookie))
+
+
+def _holds(begun: int, used: object, now_ms: int) -> bool:
+    """Whether a session has not ended; the last use is bound to nothing, and after damage may be anything."""
+    return isinstance(used, int) and now_ms - used <= IDLE_MS and now_ms - begun <= LONGEST_MS
 
 
 def form_token(cookie: str) -> str:
@@ -125,10 +130,20 @@ def _cipher(cookie: str) -> AESGCM:
     return AESGCM(hashlib.sha256(b"sealing " + cookie.encode()).digest())
 
 
-def _seal(cookie: str, token: str) -> bytes:
+def _bound(zone: object, begun: object) -> bytes:
+    """What a session's token is sealed together with."""
+    return msgspec.msgpack.encode((zone.encode() if isinstance(zone, str) else zone, begun))
+
+
+def _seal(cookie: str, token: str, bound: bytes) -> bytes:
     nonce = secrets.token_bytes(_NONCE)
-    return nonce + _cipher(cookie).encrypt(nonce, token.encode(), None)
+    return nonce + _cipher(cookie).encrypt(nonce, token.encode(), bound)
 
 
-def _unseal(cookie: str, sealed: bytes) -> str:
-    return _cipher(cookie).decrypt(sealed[:_NONCE], sealed[_NONCE:], None).decode()
+def _unseal(cookie: str, sealed: object, bound: bytes) -> str | None:
+    if not isinstance(sealed, bytes):
+        return None
+    try:
+        return _cipher(cookie).decrypt(sealed[:_NONCE], sealed[_NONCE:], bound).decode()
+    except (InvalidTag, ValueError):  # The latter where it is cut too short to be anything sealed.
+        return None
