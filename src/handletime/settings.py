@@ -107,6 +107,7 @@ class Setting:
 _SIZE: Final = "a size of at least 64MiB: 500MB, 2GiB"
 _PEM: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(file_okay=False, path_type=Path)
+_THERE: Final = click.Path(exists=True, file_okay=False, path_type=Path)
 _LEVELS: Final = click.Choice(["debug", "info", "warning", "error"])
 _FORMATS: Final = click.Choice(["json", "text"])
 
@@ -116,6 +117,28 @@ class ServerSettings:
     """All that `handletime serve` is told. Nothing in it is secret."""
 
     folder: Annotated[Path, Setting("data", _FOLDER, "DIR", "a folder", "Folder of the store; made if there is none.")]
+    """With `lake` it stands for nothing, and is the folder of the tables."""
+    lake: Annotated[
+        Path | None,
+        Setting(
+            *("lake", _THERE, "DIR", "a folder that is there"),
+            "Serve tables that `handletime derive --spark` writes, read-only, instead of a store.",
+        ),
+    ] = None
+    keys: Annotated[
+        Path | None,
+        Setting(
+            *("keys", _PEM, "FILE", "a file"),
+            "With --lake: the keys that `handletime keys --file` makes; read again when it changes.",
+        ),
+    ] = None
+    events: Annotated[
+        Path | None,
+        Setting(
+            *("events", _THERE, "DIR", "a folder that is there"),
+            "With --lake: the events, as Parquet or a Delta table, to explain conversations.",
+        ),
+    ] = None
     host: Annotated[
         str, Setting("host", click.STRING, "ADDRESS", "an address or a name of this machine", "Address to listen on.")
     ] = "127.0.0.1"
@@ -146,7 +169,7 @@ class ServerSettings:
             Networks(),
             "NETWORKS",
             "addresses and networks, separated by commas; in the file also a list",
-            "Proxies whose X-Forwarded-Proto and X-Forwarded-Host are believed.",
+            "Proxies whose X-Forwarded-Proto, X-Forwarded-Host and X-Forwarded-For are believed.",
         ),
     ] = ()
     memory_bytes: Annotated[
@@ -169,22 +192,36 @@ class ServerSettings:
         int,
         Setting(
             *("ingest-requests", click.IntRange(1, 4096), "NUMBER", "1 to 4096"),
-            "Requests that bring events and may be under way at once; more are answered 429.",
+            "Requests with events under way at once, three quarters of them of one account; more are answered 429.",
         ),
     ] = 128
     ingest_bytes: Annotated[
         int,
         Setting(
             *("ingest-memory", Size(), "SIZE", _SIZE),
-            "Memory that their bodies may take together; more are answered 429.",
+            "Memory of their bodies together, three quarters of it for one account; more are answered 429.",
             "bytes",
         ),
     ] = 256 << 20
+    key_rate: Annotated[
+        int,
+        Setting(
+            *("key-rate", click.IntRange(0, 1_000_000), "NUMBER", "0 to 1000000"),
+            "Requests a second with one key, ten times as many at once; more are answered 429. 0 is no limit.",
+        ),
+    ] = 5_000
+    address_rate: Annotated[
+        int,
+        Setting(
+            *("address-rate", click.IntRange(0, 1_000_000), "NUMBER", "0 to 1000000"),
+            "The same from one address (IPv6: one /64) without a right key. 0 is no limit.",
+        ),
+    ] = 20
     query_threads: Annotated[
         int,
         Setting(
             *("query-threads", click.IntRange(1, 256), "NUMBER", "1 to 256"),
-            "Queries that are answered at once; others wait.",
+            "Queries answered at once; of one account as many as half the processors, others wait, account by account.",
         ),
     ] = 8
     query_limit_s: Annotated[

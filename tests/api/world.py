@@ -23,6 +23,7 @@ from handletime.api.ports import Store
 from handletime.api.serve import ListenSettings, make_server
 from handletime.api.service import ApiSettings, Service
 from handletime.api.shelf import Shelf
+from handletime.api.unit_files import ShelvedFiles
 from handletime.errors import NotNow, Unauthorized
 from handletime.events.decode import instant
 from handletime.events.model import EVENTS
@@ -154,6 +155,10 @@ class MemoryStore:
     def problem(self) -> str | None:
         return self.trouble
 
+    @property
+    def read_only(self) -> None:
+        return None
+
     def put(self, account: str, events: Sequence[Event]) -> None:
         """Stores events of rules.md 1."""
         self.reader(account).add(events_of([{"accountId": account, **event} for event in events]))
@@ -187,7 +192,9 @@ class World:
     def __init__(self, settings: ApiSettings | None = None, real: Store | None = None) -> None:
         self.store, self.clock, self.authenticator = MemoryStore(), FixedClock(), NamingAuthenticator()
         self.shelf = Shelf()
-        self.service = Service(real or self.store, self.authenticator, self.clock, self.shelf, settings)
+        store = real or self.store
+        files = ShelvedFiles(store, self.shelf, self.clock)
+        self.service = Service(store, self.authenticator, self.clock, files, settings)
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)

@@ -55,6 +55,9 @@ def test_every_setting_can_be_given_in_every_way() -> None:
     Path("pem").touch()
     given = {
         "data": "store",
+        "lake": ".",
+        "keys": "pem",
+        "events": ".",
         "host": "192.0.2.1",
         "port": "1",
         "tls-cert": "pem",
@@ -65,6 +68,8 @@ def test_every_setting_can_be_given_in_every_way() -> None:
         "retain": "400",
         "ingest-requests": "5",
         "ingest-memory": "1GiB",
+        "key-rate": "100",
+        "address-rate": "0",
         "query-threads": "3",
         "query-timeout": "2.5",
         "labels": "pem",

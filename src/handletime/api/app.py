@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -31,8 +31,9 @@ from handletime.api.openapi import docs, docs_style, openapi
 from handletime.api.operations import agent_operations, skill_operations
 from handletime.api.parameters import Query
 from handletime.api.prometheus import Meters, metrics
-from handletime.api.service import SOURCE, Service
+from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.trace import Trace, begin
+from handletime.api.turns import FairThreads
 
 ROUTES: Final[list[Any]] = [
     agent_segments,
@@ -52,6 +53,12 @@ ROUTES: Final[list[Any]] = [
     docs,
     docs_style,
 ]
+UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static"})
+"""Routes without a limit: whoever watches the server, and files that are in memory anyway."""
+OPEN: Final = frozenset(
+    {"begin", "domain", "domains", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"}
+)
+"""Routes that need no key, so that every request is counted as a stranger's. All others ask for one themselves."""
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -69,11 +76,20 @@ def make_app(service: Service, *, more_routes: list[Any] | None = None, meters: 
 
     @asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(service.settings.query_threads, "query"))
+        # More of one account at once would only slow down the others.
+        most = max(1, (os.cpu_count() or 1) // 2)
+        asyncio.get_running_loop().set_default_executor(FairThreads(service.settings.query_threads, "query", most))
         try:
             yield
         finally:
             intake.close()
+
+    async def let_in(request: HttpRequest) -> None:
+        name = request.route_handler.name
+        if name in OPEN or request.method == HttpMethod.OPTIONS:
+            service.count_stranger(request)
+        elif name not in UNCOUNTED:
+            service.begin_turn(request)
 
     app = Litestar(
         [*ROUTES, *(more_routes or [])],
@@ -82,6 +98,7 @@ def make_app(service: Service, *, more_routes: list[Any] | None = None, meters: 
             "intake": Provide(lambda: intake, sync_to_thread=False),
             "meters": Provide(lambda: meters, sync_to_thread=False),
         },
+        before_request=let_in,
         exception_handlers={Exception: answer_to},
         lifespan=[life],
         openapi_config=None,
@@ -127,6 +144,8 @@ class Door:
             seconds = time.perf_counter() - begun
             route = request.get("path_template")
             self._meters.answered(route, answer.status, seconds)
+            if answer.trace.limit:
+                self._meters.refused(answer.trace.limit)
             _log(request, answer, route, seconds)
 
 

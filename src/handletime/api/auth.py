@@ -83,21 +83,21 @@ class Authenticator:
         Raises Unauthorized, the same for every wrong key; NotNow and StoreError as `SideFile` does.
         """
         now_ms = self._clock.now()
-        scheme, credentials = _credentials(request.authorization)
+        scheme, credentials = credentials_of(request.authorization)
         match scheme.lower():
             case "bearer":
                 key = self._bearer(credentials, now_ms)
             case "oauth":
                 key = self._oauth(request, credentials, now_ms)
             case _:
-                raise _rejected("Authorization must be `Bearer <token>` or OAuth 1.0a")
+                raise rejected("Authorization must be `Bearer <token>` or OAuth 1.0a")
         self._keys.used(key, now_ms)
         return key
 
     def _bearer(self, token: str, now_ms: int) -> Key:
         key = self._keys.by_token(token, now_ms)
         if key is None:
-            raise _wrong_key()
+            raise wrong_key()
         return key
 
     def _oauth(self, request: AuthRequest, header: str, now_ms: int) -> Key:
@@ -117,7 +117,7 @@ def authorize(key: Key, account: str, permission: Permission) -> None:
     Raises Unauthorized, as for a wrong key, if it is another account's; Forbidden without the permission.
     """
     if key.account != account:
-        raise _wrong_key()
+        raise wrong_key()
     if not key.may(permission):
         raise Forbidden(f"The key lacks the permission {permission}.")
 
@@ -157,16 +157,16 @@ class _Validator(RequestValidator):
         return True
 
 
-def _credentials(authorization: str | Sequence[str] | None) -> tuple[str, str]:
-    """Scheme and the rest of the one Authorization header."""
+def credentials_of(authorization: str | Sequence[str] | None) -> tuple[str, str]:
+    """Scheme and the rest of the one Authorization header. Raises Unauthorized."""
     headers = [authorization] if isinstance(authorization, str) else list(authorization or ())
     if len(headers) > 1:
-        raise _rejected("Authorization was sent more than once")
+        raise rejected("Authorization was sent more than once")
     header = headers[0].replace("\t", " ").strip(" ") if headers else ""
     if not header:
         raise _absent("Authorization")
     if len(header) > AUTHORIZATION_MAX:
-        raise _rejected(f"Authorization is longer than {AUTHORIZATION_MAX} characters")
+        raise rejected(f"Authorization is longer than {AUTHORIZATION_MAX} characters")
     scheme, _, rest = header.partition(" ")
     return scheme, rest.strip(" ")
 
@@ -178,21 +178,21 @@ def _parameters(header: str) -> dict[str, str]:
         if name.lower() == "realm":
             continue
         if not name.startswith("oauth_"):
-            raise _rejected("only oauth_ parameters and realm belong in the header")
+            raise rejected("only oauth_ parameters and realm belong in the header")
         if name in parameters:
-            raise _rejected("a parameter was sent more than once")
+            raise rejected("a parameter was sent more than once")
         parameters[name] = value
     return parameters
 
 
 def _pairs(header: str) -> Iterator[tuple[str, str]]:
     if not header.isascii():
-        raise _rejected("the header must be ASCII")
+        raise rejected("the header must be ASCII")
     at, header = 0, header.strip(" ,")
     while at < len(header):
         match_ = _PARAMETER.match(header, at)
         if match_ is None:
-            raise _rejected('the header must be a list of name="value"')
+            raise rejected('the header must be a list of name="value"')
         name, quoted, plain = match_.groups()
         at = match_.end()
         yield _decoded(name), _decoded(plain if quoted is None else quoted)
@@ -202,7 +202,7 @@ def _decoded(text: str) -> str:
     try:
         return unquote(text, errors="strict")
     except UnicodeDecodeError:
-        raise _rejected("escapes must be those of UTF-8") from None
+        raise rejected("escapes must be those of UTF-8") from None
 
 
 def _check(parameters: Mapping[str, str], url: str, now_ms: int) -> int:
@@ -215,11 +215,11 @@ def _check(parameters: Mapping[str, str], url: str, now_ms: int) -> int:
         raise _refused("signature_method_rejected", f"the oauth_signature_method must be {_METHODS_TOLD}")
     nonce = parameters["oauth_nonce"]
     if len(nonce) > NONCE_MAX or not _PRINTABLE.issuperset(nonce):
-        raise _rejected(f"the oauth_nonce must be 1 to {NONCE_MAX} printable ASCII characters")
+        raise rejected(f"the oauth_nonce must be 1 to {NONCE_MAX} printable ASCII characters")
     if len(url) > URL_MAX:
-        raise _rejected(f"the URL is longer than {URL_MAX} characters")
+        raise rejected(f"the URL is longer than {URL_MAX} characters")
     if any(name.startswith("oauth_") for name, _ in parse_qsl(url.partition("?")[2], keep_blank_values=True)):
-        raise _rejected("oauth_ parameters belong in the header, not in the query")
+        raise rejected("oauth_ parameters belong in the header, not in the query")
     return _timestamp(parameters["oauth_timestamp"], now_ms)
 
 
@@ -241,7 +241,7 @@ def _signer(keys: Keys, method: str, url: str, parameters: Mapping[str, str], no
     except ValueError:  # A host that is none: nobody can have signed this.
         signed = False
     if not signed or validator.signer.key is None:
-        raise _wrong_key()
+        raise wrong_key()
     return validator.signer.key
 
 
@@ -255,7 +255,8 @@ def _escaped_part(text: str, more: str = "") -> str:
     return quote(_STRAY_PERCENT.sub("%25", text).encode(errors="surrogatepass"), safe=_URL_CHARACTERS + more)
 
 
-def _wrong_key() -> Unauthorized:
+def wrong_key() -> Unauthorized:
+    """A wrong key, as the answer has it."""
     # One answer for wrong, unknown, revoked, expired and another account's: none tells that it is there.
     return _refused(
         "token_rejected",
@@ -269,7 +270,8 @@ def _absent(names: str) -> Unauthorized:
     return _refused("parameter_absent", f"a required parameter wasn't received: {names}")
 
 
-def _rejected(why: str) -> Unauthorized:
+def rejected(why: str) -> Unauthorized:
+    """What no key could make right, with its reason."""
     return _refused("parameter_rejected", why)
 
 

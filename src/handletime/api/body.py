@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from threading import Lock
 from typing import Final, Literal
 
@@ -15,65 +17,75 @@ from handletime.api.service import HttpRequest
 from handletime.errors import Fault, InvalidEvents
 from handletime.events.decode import LINE_MAX
 from handletime.events.jsonarray import ArrayToLines, BrokenArray
+from handletime.store.waiting import may_hold
 
 SENT_MAX: Final = 32 << 20
 UNPACKED_MAX: Final = 256 << 20
 PIECE: Final = 4 << 20
 _DRAIN_MAX: Final = 64 << 20
 """So much of a body that is too large is still read, so that its sender gets to see the answer."""
+_DISCARD_MAX: Final = 1 << 20
 _BOM: Final = b"\xef\xbb\xbf"
 Coding = Literal["identity", "gzip", "zstd"]
 
 
 class Budget:
-    """Bytes that all requests together may hold. One request alone always has room."""
+    """Bytes that all requests together may hold, and of those one account its share. One request alone has room."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._held = 0
+        self._of: Counter[str] = Counter()
         self._lock = Lock()
 
-    def share(self) -> Share:
-        """The part of one request; to be closed at its end."""
-        return Share(self)
+    def share(self, account: str = "") -> Share:
+        """The part of one request of an account; to be closed at its end."""
+        return Share(self, account)
 
-    def take(self, size: int, own: int) -> None:
-        """Raises TooMany where others hold so much that there is no room."""
+    def take(self, size: int, own: int, account: str) -> None:
+        """Raises TooMany where others hold so much, or other requests of the account, that there is no room."""
         with self._lock:
-            others = self._held - own
-            if others and self._held + size > self._limit:
-                raise TooMany
+            free = self._limit - self._held - size
+            others, others_of_account = self._held - own, self._of[account] - own
+            if (others and free < 0) or (others_of_account and not may_hold(self._of[account] + size, free)):
+                raise TooMany(limit="ingest-memory")
             self._held += size
+            self._of[account] += size
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, account: str) -> None:
         """Makes room."""
         with self._lock:
             self._held -= size
+            self._of[account] -= size
+            if not self._of[account]:
+                del self._of[account]
 
 
 class Share:
     """What one request holds of a budget."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: Budget, account: str) -> None:
         self._budget = budget
+        self._account = account
         self._own = 0
 
     def take(self, size: int) -> None:
         """Takes more. Raises TooMany."""
-        self._budget.take(size, self._own)
+        self._budget.take(size, self._own, self._account)
         self._own += size
 
     def __enter__(self) -> Share:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._budget.give_back(self._own)
+        self._budget.give_back(self._own, self._account)
 
 
 async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> list[bytes]:
     """The body as it was sent. Raises Refused (413, 408), TooMany."""
     chunks: list[bytes] = []
     size = 0
+    full: TooMany | None = None
     stream = request.stream()
     try:
         while True:
@@ -81,18 +93,36 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> li
             if not chunk:
                 break
             size += len(chunk)
-            if size > SENT_MAX:
+            if size > SENT_MAX or full:
                 chunks.clear()
                 if size > _DRAIN_MAX:
                     break
-            else:
+                continue
+            chunks.append(chunk)
+            try:
                 share.take(len(chunk))
-                chunks.append(chunk)
+            except TooMany as error:
+                full = error
     except TimeoutError as error:
         raise Refused(408) from error
+    if full:
+        raise full
     if size > SENT_MAX:
         raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB.")
     return chunks
+
+
+async def discard(request: HttpRequest, idle_seconds: float) -> None:
+    """Reads and forgets the body of a request that is refused, if it is small: else its sender, who still sends, would
+    see a broken connection instead of the answer.
+    """
+    length = request.headers.get("content-length", "")
+    if not length.isdecimal() or int(length) > _DISCARD_MAX:
+        return
+    stream = request.stream()
+    with suppress(TimeoutError):
+        while await asyncio.wait_for(anext(stream, b""), idle_seconds):
+            pass
 
 
 def coding_of(request: HttpRequest) -> Coding:

@@ -11,7 +11,8 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from handletime.errors import Forbidden, InputError, InvalidEvents, NotNow, Unauthorized
+from handletime.api.trace import trace_of
+from handletime.errors import Forbidden, InputError, InvalidEvents, NotHere, NotNow, Unauthorized
 
 JSON: Final = "application/json"
 RETRY_AFTER_S: Final = 1
@@ -47,7 +48,14 @@ class Refused(InputError):
 
 
 class TooMany(NotNow):
-    """429: so many requests are under way that this one was not begun."""
+    """429: there are so many requests that this one was not begun.
+
+    After `wait_s` it may be; `limit` is the setting that it went against.
+    """
+
+    def __init__(self, message: str = "", *, wait_s: int = RETRY_AFTER_S, limit: str = "") -> None:
+        self.wait_s, self.limit = wait_s, limit
+        super().__init__(message)
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -83,9 +91,16 @@ Body = Message | Causes | Reason | Internal
 def answer_to(request: Request[object, object, object], error: Exception) -> Response[bytes]:  # type: ignore[type-var]
     """The answer to any exception that a request ended with."""
     status, body, headers = _translated(error)
+    note_refusal(request, error)
     if status == 500:
         _LOG.error("%s %s: %s", request.method, request.scope.get("path_template", ""), _code(body), exc_info=error)
     return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
+
+
+def note_refusal(request: Request[object, object, object], error: Exception) -> None:  # type: ignore[type-var]
+    """Has a request counted that went against a limit."""
+    if isinstance(error, TooMany):
+        trace_of(request.scope).limit = error.limit
 
 
 def _code(body: Body) -> str:
@@ -104,9 +119,11 @@ def _translated(error: Exception) -> tuple[int, Body, Mapping[str, str]]:
             return 403, Message(str(error)), {}
         case Refused():
             return error.status, Message(error.message), {}
+        case NotHere():
+            return 404, Message(str(error)), {}
         case NotNow():
-            status = 429 if isinstance(error, TooMany) else 503
-            return status, Message(str(error) or _MESSAGES[status]), {"Retry-After": str(RETRY_AFTER_S)}
+            status, wait_s = (429, error.wait_s) if isinstance(error, TooMany) else (503, RETRY_AFTER_S)
+            return status, Message(str(error) or _MESSAGES[status]), {"Retry-After": str(wait_s)}
         case HTTPException():
             return _of_framework(error)
         case _:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from datetime import timedelta
-from typing import Final, NamedTuple
+from functools import partial
+from typing import Final, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -14,13 +17,18 @@ import pyarrow.compute as pc
 from litestar import Response, post
 from litestar.di import NamedDependency
 
-from handletime.api.body import Budget, Coding, Share, coding_of, lines_of, receive, unpacked
+from handletime.api.body import Budget, Coding, Share, coding_of, discard, lines_of, receive, unpacked
 from handletime.api.errors import JSON, Refused, TooMany
 from handletime.api.service import HttpRequest, InPath, Service, TheService
-from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents
+from handletime.api.turns import FairThreads
+from handletime.errors import FAULTS_SHOWN, Fault, Forbidden, InvalidEvents, NotHere, Unauthorized
 from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, EVENTS
+from handletime.store.waiting import may_hold
 from handletime.store.writer import Ingested
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 NDJSON: Final = "application/x-ndjson"
 FUTURE_MAX: Final = timedelta(hours=24)
@@ -37,24 +45,26 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """Requests that bring events: how many may be under way, and the threads that decode them.
+    """Requests that bring events: how many may be under way, in all and of one account, and the threads that decode
+    them, account by account.
 
     All but `_threads`' work happens in the event loop.
     """
 
     def __init__(self, requests: int, memory: int) -> None:
         self._free = requests
+        self._of: Counter[str] = Counter()
         self._budget = Budget(memory)
-        self._threads = ThreadPoolExecutor(DECODERS, "decoder")
-        self._small: list[_Small] = []
-        self._gathering: asyncio.Task[None] | None = None
+        self._threads = FairThreads(DECODERS, "decoder")
+        self._small: dict[str, list[_Small]] = {}
+        self._gathering: set[asyncio.Task[None]] = set()
 
     def close(self) -> None:
         """Waits for what is under way."""
         self._threads.shutdown()
 
     async def admit(self, request: HttpRequest, service: Service, account: str) -> str:
-        """The account, if the request may bring events. Raises Unauthorized, Forbidden."""
+        """The account, if the request may bring events. Raises Unauthorized, Forbidden, TooMany."""
         if request.headers.get("authorization", "")[:6].lower() == "bearer":
             return service.admit(request, account, "ingest")
         # Signatures are checked, and nonces written, elsewhere.
@@ -65,47 +75,64 @@ class Intake:
     async def take(self, request: HttpRequest, service: Service, account: str) -> Ingested:
         """Reads, decodes and stores a request's events. Raises TooMany, Refused, BadRequest, InvalidEvents, NotNow."""
         form, coding = _form_of(request), coding_of(request)
-        if not self._free:
-            raise TooMany
+        with self._place(account), self._budget.share(account) as share:
+            chunks = await receive(request, share, service.settings.body_idle_seconds)
+            if coding == "identity" and form == NDJSON and sum(map(len, chunks)) <= SMALL:
+                return await self._take_small(service, account, b"".join(chunks))
+            begun = self._decode(account, _begin, service, account, chunks, coding, form, share)
+            # Who goes away does not stop what has begun.
+            return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
+
+    def check_place(self, account: str) -> None:
+        """Raises TooMany where there is no place for a request of an account."""
+        if not may_hold(self._of[account] + 1, self._free - 1):
+            raise TooMany(limit="ingest-requests")
+
+    @contextmanager
+    def _place(self, account: str) -> Iterator[None]:
+        """One of the places for requests. Raises TooMany."""
+        self.check_place(account)
         self._free -= 1
+        self._of[account] += 1
         try:
-            with self._budget.share() as share:
-                chunks = await receive(request, share, service.settings.body_idle_seconds)
-                if coding == "identity" and form == NDJSON and sum(map(len, chunks)) <= SMALL:
-                    return await self._take_small(service, account, b"".join(chunks))
-                begun = asyncio.get_running_loop().run_in_executor(
-                    self._threads, _begin, service, account, chunks, coding, form, share
-                )
-                # Who goes away does not stop what has begun.
-                return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
+            yield
         finally:
             self._free += 1
+            self._of[account] -= 1
+            if not self._of[account]:
+                del self._of[account]
+
+    def _decode(self, account: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
+        return asyncio.wrap_future(self._threads.submit_for(account, partial(work, *args, **kwargs)))
 
     async def _take_small(self, service: Service, account: str, body: bytes) -> Ingested:
-        """Stores a small request together with others that come meanwhile: decoding one costs as much as dozens."""
-        small = _Small(account, body, asyncio.get_running_loop().create_future())
-        self._small.append(small)
-        if self._gathering is None:
-            self._gathering = asyncio.create_task(self._gather(service))
+        """Stores a small request together with others of its account that come meanwhile: decoding one costs as much
+        as dozens.
+        """
+        small = _Small(body, asyncio.get_running_loop().create_future())
+        if account in self._small:
+            self._small[account].append(small)
+        else:
+            self._small[account] = [small]
+            gathering = asyncio.create_task(self._gather(service, account))
+            self._gathering.add(gathering)
+            gathering.add_done_callback(self._gathering.discard)
         return await small.answer
 
-    async def _gather(self, service: Service) -> None:
+    async def _gather(self, service: Service, account: str) -> None:
         loop = asyncio.get_running_loop()
         try:
-            while self._small:
-                taken, self._small = self._small, []
-                for account in {small.account: None for small in taken}:
-                    group = [small for small in taken if small.account == account]
-                    bodies = [small.body for small in group]
-                    stored = await loop.run_in_executor(self._threads, _begin_together, service, account, bodies)
-                    for some, answers in zip(_apart(group, len(stored)), stored, strict=True):
-                        _answer_when_done(loop, some, answers)
+            while group := self._small[account]:
+                self._small[account] = []
+                bodies = [small.body for small in group]
+                stored = await self._decode(account, _begin_together, service, account, bodies)
+                for some, answers in zip(_apart(group, len(stored)), stored, strict=True):
+                    _answer_when_done(loop, some, answers)
         finally:
-            self._gathering = None
+            del self._small[account]
 
 
 class _Small(NamedTuple):
-    account: str
     body: bytes
     answer: asyncio.Future[Ingested]
 
@@ -135,7 +162,14 @@ async def events(
     request: HttpRequest, service: TheService, intake: NamedDependency[Intake], account: InPath
 ) -> Response[bytes]:
     """Stores events, all of the request or nothing."""
-    account = await intake.admit(request, service, account)
+    try:
+        account = await intake.admit(request, service, account)
+        intake.check_place(account)
+    except (TooMany, Unauthorized, Forbidden):
+        await discard(request, service.settings.body_idle_seconds)
+        raise
+    if service.store.read_only is not None:
+        raise NotHere(service.store.read_only)
     done = await intake.take(request, service, account)
     return Response(msgspec.json.encode(Accepted(*done)), status_code=200, media_type=JSON)
 

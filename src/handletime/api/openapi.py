@@ -10,7 +10,18 @@ import msgspec
 from litestar import Response, get
 
 from handletime import __version__
-from handletime.api import agent_segments, breakdown, domains, errors, events, examples, files, health, operations
+from handletime.api import (
+    agent_segments,
+    breakdown,
+    domains,
+    errors,
+    events,
+    examples,
+    files,
+    health,
+    operations,
+    unit_files,
+)
 from handletime.api.errors import JSON
 from handletime.api.parameters import Parameter
 from handletime.events import model
@@ -66,7 +77,7 @@ METHODS: Final = (
         "breakdownFile",
         f"{_ACCOUNT}/agent-segments/files",
         "One file of handle-time units",
-        {JSON: list[breakdown.Unit], files.GZIP_TYPE: None},
+        {JSON: list[unit_files.Unit], files.GZIP_TYPE: None},
         "handle-time",
         files.PARAMETERS,
         missing=True,
@@ -152,7 +163,7 @@ _ERRORS: Final[dict[int, tuple[str, type]]] = {
     408: ("The body did not arrive in time", errors.Message),
     413: ("The body is too large", errors.Message),
     415: ("Another content type or coding", errors.Message),
-    429: ("Too many requests at once", errors.Message),
+    429: ("Too many requests", errors.Message),
     500: ("Something is broken here", errors.Internal),
     503: ("Not able to answer now", errors.Message),
 }
@@ -292,6 +303,8 @@ def _path_parameters(path: str) -> Iterator[Doc]:
 
 def _statuses(method: Method) -> list[int]:
     statuses = [405, 500]
+    if method.path not in ("/healthz", "/readyz", "/metrics"):
+        statuses += [429]
     if method.path not in ("/healthz", "/metrics"):
         statuses += [503]
     if method.permission:
@@ -301,7 +314,7 @@ def _statuses(method: Method) -> list[int]:
     if method.missing:
         statuses += [404]
     if method.verb == "post":
-        statuses += [408, 413, 415, 429]
+        statuses += [408, 413, 415]
     return sorted(statuses)
 
 

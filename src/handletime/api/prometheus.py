@@ -19,6 +19,8 @@ from handletime.store.observer import State
 
 OTHER: Final = "other"
 """The route of requests for which there is none."""
+LIMITS: Final = ("key-rate", "address-rate", "ingest-requests", "ingest-memory")
+"""The settings that requests can go against."""
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COUNTS: Final = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
@@ -38,11 +40,14 @@ class Meters:
         self._requests = self._histogram(
             "request_seconds", "Time until a request was answered.", _SECONDS, "route", "status"
         )
+        self._refused = self._counter("refused_requests", "Requests answered 429, by the limit.", "limit")
         self._under_way = Gauge(
             "requests_under_way", "Requests that are being answered.", namespace="handletime", registry=self.registry
         )
         for result in ("accepted", "duplicate"):
             self._events.labels(result)
+        for limit in LIMITS:
+            self._refused.labels(limit)
         ProcessCollector(registry=self.registry)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
@@ -63,6 +68,10 @@ class Meters:
         """It has been answered; `route` is its template, None where there is none."""
         self._under_way.dec()
         self._requests.labels(route or OTHER, str(status)).observe(seconds)
+
+    def refused(self, limit: str) -> None:
+        """It went against a limit."""
+        self._refused.labels(limit).inc()
 
     # --- what the store tells
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import re
 from typing import TYPE_CHECKING, Any, Final
@@ -14,18 +15,20 @@ from litestar.params import FromPath
 
 from handletime.api.auth import AuthRequest, authorize
 from handletime.api.errors import Refused
+from handletime.api.limits import ACCOUNT, Rate, Recent, client_of
 from handletime.api.parameters import Query, Text
-from handletime.api.ports import Authenticator, Reader, Store
-from handletime.api.shelf import Shelf
+from handletime.api.ports import Authenticator, Files, Reader, Store
 from handletime.api.trace import trace_of
 from handletime.clock import Clock
+from handletime.errors import Unauthorized
 from handletime.events.decode import is_account
 
 if TYPE_CHECKING:
-    from handletime.store.keys import Permission
+    from handletime.store.keys import Key, Permission
 
 HttpRequest = Request[Any, Any, Any]
 SOURCE: Final = Text("source", "Who is asking, for the log.", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
+_APP_KEY: Final = re.compile('oauth_consumer_key="[^"]*"')
 _AUTHORITY: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
@@ -33,8 +36,9 @@ class ApiSettings(msgspec.Struct, frozen=True):
     """How the methods behave.
 
     `public_url` is where clients see this server (`https://reports.example.com`), if that is not where it listens.
-    `X-Forwarded-Proto` and `-Host` count only from `trusted_proxies` (addresses or networks). `query_threads` answer
-    at once, others wait; so many `ingest_requests` and bytes of them (`ingest_bytes`) may be under way before 429.
+    `X-Forwarded-Proto`, `-Host` and `-For` count only from `trusted_proxies` (addresses or networks). `query_threads`
+    answer at once, others wait; so many `ingest_requests` and bytes of them (`ingest_bytes`) may be under way before
+    429. `key_rate` and `address_rate` are requests a second, of a key and of an address that has none; 0 is no limit.
     """
 
     public_url: str | None = None
@@ -43,6 +47,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
     ingest_requests: int = 128
     ingest_bytes: int = 256 << 20
     body_idle_seconds: float = 30.0
+    key_rate: float = 0.0
+    address_rate: float = 0.0
 
 
 class Service:
@@ -53,27 +59,52 @@ class Service:
         store: Store,
         authenticator: Authenticator,
         clock: Clock,
-        shelf: Shelf,
+        files: Files,
         settings: ApiSettings | None = None,
     ) -> None:
-        self.store, self.authenticator, self.clock, self.shelf = store, authenticator, clock, shelf
+        self.store, self.authenticator, self.clock, self.files = store, authenticator, clock, files
         self.settings = settings or ApiSettings()
         self.problem: str | None = None
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.settings.trusted_proxies)
+        self._of_key: Rate[str] = Rate(self.settings.key_rate, "key-rate")
+        self._of_address: Rate[bytes] = Rate(self.settings.address_rate, "address-rate")
+        self._recent = Recent()
 
     def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
-        """The account's id, if the request's key may do this with it. Raises Unauthorized, Forbidden."""
+        """The account's id, if the request's key may do this with it. Raises Unauthorized, Forbidden, TooMany."""
         account = unquote(account)
         given = request.headers.getall("authorization", [])
         url = self.origin(request) + _as_sent(request)
-        trace = trace_of(request.scope)
-        key = self.authenticator.authenticate(AuthRequest(trace.method, url, given or None))
-        trace.key = key.id
+        key = self.key_of(request, AuthRequest(trace_of(request.scope).method, url, given or None))
         authorize(key, account, permission)
         return account
 
+    def key_of(self, request: HttpRequest, asked: AuthRequest) -> Key:
+        """The key that is asked with in a request, which is counted. Raises Unauthorized, TooMany."""
+        try:
+            key = self.authenticator.authenticate(asked)
+        except Unauthorized:
+            self.count_stranger(request)
+            raise
+        trace_of(request.scope).key = key.id
+        self._recent.note(_credentials(request), key.account)
+        self._of_key.take(key.id)
+        return key
+
+    def count_stranger(self, request: HttpRequest) -> None:
+        """Counts a request that has no right key, once. Raises TooMany."""
+        trace = trace_of(request.scope)
+        if not trace.counted:
+            trace.counted = True
+            peer = request.client.host if request.client else None
+            self._of_address.take(client_of(peer, request.headers.getall("x-forwarded-for", []), self._proxies))
+
+    def begin_turn(self, request: HttpRequest) -> None:
+        """Has the request's work wait its turn as that of its account, if its credentials were right lately."""
+        ACCOUNT.set(self._recent.account(_credentials(request)))
+
     def reader(self, request: HttpRequest, account: str, permission: Permission) -> Reader:
-        """The account's rows, if the request's key may read them. Raises Unauthorized, Forbidden."""
+        """The account's rows, if the request's key may read them. Raises Unauthorized, Forbidden, TooMany."""
         return self.store.reader(self.admit(request, account, permission))
 
     def origin(self, request: HttpRequest) -> str:
@@ -107,6 +138,13 @@ class Service:
 TheService = NamedDependency[Service]
 InPath = FromPath[str]
 """A part of the path, still percent-encoded."""
+
+
+def _credentials(request: HttpRequest) -> bytes:
+    """What a request says of who is asking, without what differs each time, and with nothing secret left in it."""
+    given = request.headers.get("authorization", "")
+    app_key = _APP_KEY.search(given)
+    return hashlib.sha256((app_key[0] if app_key else given or request.headers.get("cookie", "")).encode()).digest()
 
 
 def _last(forwarded: str) -> str:

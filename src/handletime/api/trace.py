@@ -12,11 +12,15 @@ _PLACE: Final = "handletime"
 
 
 class Trace(msgspec.Struct):
-    """The method as it was sent (a HEAD is routed as a GET), an id, and the key that it was made with."""
+    """The method as it was sent (a HEAD is routed as a GET), an id, the key that it was made with, the limit that it
+    went against, and whether it was counted as one without a key.
+    """
 
     method: str
     id: str
     key: str | None = None
+    limit: str | None = None
+    counted: bool = False
 
 
 def begin(scope: Scope, method: str) -> Trace:

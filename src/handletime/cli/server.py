@@ -26,6 +26,7 @@ from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service
 from handletime.api.shelf import Shelf
+from handletime.api.unit_files import ShelvedFiles
 from handletime.cli.folder import make_folder, side_file
 from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
@@ -49,9 +50,9 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
     begun = time.monotonic()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, stop)
     if settings.tls_cert and settings.tls_key:
-        _check_tls(settings.tls_cert, settings.tls_key)
+        check_tls(settings.tls_cert, settings.tls_key)
     clock = SystemClock()
     with ExitStack() as stack:
         make_folder(settings.folder)
@@ -59,16 +60,16 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         meters = Meters()
         store = stack.enter_context(Store(settings.folder, side, _store_settings(settings), meters))
         meters.watch(store.state)
-        host, port = _free(settings.host, settings.port)
+        host, port = free(settings.host, settings.port)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         authenticator = Authenticator(side, Keys(side), clock)
         shelf = Shelf(settings.folder / SHELF)
         stack.callback(shelf.close)
-        service = Service(store, authenticator, clock, shelf, _api_settings(settings))
-        warming = _warm(service)
+        service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api_settings(settings))
+        warming = warm(service)
 
         def listens() -> None:
-            address = _address(listen)
+            address = address_of(listen)
             _log.info("listening at %s after %.2f s", address, time.monotonic() - begun)
             listening(address)
 
@@ -82,28 +83,27 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         asyncio.run(serve(app, listen, listens, page.stop))
         _log.info("stopping")
     _log.info("stopped")
-    if warming is not None and warming.is_alive():
-        # Compiling cannot be interrupted, and Python's own way out would take away under it what it uses.
-        sys.stdout.flush()
-        logging.shutdown()
-        os._exit(0)
+    end_with(warming)
 
 
 def _store_settings(settings: ServerSettings) -> StoreSettings:
     return StoreSettings(memory_bytes=settings.memory_bytes, query_limit_s=settings.query_limit_s)
 
 
-def _api_settings(settings: ServerSettings) -> ApiSettings:
+def api_settings(settings: ServerSettings) -> ApiSettings:
+    """How the methods behave, of all settings."""
     return ApiSettings(
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
         query_threads=settings.query_threads,
         ingest_requests=settings.ingest_requests,
         ingest_bytes=settings.ingest_bytes,
+        key_rate=settings.key_rate,
+        address_rate=settings.address_rate,
     )
 
 
-def _warm(service: Service) -> threading.Thread | None:
+def warm(service: Service) -> threading.Thread | None:
     """Makes the derivation ready. Where it has to be compiled, this is done while the server listens already: it
     lives, but is not ready.
     """
@@ -113,24 +113,34 @@ def _warm(service: Service) -> threading.Thread | None:
     service.problem = "the derivation is being compiled; only the first start does this (about half a minute)"
     _log.info(service.problem)
 
-    def warm() -> None:
+    def compile_all() -> None:
         try:
             warm_up()
         except Exception:
             _log.exception("compiling the derivation failed; the first events try it again")
         service.problem = None
 
-    thread = threading.Thread(target=warm, name="warming", daemon=True)
+    thread = threading.Thread(target=compile_all, name="warming", daemon=True)
     thread.start()
     return thread
 
 
-def _stop(*_: object) -> NoReturn:
+def end_with(warming: threading.Thread | None) -> None:
+    """Ends the process where something is still being compiled."""
+    if warming is not None and warming.is_alive():
+        # Compiling cannot be interrupted, and Python's own way out would take away under it what it uses.
+        sys.stdout.flush()
+        logging.shutdown()
+        os._exit(0)
+
+
+def stop(*_: object) -> NoReturn:
     """Ends a start that is not yet through; closes what is open."""
     sys.exit(128 + signal.SIGTERM)
 
 
-def _check_tls(cert: Path, key: Path) -> None:
+def check_tls(cert: Path, key: Path) -> None:
+    """Raises InputError where these are no certificate and its key."""
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
@@ -143,7 +153,7 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-def _free(host: str, port: int) -> tuple[str, int]:
+def free(host: str, port: int) -> tuple[str, int]:
     """The IP address and the port to listen on. Raises InputError where nobody can."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -157,6 +167,7 @@ def _free(host: str, port: int) -> tuple[str, int]:
         raise InputError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
 
 
-def _address(listen: ListenSettings) -> str:
+def address_of(listen: ListenSettings) -> str:
+    """The address of a server, for people."""
     host = f"[{listen.host}]" if ":" in listen.host else listen.host
     return f"{'https' if listen.tls_cert else 'http'}://{host}:{listen.port}"

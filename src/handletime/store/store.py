@@ -90,6 +90,11 @@ class Store:
         """A reader for an account, which need not have any rows."""
         return Reader(self._database, account, limit_s=self.settings.query_limit_s)
 
+    @property
+    def read_only(self) -> str | None:
+        """Why no events can be brought here at all: never."""
+        return None
+
     def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
         """Queues a table of `events.model.EVENTS` of one account, all of it or nothing. Raises NotNow."""
         return _only(self.submit_together(account, events, ()))

@@ -1,0 +1,95 @@
+"""Threads that answer accounts in turn, so that nobody waits behind all that another one has sent."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from threading import Condition
+from typing import Any, NamedTuple, ParamSpec, TypeVar
+
+from handletime.api.limits import ACCOUNT
+from handletime.store.waiting import may_hold
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class _Work(NamedTuple):
+    answer: Future[Any]
+    work: Callable[[], Any]
+
+
+class FairThreads(ThreadPoolExecutor):
+    """So many threads, of which one account has three quarters, and not more than `most`; whoever waits is let in
+    account by account.
+    """
+
+    def __init__(self, threads: int, name: str, most: int | None = None) -> None:
+        super().__init__(threads, name)
+        self._free, self._most = threads, most or threads
+        self._busy: Counter[str] = Counter()
+        self._waiting: dict[str, deque[_Work]] = {}
+        self._ended = False
+        self._changed = Condition()
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Has it done for the account whose request is being answered."""
+        return self.submit_for(ACCOUNT.get(), partial(fn, *args, **kwargs))
+
+    def submit_for(self, account: str, work: Callable[[], R]) -> Future[R]:
+        """Has it done for an account."""
+        answer: Future[R] = Future()
+        with self._changed:
+            if self._ended:
+                raise RuntimeError("the threads have ended")
+            self._waiting.setdefault(account, deque()).append(_Work(answer, work))
+            self._begin()
+        return answer
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Takes nothing more. What waits is done first, or cancelled."""
+        with self._changed:
+            self._ended = True
+            if cancel_futures or not wait:
+                for work in (each for waiting in self._waiting.values() for each in waiting):
+                    work.answer.cancel()
+            while wait and self._waiting:
+                self._changed.wait()
+        super().shutdown(wait)
+
+    def _begin(self) -> None:
+        """Begins what can be; the lock is held."""
+        while (account := self._next()) is not None:
+            waiting = self._waiting.pop(account)
+            work = waiting.popleft()
+            if waiting:
+                self._waiting[account] = waiting  # Behind all others.
+            if work.answer.set_running_or_notify_cancel():
+                self._free -= 1
+                self._busy[account] += 1
+                super().submit(self._do, account, work)
+        self._changed.notify_all()
+
+    def _next(self) -> str | None:
+        return next(filter(self._may_begin, self._waiting), None)
+
+    def _may_begin(self, account: str) -> bool:
+        busy = self._busy[account] + 1
+        return busy <= self._most and may_hold(busy, self._free - 1)
+
+    def _do(self, account: str, work: _Work) -> None:
+        try:
+            result = work.work()
+        except BaseException as error:
+            answered = partial(work.answer.set_exception, error)
+        else:
+            answered = partial(work.answer.set_result, result)
+        with self._changed:
+            self._free += 1
+            self._busy[account] -= 1
+            if not self._busy[account]:
+                del self._busy[account]
+            self._begin()
+        answered()
