@@ -11,15 +11,20 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import compare, derivation, end_to_end, ingest, machine, queries, startup
+from bench import compare, derivation, end_to_end, ingest, lake, machine, queries, startup
 from bench.data import Inputs
 from bench.process import BenchmarkFailed
 from bench.results import RESULTS, Section, gigabytes, write
 
 EVENTS: Final = 10_000_000
 PEER_EVENTS: Final = 1_000_000
-SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages")
-WITHOUT_EVENTS: Final = {"ingest": ingest.measure, "queries": queries.measure, "pages": queries.measure_pages}
+SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages", "lake")
+WITHOUT_EVENTS: Final = {
+    "ingest": ingest.measure,
+    "queries": queries.measure,
+    "pages": queries.measure_pages,
+    "lake": lake.measure,
+}
 """Sections that make a store of their own."""
 
 

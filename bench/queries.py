@@ -77,7 +77,7 @@ def pages(end: int) -> list[Asked]:
 
 def measure(told: Told) -> Section:
     """The operations methods and the breakdown, with peers. Raises BenchmarkFailed, OSError."""
-    with _made(SEGMENTS, 1, told, with_units=True) as (folder, made, parquet), ExitStack() as stack:
+    with filled(SEGMENTS, 1, told, with_units=True) as (folder, made, parquet), ExitStack() as stack:
         end = made["end"]
         server = stack.enter_context(serving(folder, ACCOUNT))
         peers = stack.enter_context(started_peers(parquet, end - 86_400_000, end, folder.parent, told))
@@ -97,7 +97,7 @@ def measure(told: Told) -> Section:
 
 def measure_pages(told: Told) -> Section:
     """Pages of agent segments. Raises BenchmarkFailed, OSError."""
-    with _made(PAGES, 7, told, with_units=False) as (folder, made, _), serving(folder, ACCOUNT) as server:
+    with filled(PAGES, 7, told, with_units=False) as (folder, made, _), serving(folder, ACCOUNT) as server:
         rows = [_row(asked, server, [], told) for asked in pages(made["end"])]
     return Section(
         f"Pages of 100 of {made['agent_segments']:,} agent segments of a week",
@@ -108,7 +108,7 @@ def measure_pages(told: Told) -> Section:
 
 
 @contextmanager
-def _made(segments: int, days: int, told: Told, *, with_units: bool) -> Iterator[tuple[Path, dict[str, Any], Path]]:
+def filled(segments: int, days: int, told: Told, *, with_units: bool) -> Iterator[tuple[Path, dict[str, Any], Path]]:
     """A store in a folder that is removed afterwards, what it has, and its segments as Parquet."""
     place = Path(tempfile.mkdtemp(prefix="handletime-bench-"))
     try:

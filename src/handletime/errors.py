@@ -4,7 +4,8 @@ HandletimeError
 ├── InputError      your input is bad: which file, line and field, and what is allowed
 │   ├── InvalidEvents   the same, with one `Fault` for each thing that is wrong
 │   ├── Unauthorized    nobody we know is asking, or not for this account
-│   └── Forbidden       we know who is asking, and that the key does not allow it
+│   ├── Forbidden       we know who is asking, and that the key does not allow it
+│   └── NotHere         there is such a thing elsewhere, but this server does not have it
 ├── NotNow          the request was right, but has to come again later
 └── StoreError      we are broken: what is kept is missing, unreadable or not what it was
 """
@@ -72,6 +73,10 @@ class Unauthorized(InputError):
 
 class Forbidden(InputError):
     """The key is right, but lacks the permission that is needed."""
+
+
+class NotHere(InputError):
+    """What is asked for exists elsewhere, but not at this server; the message says why."""
 
 
 class NotNow(HandletimeError):

@@ -26,7 +26,7 @@ PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; .+?)?( +--hash=sha256:[
 
 # Which room may import which (ARCHITECTURE.md). Those of the first row are known to all.
 GROUND = {"errors", "clock", "settings", "compiled", "crashpoints"}
-BELOW = {"events", "segments", "store", "metrics", "sources", "simulate", "cluster"}
+BELOW = {"events", "segments", "store", "metrics", "sources", "simulate", "lake", "cluster"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in GROUND},
     "events": set(),
@@ -35,7 +35,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": {"store", "segments"},
     "sources": {"events"},
     "simulate": {"events"},
-    "cluster": {"events", "segments"},
+    "lake": {"events", "segments", "store"},
+    "cluster": {"events", "segments", "lake"},
     "api": BELOW,
     "web": BELOW | {"api"},
     "admin": {"events", "segments", "store", "api"},

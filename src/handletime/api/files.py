@@ -33,16 +33,13 @@ def breakdown_file(request: HttpRequest, service: TheService, account: InPath) -
     query.get(SOURCE)
     path = query.get(PATH) or ""
     query.check()
-    kept = service.shelf.find(account, path)
-    if kept is None:
-        raise Refused(404, "There is no such file.")
-    if not service.store.reader(account).holds_all(kept.conversations):
-        service.shelf.remove(account, path)
+    content = service.files.content(account, path)
+    if content is None:
         raise Refused(404, "There is no such file.")
     headers = {"Vary": "Accept, Accept-Encoding"}
     if not wants_json(request.headers.get("accept", "")):
-        return Response(kept.content, media_type=GZIP_TYPE, headers=headers)
-    array = b"[" + b",".join(gzip.decompress(kept.content).splitlines()) + b"]"
+        return Response(content, media_type=GZIP_TYPE, headers=headers)
+    array = b"[" + b",".join(gzip.decompress(content).splitlines()) + b"]"
     if wants_gzip(request.headers.get("accept-encoding", "")):
         return Response(gzip.compress(array, 6), media_type=JSON, headers=headers | {"Content-Encoding": "gzip"})
     return Response(array, media_type=JSON, headers=headers)

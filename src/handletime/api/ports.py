@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
+from datetime import date
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
@@ -25,18 +26,22 @@ class Reader(Protocol):
 
         Queries find `agent_segments`, `skill_segments` and `handle_time_units` of the account alone, with the columns
         of `segments.tables`; units also with `userType` and `segmentEnd` of their segment. Agent segments and units
-        have `segmentNumber`, which stands for a `segmentId` within the store, and costs nothing. Texts of queries
-        should be constant, values be bound. Raises NotNow where it cannot be given now.
+        have `segmentNumber`, which stands for a `segmentId` within the store. Texts of queries should be constant,
+        values be bound; times that are bound as `start` and `end` say that only rows which end in between are asked
+        for (units: whose segment does). Raises NotNow where it cannot be given now.
         """
 
     def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation in order, with its losses of focus and who of its agents is in `focused`.
 
-        Others may be among them. None where there is no such conversation.
+        Others may be among them. None where there is no such conversation. Raises NotHere where events are not kept.
         """
 
     def open_conversations(self) -> Prepared | None:
-        """The events of the conversations that are open, as `prepared` gives those of one. None where none is open."""
+        """The events of the conversations that are open, as `prepared` gives those of one. None where none is open.
+
+        Raises NotHere where events are not kept.
+        """
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether none of these conversations has been removed (retention, a person's wish)."""
@@ -60,6 +65,42 @@ class Store(Protocol):
 
     def problem(self) -> str | None:
         """Why the store cannot answer now; None where it can."""
+
+    @property
+    def read_only(self) -> str | None:
+        """Why no events can be brought here at all; None where they can."""
+
+
+class DatedReader(Reader, Protocol):
+    """Rows as of one run of those that wrote them, day by day; each stays with the run that it was made for."""
+
+    def written(self, day: date) -> int | None:
+        """When the handle-time units of segments that ended on a day (UTC) were last written: the end of a run, in
+        epoch milliseconds. None where there are none.
+        """
+
+
+class DatedStore(Protocol):
+    """Accounts whose rows are written by runs, one after the other. Any thread may use it."""
+
+    def reader(self, account: str) -> DatedReader:
+        """A reader of the newest run."""
+
+    def reader_of(self, finished: int, account: str, day: date) -> DatedReader | None:
+        """A reader of the run that ended then (epoch ms), to ask about the units of a day.
+
+        None where there is no such run, or what it says of the day is not there any more.
+        """
+
+
+class Files(Protocol):
+    """The files of handle-time units. Any thread may use it."""
+
+    def listed(self, account: str, start: int, end: int) -> list[str]:
+        """The paths of the files that together hold every unit of a human's segment that ended in [start, end)."""
+
+    def content(self, account: str, path: str) -> bytes | None:
+        """A file by its path, exactly as it was listed; gzipped lines of JSON. None where there is no such file."""
 
 
 class Authenticator(Protocol):

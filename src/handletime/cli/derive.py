@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from handletime.cli.console import EFFECTS, account_option, count, duration, memory_option, reading
+from handletime.cli.spark import OF_SPARK, derive_there, refuse, spark_options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from handletime.segments.files import Format
 
 
-@click.command(short_help="Derive segments and handle time, as Parquet, CSV or NDJSON.")
+@click.command(short_help="Derive segments and handle time, as Parquet, CSV or NDJSON; on Spark as Delta tables.")
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the tables.")
 @click.option(
@@ -34,12 +35,31 @@ if TYPE_CHECKING:
 @click.option(
     "--skip-invalid", is_flag=True, help="Set bad events aside, with reasons, in refused.ndjson; derive the rest."
 )
-def derive(files: tuple[str, ...], out: Path, format_: Format, memory: int, account: str, skip_invalid: bool) -> None:
+@spark_options
+@click.pass_context
+def derive(ctx: click.Context, /, files: tuple[str, ...], out: Path, account: str, **given: Any) -> None:
     """Derive agent segments, skill segments and handle-time units from events.
 
     Writes agent_segments, skill_segments and handle_time_units to a folder, and summary.json: what the data are
     worth. Files of an earlier run are replaced when everything is done, not before.
+
+    With --spark the same is done on a Spark cluster, for more events than one machine can take. FILE is then one
+    Parquet file, a folder of such (as `handletime export` writes) or a Delta table, and the tables are Delta tables,
+    for `handletime serve --lake`. The workers see both under the same path and have handletime installed.
     """
+    if given["spark"] is None:
+        refuse(ctx, OF_SPARK, "--spark, which is not given")
+        _derive_here(files, out, given["format_"], given["memory"], account, given["skip_invalid"])
+    else:
+        refuse(ctx, ("format_", "memory", "skip_invalid"), "one machine, not to --spark")
+        if len(files) != 1:
+            raise click.UsageError("with --spark, name one file, one folder or one Delta table of events")
+        derive_there(Path(files[0]), out, account, given["spark"], given["since"], given["day"], given["conf"])
+
+
+def _derive_here(
+    files: tuple[str, ...], out: Path, format_: Format, memory: int, account: str, skip_invalid: bool
+) -> None:
     from handletime.events.read import good_events
     from handletime.segments.derive import Quality, derive_prepared
     from handletime.segments.files import REFUSED, TableFiles

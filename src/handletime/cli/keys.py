@@ -2,31 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
 from handletime.cli.console import Instant
-from handletime.cli.folder import data_option, make_folder, side_file
+from handletime.cli.folder import make_folder, side_file
 
 if TYPE_CHECKING:
+    from handletime.lake.keys import NewToken
     from handletime.store.keys import KeyInfo, NewKey, Permission
 
+P = ParamSpec("P")
+R = TypeVar("R")
 CHOICES = ("handle-time", "operations", "ingest", "admin")
 """`store.keys.PERMISSIONS`, whose import takes long; a test holds them equal."""
 
 
-@click.group(short_help="Create, list and revoke the keys of a store.")
+def place_options(command: Callable[P, R]) -> Callable[P, R]:
+    """Where keys are: in the folder of a store, or in a file for servers over tables."""
+    of_store = click.option(
+        "--data",
+        "folder",
+        type=click.Path(file_okay=False, path_type=Path),
+        envvar="HANDLETIME_DATA",
+        metavar="DIR",
+        help="Folder of the store.",
+    )
+    of_file = click.option(
+        "--file",
+        "path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="A file of keys instead, for `handletime serve --lake`.",
+    )
+    return of_store(of_file(command))
+
+
+def _folder(folder: Path | None) -> Path:
+    if folder is None:
+        raise click.UsageError("Missing option '--data' (the keys of a store) or '--file' (those of tables).")
+    return folder
+
+
+@click.group(short_help="Create, list and revoke keys.")
 def keys() -> None:
-    """Create, list and revoke the keys that clients ask the server with. Works while the server runs."""
+    """Create, list and revoke the keys that clients ask the server with. Works while the server runs.
+
+    They lie in the store's folder (--data), or in a file that servers over tables share (--file).
+    """
 
 
 @keys.command(short_help="Create a key and print its secrets, once.")
 @click.argument("account")
-@data_option
+@place_options
 @click.option(
     "--permission",
     "permissions",
@@ -36,17 +69,31 @@ def keys() -> None:
 )
 @click.option("--expires", type=Instant(), help="When it ends.  [default: never]")
 @click.option("--json", "as_json", is_flag=True, help="Print the key as JSON.")
-def create(account: str, folder: Path, permissions: tuple[Permission, ...], expires: int | None, as_json: bool) -> None:
+def create(
+    account: str,
+    folder: Path | None,
+    path: Path | None,
+    permissions: tuple[Permission, ...],
+    expires: int | None,
+    as_json: bool,
+) -> None:
     """Create a key of an account and print its secrets. They are not kept and never shown again.
 
     `handle-time` reads handle time and explanations, `operations` the messaging operations, `ingest` brings events in,
-    `admin` includes all of these. The folder is made if there is none.
+    `admin` includes all of these. The folder, or the file, is made if there is none. A key in a file is a bearer token.
     """
     import msgspec
 
     from handletime.store.keys import READING
     from handletime.store.keys import create as create_key
 
+    if path is not None:
+        from handletime.lake.keys import create as create_token
+
+        token = create_token(path, account, permissions or READING, expires)
+        click.echo(msgspec.json.encode(token).decode() if as_json else _token_told_once(token))
+        return
+    folder = _folder(folder)
     make_folder(folder)
     with closing(side_file(folder)) as side:
         new = create_key(side, account, permissions or READING, expires)
@@ -66,36 +113,52 @@ These are shown once; keep them.
   access token secret  {new.access_token_secret}"""
 
 
+def _token_told_once(new: NewToken) -> str:
+    return f"""Key {new.id} of account {new.account} may: {", ".join(new.permissions)}
+This is shown once; keep it.
+
+  bearer token         {new.token}"""
+
+
 @keys.command("list", short_help="List all keys, without their secrets.")
-@data_option
+@place_options
 @click.option("--json", "as_json", is_flag=True, help="Print the keys as a JSON array.")
-def list_(folder: Path, as_json: bool) -> None:
-    """List all keys that were ever made, the oldest first, with their last use."""
+def list_(folder: Path | None, path: Path | None, as_json: bool) -> None:
+    """List all keys that were ever made, the oldest first. The last use of those in a file is not known."""
     import msgspec
 
-    from handletime.store.keys import list_keys
-    from handletime.store.sidefile import SideFile
-
-    with closing(SideFile(folder, create=False)) as side:
-        found = list_keys(side)
+    found = _listed(folder, path)
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
     elif not found:
         click.echo("No keys yet; `handletime keys create ACCOUNT` makes one.")
     else:
-        click.echo("\n".join(_aligned([_HEAD, *(_cells(key) for key in found)])))
+        unused = "never" if path is None else "not known"
+        click.echo("\n".join(_aligned([_HEAD, *(_cells(key, unused) for key in found)])))
+
+
+def _listed(folder: Path | None, path: Path | None) -> list[KeyInfo]:
+    from handletime.store.keys import list_keys
+    from handletime.store.sidefile import SideFile
+
+    if path is not None:
+        from handletime.lake.keys import list_keys as list_tokens
+
+        return list_tokens(path)
+    with closing(SideFile(_folder(folder), create=False)) as side:
+        return list_keys(side)
 
 
 _HEAD = ("id", "account", "permissions", "created", "last used", "holds")
 
 
-def _cells(key: KeyInfo) -> tuple[str, ...]:
+def _cells(key: KeyInfo, unused: str) -> tuple[str, ...]:
     return (
         key.id,
         key.account,
         ",".join(key.permissions),
         _moment(key.created),
-        _moment(key.last_used) if key.last_used else "never",
+        _moment(key.last_used) if key.last_used else unused,
         _holds(key),
     )
 
@@ -119,12 +182,17 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 @keys.command(short_help="End a key for good.")
 @click.argument("key_id", metavar="ID")
-@data_option
-def revoke(key_id: str, folder: Path) -> None:
+@place_options
+def revoke(key_id: str, folder: Path | None, path: Path | None) -> None:
     """End a key for good: a running server refuses it from its next request on."""
     from handletime.store.keys import revoke as revoke_key
     from handletime.store.sidefile import SideFile
 
-    with closing(SideFile(folder, create=False)) as side:
-        key = revoke_key(side, key_id)
+    if path is not None:
+        from handletime.lake.keys import revoke as revoke_token
+
+        key = revoke_token(path, key_id)
+    else:
+        with closing(SideFile(_folder(folder), create=False)) as side:
+            key = revoke_key(side, key_id)
     click.echo(f"Key {key.id} of account {key.account} is revoked.")

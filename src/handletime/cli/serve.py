@@ -2,26 +2,79 @@
 
 from __future__ import annotations
 
-import click
+from pathlib import Path
+from typing import Any, Final
 
-from handletime.cli.settings import settings_of, settings_options
-from handletime.settings import ServerSettings
+import click
+from click import ParameterSource
+
+from handletime.cli.settings import settings_of, settings_options, source_of
+from handletime.settings import SETTINGS, ServerSettings
+
+_OF_STORES: Final = ("folder", "retain_days", "ingest_requests", "ingest_bytes")
+"""Settings that mean nothing without a store."""
+_OF_LAKES: Final = ("keys", "events")
+"""Settings that mean nothing with one."""
 
 
 @click.command(
-    short_help="Serve the APIs over a store.",
+    short_help="Serve the APIs over a store, or over tables.",
     epilog="Each option can also be set in the environment (--log-level as HANDLETIME_LOG_LEVEL) or in the file of "
     '--config (log-level = "debug"). Flags come before the environment, both before the file. '
     "`handletime config show` says what is set, and where.",
 )
-@settings_options()
-@settings_of
-def serve(settings: ServerSettings) -> None:
+@settings_options(incomplete=True)
+@click.pass_context
+def serve(ctx: click.Context, /, **values: Any) -> None:
     """Serve LivePerson's Actual Handle Time and Messaging Operations APIs, and take events in, over one store.
 
     A new store is made where there is none. One line on standard output says where it listens, as soon as it does;
     the log goes to standard error, a JSON object a line. SIGTERM and Ctrl-C stop it: what is in flight is answered.
+
+    With --lake, the same is served over Delta tables, read-only, by any number of servers: no events are taken in,
+    only bearer keys count, and the page has no Now. Conversations are explained where --events says what happened.
     """
+    if values["lake"] is not None:
+        _check_lake(ctx, values["keys"])
+        settings_of(_serve_lake)(**{**values, "folder": values["lake"]})
+    else:
+        _check_store(ctx, values["folder"])
+        settings_of(_serve_store)(**values)
+
+
+def _serve_store(settings: ServerSettings) -> None:
     from handletime.cli.server import run
 
     run(settings, lambda address: click.echo(f"handletime serves {settings.folder} at {address}"))
+
+
+def _serve_lake(settings: ServerSettings) -> None:
+    from handletime.cli.lake_server import run
+
+    run(settings, lambda address: click.echo(f"handletime serves {settings.lake} at {address}"))
+
+
+def _check_store(ctx: click.Context, folder: Path | None) -> None:
+    for field in _OF_LAKES:
+        if _is_given(ctx, field):
+            raise click.UsageError(f"{source_of(ctx, field)} belongs to --lake, which is not given")
+    if folder is None:
+        raise click.UsageError("Missing option '--data' (a store) or '--lake' (tables).")
+
+
+def _check_lake(ctx: click.Context, keys: Path | None) -> None:
+    for field in _OF_STORES:
+        # Containers and units name the folder of a store in the environment, whatever is served.
+        in_environment = ctx.get_parameter_source(field) is ParameterSource.ENVIRONMENT
+        if _is_given(ctx, field) and not (field == "folder" and in_environment):
+            raise click.UsageError(
+                f"{source_of(ctx, field)} is for a store, and means nothing with {source_of(ctx, 'lake')}"
+            )
+    if keys is None:
+        raise click.UsageError(
+            f"--lake needs --{SETTINGS['keys'].name}; `handletime keys create ACCOUNT --file keys.json` makes a file"
+        )
+
+
+def _is_given(ctx: click.Context, field: str) -> bool:
+    return ctx.get_parameter_source(field) not in (ParameterSource.DEFAULT, None)

@@ -21,7 +21,6 @@ from handletime.events.jsonarray import BrokenArray, elements
 from handletime.events.model import DEFAULT_ACCOUNT, EVENTS
 from handletime.events.unpack import (
     STANDARD_INPUT,
-    Counted,
     Peekable,
     Progress,
     name_of,
@@ -31,7 +30,17 @@ from handletime.events.unpack import (
     unpacked,
 )
 
-__all__ = ["STANDARD_INPUT", "Block", "Progress", "good_events", "opened", "read_events", "size_of"]
+__all__ = [
+    "STANDARD_INPUT",
+    "Block",
+    "Progress",
+    "Share",
+    "good_events",
+    "opened",
+    "parquet_tasks",
+    "read_events",
+    "size_of",
+]
 
 BLOCK_BYTES: Final = 2 << 20
 PARQUET_ROWS: Final = 250_000
@@ -44,6 +53,18 @@ class Block(NamedTuple):
 
     source: str
     decoded: Decoded
+
+
+class Share(NamedTuple):
+    """Share `number` (from 0) of `shares` of a file's row groups."""
+
+    number: int = 0
+    shares: int = 1
+
+    def of(self, rows: list[int]) -> tuple[int, list[int]]:
+        """How many rows come before it, and its row groups, given how many rows each of them has."""
+        groups = [i for i in range(len(rows)) if i * self.shares // len(rows) == self.number]
+        return sum(rows[: groups[0]]) if groups else 0, groups
 
 
 def read_events(
@@ -105,25 +126,37 @@ def _tasks(source: str, account: str, progress: Progress) -> Iterator[Task]:
     with unpacked(source, progress) as (stream, counted, file):
         if stream.peek(len(_PARQUET)) == _PARQUET:
             whole = pa.OSFile(file) if file else pa.BufferReader(stream.read())
-            yield from _parquet_tasks(whole, account, counted)
+            with whole:
+                yield from parquet_tasks(whole, account, reached=counted.reached)
         else:
             yield from _json_tasks(stream, account)
 
 
-def _parquet_tasks(file: pa.NativeFile, account: str, counted: Counted) -> Iterator[Task]:
-    """Parquet is read from its end, so from something to seek in."""
-    with file, pq.ParquetFile(file, page_checksum_verification=True) as parquet:
+def parquet_tasks(
+    file: pa.NativeFile,
+    account: str,
+    *,
+    share: Share | None = None,
+    reached: Callable[[float], None] = lambda _part: None,
+) -> Iterator[Task]:
+    """Each gives the decoded events of some rows of a Parquet file, or of one share of its row groups.
+
+    Parquet is read from its end, so `file` is something to seek in. `reached` is told how much has been read.
+    """
+    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
         nothing = decode_columns(parquet.schema_arrow.empty_table(), account=account)
         if nothing.refused:
             yield lambda: nothing
             return
         known = [name for name in parquet.schema_arrow.names if name in EVENTS.names]
-        row = 1
-        for batch in parquet.iter_batches(PARQUET_ROWS, columns=known):
+        sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+        before, groups = (share or Share()).of(sizes)
+        row = 1 + before
+        for batch in parquet.iter_batches(PARQUET_ROWS, row_groups=groups, columns=known):
             yield partial(decode_columns, pa.Table.from_batches([batch]), account=account, first_line=row)
             row += batch.num_rows
-            counted.reached((row - 1) / parquet.metadata.num_rows)
-        counted.reached(1)
+            reached((row - 1) / parquet.metadata.num_rows)
+        reached(1)
 
 
 def _json_tasks(stream: Peekable, account: str) -> Iterator[Task]:

@@ -285,8 +285,8 @@ def slots(bounds: Sequence[int]) -> tuple[int, int]:
 
 
 def _terms(relations: Relations, table: Table) -> dict[str, str]:
-    """What is summed: as the store keeps it, where that is asked."""
-    kept = KEPT[table] if isinstance(relations, Snapshot) else {}
+    """What is summed: as it is kept beside the segments, where that is so."""
+    kept = KEPT[table] if isinstance(relations, Snapshot) and relations.keeps_sums else {}
     return SUMS[table] | {name: f'"{name}"' for name in kept}
 
 

@@ -174,7 +174,7 @@ def _spilled_parts(parts: list[_Part], disk: _Disk, told: Told, anonymous: pa.Ta
     for number, events in enumerate(_read_ahead(parts)):
         give_back_memory()
         told("deriving", len(parts) + number, 2 * len(parts))
-        yield _prepared(events, _losses_of(losses, number), focused)
+        yield prepare_part(events, _losses_of(losses, number), focused)
         del events
 
 
@@ -196,38 +196,35 @@ def _spill_losses(parts: list[_Part], losses: Spill, disk: _Disk, told: Told, an
     for number, events in enumerate(_read_ahead(parts)):
         give_back_memory()
         told("finding focus", number, 2 * len(parts))
-        moves = _moves(events, number)
+        moves = moves_of_part(events, number)
         by_agent.add(moves, _bucket_of(agent_hashes(moves, columns_of(moves))))
         del events, moves
     by_agent.finish()
     focused: Agents = agents_of(anonymous) if anonymous is not None else set()
     for agents in by_agent.groups(disk.part_bytes):
         moves = by_agent.read(agents)
-        columns, rows = losses_of_moves(moves, columns_of(moves), moves["conversation"].to_numpy(), anonymous)
-        focused |= agents_of(moves.take(rows))
-        losses.add(_found(moves, columns), moves["part"].to_numpy() % LOSS_FILES)
+        found = losses_of_agents(moves, anonymous)
+        focused |= found.focused
+        losses.add(found.losses, moves["part"].to_numpy() % LOSS_FILES)
     losses.finish()
     return focused
-
-
-_LOSSES: Final = pa.schema(
-    {"part": pa.int32(), "row": pa.int32(), "lost_time": pa.int64(), "lost_sequence": pa.int64()}
-)
-_NO_LOSSES: Final = _LOSSES.empty_table()
 
 
 def _losses_of(losses: Spill, number: int) -> pa.Table:
     """Those of one part."""
     found = losses.read([number % LOSS_FILES])
-    return found.filter(pc.equal(found["part"], number)) if found.num_rows else _NO_LOSSES
+    return found.filter(pc.equal(found["part"], number)) if found.num_rows else PART_LOSSES.empty_table()
 
 
-def _prepared(events: pa.Table, losses: pa.Table, focused: Agents) -> Prepared:
-    columns = columns_of(events)
-    return Prepared(events, _with_losses_of(columns, losses), order(events, columns), focused)
+# --- what parts know of each other -----------------------------------------------------------------------------------
+
+PART_LOSSES: Final = pa.schema(
+    {"part": pa.int32(), "row": pa.int32(), "lost_time": pa.int64(), "lost_sequence": pa.int64()}
+)
+"""When the `focused` in a row of a part loses the focus to another conversation."""
 
 
-def _moves(events: pa.Table, part: int) -> pa.Table:
+def moves_of_part(events: pa.Table, part: int) -> pa.Table:
     """The focus events of a part, doubles left out, with their part, row and the number of their conversation."""
     events = in_one_chunk(events)
     columns = columns_of(events)
@@ -239,15 +236,27 @@ def _moves(events: pa.Table, part: int) -> pa.Table:
     return moves.append_column("conversation", pa.array(found["conversation"] + (part << 32)))
 
 
-def _found(moves: pa.Table, columns: Columns) -> pa.Table:
-    """Part, row and loss of the focus events of whole agents."""
-    return pa.table([moves["part"], moves["row"], columns.lost_time, columns.lost_sequence], schema=_LOSSES)
+class AgentsLosses(NamedTuple):
+    """Losses of focus by part and row (`PART_LOSSES`), and which of the agents have any `focused`."""
+
+    losses: pa.Table
+    focused: Agents
 
 
-def _with_losses_of(columns: Columns, losses: pa.Table) -> Columns:
+def losses_of_agents(moves: pa.Table, anonymous: pa.Table | None = None) -> AgentsLosses:
+    """What the moves of whole agents, as `moves_of_part` gives them, mean for the parts they come from."""
+    columns, rows = losses_of_moves(moves, columns_of(moves), moves["conversation"].to_numpy(), anonymous)
+    found = pa.table([moves["part"], moves["row"], columns.lost_time, columns.lost_sequence], schema=PART_LOSSES)
+    return AgentsLosses(found, agents_of(moves.take(rows)))
+
+
+def prepare_part(events: pa.Table, losses: pa.Table, focused: Agents) -> Prepared:
+    """A part that knows its losses of focus; its rows stand as they did in `moves_of_part`."""
+    columns = columns_of(events)
     lost_time = np.full(len(columns.time), NEVER, np.int64)
     lost_sequence = lost_time.copy()
     rows = losses["row"].to_numpy()
     lost_time[rows] = losses["lost_time"].to_numpy()
     lost_sequence[rows] = losses["lost_sequence"].to_numpy()
-    return columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
+    known = columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
+    return Prepared(events, known, order(events, columns), focused)

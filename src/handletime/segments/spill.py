@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,22 @@ Buckets = npt.NDArray[np.integer]
 
 HELD_BYTES: Final = 32 << 20
 """So many bytes of rows are kept back and written together: a bucket's piece of few rows would cost more than them."""
-_LZ4: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+LZ4: Final = pa.ipc.IpcWriteOptions(compression="lz4")
+
+
+def by_bucket(tables: Sequence[tuple[pa.Table, Buckets]], buckets: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows of tables, each of which has a bucket, brought together by bucket in ascending order.
+
+    Within a bucket they keep their order. Buckets without rows are left out.
+    """
+    bucket_of = np.concatenate([of for _table, of in tables])
+    ascending = np.argsort(bucket_of, kind="stable")
+    rows = in_one_chunk(pa.concat_tables([table for table, _of in tables])).take(ascending)
+    bounds = np.searchsorted(bucket_of[ascending], np.arange(buckets + 1)).tolist()
+    for batch in rows.to_batches():
+        for bucket, (low, high) in enumerate(pairwise(bounds)):
+            if low < high:
+                yield bucket, batch.slice(low, high - low)
 
 
 class Spill:
@@ -42,21 +57,14 @@ class Spill:
 
     def _write(self) -> None:
         """Writes what is held, the rows of one bucket together."""
-        buckets = np.concatenate([buckets for _table, buckets in self._held])
-        by_bucket = np.argsort(buckets, kind="stable")
-        rows = in_one_chunk(pa.concat_tables([table for table, _buckets in self._held])).take(by_bucket)
-        self._held, self._held_bytes = [], 0
-        bounds = np.searchsorted(buckets[by_bucket], np.arange(len(self._paths) + 1)).tolist()
-        for batch in rows.to_batches():
-            for bucket, (low, high) in enumerate(pairwise(bounds)):
-                if low < high:
-                    piece = batch.slice(low, high - low)
-                    self._writer(bucket, batch.schema).write_batch(piece)
-                    self._sizes[bucket] += piece.nbytes
+        held, self._held, self._held_bytes = self._held, [], 0
+        for bucket, piece in by_bucket(held, len(self._paths)):
+            self._writer(bucket, piece.schema).write_batch(piece)
+            self._sizes[bucket] += piece.nbytes
 
     def _writer(self, bucket: int, schema: pa.Schema) -> pa.RecordBatchStreamWriter:
         if bucket not in self._writers:
-            self._writers[bucket] = pa.ipc.new_stream(self._paths[bucket], schema, options=_LZ4)
+            self._writers[bucket] = pa.ipc.new_stream(self._paths[bucket], schema, options=LZ4)
         return self._writers[bucket]
 
     def finish(self) -> None:

@@ -32,6 +32,9 @@ RETRY_S: Final = 1.0
 """The time between attempts to open a store that failed."""
 CLOSE_S: Final = 10.0
 """So long readers are waited for when the store is closed."""
+CHECKPOINT_S: Final = 10.0
+"""So long a checkpoint waits for transactions that write; DuckDB itself does not wait."""
+_AGAIN_S: Final = 0.01
 _log: Final = logging.getLogger(__name__)
 
 
@@ -111,7 +114,7 @@ class Database:
         """Has the write-ahead log worked into the file now. Raises NotNow."""
         cursor = self.cursor()
         try:
-            cursor.execute("checkpoint")
+            self._work_in_log(cursor)
         except duckdb.Error as error:
             raise NotNow(f"the write-ahead log could not be worked into the store: {error}") from error
         finally:
@@ -133,7 +136,7 @@ class Database:
             return
         try:
             start = time.monotonic()
-            cursor.execute("checkpoint")
+            self._work_in_log(cursor)
             seconds = time.monotonic() - start
             _log.info("checkpoint in %.2f s", seconds)
             self._observer.checkpointed(seconds)
@@ -142,6 +145,18 @@ class Database:
             _log.exception("a checkpoint failed")
         finally:
             self.give_back(cursor)
+
+    def _work_in_log(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Raises duckdb.Error; where somebody writes, or does the same, only after a while."""
+        ends = time.monotonic() + CHECKPOINT_S
+        while True:
+            try:
+                cursor.execute("checkpoint")
+            except duckdb.TransactionException:
+                if self.problem is not None or time.monotonic() > ends or self._closed.wait(_AGAIN_S):
+                    raise
+            else:
+                return
 
     def close(self) -> None:
         """Closes it for good. Readers' queries are stopped."""

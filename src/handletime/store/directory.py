@@ -10,11 +10,12 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from handletime.segments.columns import I64
 from handletime.store.tables import insert
 
 RECENT_MAX: Final = 200_000
 """So many conversations are remembered at least, twice as many at most; the others are looked up in the table."""
-SEEN_BYTES: Final = 1 << 26
+SEEN_BITS: Final = 1 << 26
 """For each conversation one of these is set: where it is not, a conversation is new and needs no look-up."""
 AT_ONCE: Final = 256
 """So many keys are looked up through the index at a time."""
@@ -31,11 +32,11 @@ class Directory:
         self._accounts: dict[str, int] = {name: number for number, name in rows}
         self._recent: dict[Conversation, int] = {}
         self._older: dict[Conversation, int] = {}
-        self._seen = np.zeros(SEEN_BYTES, np.bool_)
+        self._seen = np.zeros(SEEN_BITS // 8, np.uint8)
         self._next = 0
         keys = connection.sql("select number, key from kept.conversations").to_arrow_reader(1_000_000)
         for batch in keys:
-            self._seen[batch["key"].to_numpy() & (SEEN_BYTES - 1)] = True
+            self._see(batch["key"].to_numpy())
             self._next = max(self._next, int(batch["number"].to_numpy().max()) + 1)
 
     @property
@@ -86,7 +87,8 @@ class Directory:
     ) -> dict[Conversation, int]:
         """The numbers of those that the table has."""
         keys = np.array([key_of(c) for c in wanted], np.int64)
-        maybe = self._seen[keys & (SEEN_BYTES - 1)]
+        slots = keys & (SEEN_BITS - 1)
+        maybe = self._seen[slots >> 3] >> (slots & 7) & 1
         return find(connection, [c for c, asked in zip(wanted, maybe.tolist(), strict=True) if asked])
 
     def _add(self, connection: duckdb.DuckDBPyConnection, new: list[Conversation]) -> None:
@@ -102,8 +104,14 @@ class Directory:
             }
         )
         insert(connection, "kept.conversations", rows)
-        self._seen[keys & (SEEN_BYTES - 1)] = True
+        self._see(keys)
         self._next += len(new)
+
+    def _see(self, keys: I64) -> None:
+        slots = keys & (SEEN_BITS - 1)
+        for bit in range(8):
+            # One that stands twice is set twice: of the same bit that is all the same.
+            self._seen[slots[slots & 7 == bit] >> 3] |= np.uint8(1 << bit)
 
 
 def find(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> dict[Conversation, int]:

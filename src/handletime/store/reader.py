@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from threading import Timer
 from typing import Final, Protocol
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from handletime.errors import NotNow
 from handletime.events import model
 from handletime.events.model import EVENTS
 from handletime.segments.columns import I64, NEVER, Columns, columns_of
@@ -19,7 +17,7 @@ from handletime.segments.focus import Agents
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
 from handletime.store.directory import find
-from handletime.store.snapshot import Snapshot
+from handletime.store.snapshot import OfStore, Snapshot, limited
 from handletime.store.tables import query, registered
 
 
@@ -50,7 +48,7 @@ class Reader:
         Those that run longer than `limit_s` in all are stopped (NotNow).
         """
         with self._cursor(limit_s) as cursor:
-            yield Snapshot(cursor, self._number(cursor), self.account)
+            yield Snapshot(cursor, OfStore(self._number(cursor), self.account))
 
     def prepared(self, conversation: str, *, limit_s: float | None = None) -> Prepared | None:
         """The events of one conversation, which know their losses of focus. None where there is none of this id."""
@@ -102,18 +100,11 @@ class Reader:
     @contextmanager
     def _cursor(self, limit_s: float | None) -> Iterator[duckdb.DuckDBPyConnection]:
         cursor = self._connections.cursor()
-        limit_s = limit_s or self._limit_s
-        timer = Timer(limit_s, cursor.interrupt) if limit_s else None
         try:
-            if timer:
-                timer.start()
-            cursor.begin()
-            yield cursor
-        except duckdb.InterruptException as error:
-            raise NotNow("the query took too long; ask for less at once") from error
+            with limited(cursor, limit_s or self._limit_s):
+                cursor.begin()
+                yield cursor
         finally:
-            if timer:
-                timer.cancel()
             self._connections.give_back(cursor)
 
 

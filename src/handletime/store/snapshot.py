@@ -2,21 +2,25 @@
 
 SQL that comes here may name three relations and what it defines itself, nothing else. It is parsed, not searched for
 words. The relations are then put in front of it, each held to the account; so nothing is made in the database.
+What they are made of is another matter: tables of the store here, files of a lake in `lake.reader`.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache, lru_cache
-from typing import Any, Final, NamedTuple
+from threading import Timer
+from typing import Any, Final, NamedTuple, Protocol
 
 import duckdb
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from handletime.errors import NotNow
 from handletime.store.tables import query
 
 _SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
@@ -26,31 +30,44 @@ _SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':'
 
 _FOCUS_DATA: Final = "agentId in (select agentId from kept.agents where account = {account} and focused)"
 
-_RELATIONS: Final = {
-    "agent_segments": """
+RELATIONS: Final = ("agent_segments", "skill_segments", "handle_time_units")
+"""The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments."""
+
+
+class Definition(NamedTuple):
+    """The SQL of a relation; and columns that are worked out, only for queries that name them or take all."""
+
+    sql: str
+    computed: Mapping[str, str] = {}
+
+
+_OF_STORE: Final = {
+    "agent_segments": Definition(
+        """
         select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId),
             started as segmentNumber
         from kept.agent_segments where account = {account}""",
-    "skill_segments": """
+        {"segmentId": _SEGMENT_ID, "focusData": _FOCUS_DATA},
+    ),
+    "skill_segments": Definition(
+        """
         select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
-        from kept.skill_segments where account = {account}""",
-    "handle_time_units": """
+        from kept.skill_segments where account = {account}"""
+    ),
+    "handle_time_units": Definition(
+        """
         select '{name}' as accountId, s.conversationId, s.assignedEventId, u.* exclude (number, account, started),
             s.userType, s."end" as segmentEnd, u.started as segmentNumber
         from kept.handle_time_units u join kept.agent_segments s on s.started = u.started
         where u.account = {account} and s.account = {account}""",
+        {"segmentId": _SEGMENT_ID},
+    ),
 }
-"""The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments.
+"""The relations of a store. A SHA or a look-up for each row is what computed columns cost.
 
 `segmentNumber` names an agent segment within the store, and only there. Event numbers differ in all of a store, so
 two rows with one number are the same segment's.
 """
-_COMPUTED: Final[dict[str, dict[str, str]]] = {
-    "agent_segments": {"segmentId": _SEGMENT_ID, "focusData": _FOCUS_DATA},
-    "skill_segments": {},
-    "handle_time_units": {"segmentId": _SEGMENT_ID},
-}
-"""Columns that are worked out, and only for queries that name them or take all: a SHA or a look-up for each row."""
 
 _TYPES: Final = {
     *("SELECT_NODE", "SET_OPERATION_NODE", "ORDER_MODIFIER", "LIMIT_MODIFIER", "DISTINCT_MODIFIER"),
@@ -97,14 +114,45 @@ class Rows:
         return {name: np.asarray(values) for name, values in self._cursor.fetchnumpy().items()}
 
 
+@contextmanager
+def limited(cursor: duckdb.DuckDBPyConnection, limit_s: float | None) -> Iterator[None]:
+    """Stops what runs longer than this in all, if there is a limit. Raises NotNow then."""
+    timer = Timer(limit_s, cursor.interrupt) if limit_s else None
+    try:
+        if timer:
+            timer.start()
+        yield
+    except duckdb.InterruptException as error:
+        raise NotNow("the query took too long; ask for less at once") from error
+    finally:
+        if timer:
+            timer.cancel()
+
+
+class Composing(Protocol):
+    """Knows what the relations are made of."""
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether segments have their sums (`segments.sums.KEPT`) as columns."""
+
+    def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:
+        """A query with the relations that it names in front of it, for these parameters. Raises NotAllowed."""
+
+
 class Snapshot:
     """One state of one account's rows, for one thread, until it is left."""
 
-    __slots__ = ("_account", "_cursor", "_name")
+    __slots__ = ("_cursor", "_relations")
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> None:
-        """`cursor` is in a transaction; `account` is the number of the account that is called `name`."""
-        self._cursor, self._account, self._name = cursor, account, name
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, relations: Composing) -> None:
+        """`cursor` sees one state of what the relations are made of for as long as the snapshot is used."""
+        self._cursor, self._relations = cursor, relations
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether segments have their sums (`segments.sums.KEPT`) as columns."""
+        return self._relations.keeps_sums
 
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
         """The rows of one `select`. What varies belongs into the parameters: each new text is parsed once more.
@@ -112,19 +160,47 @@ class Snapshot:
         It may name `agent_segments`, `skill_segments`, `handle_time_units`, its own `with` and the table functions
         unnest, range and generate_series. Raises NotAllowed for whatever else it names or is, duckdb.Error.
         """
-        self._cursor.execute(composed(sql, self._account, self._name), dict(parameters) if parameters else None)
+        composed = self._relations.composed(sql, parameters)
+        self._cursor.execute(composed, dict(parameters) if parameters else None)
         return Rows(self._cursor)
 
     def table(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The same rows as an Arrow table."""
-        return query(self._cursor, composed(sql, self._account, self._name), parameters)
+        return query(self._cursor, self._relations.composed(sql, parameters), parameters)
+
+
+class OfStore(NamedTuple):
+    """The relations of one account of a store: its number, and what it is called."""
+
+    account: int
+    name: str
+    keeps_sums: bool = True
+
+    def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
+        """A query with the relations that it names in front of it. Raises NotAllowed."""
+        return composed(sql, self.account, self.name)
 
 
 @lru_cache(maxsize=_TEXTS_KEPT)
 def composed(sql: str, account: int, name: str) -> str:
-    """A query with the relations that it names in front of it. Raises NotAllowed."""
+    """A query with the relations of an account of a store in front of it. Raises NotAllowed."""
+
+    def define(relation: str) -> Definition:
+        kept, computed = _OF_STORE[relation]
+        terms = {column: _filled(term, account, name) for column, term in computed.items()}
+        return Definition(_filled(kept, account, name), terms)
+
+    return with_relations(sql, define)
+
+
+def _filled(sql: str, account: int, name: str) -> str:
+    return sql.replace("{account}", str(account)).replace("{name}", name.replace("'", "''"))
+
+
+def with_relations(sql: str, define: Callable[[str], Definition]) -> str:
+    """A query with the relations that it names in front of it, as `define` has them. Raises NotAllowed."""
     used = _checked(sql)
-    relations = [f"{relation} as not materialized ({_relation(relation, used, account, name)})" for relation in used.of]
+    relations = [f"{relation} as not materialized ({_relation(define(relation), used)})" for relation in used.of]
     if not relations:
         return sql
     own = _WITH.match(sql)
@@ -132,13 +208,10 @@ def composed(sql: str, account: int, name: str) -> str:
     return f"{front}, {sql[own.end() :]}" if own else f"{front} {sql}"
 
 
-def _relation(relation: str, used: _Used, account: int, name: str) -> str:
-    computed = _COMPUTED[relation]
-    wanted = [column for column in computed if used.all_columns or column.lower() in used.columns]
-    columns = [f"{computed[column]} as {column}" for column in wanted]
-    base = _RELATIONS[relation]
-    sql = f"select {', '.join([*columns, '*'])} from ({base})" if columns else base  # noqa: S608
-    return sql.replace("{account}", str(account)).replace("{name}", name.replace("'", "''"))
+def _relation(definition: Definition, used: _Used) -> str:
+    wanted = [column for column in definition.computed if used.all_columns or column.lower() in used.columns]
+    columns = [f"{definition.computed[column]} as {column}" for column in wanted]
+    return f"select {', '.join([*columns, '*'])} from ({definition.sql})" if columns else definition.sql  # noqa: S608
 
 
 # --- what a query names ----------------------------------------------------------------------------------------------
@@ -196,7 +269,7 @@ class _Found:
         """The names that are a query's own, after its `with`: each query there sees those before it."""
         if isinstance(ctes, dict):
             for entry in ctes["map"]:
-                if entry["key"].lower() in _RELATIONS:
+                if entry["key"].lower() in RELATIONS:
                     raise NotAllowed(f"{entry['key']} is a relation's name")
                 self.walk(entry["value"], own)
                 own |= {entry["key"].lower()}
@@ -222,7 +295,7 @@ class _Found:
         name = node["table_name"].lower()
         if node["schema_name"] or node["catalog_name"] or len(path) != 1 or node["at_clause"]:
             raise NotAllowed(f"a snapshot has no {'.'.join(map(str, path))}")
-        if name in _RELATIONS:
+        if name in RELATIONS:
             self.relations.add(name)
         elif name not in own:
-            raise NotAllowed(f"a snapshot has no {name}, only {', '.join(_RELATIONS)}")
+            raise NotAllowed(f"a snapshot has no {name}, only {', '.join(RELATIONS)}")

@@ -19,10 +19,10 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from handletime.api.auth import AuthRequest, authorize
-from handletime.api.errors import BadRequest, Refused, answer_to
+from handletime.api.errors import RETRY_AFTER_S, BadRequest, Refused, TooMany, answer_to, note_refusal
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, Service
-from handletime.errors import Forbidden, HandletimeError, InputError, NotNow, Unauthorized
+from handletime.errors import Forbidden, HandletimeError, InputError, NotHere, NotNow, Unauthorized
 from handletime.web import words
 from handletime.web.labels import AccountLabels, Labels
 from handletime.web.live import Glimpses
@@ -47,7 +47,8 @@ HEADERS: Final = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Cache-Control": "no-store",
 }
-TITLES: Final = {"/": "Now", "/agents": "Agents", "/skills": "Skills", "/segments": "Segments"}
+NOW: Final = "/"
+TITLES: Final = {NOW: "Now", "/agents": "Agents", "/skills": "Skills", "/segments": "Segments"}
 _LOG: Final = logging.getLogger("handletime.web")
 
 
@@ -60,11 +61,12 @@ class SignedOut(InputError):
 
 
 class Asker(NamedTuple):
-    """Who looks at the page: the key, its session, and the names of its account."""
+    """Who looks at the page: the key, its session, the names and the rows of its account."""
 
     key: Key
     session: Session
     labels: AccountLabels
+    reader: Reader
 
     @property
     def account(self) -> str:
@@ -75,8 +77,10 @@ class Asker(NamedTuple):
 class Page:
     """The one object behind all pages."""
 
-    def __init__(self, service: Service, sessions: Sessions, labels: Labels) -> None:
+    def __init__(self, service: Service, sessions: Sessions, labels: Labels, *, with_now: bool = True) -> None:
+        """Without Now, it begins with the agents."""
         self.service, self.sessions, self.labels = service, sessions, labels
+        self.titles = {path: title for path, title in TITLES.items() if with_now or path != NOW}
         self.base = urlsplit(service.settings.public_url or "").path.rstrip("/")
         """The path before ours, where a proxy adds one."""
         self.glimpses = Glimpses()
@@ -89,6 +93,7 @@ class Page:
         cookie = request.cookies.get(COOKIE, "")
         session = self.sessions.find(cookie, self.service.clock.now())
         if session is None:
+            self.service.count_stranger(request)
             raise SignedOut(ended=bool(cookie))
         try:
             key = self.key_of(request, session.token)
@@ -96,7 +101,7 @@ class Page:
             self.sessions.end(cookie)
             raise SignedOut(ended=True) from error
         authorize(key, key.account, permission)
-        return Asker(key, session, self.labels.of(key.account))
+        return Asker(key, session, self.labels.of(key.account), self.service.store.reader(key.account))
 
     def check_ready(self) -> None:
         """Raises NotNow where conversations cannot be derived just now."""
@@ -104,15 +109,15 @@ class Page:
             raise NotNow(self.service.problem)
 
     def key_of(self, request: HttpRequest, token: str) -> Key:
-        """The key of a token. Raises Unauthorized."""
+        """The key of a token. Raises Unauthorized, TooMany."""
         if not token.isascii() or not token.isprintable():
             raise Unauthorized("oauth_problem=token_rejected", "No key has such characters.", "Bearer")
         url = self.service.origin(request)
-        return self.service.authenticator.authenticate(AuthRequest("GET", url, f"Bearer {token}"))
+        return self.service.key_of(request, AuthRequest("GET", url, f"Bearer {token}"))
 
     def reader(self, asker: Asker) -> Reader:
-        """The rows of the asker's account."""
-        return self.service.store.reader(asker.account)
+        """The rows of the asker's account: for all of one answer the same."""
+        return asker.reader
 
     def html(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> Response[bytes]:
         """A page of a template."""
@@ -130,7 +135,7 @@ class Page:
             "address": address_of(request),
             "asker": asker,
             "labels": asker.labels if asker else AccountLabels(),
-            "titles": TITLES,
+            "titles": self.titles,
             "words": words,
             "spans": SPANS,
             "intervals": INTERVALS,
@@ -154,10 +159,11 @@ class Page:
         if isinstance(error, SignedOut):
             return self._to_sign_in(request, error)
         status, title, causes = _told(request, error)
-        again = isinstance(error, NotNow)
+        again = isinstance(error, NotNow) and not isinstance(error, TooMany)
         answer = self.html(request, "error.html", status=status, title=title, causes=causes, again=again)
-        if again:
-            answer.headers["Retry-After"] = "1"
+        note_refusal(request, error)
+        if isinstance(error, NotNow):
+            answer.headers["Retry-After"] = str(error.wait_s if isinstance(error, TooMany) else RETRY_AFTER_S)
         return answer
 
     def _to_sign_in(self, request: HttpRequest, error: SignedOut) -> Response[bytes]:
@@ -197,6 +203,10 @@ def _told(request: HttpRequest, error: Exception) -> tuple[int, str, list[str]]:
             return 403, "This key may not see this page", [str(error)]
         case Refused():
             return error.status, error.message, []
+        case TooMany():
+            return 429, "Too many requests", [f"Try it again in {error.wait_s} s."]
+        case NotHere():
+            return 404, "Not at this server", [str(error)]
         case NotNow():
             return 503, "Not able to answer now", [str(error)]
         case HTTPException() if error.status_code < 500:

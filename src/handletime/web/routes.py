@@ -10,7 +10,7 @@ from litestar.di import Provide
 from handletime.api.errors import Refused
 from handletime.api.service import HttpRequest, InPath
 from handletime.web.now import now, now_data, now_events, open_conversations
-from handletime.web.page import HEADERS, Page, static_files, tag
+from handletime.web.page import HEADERS, Page, ThePage, static_files, tag
 from handletime.web.segments import segments, segments_csv, skill_segments
 from handletime.web.sign_in import sign_in, sign_in_form, sign_out
 from handletime.web.tables import agents, skills
@@ -19,11 +19,11 @@ from handletime.web.why import why
 _FOR_EVER = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
 
 
-def page_routes(page: Page) -> list[Any]:
-    """The page's routes."""
+def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
+    """The page's routes; without Now as the page itself."""
     handlers = [
         *(sign_in_form, sign_in, sign_out),
-        *(now, now_data, now_events, open_conversations),
+        *((now, now_data, now_events, open_conversations) if with_now else (begin,)),
         *(agents, skills, segments, segments_csv, skill_segments, why, static_file),
     ]
 
@@ -39,6 +39,12 @@ def page_routes(page: Page) -> list[Any]:
             exception_handlers={Exception: answer_to},
         )
     ]
+
+
+@get("/", sync_to_thread=False, name="begin")
+def begin(page: ThePage) -> Response[bytes]:
+    """Where the page begins that has no Now."""
+    return Response(b"", status_code=303, headers={**HEADERS, "Location": f"{page.base}{next(iter(page.titles))}"})
 
 
 @get("/static/{version:str}/{name:path}", sync_to_thread=False, name="static")

@@ -1,0 +1,220 @@
+"""Files of handle-time units: which there are, under which paths, and what is in them (http-api.md 2).
+
+Over a store, a file is made when it is first listed and put on a shelf. Over tables that are written day by day, path
+and content follow from the tables alone: so any number of servers list the same files, and none keeps any.
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from handletime.api.ports import DatedReader, DatedStore, Store
+from handletime.api.shelf import NewFile, Shelf
+from handletime.api.timeframe import HOUR
+from handletime.clock import Clock
+from handletime.events.model import EPOCH
+from handletime.metrics.aggregate import Relations, instant_of
+
+FILE_LINES: Final = 200_000
+# Conditions are constants; every value is bound.
+# ruff: noqa: S608
+
+_OF_HUMANS: Final = "userType = 'human' and segmentEnd >= $start and segmentEnd < $end"
+
+
+class Unit(msgspec.Struct, frozen=True, rename="camel"):
+    """One handle-time unit, a line of a file; `insertTimestamp` is when the file was made."""
+
+    segment_id: str
+    sequence: int
+    start_reason: str
+    end_reason: str
+    start_timestamp: int
+    end_timestamp: int
+    handle_time_millis: int
+    insert_timestamp: int
+
+
+# --- over a store ----------------------------------------------------------------------------------------------------
+
+
+class Hour(NamedTuple):
+    """An hour (hours since the epoch) in which segments with units ended, and what tells its content from others."""
+
+    number: int
+    fingerprint: str
+
+
+class ShelvedFiles:
+    """The files of a store: made when they are listed, and kept on a shelf."""
+
+    def __init__(self, store: Store, shelf: Shelf, clock: Clock) -> None:
+        self._store, self._shelf, self._clock = store, shelf, clock
+
+    def listed(self, account: str, start: int, end: int) -> list[str]:
+        """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
+        with self._shelf.making, self._store.reader(account).snapshot() as relations:
+            return [path for hour in _hours(relations, start, end) for path in self._of_hour(relations, account, hour)]
+
+    def _of_hour(self, relations: Relations, account: str, hour: Hour) -> list[str]:
+        """The paths of an hour's files, which are made where there are none with its present content."""
+        there = self._shelf.current(account, hour.number, hour.fingerprint)
+        if there:
+            return there
+        made = max(self._clock.now(), self._shelf.last_made(account) + 1)  # no two files of one name
+        return self._shelf.put(account, hour.number, hour.fingerprint, made, _made(relations, account, hour, made))
+
+    def content(self, account: str, path: str) -> bytes | None:
+        """A file that was listed, gzipped. None where there is no such file, or it names what has been removed."""
+        kept = self._shelf.find(account, path)
+        if kept is None:
+            return None
+        if not self._store.reader(account).holds_all(kept.conversations):
+            self._shelf.remove(account, path)
+            return None
+        return kept.content
+
+
+def _hours(relations: Relations, start: int, end: int) -> list[Hour]:
+    """The hours with a unit of a segment that ended in [start, end).
+
+    The fingerprint is over what the store has as it stands: a segment's number stands for its id.
+    """
+    found = relations.execute(
+        f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units,
+            bit_xor(hash(segmentNumber, sequence, startReason, endReason, start, "end")) as fingerprint,
+            count(*) filter (segmentEnd >= $from and segmentEnd < $to) as wanted
+        from handle_time_units where {_OF_HUMANS} group by hour having wanted > 0 order by hour""",
+        _whole_hours(start, end),
+    ).fetchall()
+    return [Hour(hour, f"{units}-{fingerprint}") for hour, units, fingerprint, _ in found]
+
+
+def _whole_hours(start: int, end: int) -> dict[str, object]:
+    """A window, and the whole hours around it, as parameters."""
+    hours = {"start": instant_of(start // HOUR * HOUR), "end": instant_of(-(-end // HOUR) * HOUR)}
+    return {**hours, "from": instant_of(start), "to": instant_of(end)}
+
+
+# --- over tables -----------------------------------------------------------------------------------------------------
+
+
+_PATH: Final = re.compile(
+    r"/year=(\d{4})/month=(\d\d)/day=(\d\d)/hour=(\d\d)/accountId=[a-zA-Z0-9]+"
+    r"/sequences\.(\d{1,15})\.\d{14}\.(\d{5})\.json\.gz",
+    re.ASCII,
+)
+
+
+class DatedFiles:
+    """The files of tables: made when they are fetched, as of the run that wrote their day."""
+
+    def __init__(self, store: DatedStore) -> None:
+        self._store = store
+
+    def listed(self, account: str, start: int, end: int) -> list[str]:
+        """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
+        reader = self._store.reader(account)
+        with reader.snapshot() as relations:
+            hours = relations.execute(
+                f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units,
+                    count(*) filter (segmentEnd >= $from and segmentEnd < $to) as wanted
+                from handle_time_units where {_OF_HUMANS} group by hour having wanted > 0 order by hour""",
+                _whole_hours(start, end),
+            ).fetchall()
+        return [
+            path_of(account, hour, made, number)
+            for hour, units, _ in hours
+            if (made := _written(reader, hour)) is not None
+            for number in range(-(-units // FILE_LINES))
+        ]
+
+    def content(self, account: str, path: str) -> bytes | None:
+        """A file that was listed, gzipped, as long as its run is there. None where it names what has been removed."""
+        match_ = _PATH.fullmatch(path)
+        if match_ is None:
+            return None
+        year, month, day, of_day, made, number = map(int, match_.groups())
+        try:
+            hour = int(datetime(year, month, day, of_day, tzinfo=UTC).timestamp()) // 3600
+        except ValueError:
+            return None
+        reader = self._store.reader(account)
+        if _written(reader, hour) == made:
+            return self._file(reader, account, hour, made, number, path)
+        earlier = self._store.reader_of(made, account, _day(hour))
+        if earlier is None or _written(earlier, hour) != made:
+            return None
+        return self._file(earlier, account, hour, made, number, path, held_by=reader)
+
+    def _file(
+        self,
+        reader: DatedReader,
+        account: str,
+        hour: int,
+        made: int,
+        number: int,
+        path: str,
+        held_by: DatedReader | None = None,
+    ) -> bytes | None:
+        with reader.snapshot() as relations:
+            files = _made(relations, account, Hour(hour, ""), made, number)
+            file = next((each for each in files if each.path == path), None)
+        if file is None or (held_by is not None and not held_by.holds_all(file.conversations)):
+            return None
+        return file.content
+
+
+def _written(reader: DatedReader, hour: int) -> int | None:
+    return reader.written(_day(hour))
+
+
+def _day(hour: int) -> date:
+    return _utc(hour * HOUR).date()
+
+
+# --- content and paths -----------------------------------------------------------------------------------------------
+
+
+def _made(relations: Relations, account: str, hour: Hour, made: int, first: int = 0) -> Iterator[NewFile]:
+    """The files of an hour, from the n-th on."""
+    found = relations.execute(
+        f"""select segmentId, sequence, cast(startReason as varchar), cast(endReason as varchar),
+            epoch_ms(start), epoch_ms("end"), handleTimeMillis, conversationId
+        from handle_time_units where {_OF_HUMANS} order by segmentEnd, segmentId, sequence offset $offset""",
+        {
+            "start": instant_of(hour.number * HOUR),
+            "end": instant_of((hour.number + 1) * HOUR),
+            "offset": first * FILE_LINES,
+        },
+    )
+    number = first
+    while rows := found.fetchmany(FILE_LINES):
+        lines = msgspec.json.Encoder().encode_lines([_unit(row, made) for row in rows])
+        named = sorted({conversation for *_, conversation in rows})
+        yield NewFile(path_of(account, hour.number, made, number), gzip.compress(lines, 6, mtime=0), named)
+        number += 1
+
+
+def _unit(row: tuple[Any, ...], made: int) -> Unit:
+    segment, sequence, start_reason, end_reason, start, end, millis, _ = row
+    return Unit(segment, sequence, start_reason, end_reason, start, end, millis, made)
+
+
+def path_of(account: str, hour: int, made: int, number: int) -> str:
+    """The path of the n-th file of an hour that was made at a moment."""
+    at, when = _utc(hour * HOUR), _utc(made)
+    return (
+        f"/year={at:%Y}/month={at:%m}/day={at:%d}/hour={at:%H}/accountId={account}"
+        f"/sequences.{made}.{when:%Y%m%d%H%M%S}.{number:05d}.json.gz"
+    )
+
+
+def _utc(millis: int) -> datetime:
+    return EPOCH + timedelta(milliseconds=millis)

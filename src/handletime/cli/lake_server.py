@@ -1,0 +1,114 @@
+"""What is behind `handletime serve --lake`: tables instead of a store, and nothing that is written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from prometheus_client import Gauge
+
+from handletime import __version__
+from handletime.api.app import make_app
+from handletime.api.bearer import BearerAuthenticator
+from handletime.api.prometheus import Meters
+from handletime.api.serve import ListenSettings, serve
+from handletime.api.service import Service
+from handletime.api.unit_files import DatedFiles
+from handletime.cli.logs import log_to_stderr
+from handletime.cli.server import address_of, api_settings, check_tls, end_with, free, stop, warm
+from handletime.clock import SystemClock
+from handletime.errors import InputError
+from handletime.lake.keys import SharedKeys
+from handletime.settings import ServerSettings
+from handletime.web.labels import Labels
+from handletime.web.page import Page
+from handletime.web.routes import page_routes
+from handletime.web.sessions import Sessions
+
+if TYPE_CHECKING:
+    from handletime.lake.lake import Lake
+
+_log: Final = logging.getLogger(__name__)
+
+
+def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
+    """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
+    begun = time.monotonic()
+    log_to_stderr(settings.log_level, settings.log_format)
+    _log.info("starting, version %s", __version__)
+    signal.signal(signal.SIGTERM, stop)
+    if settings.tls_cert and settings.tls_key:
+        check_tls(settings.tls_cert, settings.tls_key)
+    clock, meters = SystemClock(), Meters()
+    with ExitStack() as stack:
+        authenticator = BearerAuthenticator(SharedKeys(_required(settings.keys)), clock)
+        lake = stack.enter_context(_opened(settings))
+        _log.info("run %d is served", lake.run.number)
+        _watch(meters, lake)
+        host, port = free(settings.host, settings.port)
+        listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+        service = Service(lake, authenticator, clock, DatedFiles(lake), api_settings(settings))
+        warming = None if settings.events is None else warm(service)
+
+        def listens() -> None:
+            address = address_of(listen)
+            _log.info("listening at %s after %.2f s", address, time.monotonic() - begun)
+            listening(address)
+
+        sessions = stack.enter_context(Sessions())
+        page = Page(service, sessions, Labels(settings.labels), with_now=False)
+        app = make_app(service, more_routes=page_routes(page, with_now=False), meters=meters)
+        asyncio.run(serve(app, listen, listens, page.stop))
+        _log.info("stopping")
+    _log.info("stopped")
+    end_with(warming)
+
+
+def _opened(settings: ServerSettings) -> Lake:
+    """Raises InputError where the tables cannot be read, or the package that reads them is not there."""
+    try:
+        from handletime.lake.lake import Lake, LakeSettings
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "deltalake":
+            raise
+        raise InputError("--lake needs the package deltalake: pip install 'handletime[spark]'") from error
+    events = settings.events
+    return Lake(
+        settings.folder,
+        LakeSettings(settings.memory_bytes, settings.query_limit_s),
+        events=None if events is None else partial(files_of, events),
+        events_folder=events,
+    )
+
+
+def files_of(events: Path, account: str) -> Sequence[str]:
+    """The files that may have events of an account: those of its folder, if there are folders for accounts."""
+    from handletime.cluster.source import find
+
+    own = events / f"accountId={account}"
+    if not (events / "_delta_log").is_dir() and next(events.glob("accountId=*"), None) is not None:
+        return [file.path for file in find(own).files] if own.is_dir() else []
+    return [file.path for file in find(events).files if file.account in (None, account)]
+
+
+def _watch(meters: Meters, lake: Lake) -> None:
+    """Has shown which run is served."""
+    number = Gauge("lake_run", "The run that is served.", namespace="handletime", registry=meters.registry)
+    number.set_function(lambda: lake.run.number)
+    finished = Gauge(
+        "lake_run_finished_seconds", "When it was finished.", namespace="handletime", registry=meters.registry
+    )
+    finished.set_function(lambda: lake.run.finished / 1000)
+
+
+def _required(keys: Path | None) -> Path:
+    if keys is None:
+        raise InputError("--lake needs --keys")
+    return keys

@@ -1,0 +1,192 @@
+"""Where the events of a job come from: Parquet files in a folder, or those that a Delta table's log names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from handletime.errors import FAULTS_SHOWN, InputError, InvalidEvents
+from handletime.events.decode import is_account
+from handletime.events.read import Share, parquet_tasks
+
+SHARE_BYTES: Final = 8 << 20
+"""A task reads about so many bytes of files; larger files are read by several."""
+_HIVE: Final = re.compile(r"([^/=]+)=([^/]*)")
+_NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
+_UNREADABLE: Final = {"deletionVectors", "columnMapping"}
+
+
+class EventFile(NamedTuple):
+    """A Parquet file of events: when it came (epoch ms), and the account and day that its place says, if any."""
+
+    path: str
+    size: int
+    modified: int
+    account: str | None
+    day: str | None
+
+
+class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a job has read: the version of a Delta table, or when the newest file of a folder came (epoch ms).
+
+    `seen` are the files of that very moment: another one may still come within it.
+    """
+
+    version: int | None = None
+    modified: int | None = None
+    seen: tuple[str, ...] = ()
+
+
+class Source(NamedTuple):
+    """All files of events, and how far they reach."""
+
+    files: list[EventFile]
+    mark: Mark
+
+
+class Piece(NamedTuple):
+    """Files, or shares of them, that one task reads."""
+
+    number: int
+    parts: tuple[tuple[EventFile, Share], ...]
+
+
+# --- finding ---------------------------------------------------------------------------------------------------------
+
+
+def find(events: Path) -> Source:
+    """The files of a Parquet file, a folder of such, or a Delta table. Raises InputError."""
+    if not events.exists():
+        raise InputError(f"{events}: there is no such file or folder")
+    if (events / "_delta_log").is_dir():
+        source = _of_delta(events)
+    else:
+        paths = [events] if events.is_file() else sorted(_parquet_files(events))
+        files = [_of_path(path, events) for path in paths]
+        newest = max((file.modified for file in files), default=0)
+        seen = tuple(file.path for file in files if file.modified == newest)
+        source = Source(files, Mark(modified=newest, seen=seen))
+    if not source.files:
+        raise InputError(f"{events}: there are no Parquet files of events in it")
+    return source
+
+
+def _parquet_files(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*.parquet"):
+        if not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _of_path(path: Path, root: Path) -> EventFile:
+    about = path.stat()
+    values = {key: unquote(value) for key, value in _HIVE.findall(str(path.relative_to(root).parent))}
+    return _file(path, about.st_size, about.st_mtime_ns // 1_000_000, values)
+
+
+def _file(path: Path, size: int, modified: int, values: dict[str, str]) -> EventFile:
+    account, day = (None if values.get(key) == _NO_VALUE else values.get(key) for key in ("accountId", "day"))
+    if account is not None and not is_account(account):
+        raise InputError(f"{path}: {account!r} is no account: letters and digits, at most 64")
+    return EventFile(str(path.absolute()), size, modified, account, day)
+
+
+def _of_delta(events: Path) -> Source:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        table = DeltaTable(events)
+        rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
+    except (DeltaError, OSError) as error:
+        raise InputError(f"{events}: the Delta table cannot be read: {error}") from error
+    unreadable = _UNREADABLE & set(table.protocol().reader_features or ())
+    if unreadable:
+        raise InputError(f"{events}: tables with {', '.join(sorted(unreadable))} are not read; rewrite it without")
+    files = []
+    for row in rows:
+        values = {key: str(row[f"partition.{key}"]) for key in ("accountId", "day") if row.get(f"partition.{key}")}
+        modified = row["modification_time"]
+        if isinstance(modified, datetime):
+            modified = int(modified.replace(tzinfo=UTC).timestamp() * 1000)
+        files.append(_file(events / unquote(row["path"]), row["size_bytes"], modified, values))
+    return Source(sorted(files), Mark(version=table.version()))
+
+
+def newer(events: Path, source: Source, since: Mark) -> list[EventFile]:
+    """The files that came after a mark. Raises InputError where that cannot be said."""
+    if since.version is None:
+        return [file for file in source.files if file.modified >= (since.modified or 0) and file.path not in since.seen]
+    if source.mark.version is None:
+        raise InputError(f"{events} is no Delta table, so it has no version {since.version}")
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        before = DeltaTable(events, version=since.version).file_uris()
+    except (DeltaError, OSError) as error:
+        raise InputError(
+            f"{events}: version {since.version} is not there any more; derive all of it, without --since: {error}"
+        ) from error
+    names = {Path(name.removeprefix("file://")).name for name in before}
+    return [file for file in source.files if Path(file.path).name not in names]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def pieces(files: Sequence[EventFile]) -> list[Piece]:
+    """The files in pieces of about equal size: small ones together, large ones in shares."""
+    found: list[Piece] = []
+    parts: list[tuple[EventFile, Share]] = []
+    size = 0
+    for file in files:
+        shares = -(-file.size // SHARE_BYTES) or 1
+        for number in range(shares):
+            if parts and size + file.size // shares > SHARE_BYTES:
+                found.append(Piece(len(found), tuple(parts)))
+                parts, size = [], 0
+            parts.append((file, Share(number, shares)))
+            size += file.size // shares
+    if parts:
+        found.append(Piece(len(found), tuple(parts)))
+    return found
+
+
+def rows_of(files: Sequence[EventFile], looked_at: int = 16) -> int:
+    """About how many rows files have, from some of their footers. Raises InputError."""
+    some = files[:: max(len(files) // looked_at, 1)]
+    rows = size = 0
+    for file in some:
+        try:
+            rows += pq.read_metadata(file.path).num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{file.path}: is no Parquet file: {error}") from error
+        size += file.size
+    return rows * sum(file.size for file in files) // max(size, 1)
+
+
+def read(piece: Piece, account: str, told: Callable[[int], None] = lambda _rows: None) -> Iterator[pa.Table]:
+    """The events of a piece as tables of `model.EVENTS`. Raises InvalidEvents: which file, row and field; InputError.
+
+    `account` is for events that name none, in files whose place does not name one either.
+    """
+    for file, share in piece.parts:
+        try:
+            with pa.OSFile(file.path) as source:
+                for task in parquet_tasks(source, file.account or account, share=share):
+                    events, refused = task()
+                    faults = [fault for row in refused for fault in row.faults]
+                    if faults:
+                        raise InvalidEvents(file.path, faults[:FAULTS_SHOWN], more=len(faults) > FAULTS_SHOWN)
+                    told(events.num_rows)
+                    yield events
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{file.path}: cannot be read: {error}") from error

@@ -1,0 +1,189 @@
+"""What one account may see of a run. The files of other accounts are never named to whoever asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from handletime.errors import InvalidEvents, NotHere
+from handletime.events.decode import decode_columns
+from handletime.events.model import EVENTS
+from handletime.lake.state import Files, State
+from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
+from handletime.segments.parts import Prepared, prepare
+from handletime.segments.sums import KEPT, RELATIONS
+from handletime.store.snapshot import Definition, Snapshot, with_relations
+from handletime.store.tables import query
+
+EventFiles = Callable[[str], Sequence[str]]
+"""The paths of the Parquet files in which events of an account may be. Raises InputError."""
+Cursors = Callable[[float | None], AbstractContextManager[duckdb.DuckDBPyConnection]]
+"""Gives a connection for so many seconds at most."""
+# The SQL below is made of constants, paths that were looked at, and accounts, which are letters and digits.
+# ruff: noqa: S608
+
+
+class Reader:
+    """Asks about one account as of one run, however many come meanwhile. Any thread may use it."""
+
+    def __init__(
+        self, lake: Path, state: State, account: str, cursors: Cursors, events: EventFiles | None = None
+    ) -> None:
+        """`events` are those that conversations are explained by, if they are."""
+        self._state, self._cursors, self._events = state, cursors, events
+        self._relations = OfFiles(lake, account, state.of(account))
+        self.account = account
+
+    @contextmanager
+    def snapshot(self, *, limit_s: float | None = None) -> Iterator[Snapshot]:
+        """The account's rows, for one thread, until it is left; each of the same run.
+
+        Queries that bind `start` and `end` as times are about rows that end in between: only files that may have
+        such are opened. Those that run longer than `limit_s` in all are stopped (NotNow).
+        """
+        with self._cursors(limit_s) as cursor:
+            yield Snapshot(cursor, self._relations)
+
+    def written(self, day: date) -> int | None:
+        """When the units of a day were last written: the end of a run, in epoch milliseconds. None without any."""
+        return self._state.written(self.account, day)
+
+    def prepared(self, conversation: str) -> Prepared | None:
+        """The events of one conversation, with what moved the focus of its agents. None where there is none.
+
+        The events are read anew, and may be ahead of the run. Raises NotHere where there are none to read.
+        """
+        if self._events is None:
+            raise NotHere("Conversations cannot be explained here: this server was started without --events.")
+        paths = self._events(self.account)
+        if not paths:
+            return None
+        with self._cursors(None) as cursor:
+            named = {"account": self.account, "conversation": conversation}
+            rows = query(cursor, _EVENTS.format(files=_list(paths)), named)
+            if not rows.num_rows:
+                return None
+            agents = [agent for agent in rows["agentId"].unique().to_pylist() if agent is not None]
+            moves = query(
+                cursor,
+                f"""select * from {self._relations.source(FOCUS_MOVES)}
+                where list_contains($agents, agentId) and conversationId <> $conversation""",
+                {"agents": agents, "conversation": conversation},
+            )
+        events = [_decoded(table, self.account) for table in (rows, moves)]
+        return prepare(pa.concat_tables(events).unify_dictionaries())
+
+    def open_conversations(self) -> Prepared | None:
+        """What is open now is not known here: the tables are as old as the run. Raises NotHere."""
+        raise NotHere("What is going on now is not known here: this server reads tables that were made before.")
+
+    def holds_all(self, conversations: Sequence[str]) -> bool:
+        """Whether all these conversations are in the run: none has been removed."""
+        wanted = {*conversations}
+        with self.snapshot() as snapshot:
+            (found,) = snapshot.execute(_HELD, {"wanted": [*wanted]}).fetchone() or (0,)
+        return bool(found == len(wanted))
+
+
+_HELD: Final = """select count(distinct conversationId) from agent_segments
+    where conversationId in (select unnest($wanted))"""
+_COLUMNS: Final = ", ".join(f"'{name}'" for name in EVENTS.names)
+_EVENTS: Final = f"""select columns(lambda c: c in ({_COLUMNS}))
+    from read_parquet({{files}}, union_by_name = true, hive_partitioning = true, hive_types_autocast = false)
+    where accountId = $account and conversationId = $conversation"""
+
+
+def _decoded(rows: pa.Table, account: str) -> pa.Table:
+    events, refused = decode_columns(rows.combine_chunks(), account=account)
+    if refused:
+        raise InvalidEvents("the events", [fault for row in refused for fault in row.faults])
+    return events
+
+
+# --- relations -------------------------------------------------------------------------------------------------------
+
+
+class Window(NamedTuple):
+    """Epoch milliseconds: from `start` on, before `end`."""
+
+    start: int
+    end: int
+
+    def may_have(self, file: File) -> bool:
+        """Whether rows of a file may end in it."""
+        if file.day is None:
+            return False  # These still run.
+        begins = datetime.combine(file.day, time(), UTC)
+        first = millis(begins) if file.first is None else file.first
+        last = millis(begins + timedelta(days=1)) - 1 if file.last is None else file.last
+        return first < self.end and last >= self.start
+
+
+class OfFiles:
+    """The relations of one account, made of the files that a run has of it."""
+
+    def __init__(self, lake: Path, account: str, files: Files) -> None:
+        self._lake, self._account, self._files = lake, account, files
+
+    @property
+    def keeps_sums(self) -> bool:
+        """Whether segments have their sums as columns."""
+        return all(KEPT[table].keys() <= {*COLUMNS[relation].names} for table, relation in RELATIONS.items())
+
+    def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:
+        """A query with the relations that it names in front of it, made of the files it may need.
+
+        Raises NotAllowed.
+        """
+        window = _window(parameters or {})
+
+        def define(relation: str) -> Definition:
+            number = "" if relation == "skill_segments" else ", segmentId as segmentNumber"
+            return Definition(f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}")
+
+        return with_relations(sql, define)
+
+    def source(self, table: str, window: Window | None = None) -> str:
+        """What stands behind `from` for all rows of a table, or those that end in a window and maybe others."""
+        files = [file for file in self._files[table] if window is None or window.may_have(file)]
+        if not files:
+            return _nothing(COLUMNS[table])
+        paths = [str(self._lake / table / file.path) for file in files]
+        return f"read_parquet({_list(paths)}, hive_partitioning = false)"
+
+
+def _window(parameters: Mapping[str, object]) -> Window | None:
+    start, end = parameters.get("start"), parameters.get("end")
+    if isinstance(start, datetime) and isinstance(end, datetime):
+        return Window(millis(start), millis(end))
+    return None
+
+
+def _list(paths: Sequence[str]) -> str:
+    return f"[{', '.join(map(_quoted, paths))}]"
+
+
+def _quoted(path: str) -> str:
+    return "'" + path.replace("'", "''") + "'"
+
+
+def _nothing(columns: pa.Schema) -> str:
+    """A relation with these columns and no row."""
+    names = ", ".join(f'cast(null as {_TYPES[field.type]}) as "{field.name}"' for field in columns)
+    return f"(select {names} where false)"
+
+
+_TYPES: Final[Mapping[pa.DataType, str]] = {
+    pa.string(): "varchar",
+    pa.int64(): "bigint",
+    pa.int32(): "integer",
+    pa.bool_(): "boolean",
+    pa.timestamp("us", tz="UTC"): "timestamptz",
+    pa.list_(pa.int64()): "bigint[]",
+}

@@ -1,0 +1,312 @@
+"""The tables of a lake: Delta tables in a folder, and which versions of them belong together.
+
+A run of the derivation changes four tables, one commit each. It exists from the moment its row stands in a fifth one,
+`runs`: that commit is the one that counts. Whoever reads takes the newest row and opens the four tables at the versions
+that it names; so nobody sees half a run, and an older one can be read for as long as its files are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
+
+from handletime.crashpoints import crash_point
+from handletime.errors import InputError
+from handletime.events.model import EPOCH
+from handletime.lake.sums import sum_fields
+from handletime.segments.files import SCHEMAS
+
+PARTITIONS: Final = ("accountId", "day")
+"""What files are apart by: the account, and the day (UTC) of the end, null for a segment that still runs."""
+RUNS: Final = "runs"
+FOCUS_MOVES: Final = "focus_moves"
+INSTANT: Final = pa.timestamp("us", tz="UTC")
+KEEP_HOURS: Final = 24
+"""So long the files of a run are kept after the next one."""
+_APPLICATION: Final = "handletime"
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    """A column's type as Delta knows it: closed lists are strings, times have microseconds."""
+    if pa.types.is_dictionary(type_):
+        return type_.value_type
+    return INSTANT if pa.types.is_timestamp(type_) else type_
+
+
+def _columns(schema: pa.Schema, *more: pa.Field) -> pa.Schema:
+    kept = [pa.field(f.name, _plain(f.type), f.nullable) for f in schema if f.name not in PARTITIONS]
+    return pa.schema([*kept, *more])
+
+
+COLUMNS: Final[Mapping[str, pa.Schema]] = {
+    "agent_segments": _columns(SCHEMAS["agent_segments"], *sum_fields("agent_segments")),
+    "skill_segments": _columns(SCHEMAS["skill_segments"], *sum_fields("skill_segments")),
+    "handle_time_units": _columns(
+        SCHEMAS["handle_time_units"], pa.field("userType", pa.string(), False), pa.field("segmentEnd", INSTANT)
+    ),
+    FOCUS_MOVES: pa.schema(
+        [
+            pa.field("conversationId", pa.string(), False),
+            pa.field("eventId", pa.string(), False),
+            pa.field("agentId", pa.int64(), False),
+            pa.field("time", INSTANT, False),
+            pa.field("sequence", pa.int64(), False),
+            pa.field("type", pa.string(), False),
+        ]
+    ),
+}
+"""What the Parquet files of each table hold: the columns of `segments.tables` but for those that are partitions.
+
+Segments also have what they add to each sum, units the user type and the end of their segment. `focus_moves` are the
+`focused` and `unfocused` events that count, doubles left out: what a later run has to know of conversations that it
+does not derive again.
+"""
+DAY_OF: Final[Mapping[str, str]] = {
+    "agent_segments": "end",
+    "skill_segments": "end",
+    "handle_time_units": "segmentEnd",
+    FOCUS_MOVES: "time",
+}
+"""The column whose day a row belongs to."""
+_RUN: Final = pa.schema(
+    [
+        pa.field("run", pa.int64(), False),
+        pa.field("finished", INSTANT, False),
+        *(pa.field(name, pa.int64(), False) for name in COLUMNS),
+        pa.field("events", pa.string(), False),
+    ]
+)
+
+
+class Run(NamedTuple):
+    """One run: its number from 1, when it was finished (epoch ms), and the version of each table that belongs to it.
+
+    `events` is where the next run goes on: what was read, as `cluster.source` writes it down.
+    """
+
+    number: int
+    finished: int
+    versions: Mapping[str, int]
+    events: str
+
+
+class File(NamedTuple):
+    """A Parquet file of a table: its path from the table's folder, its partition, and what the log says of it.
+
+    `modified` is the end of the run that wrote it (epoch ms), `first` and `last` are the bounds of the column of
+    `DAY_OF` (epoch ms), None where it is null in all rows.
+    """
+
+    path: str
+    account: str
+    day: date | None
+    rows: int
+    size: int
+    modified: int
+    first: int | None
+    last: int | None
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def runs(lake: Path) -> list[Run]:
+    """All runs, the oldest first; none where there are no tables. Raises InputError where they cannot be read."""
+    try:
+        rows = DeltaTable(lake / RUNS).to_pyarrow_table().sort_by("run").to_pylist()
+    except TableNotFoundError:
+        return []
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        raise InputError(f"{lake / RUNS} cannot be read: {error}") from error
+    return [
+        Run(row["run"], millis(row["finished"]), {name: row[name] for name in COLUMNS}, row["events"]) for row in rows
+    ]
+
+
+def files(lake: Path, name: str, version: int) -> list[File]:
+    """The files of a table at a version. Raises InputError where the version is not there any more."""
+    try:
+        found = DeltaTable(lake / name, version=version).get_add_actions(flatten=True)
+    except (DeltaError, OSError) as error:
+        raise InputError(f"{lake / name} cannot be read at version {version}: {error}") from error
+    return [_file(row, DAY_OF[name]) for row in pa.table(found).to_pylist()]
+
+
+def _file(row: dict[str, Any], moment: str) -> File:
+    first, last = row.get(f"min.{moment}"), row.get(f"max.{moment}")
+    modified = row["modification_time"]
+    return File(
+        path=unquote(row["path"]),
+        account=row["partition.accountId"],
+        day=row["partition.day"],
+        rows=row["num_records"],
+        size=row["size_bytes"],
+        modified=millis(modified) if isinstance(modified, datetime) else modified,
+        first=None if first is None else millis(first),
+        last=None if last is None else millis(last),
+    )
+
+
+def millis(moment: datetime) -> int:
+    """Epoch milliseconds of a time, UTC where it does not say."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - EPOCH) // timedelta(milliseconds=1)
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def partition_path(account: str, day: date | None) -> str:
+    """The folder of a partition within a table's. Accounts are letters and digits (rules.md 1)."""
+    return f"accountId={account}/day={day.isoformat() if day else '__HIVE_DEFAULT_PARTITION__'}"
+
+
+class Begun(NamedTuple):
+    """The last run, None where there is none, and the number of the next one."""
+
+    last: Run | None
+    number: int
+
+
+def begin(lake: Path) -> Begun:
+    """Makes the tables that are not there, and undoes what a run that was killed had done.
+
+    Raises InputError where the folder holds something else.
+    """
+    lake.mkdir(parents=True, exist_ok=True)
+    known = runs(lake)
+    last = known[-1] if known else None
+    number = last.number + 1 if last else 1
+    try:
+        for name, columns in COLUMNS.items():
+            table = DeltaTable.create(
+                lake / name,
+                pa.schema([*(pa.field(p, _PARTITION_TYPES[p], p == "day") for p in PARTITIONS), *columns]),
+                mode="ignore",
+                partition_by=[*PARTITIONS],
+            )
+            wanted = last.versions[name] if last else 0
+            if table.version() != wanted and _paths(lake, name, table.version()) != _paths(lake, name, wanted):
+                table.restore(wanted)
+            # The number of a run that was killed is not used again: `commit` would take its work for done.
+            number = max(number, (table.transaction_version(_APPLICATION) or 0) + 1)
+        DeltaTable.create(lake / RUNS, _RUN, mode="ignore")
+    except (DeltaError, OSError) as error:
+        raise InputError(f"{lake} cannot be used for the tables: {error}") from error
+    crash_point("lake-begun")
+    return Begun(last, number)
+
+
+def _paths(lake: Path, name: str, version: int) -> set[str]:
+    return {file.path for file in files(lake, name, version)}
+
+
+_PARTITION_TYPES: Final = {"accountId": pa.string(), "day": pa.date32()}
+
+
+def commit(lake: Path, name: str, run: int, added: Iterable[File], removed: Iterable[File]) -> int:
+    """Puts files into a table and takes others out, in one commit; gives the version.
+
+    Repeating it changes nothing. Raises InputError where another run has written meanwhile.
+    """
+    table = DeltaTable(lake / name)
+    if (table.transaction_version(_APPLICATION) or 0) >= run:
+        return table.version()
+    actions: list[AddAction | RemoveAction] = [
+        *(_add(file, DAY_OF[name]) for file in added),
+        *(_remove(file) for file in removed),
+    ]
+    properties = CommitProperties(app_transactions=[Transaction(_APPLICATION, run)], max_commit_retries=0)
+    try:
+        table.create_write_transaction(actions, "append", table.schema(), [*PARTITIONS], commit_properties=properties)
+    except CommitFailedError as error:
+        raise InputError(f"another run is writing to {lake}: {error}") from error
+    crash_point("lake-committed")
+    # Not retried, so nothing came in between.
+    return table.version() + 1
+
+
+def finish(lake: Path, run: Run) -> None:
+    """Writes down a run: from now on it is what readers see."""
+    row = {"run": run.number, "finished": EPOCH + timedelta(milliseconds=run.finished), "events": run.events}
+    write_deltalake(
+        lake / RUNS,
+        pa.Table.from_pylist([row | {**run.versions}], schema=_RUN),
+        mode="append",
+        commit_properties=CommitProperties(
+            app_transactions=[Transaction(_APPLICATION, run.number)], max_commit_retries=0
+        ),
+    )
+    crash_point("lake-finished")
+
+
+def vacuum(lake: Path, keep_hours: float = KEEP_HOURS) -> int:
+    """Removes the files of dead attempts and of runs before those of the last hours; gives how many.
+
+    The newest run always stays.
+    """
+    known = runs(lake)
+    since = millis(datetime.now(UTC)) - keep_hours * 3_600_000
+    # A run is read until the next one is finished.
+    ends = [*(run.finished for run in known[1:]), since]
+    kept = [run for run, end in zip(known, ends, strict=False) if end >= since]
+    removed = 0
+    for name in COLUMNS:
+        removed += len(
+            DeltaTable(lake / name).vacuum(
+                retention_hours=int(keep_hours),
+                dry_run=False,
+                enforce_retention_duration=False,
+                full=True,
+                keep_versions=[run.versions[name] for run in kept],
+            )
+        )
+    return removed
+
+
+def _values(account: str, day: date | None) -> dict[str, str | None]:
+    return {"accountId": account, "day": day.isoformat() if day else None}
+
+
+def _add(file: File, moment: str) -> AddAction:
+    bounds = {
+        key: {moment: f"{(EPOCH + timedelta(milliseconds=value)).replace(tzinfo=None).isoformat('T', 'milliseconds')}Z"}
+        for key, value in (("minValues", file.first), ("maxValues", file.last))
+        if value is not None
+    }
+    statistics = {"numRecords": file.rows, **bounds, "nullCount": {moment: file.rows if file.first is None else 0}}
+    return AddAction(
+        path=file.path,
+        size=file.size,
+        partition_values=_values(file.account, file.day),
+        modification_time=file.modified,
+        data_change=True,
+        stats=msgspec.json.encode(statistics).decode(),
+    )
+
+
+def _remove(file: File) -> RemoveAction:
+    return RemoveAction(
+        path=file.path,
+        deletion_timestamp=millis(datetime.now(UTC)),
+        data_change=True,
+        partition_values=_values(file.account, file.day),
+        size=file.size,
+    )
+
+
+def by_partition(all_files: Sequence[File]) -> dict[tuple[str, date | None], list[File]]:
+    """Files by account and day."""
+    found: dict[tuple[str, date | None], list[File]] = {}
+    for file in all_files:
+        found.setdefault((file.account, file.day), []).append(file)
+    return found

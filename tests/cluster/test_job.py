@@ -1,0 +1,252 @@
+"""`handletime.cluster`: the rows of one machine, whatever order events come in, and whatever is killed."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable, write_deltalake
+
+from handletime.cluster import LAST, Mark, derive
+from handletime.crashpoints import VARIABLE
+from handletime.errors import InputError
+from handletime.events.decode import decode_lines
+from handletime.lake import tables
+from handletime.segments.derive import derive as derive_here
+from handletime.simulate import Centre, simulate
+from tests.cluster.standalone import ENVIRONMENT, Cluster
+from tests.messy_streams import messy_stream
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+pytestmark = [
+    pytest.mark.requires_command("java"),
+    pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
+]
+DERIVED = ("agent_segments", "skill_segments", "handle_time_units")
+EVENTS_A_PART = 2_000
+START = datetime(2026, 11, 2, tzinfo=UTC)
+
+
+def messy_events(seed: int) -> pa.Table:
+    """A small messy stream of eight accounts, and an account of a hundred times their size."""
+    small = messy_stream(seed, accounts=8, conversations=60, agents=9, events=1500)
+    decoded = decode_lines(b"".join(msgspec.json.encode(event) + b"\n" for event in small), account="local")
+    assert decoded.refused == []
+    return pa.concat_tables(
+        [decoded.events, *simulate(Centre(start=START, events=8_000, accounts=("large",), seed=seed % 1000))]
+    )
+
+
+def in_files(events: pa.Table, folder: Path, rng: random.Random, files: int = 4) -> list[Path]:
+    """The events in files, in any order, some in two of them."""
+    folder.mkdir()
+    paths = [folder / f"{number}.parquet" for number in range(files)]
+    where = [rng.randrange(files) for _ in range(events.num_rows)]
+    for number, path in enumerate(paths):
+        mine = [row for row, of in enumerate(where) if of == number or rng.random() < 0.02]
+        rng.shuffle(mine)
+        pq.write_table(events.take(pa.array(mine, pa.int64())).unify_dictionaries(), path, row_group_size=1000)
+    return paths
+
+
+def read(lake: Path, name: str, run: tables.Run | None = None) -> list[dict[str, object]]:
+    """A table's rows at a run (the last one) in an order of their own."""
+    version = (run or tables.runs(lake)[-1]).versions[name]
+    return in_order(DeltaTable(lake / name, version=version).to_pyarrow_table().drop_columns(["day"]))
+
+
+def in_order(rows: pa.Table) -> list[dict[str, object]]:
+    return sorted(rows.to_pylist(), key=lambda row: repr(sorted(row.items())))
+
+
+def assert_same_as_here(lake: Path, events: pa.Table) -> None:
+    """The tables hold exactly what one machine derives of the same events."""
+    here = derive_here(events)
+    for name in DERIVED:
+        wanted = getattr(here, name)
+        columns = {
+            c: tables.COLUMNS[name].field(c).type if c != "accountId" else pa.string() for c in wanted.schema.names
+        }
+        plain = pa.table({c: wanted[c].cast(type_) for c, type_ in columns.items()})
+        found = [{c: row[c] for c in columns} for row in read(lake, name)]
+        assert in_order(pa.Table.from_pylist(found, schema=plain.schema)) == in_order(plain), name
+
+
+def files_of(lake: Path) -> dict[str, set[str]]:
+    run = tables.runs(lake)[-1]
+    return {name: {file.path for file in tables.files(lake, name, run.versions[name])} for name in tables.COLUMNS}
+
+
+def test_rows_are_those_of_one_machine_and_a_second_run_doubles_nothing(
+    spark: SparkSession, tmp_path: Path, seed: int
+) -> None:
+    events = messy_events(seed)
+    in_files(events, tmp_path / "events", random.Random(seed))
+    done = derive(spark, tmp_path / "events", tmp_path / "lake", part_events=EVENTS_A_PART)
+    assert_same_as_here(tmp_path / "lake", events)
+    assert done.quality.conversations == derive_here(events).quality.conversations
+
+    derive(spark, tmp_path / "events", tmp_path / "lake", part_events=EVENTS_A_PART * 3)
+    assert_same_as_here(tmp_path / "lake", events)
+    # Whoever reads the Delta table without `runs` sees the same.
+    assert DeltaTable(tmp_path / "lake" / "skill_segments").to_pyarrow_table().num_rows == len(
+        read(tmp_path / "lake", "skill_segments")
+    )
+
+
+def test_later_events_correct_earlier_runs(spark: SparkSession, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    events = messy_events(seed)
+    in_time = sorted(range(events.num_rows), key=events["time"].cast(pa.int64()).to_pylist().__getitem__)
+    share = len(in_time) // 3
+    arrivals: list[list[int]] = [[], [], []]
+    for place, row in enumerate(in_time):
+        arrivals[rng.randrange(3) if rng.random() < 0.01 else min(place // share, 2)].append(row)
+    folder, lake = tmp_path / "events", tmp_path / "lake"
+    folder.mkdir()
+    there = pa.table({})
+    for number, rows in enumerate(arrivals):
+        new = events.take(pa.array(rows, pa.int64())).unify_dictionaries()
+        path = folder / f"{number}.parquet"
+        pq.write_table(new, path)
+        os.utime(path, (1_800_000_000 + number, 1_800_000_000 + number))
+        there = pa.concat_tables([there, new]) if number else new
+        done = derive(spark, folder, lake, since=LAST if number else None, part_events=EVENTS_A_PART)
+        assert_same_as_here(lake, there)
+        if number:
+            assert 0 < done.quality.conversations < derive_here(there).quality.conversations
+    assert derive(spark, folder, lake, since=LAST).run is None, "nothing new"
+    assert derive(spark, folder, lake, since=Mark(modified=1_800_000_002_000)).run is not None
+    assert_same_as_here(lake, there)
+
+
+def test_versions_of_a_delta_table_and_days(spark: SparkSession, tmp_path: Path, seed: int) -> None:
+    events = pa.concat_tables(simulate(Centre(start=START, events=4_000, days=3, seed=seed % 1000, messiness=0.05)))
+    times = events["time"].cast(pa.int64()).to_pylist()
+    middle = datetime(2026, 11, 4, tzinfo=UTC).timestamp() * 1000
+    early = events.filter(pa.array([time < middle for time in times]))
+    late = events.filter(pa.array([time >= middle for time in times]))
+    source, lake = tmp_path / "events", tmp_path / "lake"
+    write_deltalake(source, as_delta(early), partition_by=["accountId"])
+    derive(spark, source, lake, part_events=EVENTS_A_PART)
+    assert_same_as_here(lake, early)
+    before = files_of(lake)
+    write_deltalake(source, as_delta(late), mode="append")
+    done = derive(spark, source, lake, since=Mark(version=0), part_events=EVENTS_A_PART)
+    assert_same_as_here(lake, events)
+    assert done.first is not None
+    first_day = datetime.fromtimestamp(done.first / 1000, UTC).date()
+    kept = {
+        path for path in before["agent_segments"] if "day=2026" in path and path.split("day=")[1][:10] < str(first_day)
+    }
+    assert kept <= files_of(lake)["agent_segments"], "days before the touched conversations stay as they are"
+
+    told: list[str] = []
+    day = date(2026, 11, 3)
+    done = derive(spark, source, lake, days=(day, day), part_events=EVENTS_A_PART, told=told.append)
+    assert_same_as_here(lake, events)
+    assert done.run is not None
+    assert done.first is not None
+    assert done.first < datetime(2026, 11, 3, tzinfo=UTC).timestamp() * 1000, "what came before midnight was read too"
+    assert done.run.events == msgspec.json.encode(Mark(version=1)).decode(), "a day's run does not move the mark"
+
+
+def as_delta(events: pa.Table) -> pa.Table:
+    columns = {}
+    for field in events.schema:
+        plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        columns[field.name] = events[field.name].cast(tables.INSTANT if pa.types.is_timestamp(plain) else plain)
+    return pa.table(columns)
+
+
+def test_a_lost_worker_costs_no_row(cluster: Cluster, spark: SparkSession, tmp_path: Path, seed: int) -> None:
+    events = messy_events(seed)
+    in_files(events, tmp_path / "events", random.Random(seed))
+    lost: list[str] = []
+
+    def told(what: str) -> None:
+        if what == "deriving":
+            cluster.kill_worker()
+            lost.append(what)
+
+    try:
+        derive(spark, tmp_path / "events", tmp_path / "lake", part_events=EVENTS_A_PART, told=told)
+    finally:
+        if lost:
+            cluster.add_worker()
+    assert lost
+    assert_same_as_here(tmp_path / "lake", events)
+    assert len(tables.runs(tmp_path / "lake")) == 1
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "lake-committed:2",
+        *(pytest.param(step, marks=pytest.mark.long) for step in ("lake-begun", "lake-committed:4", "lake-finished")),
+    ],
+)
+def test_a_killed_driver_leaves_all_of_a_run_or_nothing(
+    step: str, spark: SparkSession, tmp_path: Path, seed: int
+) -> None:
+    folder, lake = tmp_path / "events", tmp_path / "lake"
+    first, second = messy_events(seed), messy_events(seed + 1)
+    in_files(first, folder, random.Random(seed), files=1)
+    derive(spark, folder, lake)
+    pq.write_table(second, folder / "more.parquet")
+    killed(folder, lake, step)
+    both = pa.concat_tables([first, second])
+    assert_same_as_here(lake, both if step == "lake-finished" else first)
+    derive(spark, folder, lake)
+    assert_same_as_here(lake, both)
+    assert DeltaTable(lake / "agent_segments").to_pyarrow_table().num_rows == len(read(lake, "agent_segments"))
+    # Files of dead attempts and of older runs go; those of the last run stay.
+    assert tables.vacuum(lake, keep_hours=0) > 0
+    assert_same_as_here(lake, both)
+    on_disk = {str(path.relative_to(lake / "agent_segments")) for path in (lake / "agent_segments").rglob("*.parquet")}
+    assert {path for path in on_disk if not path.startswith("_")} == files_of(lake)["agent_segments"]
+
+
+def killed(events: Path, lake: Path, step: str) -> None:
+    """The command, with Spark inside the driver, is killed at a step."""
+    command = [sys.executable, "-m", "handletime", "derive", "--spark", "local[2]", str(events), "--out", str(lake)]
+    environment = os.environ | ENVIRONMENT | {VARIABLE: step}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_input_that_is_wrong_is_named_and_nothing_is_committed(spark: SparkSession, tmp_path: Path) -> None:
+    good = pa.concat_tables(simulate(Centre(start=START, events=300)))
+    rows = as_delta(good).to_pylist()
+    rows[7]["conversationId"] = ""
+    folder, lake = tmp_path / "events", tmp_path / "lake"
+    folder.mkdir()
+    pq.write_table(pa.Table.from_pylist(rows, schema=as_delta(good).schema), folder / "bad.parquet")
+    with pytest.raises(InputError) as caught:
+        derive(spark, folder, lake)
+    rule = "must be a string of 1 to 128 characters without control characters"
+    assert str(caught.value) == f"{folder}/bad.parquet: row 8: conversationId: {rule}"
+    assert tables.runs(lake) == []
+    with pytest.raises(InputError, match="derive all events once"):
+        derive(spark, folder, lake, since=LAST)
+    (folder / "bad.parquet").write_bytes(b"no Parquet")
+    with pytest.raises(InputError, match=r"bad\.parquet: is no Parquet file"):
+        derive(spark, folder, lake)
+    with pytest.raises(InputError, match="there is no such file"):
+        derive(spark, tmp_path / "nowhere", lake)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(InputError, match="there are no Parquet files"):
+        derive(spark, empty, lake)
