@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from bench.load import answer, connected, get
 from bench.process import BenchmarkFailed, handletime, run
@@ -53,16 +53,25 @@ def serving(
     wanted = [word for permission in permissions for word in ("--permission", permission)]
     made = run([*handletime(), "keys", "create", account, "--data", str(folder), "--json", *wanted])
     token = json.loads(made.output)["token"]
-    command = [*handletime(), "serve", "--data", str(folder), "--port", "0"]
     with tempfile.TemporaryFile() as log:
         begun = time.perf_counter()
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-        try:
-            said = (server.stdout.readline() if server.stdout else "").split()
-            if not said:
-                log.seek(0)
-                raise BenchmarkFailed(f"the server does not start:\n{log.read()[-2000:].decode()}")
-            yield Server(said[-1], token, server, time.perf_counter() - begun)
-        finally:
-            server.send_signal(stop)
-            server.wait(STOP_S)
+        with listening(folder, log, stop=stop) as (url, process):
+            yield Server(url, token, process, time.perf_counter() - begun)
+
+
+@contextmanager
+def listening(
+    folder: Path, log: IO[bytes], *options: str, stop: signal.Signals = signal.SIGTERM
+) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A server over a store as soon as it listens: its address and its process. Raises BenchmarkFailed."""
+    command = [*handletime(), "serve", "--data", str(folder), "--port", "0", *options]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
+    try:
+        said = (server.stdout.readline() if server.stdout else "").split()
+        if not said:
+            log.seek(0)
+            raise BenchmarkFailed(f"the server does not start:\n{log.read()[-2000:].decode()}")
+        yield said[-1], server
+    finally:
+        server.send_signal(stop)
+        server.wait(STOP_S)
