@@ -29,15 +29,16 @@ _ORDER: Final = {
 
 def write(store: Path, lake: Path, account: str, finished: int) -> list[File]:
     """One run with the ended segments of a store's first account."""
-    number = begin(lake).number
+    begun = begin(lake)
+    number = begun.number
     versions, written = {}, []
     with duckdb.connect(str(store / "store.duckdb"), read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         for name in COLUMNS:
             files = list(_files(connection, lake / name, name, account, finished)) if name in _ORDER else []
-            versions[name] = commit(lake, name, number, files, [])
+            versions[name] = commit(lake, name, begun, files, [])
             written += files
-    finish(lake, Run(number, finished, versions, ""))
+    finish(lake, begun, Run(number, finished, versions, ""))
     return written
 
 

@@ -32,7 +32,7 @@ from bench.results import Section, write
 from bench.server import listening
 from bench.soak_events import ACCOUNTS, DAYS
 from bench.soak_load import NO_ANSWER, Load, new_key
-from bench.soak_watch import MIB, WARM_UP, Finding, Sample, judge, sample
+from bench.soak_watch import MIB, Finding, Sample, judge, sample, warm_up_s
 
 DAY_S: Final = 60.0
 """A day has so many seconds of events, at least. In an hour it has a quarter of it: when the warm-up ends, what the
@@ -43,7 +43,7 @@ MEMORY: Final = "256MiB"
 EVENTS_A_SECOND: Final = 100
 SAMPLE_S: Final = 5.0
 PART: Final = 0.2
-"""So much of the time is "early", after the warm-up, and "late"."""
+"""So much of the time is early, after the warm-up, and so much late."""
 SLACK: Final = 1.1
 """More events are simulated than are sent: no client runs dry."""
 PERMISSIONS: Final = ("ingest", "handle-time", "operations")
@@ -116,7 +116,7 @@ def _soaked(work: Path, options: argparse.Namespace) -> tuple[list[Section], lis
         Finding("the server's log", fine=not broken, told="; ".join(broken[:3])[:600] or "no error in it"),
         *_kept(load),
     ]
-    return [_flat(samples), _kinds(load, seconds), _verdict(findings, samples, clients_s)], findings
+    return [_flat(samples, seconds), _kinds(load, seconds), _verdict(findings, samples, clients_s)], findings
 
 
 def _clients_s() -> float:
@@ -216,7 +216,7 @@ def _kept(load: Load) -> Iterator[Finding]:
 # --- tables
 
 
-def _flat(samples: Sequence[Sample]) -> Section:
+def _flat(samples: Sequence[Sample], seconds: float) -> Section:
     """How the server was over time, in ten parts."""
     files = ("store", "log", "side", "shelf", "sessions", "tmp")
     head = ("minute", "resident", "without files", "descriptors", "threads", *files)
@@ -230,7 +230,7 @@ def _flat(samples: Sequence[Sample]) -> Section:
         )
         for each in picked
     ]
-    note = f"Sizes in MiB. Up to {WARM_UP:.0%} of the time is warm-up. The server has `--memory {MEMORY}`."
+    note = f"Sizes in MiB. The first {warm_up_s(seconds) / 60:.1f} minutes are warm-up; `--memory {MEMORY}`."
     return Section("The server over time", head, rows, note)
 
 
@@ -241,7 +241,7 @@ def _kinds(load: Load, seconds: float) -> Section:
         statuses = load.tally.statuses[kind]
         told = ", ".join(f"{status or 'none'}: {number:,}" for status, number in sorted(statuses.items()))
         times = load.tally.seconds(kind)
-        early = load.tally.seconds(kind, WARM_UP * seconds, (WARM_UP + PART) * seconds)
+        early = load.tally.seconds(kind, warm_up_s(seconds), warm_up_s(seconds) + PART * seconds)
         late = load.tally.seconds(kind, (1 - PART) * seconds)
         shown = (_ms(times, 0.5), _ms(times, 0.99), _ms(early, 0.5), _ms(late, 0.5))
         rows.append((kind, f"{statuses.total():,}", *shown, told))

@@ -12,12 +12,15 @@ from typing import Final, NamedTuple
 MIB: Final = 1 << 20
 WARM_UP: Final = 0.3
 """The share of the time that is not judged: caches fill, until what the store began with has been pruned."""
+WARM_UP_S: Final = 1080.0
+"""So long the allocators take until they ask the system for no more; of a shorter run at least the half is not judged.
+"""
 MEMORY_SHARE: Final = 0.05
 MEMORY_LEAST: Final = 24 * MIB
 """Memory may grow by so much of itself, or by that: arenas of the allocator, caches that are not yet full."""
 DESCRIPTORS: Final = 8
 THREADS: Final = 6
-MEMORY_FROM_S: Final = 600.0
+MEMORY_FROM_S: Final = 1440.0
 """Of a shorter run memory is not judged: it is all warm-up."""
 _POINTS: Final = 240
 _FILES: Final = ("store.duckdb", "store.duckdb.wal", "side.sqlite", "shelf.sqlite", "sessions.sqlite", "tmp")
@@ -87,9 +90,14 @@ def _bytes(path: Path) -> int:
         return 0
 
 
+def warm_up_s(planned_s: float) -> float:
+    """How much of a run is not judged."""
+    return max(WARM_UP * planned_s, min(WARM_UP_S, planned_s / 2))
+
+
 def judge(samples: Sequence[Sample], planned_s: float) -> Iterator[Finding]:
     """Whether memory, descriptors and threads are flat after the warm-up."""
-    later = [each for each in samples if each.at >= WARM_UP * planned_s]
+    later = [each for each in samples if each.at >= warm_up_s(planned_s)]
     if len(later) < 8 or later[-1].at < 0.9 * planned_s:
         yield Finding("samples", fine=False, told=f"only {len(later)} samples after the warm-up: nothing can be said")
         return

@@ -39,7 +39,8 @@ ORDER = {
 
 def write_run(lake: Path, events: pa.Table, finished: int) -> Run:
     """One more run over all events there are; partitions that stay as they are keep their files."""
-    before, number = begin(lake)
+    begun = begin(lake)
+    before, number = begun.last, begun.number
     versions = {}
     for name, rows in stored(events).items():
         old = by_partition(files(lake, name, before.versions[name])) if before else {}
@@ -47,9 +48,9 @@ def write_run(lake: Path, events: pa.Table, finished: int) -> Run:
         stays = {key for key, part in new.items() if key in old and read(lake / name, old[key], name).equals(part)}
         added = [write(lake / name, name, key, new[key], number, finished) for key in new.keys() - stays]
         removed = [file for key in old.keys() - stays for file in old[key]]
-        versions[name] = commit(lake, name, number, added, removed)
+        versions[name] = commit(lake, name, begun, added, removed)
     run = Run(number, finished, versions, "")
-    finish(lake, run)
+    finish(lake, begun, run)
     return run
 
 

@@ -224,7 +224,7 @@ def test_a_log_that_names_another_accounts_folder_is_refused(small: Places) -> N
     table.create_write_transaction([action], "append", table.schema(), ["accountId", "day"])
     moved = DeltaTable(small.lake / "agent_segments").version()
     last = runs(small.lake)[-1]
-    finish(small.lake, last._replace(number=2, versions={**last.versions, "agent_segments": moved}))
+    finish(small.lake, begin(small.lake), last._replace(number=2, versions={**last.versions, "agent_segments": moved}))
     with pytest.raises(StoreError, match="the log names"):
         Lake(small.lake)
 

@@ -26,6 +26,7 @@ from handletime.errors import InputError
 from handletime.events.model import DEFAULT_ACCOUNT, EPOCH
 from handletime.lake import tables
 from handletime.lake.tables import FOCUS_MOVES, Begun, File, Run
+from handletime.segments.columns import U64
 from handletime.segments.derive import Quality
 from handletime.segments.focus import Agents
 from handletime.segments.parts import agents_of
@@ -231,7 +232,7 @@ class _Job:
         assert isinstance(since, Mark)  # noqa: S101
         return newer(self._asked.events, self._source, since)
 
-    def _touched_by_focus(self, last: Run, direct: Selection) -> Any:
+    def _touched_by_focus(self, last: Run, direct: Selection) -> U64:
         """Conversations whose focus goes elsewhere now, or whose agents have focus data only now."""
         self._told("looking for conversations whose focus they take")
         known = self._known(direct)
@@ -247,7 +248,7 @@ class _Job:
             hashes = np.union1d(hashes, self._conversations(assigned))
         return hashes
 
-    def _conversations(self, frame: DataFrame) -> Any:
+    def _conversations(self, frame: DataFrame) -> U64:
         return _hashes(self._collected(frame))
 
     def _old_moves(self, movers: Agents, selection: Selection, *, selected: bool = False) -> DataFrame | None:
@@ -311,10 +312,10 @@ class _Job:
             added = [each.file._replace(modified=finished) for each in written if each.table == name]
             before = tables.files(out, name, begun.last.versions[name]) if begun.last else []
             gone = [file for file in before if selection.hashes is None or (name, file.path) in replaced]
-            versions[name] = tables.commit(out, name, begun.number, added, gone)
+            versions[name] = tables.commit(out, name, begun, added, gone)
         mark = self._source.mark if self._asked.days is None else _mark_of(begun.last)
         run = Run(begun.number, finished, versions, msgspec.json.encode(mark).decode())
-        tables.finish(out, run)
+        tables.finish(out, begun, run)
         tables.vacuum(out)
         rows = {name: sum(each.file.rows for each in written if each.table == name) for name in tables.COLUMNS}
         quality = sum((_quality(part) for part in results.get(stages.QUALITY, [])), Quality())
@@ -346,7 +347,7 @@ def _agents(found: Mapping[str, list[pa.Table]], kind: str = stages.AGENTS) -> A
     return agents_of(pa.concat_tables(found[kind])) if kind in found else set()
 
 
-def _hashes(found: Mapping[str, list[pa.Table]]) -> Any:
+def _hashes(found: Mapping[str, list[pa.Table]]) -> U64:
     parts = [part["hash"].to_numpy() for part in found.get(touched.CONVERSATIONS, [])]
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
 

@@ -7,7 +7,8 @@ that it names; so nobody sees half a run, and an older one can be read for as lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -171,10 +172,14 @@ def partition_path(account: str, day: date | None) -> str:
 
 
 class Begun(NamedTuple):
-    """The last run, None where there is none, and the number of the next one."""
+    """The last run, None where there is none; the number of the next one; and the tables' versions before it.
+
+    Only at these versions may it write: whoever else does so meanwhile is another run, and only one of two can win.
+    """
 
     last: Run | None
     number: int
+    versions: Mapping[str, int]
 
 
 def begin(lake: Path) -> Begun:
@@ -186,6 +191,7 @@ def begin(lake: Path) -> Begun:
     known = runs(lake)
     last = known[-1] if known else None
     number = last.number + 1 if last else 1
+    versions = {}
     try:
         for name, columns in COLUMNS.items():
             table = DeltaTable.create(
@@ -197,13 +203,15 @@ def begin(lake: Path) -> Begun:
             wanted = last.versions[name] if last else 0
             if table.version() != wanted and _paths(lake, name, table.version()) != _paths(lake, name, wanted):
                 table.restore(wanted)
-            # The number of a run that was killed is not used again: `commit` would take its work for done.
+                table.update_incremental()
+            versions[name] = table.version()
+            # The number of a run that was killed is not used again.
             number = max(number, (table.transaction_version(_APPLICATION) or 0) + 1)
-        DeltaTable.create(lake / RUNS, _RUN, mode="ignore")
+        versions[RUNS] = DeltaTable.create(lake / RUNS, _RUN, mode="ignore").version()
     except (DeltaError, OSError) as error:
         raise InputError(f"{lake} cannot be used for the tables: {error}") from error
     crash_point("lake-begun")
-    return Begun(last, number)
+    return Begun(last, number, versions)
 
 
 def _paths(lake: Path, name: str, version: int) -> set[str]:
@@ -213,40 +221,53 @@ def _paths(lake: Path, name: str, version: int) -> set[str]:
 _PARTITION_TYPES: Final = {"accountId": pa.string(), "day": pa.date32()}
 
 
-def commit(lake: Path, name: str, run: int, added: Iterable[File], removed: Iterable[File]) -> int:
+def commit(lake: Path, name: str, begun: Begun, added: Iterable[File], removed: Iterable[File]) -> int:
     """Puts files into a table and takes others out, in one commit; gives the version.
 
-    Repeating it changes nothing. Raises InputError where another run has written meanwhile.
+    Raises InputError where another run has written meanwhile: nothing is changed then.
     """
-    table = DeltaTable(lake / name)
-    if (table.transaction_version(_APPLICATION) or 0) >= run:
-        return table.version()
-    actions: list[AddAction | RemoveAction] = [
-        *(_add(file, DAY_OF[name]) for file in added),
-        *(_remove(file) for file in removed),
-    ]
-    properties = CommitProperties(app_transactions=[Transaction(_APPLICATION, run)], max_commit_retries=0)
-    try:
-        table.create_write_transaction(actions, "append", table.schema(), [*PARTITIONS], commit_properties=properties)
-    except CommitFailedError as error:
-        raise InputError(f"another run is writing to {lake}: {error}") from error
+    table = _unchanged(lake, name, begun)
+    actions: list[AddAction | RemoveAction] = [_add(file, DAY_OF[name]) for file in added]
+    actions += [_remove(file) for file in removed]
+    with _alone(lake):
+        table.create_write_transaction(
+            actions, "append", table.schema(), [*PARTITIONS], commit_properties=_properties(begun)
+        )
     crash_point("lake-committed")
-    # Not retried, so nothing came in between.
-    return table.version() + 1
+    return begun.versions[name] + 1
 
 
-def finish(lake: Path, run: Run) -> None:
-    """Writes down a run: from now on it is what readers see."""
+def finish(lake: Path, begun: Begun, run: Run) -> None:
+    """Writes down a run: from now on it is what readers see. Raises InputError as `commit` does."""
     row = {"run": run.number, "finished": EPOCH + timedelta(milliseconds=run.finished), "events": run.events}
-    write_deltalake(
-        lake / RUNS,
-        pa.Table.from_pylist([row | {**run.versions}], schema=_RUN),
-        mode="append",
-        commit_properties=CommitProperties(
-            app_transactions=[Transaction(_APPLICATION, run.number)], max_commit_retries=0
-        ),
-    )
+    rows = pa.Table.from_pylist([row | {**run.versions}], schema=_RUN)
+    table = _unchanged(lake, RUNS, begun)
+    with _alone(lake):
+        write_deltalake(table, rows, mode="append", commit_properties=_properties(begun))
     crash_point("lake-finished")
+
+
+def _unchanged(lake: Path, name: str, begun: Begun) -> DeltaTable:
+    table = DeltaTable(lake / name)
+    if table.version() != begun.versions[name]:
+        raise InputError(_OTHER.format(lake=lake))
+    return table
+
+
+def _properties(begun: Begun) -> CommitProperties:
+    """Without retries: a commit comes right after the version that was looked at, or not at all."""
+    return CommitProperties(app_transactions=[Transaction(_APPLICATION, begun.number)], max_commit_retries=0)
+
+
+@contextmanager
+def _alone(lake: Path) -> Iterator[None]:
+    try:
+        yield
+    except CommitFailedError as error:
+        raise InputError(_OTHER.format(lake=lake)) from error
+
+
+_OTHER: Final = "another run has written to {lake} meanwhile; nothing of this one counts: start it again"
 
 
 def vacuum(lake: Path, keep_hours: float = KEEP_HOURS) -> int:

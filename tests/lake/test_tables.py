@@ -1,0 +1,97 @@
+"""`lake.tables`: a run is all there or not at all, and of two at once only one wins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from handletime.errors import InputError
+from handletime.lake.tables import COLUMNS, Begun, File, Run, begin, commit, files, finish, runs, vacuum
+from handletime.segments.derive import derive
+from tests.lake.maker import partitions, stored, write
+from tests.messy_streams import messy_stream
+from tests.segments.tables import events_of
+
+NAMES = [*COLUMNS]
+Files = Mapping[str, Sequence[File]]
+
+
+def written(lake: Path, begun: Begun, seed: int) -> tuple[Files, int]:
+    """The files of a run that is not committed yet, and how many agent segments it has."""
+    events = events_of(messy_stream(seed, events=200))
+    made = {
+        name: [write(lake / name, name, key, part, begun.number, 1) for key, part in partitions(name, rows)]
+        for name, rows in stored(events).items()
+    }
+    return made, derive(events).agent_segments.num_rows
+
+
+def committed(lake: Path, begun: Begun, made: Files, names: Sequence[str]) -> dict[str, int]:
+    """Tables committed one after the other, in the place of what the last run had."""
+    before = begun.last.versions if begun.last else {}
+    return {
+        name: commit(lake, name, begun, made[name], files(lake, name, before[name]) if before else []) for name in names
+    }
+
+
+def go_on(lake: Path, begun: Begun, made: Files, versions: Mapping[str, int], names: Sequence[str]) -> None:
+    """The other tables, and the end."""
+    finish(lake, begun, Run(begun.number, 3000, {**versions, **committed(lake, begun, made, names)}, ""))
+
+
+def rows_of(lake: Path, run: Run) -> int:
+    return int(DeltaTable(lake / NAMES[0], version=run.versions[NAMES[0]]).to_pyarrow_table().num_rows)
+
+
+@pytest.mark.parametrize("first_has", range(5))
+@pytest.mark.parametrize("is_first_run", [True, False])
+def test_of_two_runs_at_once_one_wins_whenever_the_other_begins(
+    first_has: int, is_first_run: bool, tmp_path: Path
+) -> None:
+    if not is_first_run:
+        begun = begin(tmp_path)
+        made, _ = written(tmp_path, begun, 1)
+        finish(tmp_path, begun, Run(begun.number, 1000, committed(tmp_path, begun, made, NAMES), ""))
+    first = begin(tmp_path)
+    made, segments = written(tmp_path, first, 2)
+    versions = committed(tmp_path, first, made, NAMES[:first_has])
+    # Another run begins, which takes what the first has done so far for that of a killed one, and goes on to its end.
+    second = begin(tmp_path)
+    others, other_segments = written(tmp_path, second, 3)
+    assert second.number == first.number + (first_has > 0)
+    other_versions = committed(tmp_path, second, others, NAMES)
+    finish(tmp_path, second, Run(second.number, 2000, other_versions, ""))
+    with pytest.raises(InputError, match="another run has written"):
+        go_on(tmp_path, first, made, versions, NAMES[first_has:])
+    last = runs(tmp_path)[-1]
+    assert last.number == second.number
+    assert rows_of(tmp_path, last) == other_segments
+    # What counts for whoever does not look at `runs` is put right by the next one.
+    begin(tmp_path)
+    assert DeltaTable(tmp_path / NAMES[0]).to_pyarrow_table().num_rows == other_segments
+    assert segments
+
+
+def test_the_first_of_two_wins_where_the_second_has_not_written(tmp_path: Path) -> None:
+    first = begin(tmp_path)
+    made, segments = written(tmp_path, first, 2)
+    versions = committed(tmp_path, first, made, NAMES[:2])
+    second = begin(tmp_path)
+    versions |= committed(tmp_path, first, made, NAMES[2:])
+    finish(tmp_path, first, Run(first.number, 1000, versions, ""))
+    others, _ = written(tmp_path, second, 3)
+    with pytest.raises(InputError, match="another run has written"):
+        committed(tmp_path, second, others, NAMES)
+    assert rows_of(tmp_path, runs(tmp_path)[-1]) == segments
+    vacuum(tmp_path, keep_hours=0)
+    assert rows_of(tmp_path, runs(tmp_path)[-1]) == segments, "its files are kept, though others are newer"
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "agent_segments").write_text("notes")
+    with pytest.raises(InputError, match="cannot be used for the tables"):
+        begin(tmp_path)
+    assert (tmp_path / "agent_segments").read_text() == "notes"
