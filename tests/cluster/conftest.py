@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cluster.standalone import ENVIRONMENT, Cluster, a_cluster
+from tests.cluster.standalone import BRIEF, ENVIRONMENT, Cluster, a_cluster
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """A master and two workers of one core each."""
-    with a_cluster(tmp_path_factory.mktemp("cluster"), workers=2) as cluster:
+    with a_cluster(tmp_path_factory.mktemp("cluster"), workers=2, environment=BRIEF) as cluster:
         yield cluster
 
 
@@ -27,7 +27,7 @@ def spark(cluster: Cluster) -> Iterator[SparkSession]:
     """A session on the cluster."""
     from pyspark.sql import SparkSession
 
-    os.environ.update(ENVIRONMENT)
+    os.environ.update(ENVIRONMENT | BRIEF)
     settings: dict[str, bool | float | int | str | None] = {
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",

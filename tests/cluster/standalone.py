@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -27,8 +27,8 @@ _WORKER: Final = ("--cores", "1", "--memory", "2g", "--webui-port", "0")
 class Cluster:
     """The processes, and how to reach them."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        self._folder, self._environment = folder, {**ENVIRONMENT, **environment}
         self._port, self._page = free_port(), free_port()
         self.master = f"spark://127.0.0.1:{self._port}"
         self._processes = [
@@ -71,7 +71,7 @@ class Cluster:
                 command,
                 stdout=log,
                 stderr=log,
-                env=os.environ | ENVIRONMENT | {"SPARK_WORKER_DIR": str(self._folder / name)},
+                env={**os.environ, **self._environment, "SPARK_WORKER_DIR": str(self._folder / name)},
                 start_new_session=True,
             )
 
@@ -95,6 +95,8 @@ class Cluster:
 
 
 ENVIRONMENT: Final = {"SPARK_LOCAL_IP": "127.0.0.1", "PYSPARK_PYTHON": sys.executable}
+BRIEF: Final = {"JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"}
+"""For processes of Java that live a minute: they would spend most of it on making their code faster."""
 
 
 def free_port() -> int:
@@ -105,9 +107,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def a_cluster(folder: Path, workers: int) -> Iterator[Cluster]:
+def a_cluster(folder: Path, workers: int, environment: Mapping[str, str] | None = None) -> Iterator[Cluster]:
     """A cluster, until it is left."""
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, environment or {})
     try:
         for _ in range(workers):
             cluster.add_worker()

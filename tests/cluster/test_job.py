@@ -191,13 +191,8 @@ def test_a_lost_worker_costs_no_row(cluster: Cluster, spark: SparkSession, tmp_p
     assert len(tables.runs(tmp_path / "lake")) == 1
 
 
-@pytest.mark.parametrize(
-    "step",
-    [
-        "lake-committed:2",
-        *(pytest.param(step, marks=pytest.mark.long) for step in ("lake-begun", "lake-committed:4", "lake-finished")),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("step", ["lake-begun", "lake-committed:2", "lake-committed:4", "lake-finished"])
 def test_a_killed_driver_leaves_all_of_a_run_or_nothing(
     step: str, spark: SparkSession, tmp_path: Path, seed: int
 ) -> None:

@@ -34,7 +34,7 @@ MIGRATION = ("migrating", "migrated")
 BACKUP = ("store-copied", "backup-complete", "backup-named")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
 LAKE = ("lake-begun", "lake-committed", "lake-finished")
-"""Tested in `tests/cluster`."""
+"""Tested in `tests/cluster` and, from Python, in `tests/lake/test_tables.py`."""
 
 
 def test_every_step_is_one_that_is_tested() -> None:
