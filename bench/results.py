@@ -24,9 +24,9 @@ class Section(NamedTuple):
         return "\n".join([f"## {self.title}", "", *_table([self.head, *self.rows]), "", self.note])
 
 
-def write(path: Path, about: Iterable[str], sections: Iterable[Section]) -> None:
+def write(path: Path, about: Iterable[str], sections: Iterable[Section], command: str = "make bench") -> None:
     """Writes a file of all sections, whole or not at all."""
-    parts = ["# What `make bench` measured", "\n".join(about), *map(str, sections)]
+    parts = [f"# What `{command}` measured", "\n".join(about), *map(str, sections)]
     unfinished = path.with_name(f".{path.name}.part")
     unfinished.write_text("\n\n".join(parts) + "\n")
     unfinished.replace(path)

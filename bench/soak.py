@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         shutil.rmtree(work, ignore_errors=True)
     print("\n" + "\n\n".join(map(str, sections)))
     if options.out:
-        write(options.out, machine.about(load), sections)
+        write(options.out, machine.about(load), sections, "make soak")
     wrong = [each for each in findings if not each.fine]
     for each in wrong:
         print(f"Failed: {each.what}: {each.told}", file=sys.stderr)
