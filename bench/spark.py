@@ -27,7 +27,7 @@ EVENTS: Final = 10_000_000
 RESULTS: Final = Path(__file__).with_name("RESULTS-SPARK.md")
 TARGET: Final = 500_000
 TARGET_SCALING: Final = 1.6
-STAGES: Final = ("read", "find moves", "find losses", "bring together", "derive", "write")
+STAGES: Final = ("read", "find moves", "send moves", "find losses", "bring together", "derive", "write")
 """What a job's stages do, in their order; Spark calls them all `collect`."""
 
 
@@ -89,11 +89,12 @@ def _session(master: str, events: Path, warm_up: Path, cores: int, times: int) -
     """In a process of its own: a session, a warm-up, and so many runs; prints them as JSON."""
     from pyspark.sql import SparkSession
 
-    from handletime.cluster import derive
+    from handletime.cluster import PACKED, derive
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings: dict[str, bool | float | int | str | None] = {
         "spark.cores.max": str(cores),
+        **PACKED,
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
         "spark.ui.port": "0",

@@ -11,6 +11,7 @@ from threading import Lock
 from typing import Final, Literal
 
 import pyarrow as pa
+from litestar.exceptions import InternalServerException
 
 from handletime.api.errors import BadRequest, Refused, TooMany
 from handletime.api.service import HttpRequest
@@ -105,6 +106,8 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> li
                 full = error
     except TimeoutError as error:
         raise Refused(408) from error
+    except InternalServerException as error:  # Litestar's word for a client that is gone
+        raise Refused(400, "The body ended before it was whole.") from error
     if full:
         raise full
     if size > SENT_MAX:
@@ -120,7 +123,7 @@ async def discard(request: HttpRequest, idle_seconds: float) -> None:
     if not length.isdecimal() or int(length) > _DISCARD_MAX:
         return
     stream = request.stream()
-    with suppress(TimeoutError):
+    with suppress(TimeoutError, InternalServerException):
         while await asyncio.wait_for(anext(stream, b""), idle_seconds):
             pass
 

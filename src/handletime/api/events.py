@@ -223,6 +223,8 @@ def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list
         if not reading.is_good or events.num_rows != sum(sizes):
             return [_alone(service, account, body) for body in bodies]
         return [service.store.submit_together(account, events, sizes)]
+    except InvalidEvents:  # more faults than are shown, perhaps all of them one request's
+        return [_alone(service, account, body) for body in bodies]
     except Exception as error:  # whatever it was, whoever waits is told
         return [_failed(error)]
 

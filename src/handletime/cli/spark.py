@@ -162,13 +162,15 @@ def _session(master: str, settings: tuple[str, ...]) -> Iterator[SparkSession]:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
 
-        import handletime.cluster  # noqa: F401
+        from handletime.cluster import PACKED
     except ModuleNotFoundError as error:
         raise InputError(f"{EXTRA} ({error})") from error
     # Workers on this machine take this Python, unless another one is named.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder: Any = SparkSession.builder.appName("handletime derive").master(master)
     builder = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
+    for key, value in PACKED.items():
+        builder = builder.config(key, value)
     # What goes wrong in a task comes back as an error, and is told once.
     builder = builder.config("spark.log.level", "FATAL")
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)

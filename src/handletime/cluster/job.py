@@ -49,6 +49,13 @@ _SETTINGS: Final = {
     "spark.sql.adaptive.enabled": "false",
 }
 
+PACKED: Final = {
+    "spark.shuffle.compress": "false",
+    "spark.shuffle.spill.compress": "false",
+    "spark.rdd.compress": "false",
+}
+"""For sessions of one's own: what a job sends is packed already, and Spark would try it once more."""
+
 Told = Callable[[str], None]
 Stage = Callable[[Batches], Iterator[pa.RecordBatch]]
 
@@ -196,7 +203,8 @@ class _Job:
                 self._parts, "target"
             )
         )
-        moves = self._keep(_staged(events, partial(stages.find_moves, self._parts)))
+        find = partial(stages.find_moves, self._parts, selection.hashes is not None)
+        moves = self._keep(_staged(events, find))
         found = self._collected(moves.where(f"kind in ('{stages.MOVERS}', '{stages.ACCOUNTS}')"))
         about = pa.concat_tables(found[stages.ACCOUNTS]) if stages.ACCOUNTS in found else _NOTHING
         known = _Known(events, moves.where(f"kind = '{stages.MOVES}'"), _agents(found, stages.MOVERS), about)

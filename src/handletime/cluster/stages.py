@@ -126,18 +126,21 @@ def _events_read(reading: Reading, numbers: Batches) -> Iterator[Parcel]:
                 yield from spread(EVENTS, held, reading.targets, sent_before)
 
 
-def find_moves(targets: int, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends the focus events of a part's conversations to their agents' targets; and the parts' sizes by account."""
-    return sent(_moves_found(targets, batches))
+def find_moves(targets: int, tells_movers: bool, batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Sends the focus events of a part's conversations to their agents' targets; and tells how many events each account
+    has, and if wanted who the agents are.
+    """
+    return sent(_moves_found(targets, tells_movers, batches))
 
 
-def _moves_found(targets: int, batches: Batches) -> Iterator[Parcel]:
+def _moves_found(targets: int, tells_movers: bool, batches: Batches) -> Iterator[Parcel]:
     for part, kinds in received(batches).items():
         events = kinds.pop(EVENTS)
         about = events.group_by("accountId").aggregate([([], "count_all"), ("time", "min"), ("time", "max")])
         yield Parcel(0, ACCOUNTS, part, about.cast(ABOUT))
-        acting = events.filter(pc.is_in(events["type"].cast(pa.string()), value_set=_ACTING))
-        yield Parcel(0, MOVERS, part, agents_table(agents_of(acting)))
+        if tells_movers:
+            acting = events.filter(pc.is_in(events["type"].cast(pa.string()), value_set=_ACTING))
+            yield Parcel(0, MOVERS, part, agents_table(agents_of(acting)))
         moves = moves_of_part(events, part)
         if moves.num_rows:
             by_agent = target_of(agent_hashes(moves, columns_of(moves)), targets)
