@@ -1,4 +1,7 @@
-"""`handletime.cluster`: the rows of one machine, whatever order events come in, and whatever is killed."""
+"""`handletime.cluster`: the rows of one machine, whatever order events come in, and whatever is killed.
+
+All in one module: so its tests are mostly one process's, and there is one cluster.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +14,30 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import httpx
 import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from handletime.clock import SystemClock
 from handletime.cluster import LAST, Mark, derive
 from handletime.crashpoints import VARIABLE
 from handletime.errors import InputError
 from handletime.events.decode import decode_lines
+from handletime.lake import keys as file_keys
 from handletime.lake import tables
 from handletime.segments.derive import derive as derive_here
 from handletime.simulate import Centre, simulate
+from handletime.store import keys as store_keys
+from handletime.store.opening import StoreSettings
+from handletime.store.sidefile import SideFile
+from handletime.store.store import Store
 from tests.cluster.standalone import ENVIRONMENT, Cluster
+from tests.crash.nursery import Nursery
+from tests.lake.conftest import ACCOUNTS, Places, Site, lake_server, listening, made_events, of_account
+from tests.lake.test_same_answers import ASKED, names, units_by_hour, without_place
 from tests.messy_streams import messy_stream
 
 if TYPE_CHECKING:
@@ -35,6 +48,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning"),
 ]
 DERIVED = ("agent_segments", "skill_segments", "handle_time_units")
+BREAKDOWN = "/api/account/{account}/agent-segments/breakdown?source=test&from={start}&to={end}"
 EVENTS_A_PART = 2_000
 START = datetime(2026, 11, 2, tzinfo=UTC)
 
@@ -245,3 +259,40 @@ def test_input_that_is_wrong_is_named_and_nothing_is_committed(spark: SparkSessi
     empty.mkdir()
     with pytest.raises(InputError, match="there are no Parquet files"):
         derive(spark, empty, lake)
+
+
+# --- served -----------------------------------------------------------------------------------------------------------
+
+
+def test_answers_are_those_of_the_store_that_was_exported(
+    spark: SparkSession, nursery: Nursery, tmp_path: Path
+) -> None:
+    now = SystemClock().now()
+    data, events = tmp_path / "store", made_events(now)
+    data.mkdir(mode=0o700)
+    with SideFile(data) as side, Store(data, side, StoreSettings(memory_bytes=256 << 20, threads=1)) as store:
+        for account in ACCOUNTS:
+            store.ingest(account, of_account(events, account))
+        tokens = {account: store_keys.create(side, account).token for account in ACCOUNTS}
+    assert nursery.run(tmp_path / "export", "export", "--data", data, "--out", tmp_path / "out").wait() == 0
+    shared = {account: file_keys.create(tmp_path / "keys.json", account).token for account in ACCOUNTS}
+    places = Places(tmp_path, events, now, shared)
+    derive(spark, places.exported, places.lake, part_events=10_000)
+
+    server = nursery.start(data, "serve", "--data", data, "--port", "0", "--key-rate", "0")
+    with (
+        httpx.Client(base_url=listening(server), timeout=60) as client,
+        lake_server(nursery, places, tmp_path / "one", "--events", places.exported) as lake,
+    ):
+        embedded = Site(client, tokens)
+        for account in ACCOUNTS:
+            known = names(places, embedded, account)
+            for path in ASKED:
+                expected, found = (site.get(path.format(**known), account) for site in (embedded, lake))
+                assert found.status_code == expected.status_code, path
+                assert without_place(found) == without_place(expected), path
+            expected_units, found_units = (
+                dict(units_by_hour(site, account, BREAKDOWN.format(**known))) for site in (embedded, lake)
+            )
+            assert found_units == expected_units
+    server.kill()
