@@ -32,10 +32,11 @@ STAGES: Final = ("read", "find moves", "send moves", "find losses", "bring toget
 
 
 class Job(NamedTuple):
-    """One run: what it took in all, and each of its stages."""
+    """One run: what it took in all, and each of its stages; the bytes of each table."""
 
     seconds: float
     stages: dict[str, float]
+    tables: dict[str, int]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,7 +78,11 @@ def _measured(events: int, times: int) -> list[Section]:
             told = run([sys.executable, "-m", "bench.spark", *command])
             jobs[workers] = [Job(**job) for job in json.loads(told.output.splitlines()[-1])]
             print(f"{workers}: {', '.join(f'{job.seconds:.1f} s' for job in jobs[workers])}", file=sys.stderr)
-    return [_speeds(events, times, here, jobs), _where(jobs)]
+    return [
+        _speeds(events, times, here, jobs),
+        _where(jobs),
+        _on_disk(events, parquet.stat().st_size, jobs[2][-1].tables),
+    ]
 
 
 def _here(parquet: Path) -> float:
@@ -113,12 +118,20 @@ def _session(master: str, events: Path, warm_up: Path, cores: int, times: int) -
             found = _stages(spark)[before:]
             names = STAGES if len(found) == len(STAGES) else [str(i) for i in range(len(found))]
             if number:
-                jobs.append(Job(seconds, dict(zip(names, found, strict=True))))
+                jobs.append(Job(seconds, dict(zip(names, found, strict=True)), _sizes(out)))
         finally:
             shutil.rmtree(out)
     spark.stop()
     print(json.dumps([job._asdict() for job in jobs]))
     return 0
+
+
+def _sizes(lake: Path) -> dict[str, int]:
+    return {
+        table.name: sum(file.stat().st_size for file in table.rglob("*.parquet"))
+        for table in sorted(lake.iterdir())
+        if table.name != "runs"
+    }
 
 
 def _stages(spark: Any) -> list[float]:
@@ -165,6 +178,16 @@ def _where(jobs: dict[int, list[Job]]) -> Section:
         ("stage", "1 worker", "2 workers"),
         [*rows, ("planning, commits, vacuum", *rest)],
         "Of the best runs, from Spark's monitoring API.",
+    )
+
+
+def _on_disk(events: int, source: int, tables: dict[str, int]) -> Section:
+    sizes = {"events, as they were read": source, **tables, "all tables": sum(tables.values())}
+    return Section(
+        "On disk, bytes an event",
+        ("", "bytes"),
+        [(name, f"{size / events:.1f}") for name, size in sizes.items()],
+        "Parquet with zstd, of the simulated centre; segments with what they add to each sum.",
     )
 
 

@@ -39,6 +39,7 @@ from tests.crash.nursery import Nursery
 from tests.lake.conftest import ACCOUNTS, Places, Site, lake_server, listening, made_events, of_account
 from tests.lake.test_same_answers import ASKED, names, units_by_hour, without_place
 from tests.messy_streams import messy_stream
+from tests.segments.tables import events_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -147,7 +148,8 @@ def test_later_events_correct_earlier_runs(spark: SparkSession, tmp_path: Path, 
 
 
 def test_versions_of_a_delta_table_and_days(spark: SparkSession, tmp_path: Path, seed: int) -> None:
-    events = pa.concat_tables(simulate(Centre(start=START, events=4_000, days=3, seed=seed % 1000, messiness=0.05)))
+    simulated = simulate(Centre(start=START, events=4_000, days=3, seed=seed % 1000, messiness=0.05))
+    events = pa.concat_tables([over_midnight(), *simulated])
     times = events["time"].cast(pa.int64()).to_pylist()
     middle = datetime(2026, 11, 4, tzinfo=UTC).timestamp() * 1000
     early = events.filter(pa.array([time < middle for time in times]))
@@ -175,6 +177,18 @@ def test_versions_of_a_delta_table_and_days(spark: SparkSession, tmp_path: Path,
     assert done.first is not None
     assert done.first < datetime(2026, 11, 3, tzinfo=UTC).timestamp() * 1000, "what came before midnight was read too"
     assert done.run.events == msgspec.json.encode(Mark(version=1)).decode(), "a day's run does not move the mark"
+
+
+def over_midnight() -> pa.Table:
+    """A conversation of 2 November, which ends on the 3rd."""
+    night = {"accountId": "demo", "conversationId": "night"}
+    steps = [("22:00", "assigned"), ("22:30", "focused"), ("23:00", "message"), ("23:59", "closed")]
+    events = [
+        {**night, "eventId": kind, "time": f"2026-11-02T{at}:00-01:00", "type": kind, "agentId": 1, "sentBy": "agent"}
+        | {"closedBy": "agent"}
+        for at, kind in steps
+    ]
+    return events_of(events)
 
 
 def as_delta(events: pa.Table) -> pa.Table:

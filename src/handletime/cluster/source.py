@@ -11,10 +11,11 @@ from urllib.parse import unquote
 
 import msgspec
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from handletime.errors import FAULTS_SHOWN, InputError, InvalidEvents
-from handletime.events.decode import is_account
+from handletime.events.decode import Decoded, is_account
 from handletime.events.read import Share, parquet_tasks
 
 SHARE_BYTES: Final = 8 << 20
@@ -173,20 +174,44 @@ def rows_of(files: Sequence[EventFile], looked_at: int = 16) -> int:
     return rows * sum(file.size for file in files) // max(size, 1)
 
 
-def read(piece: Piece, account: str, told: Callable[[int], None] = lambda _rows: None) -> Iterator[pa.Table]:
+IDS: Final = ("accountId", "conversationId")
+
+
+def read(piece: Piece, account: str, has_some: Callable[[pa.Table], bool] | None = None) -> Iterator[pa.Table]:
     """The events of a piece as tables of `model.EVENTS`. Raises InvalidEvents: which file, row and field; InputError.
 
-    `account` is for events that name none, in files whose place does not name one either.
+    `account` is for events that name none, in files whose place does not name one either. Of files where `has_some`
+    says of all ids (`IDS`) that there is nothing of interest among them, nothing else is read.
     """
     for file, share in piece.parts:
+        account_of_file = file.account or account
         try:
             with pa.OSFile(file.path) as source:
-                for task in parquet_tasks(source, file.account or account, share=share):
-                    events, refused = task()
-                    faults = [fault for row in refused for fault in row.faults]
-                    if faults:
-                        raise InvalidEvents(file.path, faults[:FAULTS_SHOWN], more=len(faults) > FAULTS_SHOWN)
-                    told(events.num_rows)
-                    yield events
+                if has_some is not None and not any(map(has_some, _ids(source, account_of_file, share))):
+                    continue
+                source.seek(0)
+                for task in parquet_tasks(source, account_of_file, share=share):
+                    yield _good(file, task())
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file.path}: cannot be read: {error}") from error
+
+
+def _good(file: EventFile, decoded: Decoded) -> pa.Table:
+    faults = [fault for row in decoded.refused for fault in row.faults]
+    if faults:
+        raise InvalidEvents(file.path, faults[:FAULTS_SHOWN], more=len(faults) > FAULTS_SHOWN)
+    return decoded.events
+
+
+def _ids(source: pa.NativeFile, account: str, share: Share) -> Iterator[pa.Table]:
+    """The ids of a share's events, which have been read as a whole by an earlier run, or a moment ago."""
+    parquet = pq.ParquetFile(source, page_checksum_verification=True)
+    sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
+    names = [name for name in IDS if name in parquet.schema_arrow.names]
+    for batch in parquet.iter_batches(row_groups=share.of(sizes)[1], columns=names):
+        ids = pa.Table.from_batches([batch])
+        if "accountId" in names:
+            accounts = pc.fill_null(ids["accountId"].cast(pa.string()), account)
+        else:
+            accounts = pa.repeat(account, ids.num_rows)
+        yield pa.table({"accountId": accounts, "conversationId": ids["conversationId"]})

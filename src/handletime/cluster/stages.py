@@ -78,6 +78,10 @@ class Selection(NamedTuple):
         found: npt.NDArray[np.bool_] = self.hashes[place] == hashes
         return found
 
+    def has_some(self, ids: pa.Table) -> bool:
+        """Whether there are rows of its conversations among these, of which only the ids need to be there."""
+        return bool(self.holds(conversation_hashes(as_events(ids))).any())
+
     def of(self, rows: pa.Table) -> pa.Table:
         """The rows of its conversations."""
         if self.hashes is None:
@@ -88,6 +92,24 @@ class Selection(NamedTuple):
 def conversation_hashes(rows: pa.Table) -> U64:
     """A hash of account and conversation for each row, the same on every machine."""
     return np.ascontiguousarray(hash_all(rows, columns_of(rows))[:, 0])
+
+
+def as_events(rows: pa.Table) -> pa.Table:
+    """Rows of a table as events, as far as they say anything: for what works on events."""
+    filled = {field.name: _column(rows, field) for field in model.EVENTS}
+    return in_one_chunk(model.with_schema(pa.table(filled)))
+
+
+def _column(rows: pa.Table, field: pa.Field) -> pa.Array | pa.ChunkedArray:
+    if field.name in rows.column_names and (field.name in _OF_MOVES or field.type != model.CODES):
+        return rows[field.name]
+    if field.nullable:
+        return pa.nulls(rows.num_rows, field.type)
+    stands_in = {pa.string(): "", model.INSTANT: 0, pa.int64(): 0}.get(field.type, model.TYPES[0])
+    return pa.repeat(pa.scalar(stands_in, pa.string() if field.type == model.CODES else field.type), rows.num_rows)
+
+
+_OF_MOVES: Final = {"accountId", *COLUMNS[FOCUS_MOVES].names}
 
 
 # --- by conversation -------------------------------------------------------------------------------------------------
@@ -113,7 +135,8 @@ def _events_read(reading: Reading, numbers: Batches) -> Iterator[Parcel]:
             held: list[tuple[pa.Table, npt.NDArray[np.integer]]] = []
             rows, sent_before = 0, number * NUMBERS
             enough = min(HELD_ROWS, PARCEL_ROWS_LEAST * reading.targets)
-            for events in read(reading.pieces[number], reading.account):
+            has_some = None if reading.selection.hashes is None else reading.selection.has_some
+            for events in read(reading.pieces[number], reading.account, has_some):
                 chosen = in_one_chunk(reading.selection.of(events))
                 held.append((chosen, target_of(conversation_hashes(chosen), reading.targets)))
                 rows += chosen.num_rows

@@ -26,6 +26,7 @@ from handletime.cluster.stages import (
     Deriving,
     Selection,
     agents_table,
+    as_events,
     conversation_hashes,
     numbers_of,
     write_targets,
@@ -153,24 +154,6 @@ def _of_agents(rows: pa.Table, agents: Agents | None) -> pa.Table:
     account = rows["accountId"][0].as_py()
     mine = pa.array([agent for name, agent in agents if name == account], pa.int64())
     return rows.filter(pc.is_in(rows["agentId"], value_set=mine))
-
-
-def as_events(rows: pa.Table) -> pa.Table:
-    """Rows of a table as events, as far as they say anything: for what works on events."""
-    filled = {field.name: _column(rows, field) for field in EVENTS}
-    return in_one_chunk(model.with_schema(pa.table(filled)))
-
-
-def _column(rows: pa.Table, field: pa.Field) -> pa.Array | pa.ChunkedArray:
-    if field.name in rows.column_names and (field.name in _OF_MOVES or field.type != model.CODES):
-        return rows[field.name]
-    if field.nullable:
-        return pa.nulls(rows.num_rows, field.type)
-    stands_in = {pa.string(): "", model.INSTANT: 0, pa.int64(): 0}.get(field.type, model.TYPES[0])
-    return pa.repeat(pa.scalar(stands_in, pa.string() if field.type == model.CODES else field.type), rows.num_rows)
-
-
-_OF_MOVES: Final = {"accountId", *COLUMNS[FOCUS_MOVES].names}
 
 
 # --- by agent --------------------------------------------------------------------------------------------------------
