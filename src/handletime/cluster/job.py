@@ -38,6 +38,11 @@ PART_EVENTS: Final = 1_000_000
 """A task derives about so many events: a few hundred MB of memory in a worker."""
 SHARE_EVENTS: Final = 50_000_000
 """The days of accounts with more events than this are written by several tasks, in as many files."""
+OLD_TIMES: Final = 10
+"""Touched conversations are taken to have at most so many times the events of the files that touch them; where they
+have more, parts are larger.
+"""
+PARTS_LEAST: Final = 8
 LOOK_FILES: Final = 16
 """A task looks through so many files of the last run."""
 LAST: Final = "last"
@@ -139,8 +144,11 @@ class _Job:
         self._kept: list[DataFrame] = []
         self._read: tuple[Selection, _Known] | None = None
         rows = rows_of(source.files)
-        self._parts = max(-(-rows // asked.part_events), 1)
+        self._parts = self._parts_of(rows)
         told(f"{len(source.files):,} files, about {rows:,} events, in {self._parts:,} parts")
+
+    def _parts_of(self, rows: int) -> int:
+        return max(-(-rows // self._asked.part_events), 1)
 
     def run(self) -> Done:
         """All of it."""
@@ -224,6 +232,7 @@ class _Job:
         self._told(f"looking for touched conversations in {len(new):,} files")
         if not new:
             return Selection(np.empty(0, np.uint64))
+        self._parts = min(self._parts, max(self._parts_of(OLD_TIMES * rows_of(new)), PARTS_LEAST))
         direct = self._conversations(_staged(self._tasks(len(look.pieces)), partial(touched.find_conversations, look)))
         if not len(direct):
             return Selection(direct)
