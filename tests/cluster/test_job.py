@@ -10,6 +10,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ import pytest
 from deltalake import DeltaTable, write_deltalake
 
 from handletime.clock import SystemClock
-from handletime.cluster import LAST, Mark, derive
+from handletime.cluster import LAST, Mark, derive, job
 from handletime.crashpoints import VARIABLE
 from handletime.errors import InputError
 from handletime.events.decode import decode_lines
@@ -105,7 +106,7 @@ def files_of(lake: Path) -> dict[str, set[str]]:
 
 
 def test_rows_are_those_of_one_machine_and_a_second_run_doubles_nothing(
-    spark: SparkSession, tmp_path: Path, seed: int
+    spark: SparkSession, tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events = messy_events(seed)
     in_files(events, tmp_path / "events", random.Random(seed))
@@ -113,8 +114,16 @@ def test_rows_are_those_of_one_machine_and_a_second_run_doubles_nothing(
     assert_same_as_here(tmp_path / "lake", events)
     assert done.quality.conversations == derive_here(events).quality.conversations
 
-    derive(spark, tmp_path / "events", tmp_path / "lake", part_events=EVENTS_A_PART * 3)
+    # The days of the large account are written by several tasks now, in as many files.
+    monkeypatch.setattr(job, "SHARE_EVENTS", EVENTS_A_PART)
+    derive(spark, tmp_path / "events", tmp_path / "lake", part_events=EVENTS_A_PART)
     assert_same_as_here(tmp_path / "lake", events)
+    found = tables.files(
+        tmp_path / "lake", "agent_segments", tables.runs(tmp_path / "lake")[-1].versions["agent_segments"]
+    )
+    of_a_day = Counter((file.account, file.day) for file in found)
+    assert max(of_a_day.values()) > 1
+    assert {account for (account, _day), files in of_a_day.items() if files > 1} == {"large"}
     # Whoever reads the Delta table without `runs` sees the same.
     assert DeltaTable(tmp_path / "lake" / "skill_segments").to_pyarrow_table().num_rows == len(
         read(tmp_path / "lake", "skill_segments")
