@@ -57,9 +57,13 @@ class Record:
 
 
 def prepared(seed: int, events: int) -> Record:
-    """Batches of a messy stream; no event stands twice."""
+    """Batches of a messy stream, the first from this seed on that has enough of the past; no event stands twice."""
     dice = random.Random(seed)
-    stream = past(messy_stream(seed, accounts=1, conversations=events // 30 + 1, agents=12, events=events))
+    several = (
+        past(messy_stream(seed + more, accounts=1, conversations=events // 30 + 1, agents=12, events=events))
+        for more in range(100)
+    )
+    stream = next(stream for stream in several if len(stream) > events // 2)
     return Record([Batch(part, lines(part)) for part in _cut(stream, dice)])
 
 
