@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from handletime.lake.tables import (
     File,
     Run,
     begin,
-    by_partition,
     commit,
     files,
     finish,
@@ -106,3 +105,11 @@ def write(folder: Path, name: str, key: Partition, rows: pa.Table, run: int, fin
     ends = pc.min_max(rows[DAY_OF[name]]).as_py()
     first, last = (None if end is None else millis(end) for end in (ends["min"], ends["max"]))
     return File(path, *key, rows.num_rows, place.stat().st_size, finished, first, last)
+
+
+def by_partition(all_files: Sequence[File]) -> dict[tuple[str, date | None], list[File]]:
+    """Files by account and day."""
+    found: dict[tuple[str, date | None], list[File]] = {}
+    for file in all_files:
+        found.setdefault((file.account, file.day), []).append(file)
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -14,15 +13,13 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Gauge
 
-from handletime import __version__
 from handletime.api.app import make_app
 from handletime.api.bearer import BearerAuthenticator
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import Service
 from handletime.api.unit_files import DatedFiles
-from handletime.cli.logs import log_to_stderr
-from handletime.cli.server import address_of, api_settings, check_tls, end_with, free, stop, warm
+from handletime.cli.server import address_of, api_settings, begin, end_with, free, warm
 from handletime.clock import SystemClock
 from handletime.errors import InputError
 from handletime.lake.keys import SharedKeys
@@ -41,11 +38,7 @@ _log: Final = logging.getLogger(__name__)
 def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
-    log_to_stderr(settings.log_level, settings.log_format)
-    _log.info("starting, version %s", __version__)
-    signal.signal(signal.SIGTERM, stop)
-    if settings.tls_cert and settings.tls_key:
-        check_tls(settings.tls_cert, settings.tls_key)
+    begin(settings)
     clock, meters = SystemClock(), Meters()
     with ExitStack() as stack:
         authenticator = BearerAuthenticator(SharedKeys(_required(settings.keys)), clock)

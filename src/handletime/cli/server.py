@@ -48,11 +48,7 @@ _log: Final = logging.getLogger(__name__)
 def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
-    log_to_stderr(settings.log_level, settings.log_format)
-    _log.info("starting, version %s", __version__)
-    signal.signal(signal.SIGTERM, stop)
-    if settings.tls_cert and settings.tls_key:
-        check_tls(settings.tls_cert, settings.tls_key)
+    begin(settings)
     clock = SystemClock()
     with ExitStack() as stack:
         make_folder(settings.folder)
@@ -84,6 +80,15 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         _log.info("stopping")
     _log.info("stopped")
     end_with(warming)
+
+
+def begin(settings: ServerSettings) -> None:
+    """What every server does first: it logs, can be told to stop, and has seen its certificate. Raises InputError."""
+    log_to_stderr(settings.log_level, settings.log_format)
+    _log.info("starting, version %s", __version__)
+    signal.signal(signal.SIGTERM, stop)
+    if settings.tls_cert and settings.tls_key:
+        check_tls(settings.tls_cert, settings.tls_key)
 
 
 def _store_settings(settings: ServerSettings) -> StoreSettings:

@@ -7,7 +7,7 @@ that it names; so nobody sees half a run, and an older one can be read for as lo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -323,11 +323,3 @@ def _remove(file: File) -> RemoveAction:
         partition_values=_values(file.account, file.day),
         size=file.size,
     )
-
-
-def by_partition(all_files: Sequence[File]) -> dict[tuple[str, date | None], list[File]]:
-    """Files by account and day."""
-    found: dict[tuple[str, date | None], list[File]] = {}
-    for file in all_files:
-        found.setdefault((file.account, file.day), []).append(file)
-    return found
