@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,8 +24,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from handletime.api.app import make_app
+from handletime.api.serve import ListenSettings
 from handletime.cli.keys import CHOICES
+from handletime.cli.server import free, run_app
 from handletime.store.keys import Permission
+from tests.api.world import World
 
 EXAMPLES = Path(__file__).parent.parent / "golden" / "examples"
 COMMAND = [Path(sys.executable).parent / "handletime"]
@@ -309,6 +315,35 @@ def test_what_is_wrong_is_said(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HANDLETIME_TOKEN", raising=False)
     assert told in " ".join(handletime(*arguments, code=code).stderr.split())
+
+
+def test_nothing_it_began_with_is_searched_for_garbage_until_it_stops() -> None:
+    frozen: list[int] = []
+
+    def stop_when_settled() -> None:
+        for _ in range(2_000):
+            if count := gc.get_freeze_count():
+                frozen.append(count)
+                break
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with World() as world:
+        _host, port = free("127.0.0.1", 0)
+        watching = threading.Thread(target=stop_when_settled)
+        listen = ListenSettings(port=port)
+        run_app(make_app(world.service), listen, 0.0, lambda _: watching.start(), lambda: None)
+        watching.join()
+    assert frozen[0] > 100_000
+    assert gc.get_freeze_count() == 0
+
+
+def test_a_stop_says_nothing_but_that(folder: Path) -> None:
+    """Native libraries report what is still there at the end."""
+    with serving(folder, "--log-format", "json") as server:
+        assert server.stop() == 0
+        said = [json.loads(line)["message"] for line in server.log.read_text().splitlines()]
+        assert said[-2:] == ["stopping", "stopped"]
 
 
 def test_a_port_that_is_taken_is_said(folder: Path) -> None:

@@ -77,10 +77,34 @@ def test_newcomers_do_not_keep_those_who_wait_from_their_turn() -> None:
     queue.put(a_job("other", 1))
     taken: list[str] = []
     for number in range(12):
-        for each in range(3):
-            queue.put(a_job(f"new{number}-{each}", 9_000))
+        for each in range(20):
+            queue.put(a_job(f"new{number}-{each}", 900))
         taken += accounts(queue.take())
     assert taken.count("loud") == 5
+
+
+def test_all_that_one_with_little_has_sent_goes_at_once() -> None:
+    queue = a_queue()
+    for _ in range(20):
+        queue.put(a_job("loud", 10_000))
+    few = [a_job("quiet", 20) for _ in range(40)]
+    for job in few:
+        queue.put(job)
+    assert queue.take() == few
+
+
+def test_turns_are_of_events_and_not_of_requests() -> None:
+    queue = a_queue()
+    for _ in range(5):
+        queue.put(a_job("large", 10_000))
+    for _ in range(50_000 // 20):
+        queue.put(a_job("small", 20))
+    taken = Counter[str]()
+    for _ in range(4):
+        for job in queue.take():
+            taken[job.request.account] += job.events
+    assert taken["large"] == 40_000
+    assert taken["small"] == 3 * waiting.TURN_EVENTS  # The first large one had left no room.
 
 
 def test_groups_are_large_again_once_one_account_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,10 +15,10 @@ from prometheus_client import Gauge
 from handletime.api.app import make_app
 from handletime.api.bearer import BearerAuthenticator
 from handletime.api.prometheus import Meters
-from handletime.api.serve import ListenSettings, serve
+from handletime.api.serve import ListenSettings
 from handletime.api.service import Service
 from handletime.api.unit_files import DatedFiles
-from handletime.cli.server import address_of, api_settings, begin, end_with, free, warm
+from handletime.cli.server import api_settings, begin, end_with, free, run_app, warm
 from handletime.clock import SystemClock
 from handletime.errors import InputError
 from handletime.lake.keys import SharedKeys
@@ -49,17 +48,10 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         service = Service(lake, authenticator, clock, DatedFiles(lake), api_settings(settings))
         warming = None if settings.events is None else warm(service)
-
-        def listens() -> None:
-            address = address_of(listen)
-            _log.info("listening at %s after %.2f s", address, time.monotonic() - begun)
-            listening(address)
-
         sessions = stack.enter_context(Sessions())
         page = Page(service, sessions, Labels(settings.labels), with_now=False)
         app = make_app(service, more_routes=page_routes(page, with_now=False), meters=meters)
-        asyncio.run(serve(app, listen, listens, page.stop))
-        _log.info("stopping")
+        run_app(app, listen, begun, listening, page.stop)
     _log.info("stopped")
     end_with(warming)
 

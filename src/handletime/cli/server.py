@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, NoReturn
+
+from litestar.types import ASGIApp
 
 from handletime import __version__
 from handletime.admin.door import Door
@@ -63,12 +66,6 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         stack.callback(shelf.close)
         service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api_settings(settings))
         warming = warm(service)
-
-        def listens() -> None:
-            address = address_of(listen)
-            _log.info("listening at %s after %.2f s", address, time.monotonic() - begun)
-            listening(address)
-
         house = House(settings.folder, store, side, shelf)
         stack.enter_context(Door(house))
         if settings.retain_days is not None:
@@ -76,8 +73,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         sessions = stack.enter_context(Sessions(settings.folder / SESSIONS))
         page = Page(service, sessions, Labels(settings.labels))
         app = make_app(service, more_routes=page_routes(page), meters=meters)
-        asyncio.run(serve(app, listen, listens, page.stop))
-        _log.info("stopping")
+        run_app(app, listen, begun, listening, page.stop)
     _log.info("stopped")
     end_with(warming)
 
@@ -89,6 +85,36 @@ def begin(settings: ServerSettings) -> None:
     signal.signal(signal.SIGTERM, stop)
     if settings.tls_cert and settings.tls_key:
         check_tls(settings.tls_cert, settings.tls_key)
+
+
+def run_app(
+    app: ASGIApp,
+    listen: ListenSettings,
+    begun: float,
+    listening: Callable[[str], None],
+    stopping: Callable[[], None],
+) -> None:
+    """Serves until SIGTERM or SIGINT. Says where once it can be reached, `begun` at a moment of the monotonic clock."""
+
+    def listens() -> None:
+        address = address_of(listen)
+        _log.info("listening at %s after %.2f s", address, time.monotonic() - begun)
+        listening(address)
+        settle()
+
+    try:
+        asyncio.run(serve(app, listen, listens, stopping))
+    finally:
+        gc.unfreeze()
+    _log.info("stopping")
+
+
+def settle() -> None:
+    """What there is now lives as long as the server: no garbage is looked for in it again, which took 100 ms each time,
+    while nobody was answered.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _store_settings(settings: ServerSettings) -> StoreSettings:
@@ -123,6 +149,7 @@ def warm(service: Service) -> threading.Thread | None:
             warm_up()
         except Exception:
             _log.exception("compiling the derivation failed; the first events try it again")
+        settle()
         service.problem = None
 
     thread = threading.Thread(target=compile_all, name="warming", daemon=True)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterable
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
 from handletime.errors import NotNow
 from handletime.store.writer import Ingested, Request
 
+TURN_EVENTS: Final = 1_000
+"""So many events of an account are taken in a turn; of its jobs one at least."""
 SHARED_EVENTS: Final = 10_000
 SHARED_S: Final = 10.0
 """For so long after a second account brought events, so many are written together."""
@@ -48,16 +51,16 @@ class Waiting(NamedTuple):
 class Queue:
     """Jobs for one worker.
 
-    It takes some together: those of accounts that had nothing waiting, and those of the others in turn, of either up
-    to `at_once` events and those of one job more. While several accounts bring events these are fewer, and every
-    other time the former go alone, so that nobody waits for long until what another one brought is written.
+    Accounts come in turn, each with jobs of up to `TURN_EVENTS` events, or one larger one. The worker takes some jobs
+    together: those of accounts for which one turn is enough, and those of the others, of either up to `at_once` events
+    and one turn more. While several accounts bring events these are fewer, and every other time the former go alone,
+    so that nobody waits for long until what another one brought is written.
     """
 
     def __init__(self, most_events: int, most_requests: int, at_once: int) -> None:
         self._most_events, self._most_requests, self._at_once = most_events, most_requests, at_once
-        self._fresh: dict[str, deque[Job]] = {}
         self._jobs: dict[str, deque[Job]] = {}
-        """By account, whose turn is next first; the fresh ones had nothing waiting when their first job came."""
+        """By account, whose turn is next first."""
         self._of: Counter[str] = Counter()
         """Events by account."""
         self._taken: list[Job] = []
@@ -65,7 +68,7 @@ class Queue:
         self._last = ""
         self._alone_from = 0.0
         """Of whom the last job was, and from when on all are one account's, if no other one comes."""
-        self._fresh_alone = False
+        self._light_alone = False
         self._closed = False
         self._changed = threading.Condition()
 
@@ -84,8 +87,7 @@ class Queue:
             if self._last and account != self._last:
                 self._alone_from = job.since + SHARED_S
             self._last = account
-            jobs = self._jobs.get(account)
-            (self._fresh.setdefault(account, deque()) if jobs is None else jobs).append(job)
+            self._jobs.setdefault(account, deque()).append(job)
             self._of[account] += job.events
             self._events += job.events
             self._requests += job.requests
@@ -95,35 +97,47 @@ class Queue:
         """The next jobs that are written together, at least one; waits for it. None once it is closed and empty."""
         with self._changed:
             self._taken = []
-            while not self._fresh and not self._jobs and not self._closed:
+            while not self._jobs and not self._closed:
                 self._changed.wait()
             shared = time.monotonic() < self._alone_from
-            self._fresh_alone = shared and bool(self._fresh and self._jobs) and not self._fresh_alone
-            for line in (self._fresh,) if self._fresh_alone else (self._fresh, self._jobs):
-                room = min(self._at_once, SHARED_EVENTS) if shared else self._at_once
-                while line and room > 0:
-                    self._taken.append(self._next(line))
-                    room -= self._taken[-1].events
+            room = min(self._at_once, SHARED_EVENTS) if shared else self._at_once
+            light = [account for account in self._jobs if self._of[account] <= TURN_EVENTS]
+            heavy = [account for account in self._jobs if self._of[account] > TURN_EVENTS]
+            self._light_alone = shared and bool(light and heavy) and not self._light_alone
+            self._take_turns(light, room)
+            if not self._light_alone:
+                self._take_turns(heavy, room)
             return self._taken
 
-    def _next(self, line: dict[str, deque[Job]]) -> Job:
-        """The next job of the account whose turn it is."""
-        account = next(iter(line))
-        jobs = line.pop(account)
-        job = jobs.popleft()
+    def _take_turns(self, accounts: Iterable[str], room: int) -> None:
+        """Takes jobs of these accounts in turn until there is no more room."""
+        line = deque(accounts)
+        while line and room > 0:
+            account = line.popleft()
+            room -= self._take_turn(account, min(room, TURN_EVENTS))
+            if account in self._jobs:
+                line.append(account)
+
+    def _take_turn(self, account: str, most: int) -> int:
+        """Takes the next jobs of an account, at least one and up to so many events; how many events they have."""
+        jobs = self._jobs.pop(account)
+        events = 0
+        while jobs and (not events or events + jobs[0].events <= most):
+            events += jobs[0].events
+            self._requests -= jobs[0].requests
+            self._taken.append(jobs.popleft())
+        self._events -= events
+        self._of[account] -= events
         if jobs:
             self._jobs[account] = jobs  # Behind all others.
-        self._of[account] -= job.events
-        if not jobs:
+        else:
             del self._of[account]
-        self._events -= job.events
-        self._requests -= job.requests
-        return job
+        return events
 
     def waiting(self) -> Waiting:
         """What was not yet answered, that which the worker has taken included."""
         with self._changed:
-            heads = (jobs[0] for line in (self._fresh, self._jobs) for jobs in line.values())
+            heads = (jobs[0] for jobs in self._jobs.values())
             oldest = min((*self._taken, *heads), key=_since, default=None)
             return Waiting(
                 sum(job.requests for job in self._taken) + self._requests,
