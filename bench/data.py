@@ -78,7 +78,7 @@ class Inputs:
 def _version() -> str:
     """A digest of all that decides what the events are."""
     package = ROOT / "src" / "handletime"
-    sources = [Path(__file__), package / "events" / "model.py", *sorted(package.glob("simulate*.py"))]
+    sources = [Path(__file__), package / "events" / "model.py", *sorted(package.glob("simulate/*.py"))]
     return hashlib.sha256(b"\0".join(source.read_bytes() for source in sources)).hexdigest()[:10]
 
 
@@ -88,7 +88,8 @@ def make(events: int, parquet: Path, ndjson: Path) -> int:
 
     from handletime.events.encode import to_ndjson
     from handletime.events.model import EVENTS
-    from handletime.simulate import Centre, simulate
+    from handletime.simulate.centre import Centre
+    from handletime.simulate.simulate import simulate
 
     centre = Centre(start=START, days=DAYS, seed=SEED, events=events, messiness=MESSINESS)
     rows, unfinished = parquet.with_suffix(".part"), ndjson.with_suffix(".ndjson.part")

@@ -27,7 +27,8 @@ def make(folder: Path, sizes: list[int]) -> dict[str, int]:
     import pyarrow as pa
 
     from handletime.events.encode import to_ndjson
-    from handletime.simulate import Centre, simulate
+    from handletime.simulate.centre import Centre
+    from handletime.simulate.simulate import simulate
 
     centre = Centre(start=START, days=1, seed=SEED, events=DAY_EVENTS, messiness=MESSINESS, accounts=(ACCOUNT,), bots=4)
     events = pa.concat_tables(list(simulate(centre)))

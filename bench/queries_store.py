@@ -18,7 +18,8 @@ import pyarrow as pa
 from handletime.events.model import EVENTS
 from handletime.segments.derive import Derived, derive
 from handletime.segments.sums import KEPT
-from handletime.simulate import Centre, simulate
+from handletime.simulate.centre import Centre
+from handletime.simulate.simulate import simulate
 from handletime.store.opening import StoreSettings, connect
 from handletime.store.sidefile import SideFile
 from handletime.store.tables import registered

@@ -26,7 +26,8 @@ def make(folder: Path, events: int) -> dict[str, int]:
     import pyarrow.compute as pc
 
     from handletime.events.encode import to_ndjson
-    from handletime.simulate import Centre, simulate
+    from handletime.simulate.centre import Centre
+    from handletime.simulate.simulate import simulate
 
     start = monday(datetime.now(UTC))
     centre = Centre(start=start, days=DAYS, seed=SEED, events=events, accounts=ACCOUNTS, messiness=MESSINESS)

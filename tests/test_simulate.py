@@ -11,12 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from handletime import simulate as house
 from handletime.errors import InputError
 from handletime.events import model
 from handletime.events.decode import decode_lines
 from handletime.events.encode import to_ndjson
-from handletime.simulate import Centre, simulate
+from handletime.simulate import simulate as simulation
+from handletime.simulate import size, world
+from handletime.simulate.centre import Centre
+from handletime.simulate.simulate import simulate
 from tests.plain_reading import Reading, read
 
 MONDAY = datetime(2026, 11, 16, tzinfo=UTC)
@@ -61,8 +63,8 @@ def reading() -> Reading:
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(house, "BLOCK", 60)
-    monkeypatch.setattr(house, "PIECE", 1000)
+    monkeypatch.setattr(world, "BLOCK", 60)
+    monkeypatch.setattr(simulation, "PIECE", 1000)
 
 
 # --- what it gives ---------------------------------------------------------------------------------------------------
@@ -215,7 +217,7 @@ def test_a_number_of_events_is_hit(events: int, settings: dict[str, Any]) -> Non
 
 
 def test_a_number_of_events_is_hit_beyond_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(house, "SAMPLE", 1500)
+    monkeypatch.setattr(size, "SAMPLE", 1500)
     assert len(events_of(conversations=None, events=90_000)) == pytest.approx(90_000, rel=0.03)
 
 

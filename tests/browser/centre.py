@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from handletime import simulate
+from handletime.simulate import centre, simulate
 from handletime.store import keys
 from handletime.store.keys import NewKey, Permission
 from handletime.store.sidefile import SideFile
@@ -52,7 +52,7 @@ class Centre:
         self.url = ""
         self.data.mkdir()
         days, conversations, agents = (30, 24_000, 24) if demo else (2, 1500, 12)
-        made = simulate.Centre(
+        made = centre.Centre(
             start=datetime.now(UTC) - timedelta(days=days),
             days=days,
             conversations=conversations,

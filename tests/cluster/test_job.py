@@ -30,7 +30,8 @@ from handletime.events.decode import decode_lines
 from handletime.lake import keys as file_keys
 from handletime.lake import tables
 from handletime.segments.derive import derive as derive_here
-from handletime.simulate import Centre, simulate
+from handletime.simulate.centre import Centre
+from handletime.simulate.simulate import simulate
 from handletime.store import keys as store_keys
 from handletime.store.opening import StoreSettings
 from handletime.store.sidefile import SideFile

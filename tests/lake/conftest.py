@@ -15,7 +15,8 @@ import pytest
 from handletime.clock import SystemClock
 from handletime.events.model import INSTANT
 from handletime.lake import keys as file_keys
-from handletime.simulate import Centre, simulate
+from handletime.simulate.centre import Centre
+from handletime.simulate.simulate import simulate
 from handletime.store import keys as store_keys
 from handletime.store.opening import StoreSettings
 from handletime.store.sidefile import SideFile

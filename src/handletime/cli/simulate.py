@@ -12,7 +12,7 @@ from handletime.cli.console import Instant, count
 from handletime.cli.eventfile import OUT_HELP, EventFile, out_path
 
 if TYPE_CHECKING:
-    from handletime.simulate import Centre
+    from handletime.simulate.centre import Centre
 
 
 @click.command(short_help="Make up the events of a contact centre that never was.")
@@ -57,7 +57,7 @@ def simulate(
     """Simulate a contact centre: skills with daily load curves, agents with several conversations and one focus, bots,
     transfers, takeovers, abandonment, resumes; times are log-normal. No person and no text is in it.
     """
-    from handletime.simulate import Centre
+    from handletime.simulate.centre import Centre
 
     if conversations and events:
         raise click.UsageError("--conversations and --events exclude each other")
@@ -90,7 +90,7 @@ def _write(centre: Centre, out: str) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from handletime.simulate import simulate as events_of
+    from handletime.simulate.simulate import simulate as events_of
 
     written = 0
     with ExitStack() as stack:
