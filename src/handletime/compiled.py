@@ -75,6 +75,11 @@ if _folder is not None:
 rtsys.initialize(cpu_target.target_context)
 
 
+def can_be_kept() -> bool:
+    """Whether there is a folder for compiled code."""
+    return _folder is not None
+
+
 def is_kept() -> bool:
     """Whether compiled code of these sources is there; if not, this process compiles it first."""
     return _folder is not None and any(_folder.rglob("*.nbc"))

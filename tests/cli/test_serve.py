@@ -197,8 +197,22 @@ def test_it_lives_but_is_not_ready_while_the_derivation_is_compiled(
         not_yet = httpx.get(f"{server.url}/readyz")
         assert not_yet.status_code == 503
         assert "retry-after" in not_yet.headers
+        (compiler,) = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split()
+        assert b"warming" in Path(f"/proc/{compiler}/cmdline").read_bytes()
         assert server.stop() == 0
+    for _ in range(500):
+        if not is_running(compiler):
+            break
+        time.sleep(0.01)
+    assert not is_running(compiler)
     assert all(line.startswith('{"time":') for line in server.log.read_text().splitlines())
+
+
+def is_running(process: str) -> bool:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes() != b""
+    except FileNotFoundError:
+        return False
 
 
 def test_what_is_in_flight_is_answered(folder: Path) -> None:

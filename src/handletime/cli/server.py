@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import ssl
+import subprocess
 import sys
 import threading
 import time
@@ -33,13 +34,13 @@ from handletime.api.unit_files import ShelvedFiles
 from handletime.cli.folder import make_folder, side_file
 from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
-from handletime.compiled import is_kept
+from handletime.compiled import can_be_kept, is_kept
 from handletime.errors import InputError
 from handletime.settings import ServerSettings
+from handletime.store import warming
 from handletime.store.keys import Keys
 from handletime.store.opening import StoreSettings
 from handletime.store.store import Store
-from handletime.store.warming import warm_up
 from handletime.web.labels import Labels
 from handletime.web.page import Page
 from handletime.web.routes import page_routes
@@ -65,7 +66,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         shelf = Shelf(settings.folder / SHELF)
         stack.callback(shelf.close)
         service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api_settings(settings))
-        warming = warm(service)
+        compiling = warm(service)
         house = House(settings.folder, store, side, shelf)
         stack.enter_context(Door(house))
         if settings.retain_days is not None:
@@ -75,7 +76,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         app = make_app(service, more_routes=page_routes(page), meters=meters)
         run_app(app, listen, begun, listening, page.stop)
     _log.info("stopped")
-    end_with(warming)
+    end_with(compiling)
 
 
 def begin(settings: ServerSettings) -> None:
@@ -134,32 +135,53 @@ def api_settings(settings: ServerSettings) -> ApiSettings:
     )
 
 
-def warm(service: Service) -> threading.Thread | None:
-    """Makes the derivation ready. Where it has to be compiled, this is done while the server listens already: it
-    lives, but is not ready.
-    """
-    if is_kept():
-        warm_up()
-        return None
-    service.problem = "the derivation is being compiled; only the first start does this (about half a minute)"
-    _log.info(service.problem)
+class Warming(threading.Thread):
+    """Compiles the derivation while the server listens already: it lives, but is not ready.
 
-    def compile_all() -> None:
+    Another process does it, where what it makes can be kept: compiling takes 150 MiB that are not given back.
+    """
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(name="warming", daemon=True)
+        self._service = service
+        service.problem = "the derivation is being compiled; only the first start does this (about half a minute)"
+        _log.info(service.problem)
+        self._compiler: subprocess.Popen[bytes] | None = None
+        if can_be_kept():
+            command = [sys.executable, "-P", "-m", warming.__name__]
+            self._compiler = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 — all of it is ours
+
+    def run(self) -> None:
+        """Waits for the other process, and loads what it has made, or compiles it here."""
         try:
-            warm_up()
+            if self._compiler is not None:
+                self._compiler.wait()
+            warming.warm_up()
         except Exception:
             _log.exception("compiling the derivation failed; the first events try it again")
         settle()
-        service.problem = None
+        self._service.problem = None
 
-    thread = threading.Thread(target=compile_all, name="warming", daemon=True)
+    def stop(self) -> None:
+        """Ends the other process."""
+        if self._compiler is not None:
+            self._compiler.kill()
+
+
+def warm(service: Service) -> Warming | None:
+    """Makes the derivation ready; says what goes on with that where it has to be compiled."""
+    if is_kept():
+        warming.warm_up()
+        return None
+    thread = Warming(service)
     thread.start()
     return thread
 
 
-def end_with(warming: threading.Thread | None) -> None:
+def end_with(thread: Warming | None) -> None:
     """Ends the process where something is still being compiled."""
-    if warming is not None and warming.is_alive():
+    if thread is not None and thread.is_alive():
+        thread.stop()
         # Compiling cannot be interrupted, and Python's own way out would take away under it what it uses.
         sys.stdout.flush()
         logging.shutdown()

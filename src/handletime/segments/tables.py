@@ -119,18 +119,18 @@ def agent_segment_table(
         agentId=agents,
         employeeId=_take(events, "employeeId", assigned),
         groupId=columns.group[place],
-        userType=_codes(columns.user_type[place], model.USER_TYPES),
+        userType=codes(columns.user_type[place], model.USER_TYPES),
         skillId=rows["skill"],
         skillSegmentSequence=skill["sequence"][rows["skill_segment"]],
         source=_take(events, "source", pa.array(sources, mask=rows["source_row"] < 0)),
-        follows=_codes(rows["follows"], rules.FOLLOWS),
-        start=_instants(columns.time[place]),
-        end=_instants(rows["end"], running),
-        endReason=_codes(rows["end_reason"], rules.END_REASONS, running),
-        outcome=_codes(rows["outcome"], rules.OUTCOMES, running),
+        follows=codes(rows["follows"], rules.FOLLOWS),
+        start=instants(columns.time[place]),
+        end=instants(rows["end"], running),
+        endReason=codes(rows["end_reason"], rules.END_REASONS, running),
+        outcome=codes(rows["outcome"], rules.OUTCOMES, running),
         agentMessages=rows["agent_messages"],
         firstResponseMillis=pa.array(rows["first_response"], mask=rows["first_response"] < 0),
-        responseMillis=_lists(rows["responses_end"], responses),
+        responseMillis=lists(rows["responses_end"], responses),
         totalHandleTimeMillis=rows["handle_time"],
         focusData=focused.among(columns, place),
     )
@@ -146,13 +146,13 @@ def skill_segment_table(events: pa.Table, columns: Columns, rows: Records, first
         conversationId=_take(events, "conversationId", started),
         sequence=rows["sequence"],
         skillId=rows["skill"],
-        userType=_codes(rows["user_types"], rules.SKILL_USER_TYPES),
-        start=_instants(columns.time[rows["row"]]),
-        end=_instants(rows["end"], running),
-        endReason=_codes(rows["end_reason"], rules.END_REASONS, running),
-        outcome=_codes(rows["outcome"], rules.OUTCOMES, running),
+        userType=codes(rows["user_types"], rules.SKILL_USER_TYPES),
+        start=instants(columns.time[rows["row"]]),
+        end=instants(rows["end"], running),
+        endReason=codes(rows["end_reason"], rules.END_REASONS, running),
+        outcome=codes(rows["outcome"], rules.OUTCOMES, running),
         abandonedInQueue=pa.array(rows["abandoned_in_queue"], mask=running),
-        firstResponseMillis=_lists(rows["firsts_end"], firsts),
+        firstResponseMillis=lists(rows["firsts_end"], firsts),
     )
 
 
@@ -166,10 +166,10 @@ def unit_table(agent_segments: pa.Table, rows: Records) -> pa.Table:
         segmentId=_take(agent_segments, "segmentId", segments),
         agentId=_take(agent_segments, "agentId", segments),
         sequence=rows["sequence"],
-        startReason=_codes(rows["start_reason"], rules.UNIT_STARTS),
-        endReason=_codes(rows["end_reason"], rules.UNIT_ENDS),
-        start=_instants(rows["start"]),
-        end=_instants(rows["end"]),
+        startReason=codes(rows["start_reason"], rules.UNIT_STARTS),
+        endReason=codes(rows["end_reason"], rules.UNIT_ENDS),
+        start=instants(rows["start"]),
+        end=instants(rows["end"]),
         handleTimeMillis=rows["end"] - rows["start"],
     )
 
@@ -192,16 +192,19 @@ def _take(table: pa.Table, name: str, rows: pa.Array) -> pa.Array:
     return array.take(rows)
 
 
-def _instants(milliseconds: I64, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+def instants(milliseconds: I64, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+    """Moments (epoch milliseconds, UTC); null where `missing`."""
     return pa.array(np.ascontiguousarray(milliseconds), mask=missing).cast(model.INSTANT)
 
 
-def _codes(
+def codes(
     places: npt.NDArray[np.int8], names: tuple[str, ...], missing: npt.NDArray[np.bool_] | None = None
 ) -> pa.Array:
+    """Words of a closed list, given by their places in it; null where `missing`."""
     return model.codes(pa.array(np.ascontiguousarray(places), pa.int8(), mask=missing), names)
 
 
-def _lists(ends: I64, values: I64) -> pa.Array:
+def lists(ends: I64, values: I64) -> pa.Array:
+    """For each row the values up to its end, from the end of the row before on."""
     offsets = np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int32)
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))

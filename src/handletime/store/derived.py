@@ -17,6 +17,7 @@ from handletime.segments.derive import walk
 from handletime.segments.order import Ordered
 from handletime.segments.rules import Out
 from handletime.segments.sums import KEPT
+from handletime.segments.tables import codes, instants, lists
 from handletime.store.tables import change, insert, registered
 
 Places = npt.NDArray[np.integer]
@@ -125,7 +126,7 @@ def _gone(source: _Source, rows: I64) -> pa.Table:
 
 
 def _agent_segments(source: _Source, out: Out, places: I64) -> pa.Table:
-    all_responses = _lists(
+    all_responses = lists(
         out.agent_segments["responses_end"][: out.counts[rules.SEGMENTS]], out.responses[: out.counts[rules.RESPONSES]]
     )
     rows = out.agent_segments[places]
@@ -139,15 +140,15 @@ def _agent_segments(source: _Source, out: Out, places: I64) -> pa.Table:
             "agentId": columns.agent[started],
             "employeeId": source.take("employeeId", started),
             "groupId": columns.group[started],
-            "userType": _codes(columns.user_type[started], model.USER_TYPES),
+            "userType": codes(columns.user_type[started], model.USER_TYPES),
             "skillId": rows["skill"],
             "skillSegmentSequence": out.skill_segments["sequence"][rows["skill_segment"]],
             "source": source.take("source", rows["source_row"]),
-            "follows": _codes(rows["follows"], rules.FOLLOWS),
-            "start": _instants(columns.time[started]),
-            "end": _instants(rows["end"], running),
-            "endReason": _codes(rows["end_reason"], rules.END_REASONS, running),
-            "outcome": _codes(rows["outcome"], rules.OUTCOMES, running),
+            "follows": codes(rows["follows"], rules.FOLLOWS),
+            "start": instants(columns.time[started]),
+            "end": instants(rows["end"], running),
+            "endReason": codes(rows["end_reason"], rules.END_REASONS, running),
+            "outcome": codes(rows["outcome"], rules.OUTCOMES, running),
             "agentMessages": rows["agent_messages"],
             "firstResponseMillis": pa.array(rows["first_response"], mask=rows["first_response"] < 0),
             "responseMillis": all_responses.take(pa.array(places)),
@@ -157,7 +158,7 @@ def _agent_segments(source: _Source, out: Out, places: I64) -> pa.Table:
 
 
 def _skill_segments(source: _Source, out: Out, places: I64) -> pa.Table:
-    all_firsts = _lists(
+    all_firsts = lists(
         out.skill_segments["firsts_end"][: out.counts[rules.SKILL_SEGMENTS]], out.firsts[: out.counts[rules.FIRSTS]]
     )
     rows = out.skill_segments[places]
@@ -168,11 +169,11 @@ def _skill_segments(source: _Source, out: Out, places: I64) -> pa.Table:
             **source.keys(started),
             "sequence": rows["sequence"],
             "skillId": rows["skill"],
-            "userType": _codes(rows["user_types"], rules.SKILL_USER_TYPES),
-            "start": _instants(source.columns.time[started]),
-            "end": _instants(rows["end"], running),
-            "endReason": _codes(rows["end_reason"], rules.END_REASONS, running),
-            "outcome": _codes(rows["outcome"], rules.OUTCOMES, running),
+            "userType": codes(rows["user_types"], rules.SKILL_USER_TYPES),
+            "start": instants(source.columns.time[started]),
+            "end": instants(rows["end"], running),
+            "endReason": codes(rows["end_reason"], rules.END_REASONS, running),
+            "outcome": codes(rows["outcome"], rules.OUTCOMES, running),
             "abandonedInQueue": pa.array(rows["abandoned_in_queue"], mask=running),
             "firstResponseMillis": all_firsts.take(pa.array(places)),
         }
@@ -189,25 +190,10 @@ def _units(source: _Source, out: Out, places: I64) -> pa.Table:
             **keys,
             "agentId": source.columns.agent[started],
             "sequence": rows["sequence"],
-            "startReason": _codes(rows["start_reason"], rules.UNIT_STARTS),
-            "endReason": _codes(rows["end_reason"], rules.UNIT_ENDS),
-            "start": _instants(rows["start"]),
-            "end": _instants(rows["end"]),
+            "startReason": codes(rows["start_reason"], rules.UNIT_STARTS),
+            "endReason": codes(rows["end_reason"], rules.UNIT_ENDS),
+            "start": instants(rows["start"]),
+            "end": instants(rows["end"]),
             "handleTimeMillis": rows["end"] - rows["start"],
         }
     )
-
-
-def _instants(milliseconds: I64, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
-    return pa.array(np.ascontiguousarray(milliseconds), mask=missing).cast(model.INSTANT)
-
-
-def _codes(
-    places: npt.NDArray[np.int8], names: tuple[str, ...], missing: npt.NDArray[np.bool_] | None = None
-) -> pa.Array:
-    return model.codes(pa.array(np.ascontiguousarray(places), pa.int8(), mask=missing), names)
-
-
-def _lists(ends: I64, values: I64) -> pa.Array:
-    offsets = np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))

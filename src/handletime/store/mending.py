@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 
 from handletime.crashpoints import crash_point
-from handletime.segments.columns import I64, NEVER, columns_of_codes
+from handletime.segments.columns import I64, columns_of_codes
 from handletime.segments.order import Ordered, order_numbered
 from handletime.store import derived
 from handletime.store.derived import Touched, Version, differences
-from handletime.store.moves import FocusMoves, move_rows, stored_form
+from handletime.store.moves import FocusMoves, move_rows, stored_form, write_losses
 from handletime.store.reader import with_losses
 from handletime.store.recent import events_of, losses_of
 from handletime.store.schema import DERIVED
@@ -60,13 +60,7 @@ def mend_rows(writer: Writer, numbers: I64) -> Removed:
     if len(touched):
         _derive(writer, Touched(events_of(connection, touched), touched, all_ids), losses, moved.stored, moved.new)
     insert(connection, "kept.focus_moves", stored_form(moves))
-    with registered(connection, gone=moved.stored.select(["number", "arrival"])):
-        connection.execute(
-            "delete from kept.losses t using gone where t.number = gone.number and t.arrival = gone.arrival"
-        )
-    met = moved.stored.filter(moved.stored["lost_time"].to_numpy() != NEVER)
-    rows = pa.concat_tables([met, moved.new]).select(["number", "arrival", "lost_time", "lost_sequence"])
-    insert(connection, "kept.losses", rows)
+    write_losses(connection, moved, moved.stored.select(["number", "arrival"]))
     writer.moves.forget()
     writer.recent.clear()
     return Removed(len(numbers), writer.count_commit())

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from handletime.events import model
 from handletime.segments.columns import I64, NEVER, Bools, Columns, strings
 from handletime.segments.focus import Anonymous, Loss, losses_among
-from handletime.store.tables import query, registered
+from handletime.store.tables import change, insert, query, registered
 
 TAIL: Final = 32
 """So many of an agent's last `focused` are remembered, and all that lies between them."""
@@ -181,6 +181,20 @@ class FocusMoves:
         kept = new[of] & (rows["time"].to_numpy() >= starts[of])
         self._tail = pa.concat_tables([self._tail, rows.filter(kept).drop_columns("slot")]).combine_chunks()
         self._tail_slots = np.concatenate([self._tail_slots, of[kept]])
+
+
+def write_losses(connection: duckdb.DuckDBPyConnection, moved: Moved, outdated: pa.Table) -> None:
+    """Stores the losses that focus events meet now, in place of those of `outdated` (`number`, `arrival`)."""
+    if outdated.num_rows:
+        with registered(connection, gone=outdated):
+            change(
+                connection,
+                """delete from kept.losses using gone
+                where losses.number = gone.number and losses.arrival = gone.arrival""",
+            )
+    met = moved.stored.filter(moved.stored["lost_time"].to_numpy() != NEVER)
+    rows = pa.concat_tables([met, moved.new]).select(["number", "arrival", "lost_time", "lost_sequence"])
+    insert(connection, "kept.losses", rows)
 
 
 def _focused_among(moves: pa.Table) -> set[Agent]:

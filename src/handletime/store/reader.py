@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from typing import Final, Protocol
 
 import duckdb
-import numpy as np
 import pyarrow as pa
 
 from handletime.events import model
 from handletime.events.model import EVENTS
-from handletime.segments.columns import I64, NEVER, Columns, columns_of
+from handletime.segments.columns import I64, Columns, columns_of
 from handletime.segments.focus import Agents
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
 from handletime.store.directory import find
+from handletime.store.recent import met_by
 from handletime.store.snapshot import OfStore, Snapshot, limited
 from handletime.store.tables import query, registered
 
@@ -110,12 +110,7 @@ class Reader:
 
 def with_losses(columns: Columns, arrivals: I64, *losses: pa.Table) -> Columns:
     """Columns of events, by arrival, that know the losses of focus; of rows for the same `focused` the last counts."""
-    lost_time = np.full(len(columns.time), NEVER, np.int64)
-    lost_sequence = lost_time.copy()
-    for rows in losses:
-        places = np.searchsorted(arrivals, rows["arrival"].to_numpy())
-        lost_time[places] = rows["lost_time"].to_numpy()
-        lost_sequence[places] = rows["lost_sequence"].to_numpy()
+    lost_time, lost_sequence = met_by(arrivals, *losses)
     return columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
 
 

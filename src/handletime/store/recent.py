@@ -106,7 +106,8 @@ class Recent:
             self._touched = np.resize(self._touched, 2 * len(self._numbers))
         stored = strangers[strangers < first_new]
         if len(stored):
-            self._append(_with_losses(events_of(connection, stored), losses_of(connection, stored)))
+            events = events_of(connection, stored)
+            self._append(Held(events, *met_by(events["arrival"].to_numpy(), losses_of(connection, stored))))
 
     def _append(self, more: Held) -> None:
         numbers, place = np.unique(more.events["number"].to_numpy(), return_inverse=True)
@@ -155,14 +156,18 @@ def losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
         return query(connection, _LOSSES)
 
 
-def _with_losses(events: pa.Table, losses: pa.Table) -> Held:
-    """Events by arrival, and what of these losses is theirs."""
-    lost_time = np.full(events.num_rows, NEVER, np.int64)
+def met_by(arrivals: I64, *losses: pa.Table) -> tuple[I64, I64]:
+    """The time and sequence of the loss that each event meets (`NEVER`: none), of events by arrival.
+
+    Losses are rows of `kept.losses`; of those for the same `focused` the last counts.
+    """
+    lost_time = np.full(len(arrivals), NEVER, np.int64)
     lost_sequence = lost_time.copy()
-    places = np.searchsorted(events["arrival"].to_numpy(), losses["arrival"].to_numpy())
-    lost_time[places] = losses["lost_time"].to_numpy()
-    lost_sequence[places] = losses["lost_sequence"].to_numpy()
-    return Held(events, lost_time, lost_sequence)
+    for rows in losses:
+        places = np.searchsorted(arrivals, rows["arrival"].to_numpy())
+        lost_time[places] = rows["lost_time"].to_numpy()
+        lost_sequence[places] = rows["lost_sequence"].to_numpy()
+    return lost_time, lost_sequence
 
 
 def _taken(part: _Part, places: I64) -> Held:

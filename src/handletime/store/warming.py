@@ -30,3 +30,7 @@ def warm_up() -> None:
         with SideFile(folder) as side, Store(folder, side, StoreSettings(memory_bytes=128 << 20, threads=1)) as store:
             for part in (events.slice(0, 5), events.slice(5)):
                 store.ingest("local", part)
+
+
+if __name__ == "__main__":
+    warm_up()

@@ -17,11 +17,11 @@ from handletime.segments.order import Ordered, order_numbered
 from handletime.store import derived
 from handletime.store.derived import Version, differences
 from handletime.store.directory import Conversation, Directory, find
-from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form
+from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
 from handletime.store.recent import Recent
 from handletime.store.removing import remove
 from handletime.store.schema import EVENT_ROW
-from handletime.store.tables import change, insert, query, registered
+from handletime.store.tables import insert, query, registered
 
 RECENT_EVENTS: Final = 1_000_000
 
@@ -204,16 +204,7 @@ class Writer:
     def _write_moves(self, moves: pa.Table, moved: Moved, outdated: pa.Table) -> None:
         insert(self._connection, "kept.focus_moves", stored_form(moves))
         insert(self._connection, "kept.agents", moved.agents)
-        if outdated.num_rows:
-            with registered(self._connection, gone=outdated):
-                change(
-                    self._connection,
-                    """delete from kept.losses using gone
-                    where losses.number = gone.number and losses.arrival = gone.arrival""",
-                )
-        met = moved.stored.filter(moved.stored["lost_time"].to_numpy() != NEVER)
-        rows = pa.concat_tables([met, moved.new]).select(["number", "arrival", "lost_time", "lost_sequence"])
-        insert(self._connection, "kept.losses", rows)
+        write_losses(self._connection, moved, outdated)
         for changed in (moved.stored, moved.new):
             self.recent.lose(*(changed[name].to_numpy() for name in ("arrival", "lost_time", "lost_sequence")))
 
