@@ -41,7 +41,9 @@ def test_so_they_do_in_three_thousand_streams(first: int, tmp_path: Path) -> Non
 
 
 def agrees(seed: int, folder: Path) -> None:
-    """One stream in random batches, the store closed and opened between some of them."""
+    """One stream in random batches; between some of them the store is closed and opened, or has to drop what it
+    remembers of focus.
+    """
     events = a_stream(seed)
     dice = random.Random(seed)
     store = a_store(folder)
@@ -52,6 +54,8 @@ def agrees(seed: int, folder: Path) -> None:
         if dice.random() < 0.05:
             store.close()
             store = a_store(folder)
+        elif dice.random() < 0.3:
+            assert not store.forget("local", "a conversation that is not there")
     expected = derived_rows(first_copies(events))
     assert accepted == len(first_copies(events)), seed
     for account in {account_of(event) for event in events}:
@@ -140,3 +144,23 @@ def test_focus_events_that_come_years_late_are_placed_right(seed: int, tmp_path:
             store.ingest("local", events_of(events[place + 20 : place + 40]))
     with a_store(tmp_path) as store:
         assert stored_rows(store, "local") == derived_rows(events)
+
+
+def test_what_is_remembered_of_an_agent_begins_with_a_focus(tmp_path: Path) -> None:
+    """A `focused` that comes late, with an `unfocused` of before the store forgot: this ends it, nothing later."""
+
+    def event(number: int, conversation: str, kind: str, second: int) -> RawEvent:
+        time = f"2026-11-20T10:00:{second:02}Z"
+        return {"eventId": str(number), "conversationId": conversation, "time": time, "type": kind, "agentId": 1}
+
+    batches = [
+        [event(1, "one", "unfocused", 20)],
+        [event(2, "one", "focused", 10), event(3, "two", "unfocused", 30)],
+        [event(4, "two", "focused", 40)],
+    ]
+    with a_store(tmp_path) as store:
+        store.ingest("local", events_of(batches[0]))
+        store.forget("local", "a conversation that is not there")
+        for batch in batches[1:]:
+            store.ingest("local", events_of(batch))
+        assert store.rebuild().differences == 0

@@ -167,14 +167,18 @@ class FocusMoves:
         time = targets["time"].to_numpy()
         low = np.where(before == EVER, time, before)
         rows = _rows_within(connection, targets, low, after)
-        self._remember_ends(rows, targets["slot"].to_numpy(), low, after)
+        self._remember_ends(rows, targets["slot"].to_numpy(), before, after)
         return rows.drop_columns("slot")
 
-    def _remember_ends(self, rows: pa.Table, slots: I64, low: I64, after: I64) -> None:
-        """Of agents of whom nothing is remembered: the windows with which their history ends."""
-        ends = np.flatnonzero((after == NEVER) & (self._floors[slots] == NEVER))
+    def _remember_ends(self, rows: pa.Table, slots: I64, before: I64, after: I64) -> None:
+        """Of agents of whom nothing is remembered: the windows with which their history ends.
+
+        Only those that begin with a `focused`: the new moves may bring one that comes before any other window, and what
+        lies between is not known.
+        """
+        ends = np.flatnonzero((after == NEVER) & (before != EVER) & (self._floors[slots] == NEVER))
         # Several windows of one agent may reach the end; the latest is complete in itself.
-        np.maximum.at(starts := np.full(len(self._floors), EVER), slots[ends], low[ends])
+        np.maximum.at(starts := np.full(len(self._floors), EVER), slots[ends], before[ends])
         new = _among(slots[ends], len(self._floors))
         self._floors[new] = starts[new]
         of = rows["slot"].to_numpy()

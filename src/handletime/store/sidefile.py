@@ -281,4 +281,5 @@ def told(path: Path) -> Iterator[None]:
             case sqlite3.SQLITE_FULL:
                 raise NotNow("the disk is full") from error
             case _:
-                raise StoreError(f"{path}: {error}") from error
+                # SQLite repeats statements of many lines.
+                raise StoreError(f"{path}: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""Before the first request: whatever ingest runs is loaded, and compiled where it was not yet."""
+"""Before the first request: whatever requests run is loaded, and compiled where it was not yet."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from handletime.events.decode import decode_lines
+from handletime.segments.derive import derive_prepared
 from handletime.store.opening import StoreSettings
 from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
@@ -23,13 +24,20 @@ _EVENTS: Final = b"""\
 
 
 def warm_up() -> None:
-    """Ingests a few events into a store that is thrown away. Raises StoreError, OSError."""
+    """Ingests a few events into a store that is thrown away, derives them for an explanation, and all anew.
+
+    Raises StoreError, OSError.
+    """
     events = decode_lines(_EVENTS, account="local").events
     with TemporaryDirectory(prefix="handletime-") as name:
         folder = Path(name)
         with SideFile(folder) as side, Store(folder, side, StoreSettings(memory_bytes=128 << 20, threads=1)) as store:
             for part in (events.slice(0, 5), events.slice(5)):
                 store.ingest("local", part)
+            prepared = store.reader("local").prepared("a")
+            if prepared is not None:
+                derive_prepared(prepared)
+            store.rebuild()
 
 
 if __name__ == "__main__":
