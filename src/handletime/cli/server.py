@@ -144,7 +144,7 @@ class Warming(threading.Thread):
     def __init__(self, service: Service) -> None:
         super().__init__(name="warming", daemon=True)
         self._service = service
-        service.problem = "the derivation is being compiled; only the first start does this (about half a minute)"
+        service.problem = "the derivation is being compiled; only the first start does this (about a minute)"
         _log.info(service.problem)
         self._compiler: subprocess.Popen[bytes] | None = None
         if can_be_kept():
