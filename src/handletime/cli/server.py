@@ -154,9 +154,11 @@ class Warming(threading.Thread):
     def run(self) -> None:
         """Waits for the other process, and loads what it has made, or compiles it here."""
         try:
-            if self._compiler is not None:
+            if self._compiler is None:
+                warming.compile_all()
+            else:
                 self._compiler.wait()
-            warming.warm_up()
+                warming.warm_up()
         except Exception:
             _log.exception("compiling the derivation failed; the first events try it again")
         settle()

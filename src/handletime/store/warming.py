@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -24,21 +26,33 @@ _EVENTS: Final = b"""\
 
 
 def warm_up() -> None:
-    """Ingests a few events into a store that is thrown away, derives them for an explanation, and all anew.
+    """Ingests a few events into a store that is thrown away. Raises StoreError, OSError."""
+    with _filled_store():
+        pass
+
+
+def compile_all() -> None:
+    """Does that, and derives the events for an explanation and all anew: whatever a server ever compiles.
 
     Raises StoreError, OSError.
     """
+    with _filled_store() as store:
+        prepared = store.reader("local").prepared("a")
+        if prepared is not None:
+            derive_prepared(prepared)
+        store.rebuild()
+
+
+@contextmanager
+def _filled_store() -> Iterator[Store]:
     events = decode_lines(_EVENTS, account="local").events
     with TemporaryDirectory(prefix="handletime-") as name:
         folder = Path(name)
         with SideFile(folder) as side, Store(folder, side, StoreSettings(memory_bytes=128 << 20, threads=1)) as store:
             for part in (events.slice(0, 5), events.slice(5)):
                 store.ingest("local", part)
-            prepared = store.reader("local").prepared("a")
-            if prepared is not None:
-                derive_prepared(prepared)
-            store.rebuild()
+            yield store
 
 
 if __name__ == "__main__":
-    warm_up()
+    compile_all()
