@@ -11,10 +11,10 @@ COPY pyproject.toml README.md LICENSE ./
 COPY src src
 # hatchling builds the wheel; it does not come along.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir dist . && pip install --no-cache-dir --no-deps dist/*.whl
-# Compiles the derivation, so that no start has to. The same processor family has to run it: Numba checks, and compiles
-# anew where it is another one.
+# Compiles the derivation, so that no start has to. On another processor than this one, the first start
+# compiles anew.
 ENV HANDLETIME_CACHE_DIR=/opt/handletime/cache
-RUN python -c "from handletime.store.warming import warm_up; warm_up()"
+RUN python -m handletime.store.warming
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin handletime \

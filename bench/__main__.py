@@ -13,7 +13,7 @@ from typing import Final
 
 from bench import compare, derivation, end_to_end, ingest, lake, machine, queries, startup
 from bench.data import Inputs
-from bench.process import BenchmarkFailed
+from bench.process import BenchmarkFailed, compile_all
 from bench.results import RESULTS, Section, gigabytes, write
 
 EVENTS: Final = 10_000_000
@@ -38,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.forget:
             inputs.forget()
             return 0
+        compile_all()
         sections = []
         for section in _measured(inputs, options):
             print(f"\n{section}\n", flush=True)

@@ -72,6 +72,14 @@ def handletime() -> list[str]:
     return [str(script)] if script.exists() else [sys.executable, "-m", "handletime"]
 
 
+def compile_all() -> None:
+    """Compiles what is not yet; a server that does so is another one than those that come later.
+
+    Raises BenchmarkFailed.
+    """
+    run([sys.executable, "-m", "handletime.store.warming"])
+
+
 def _stop(process: subprocess.Popen[bytes]) -> None:
     for how in (signal.SIGTERM, signal.SIGKILL):
         if process.poll() is None:

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from bench import machine
-from bench.process import BenchmarkFailed, ask, handletime, run
+from bench.process import BenchmarkFailed, ask, compile_all, handletime, run
 from bench.results import Section, write
 from bench.server import listening
 from bench.soak_events import ACCOUNTS, DAYS
@@ -94,6 +94,8 @@ def _soaked(work: Path, options: argparse.Namespace) -> tuple[list[Section], lis
         raise BenchmarkFailed("memory is seen in /proc/PID/smaps_rollup, which only Linux has")
     seconds = 60 * options.minutes
     day_s = max(DAY_S, SLACK * seconds / (DAYS - 1))
+    _told("compiling what is not yet")
+    compile_all()
     _told(f"simulating {DAYS} days")
     made, _ = ask("soak_events", "make", work, round(DAYS * day_s * options.rate))
     store = work / "store"

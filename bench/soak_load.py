@@ -232,7 +232,7 @@ class Feed:
         with self._lock:
             if len(self.conversations) < 100:
                 return None
-            chosen = self.conversations[0]
+            chosen = self.conversations[-100]  # the oldest, in a short run, may be pruned by now
             kept = [each for each in self.conversations if each != chosen]
             self.conversations.clear()
             self.conversations.extend(kept)

@@ -11,9 +11,11 @@ say() { printf '\n\033[1m$ handletime %s\033[0m\n' "$*"; }
 run() { say "$@"; "$handletime" "$@"; }
 
 if [ ! -e "$demo/.compiled" ]; then
-    echo "The first run compiles the derivation, once; that takes about half a minute."
+    echo "The first run compiles the derivation, once; that takes about a minute."
 fi
+"$bin/python" -m handletime.store.warming
 mkdir -p "$demo"
+touch "$demo/.compiled"
 # A store of an earlier demo ends where that one began. One that is being served is left alone.
 "$bin/python" - "$demo/store" <<'PYTHON'
 import fcntl, pathlib, shutil, sys
@@ -30,7 +32,6 @@ PYTHON
 
 run simulate --out "$demo/month.ndjson.gz" --days 30 --conversations "${DEMO_CONVERSATIONS:-9000}" --seed 7
 run ingest "$demo/month.ndjson.gz" --data "$demo/store"
-touch "$demo/.compiled"
 yesterday=$("$bin/python" -c 'from datetime import date, timedelta; print(date.today() - timedelta(days=1))')
 run report "$demo/month.ndjson.gz" --by agent --from "$yesterday"
 

@@ -2,12 +2,16 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from typing import TypeVar
 
 import pytest
 from hypothesis import settings
 
+from handletime.compiled import is_complete
+from handletime.store import warming
 from tests.crash.nursery import Nursery, a_nursery
 from tests.seeds import a_seed
 
@@ -16,6 +20,13 @@ Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 # Compiling at a first call takes seconds, so no example has a deadline.
 settings.register_profile("house", deadline=None, print_blob=True)
 settings.load_profile("house")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles the derivation, once, before workers and servers all do it at the same time."""
+    if not hasattr(config, "workerinput") and not is_complete():
+        print("compiling the derivation (once, about a minute)", flush=True)
+        subprocess.run([sys.executable, "-P", "-m", warming.__name__], check=True)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -5,7 +5,8 @@ The folder is `HANDLETIME_CACHE_DIR`, else `handletime` in `XDG_CACHE_HOME` or `
 written (a container, a Spark executor), they are compiled in memory, and one log line says so.
 
 Numba sees that a function's own file has changed, but not that one it calls has, in another file: what it keeps would
-then be wrong, or crash. So each state of the sources has a folder of its own.
+then be wrong, or crash. So each state of the sources has a folder of its own; and each place where they lie, each
+Numba, Python and processor, so that of a folder one can say whether all is there.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,13 +29,16 @@ from numba.core.runtime.nrt import rtsys
 F = TypeVar("F", bound=Callable[..., object])
 STATES_KEPT: Final = 8
 """Compiled code of so many states of the sources stays: older versions may still be in use."""
+_COMPLETE: Final = "complete"
+"""An empty file beside the code says that all of it is there."""
 _IS_STATE: Final = re.compile("[0-9a-f]{16}")
 
 
 def _state_of_sources() -> str:
-    """A name for what the sources of all compiled code say."""
-    digest = hashlib.sha256()
+    """A name for what the sources of all compiled code say, and for what compiles them."""
     here = Path(__file__).parent
+    processor = cpu_target.target_context.codegen().magic_tuple()
+    digest = hashlib.sha256(repr((here, numba.__version__, sys.version, processor)).encode())
     for source in (Path(__file__), *sorted(here.glob("events/*.py")), *sorted(here.glob("segments/*.py"))):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:16]
@@ -80,9 +85,20 @@ def can_be_kept() -> bool:
     return _folder is not None
 
 
-def is_kept() -> bool:
-    """Whether compiled code of these sources is there; if not, this process compiles it first."""
+def is_begun() -> bool:
+    """Whether compiled code of these sources is there, be it a part; if not, this process compiles it first."""
     return _folder is not None and any(_folder.rglob("*.nbc"))
+
+
+def is_complete() -> bool:
+    """Whether all that is ever compiled is there."""
+    return _folder is not None and (_folder / _COMPLETE).exists()
+
+
+def is_now_complete() -> None:
+    """Says so from here on. Raises OSError."""
+    if _folder is not None:
+        (_folder / _COMPLETE).touch()
 
 
 def compiled(function: F) -> F:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import httpx
+import numba
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -206,6 +208,39 @@ def test_it_lives_but_is_not_ready_while_the_derivation_is_compiled(
         time.sleep(0.01)
     assert not is_running(compiler)
     assert all(line.startswith('{"time":') for line in server.log.read_text().splitlines())
+
+
+def test_where_only_a_part_is_compiled_another_process_compiles_the_rest(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("HANDLETIME_CACHE_DIR", str(cache))
+    known: str = numba.config.CACHE_DIR  # type: ignore[attr-defined]
+    there = cache / Path(known).name
+    shutil.copytree(known, there)
+    (there / "complete").unlink()
+    for first in (True, False):
+        with serving(folder) as server:
+            assert (httpx.get(f"{server.url}/readyz").status_code == 503) is first
+            wait_until(lambda url=server.url: httpx.get(f"{url}/readyz").status_code == 200)  # type: ignore[misc]
+            assert (there / "complete").exists()
+            assert server.stop() == 0
+
+
+def test_a_start_that_fails_leaves_nothing_that_compiles(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANDLETIME_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("not,labels\n")
+    handletime("serve", "--data", folder, "--port", "0", "--labels", labels, code=1)
+    told = str(tmp_path).encode()
+    for each in Path("/proc").glob("[0-9]*"):
+        try:
+            assert told not in (each / "environ").read_bytes()
+        except OSError:
+            continue
 
 
 def is_running(process: str) -> bool:

@@ -74,13 +74,13 @@ def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    from handletime.compiled import is_kept
+    from handletime.compiled import is_begun
     from handletime.events.decode import is_account
     from handletime.events.read import read_events, size_of
 
     if not is_account(account):
         raise click.BadParameter("must be 1 to 64 letters and digits (a-z, A-Z, 0-9)", param_hint="--account")
-    if sys.stderr.isatty() and not is_kept():
+    if sys.stderr.isatty() and not is_begun():
         click.echo("Compiling the derivation; only the first run does this (about half a minute).", err=True)
     pa.set_memory_pool(pa.system_memory_pool())  # others keep what is free, beyond --memory
     size = size_of(files)

@@ -47,7 +47,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         host, port = free(settings.host, settings.port)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         service = Service(lake, authenticator, clock, DatedFiles(lake), api_settings(settings))
-        compiling = None if settings.events is None else warm(service)
+        compiling = None if settings.events is None else warm(service, stack)
         sessions = stack.enter_context(Sessions())
         page = Page(service, sessions, Labels(settings.labels), with_now=False)
         app = make_app(service, more_routes=page_routes(page, with_now=False), meters=meters)

@@ -34,7 +34,7 @@ from handletime.api.unit_files import ShelvedFiles
 from handletime.cli.folder import make_folder, side_file
 from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
-from handletime.compiled import can_be_kept, is_kept
+from handletime.compiled import can_be_kept, is_complete
 from handletime.errors import InputError
 from handletime.settings import ServerSettings
 from handletime.store import warming
@@ -66,7 +66,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         shelf = Shelf(settings.folder / SHELF)
         stack.callback(shelf.close)
         service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api_settings(settings))
-        compiling = warm(service)
+        compiling = warm(service, stack)
         house = House(settings.folder, store, side, shelf)
         stack.enter_context(Door(house))
         if settings.retain_days is not None:
@@ -146,6 +146,7 @@ class Warming(threading.Thread):
         self._service = service
         service.problem = "the derivation is being compiled; only the first start does this (about a minute)"
         _log.info(service.problem)
+        self._stopped = False
         self._compiler: subprocess.Popen[bytes] | None = None
         if can_be_kept():
             command = [sys.executable, "-P", "-m", warming.__name__]
@@ -158,6 +159,8 @@ class Warming(threading.Thread):
                 warming.compile_all()
             else:
                 self._compiler.wait()
+                if self._stopped:
+                    return
                 warming.warm_up()
         except Exception:
             _log.exception("compiling the derivation failed; the first events try it again")
@@ -166,24 +169,26 @@ class Warming(threading.Thread):
 
     def stop(self) -> None:
         """Ends the other process."""
+        self._stopped = True
         if self._compiler is not None:
             self._compiler.kill()
+            self._compiler.wait()
 
 
-def warm(service: Service) -> Warming | None:
-    """Makes the derivation ready; says what goes on with that where it has to be compiled."""
-    if is_kept():
+def warm(service: Service, stack: ExitStack) -> Warming | None:
+    """Makes the derivation ready; says what goes on with that, until the stack ends, where it has to be compiled."""
+    if is_complete():
         warming.warm_up()
         return None
     thread = Warming(service)
+    stack.callback(thread.stop)
     thread.start()
     return thread
 
 
 def end_with(thread: Warming | None) -> None:
-    """Ends the process where something is still being compiled."""
+    """Ends the process where something is still being compiled in it."""
     if thread is not None and thread.is_alive():
-        thread.stop()
         # Compiling cannot be interrupted, and Python's own way out would take away under it what it uses.
         sys.stdout.flush()
         logging.shutdown()

@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from handletime.compiled import is_complete, is_now_complete
 from handletime.events.decode import decode_lines
 from handletime.segments.derive import derive_prepared
 from handletime.store.opening import StoreSettings
@@ -41,6 +42,7 @@ def compile_all() -> None:
         if prepared is not None:
             derive_prepared(prepared)
         store.rebuild()
+    is_now_complete()
 
 
 @contextmanager
@@ -54,5 +56,5 @@ def _filled_store() -> Iterator[Store]:
             yield store
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not is_complete():
     compile_all()
