@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -29,7 +30,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from handletime.api.app import make_app
 from handletime.api.serve import ListenSettings
 from handletime.cli.keys import CHOICES
-from handletime.cli.server import free, run_app
+from handletime.cli.server import HEAPS, free, run_app
 from handletime.store.keys import Permission
 from tests.api.world import World
 
@@ -241,6 +242,44 @@ def test_a_start_that_fails_leaves_nothing_that_compiles(
             assert told not in (each / "environ").read_bytes()
         except OSError:
             continue
+
+
+HEAPS_OF_MANY_THREADS = """
+import ctypes, sys, tempfile, threading
+from handletime.cli.server import limit_heaps
+
+if "limited" in sys.argv:
+    limit_heaps()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = libc.fdopen.restype = ctypes.c_void_p
+meet = threading.Barrier(24)
+
+def take():
+    meet.wait()
+    for _ in range(1000):
+        libc.malloc(ctypes.c_size_t(20_000))
+
+threads = [threading.Thread(target=take) for _ in range(meet.parties)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+with tempfile.TemporaryFile() as file:
+    told = ctypes.c_void_p(libc.fdopen(file.fileno(), b"w"))
+    libc.malloc_info(0, told)
+    libc.fflush(told)
+    file.seek(0)
+    print(file.read().count(b"<heap nr="))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="not the GNU C library")
+def test_threads_share_few_heaps() -> None:
+    def heaps(*arguments: str) -> int:
+        command = [sys.executable, "-c", HEAPS_OF_MANY_THREADS, *arguments]
+        return int(subprocess.run(command, capture_output=True, timeout=60, check=True).stdout)
+
+    assert heaps("limited") <= HEAPS < heaps()
 
 
 def is_running(process: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import logging
 import os
@@ -14,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
@@ -47,6 +48,9 @@ from handletime.web.routes import page_routes
 from handletime.web.sessions import SESSIONS, Sessions
 
 _log: Final = logging.getLogger(__name__)
+HEAPS: Final = 2
+_M_ARENA_MAX: Final = -8
+"""Of malloc.h."""
 
 
 def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
@@ -81,6 +85,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
 
 def begin(settings: ServerSettings) -> None:
     """What every server does first: it logs, can be told to stop, and has seen its certificate. Raises InputError."""
+    limit_heaps()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
     signal.signal(signal.SIGTERM, stop)
@@ -108,6 +113,16 @@ def run_app(
     finally:
         gc.unfreeze()
     _log.info("stopping")
+
+
+def limit_heaps() -> None:
+    """Lets the GNU C library share few heaps among all threads, if it is the one; to be called before there are many.
+
+    Else it makes up to eight a processor, and what is free in one is of no use to the others: of 250 MiB after half an
+    hour of load 70 were free and in pieces too small to be given back.
+    """
+    with suppress(AttributeError):  # other C libraries have no such thing
+        ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS)
 
 
 def settle() -> None:
