@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,47 @@ def test_its_observer_hears_of_transactions_and_checkpoints(tmp_path: Path) -> N
         assert state.file_bytes > 0
         assert (state.waiting_requests, state.waiting_events, state.oldest_s, state.problem) == (0, 0, 0.0, None)
     assert notes.commits == [(2, 0, 1, 2), (1, 1, 1, 1), (3000, 0, 1, 1)]
+
+
+def test_events_are_stored_whatever_goes_wrong_after_those_before(tmp_path: Path) -> None:
+    class Broken(Notes):
+        def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
+            super().committed(
+                accepted=accepted, duplicates=duplicates, requests=requests, touched=touched, seconds=seconds
+            )
+            raise FileNotFoundError
+
+    notes = Broken()
+    with SideFile(tmp_path) as side, Store(tmp_path, side, None, notes) as store:
+        for number in range(3):
+            assert store.submit("acme", events_of([a_message("a", number)])).result(30) == (1, 0)
+    assert len(notes.commits) == 3
+
+
+@pytest.mark.parametrize("error", [NotNow("the disk is full"), RuntimeError("nobody thought of this")])
+def test_a_store_that_failed_is_opened_whatever_goes_wrong_meanwhile(error: Exception, tmp_path: Path) -> None:
+    with SideFile(tmp_path) as side:
+        answers: list[Exception | None] = [None, error, error]
+
+        class Commits:
+            set_last_commit = staticmethod(side.set_last_commit)
+
+            @staticmethod
+            def last_commit() -> int:
+                if answers and (broken := answers.pop(0)):
+                    raise broken
+                return side.last_commit()
+
+        with Store(tmp_path, Commits()) as store:
+            store.ingest("acme", events_of([a_message("a", 1)]))
+            with pytest.raises(ZeroDivisionError):
+                store._database.transact(lambda _writer: 1 // 0)  # type: ignore[type-var]
+            for _ in range(500):
+                if store.problem() is None:
+                    break
+                time.sleep(0.02)
+            assert not answers
+            assert store.ingest("acme", events_of([a_message("a", 2)])) == (1, 0)
 
 
 def test_what_waits_is_seen_with_its_age(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def agrees(seed: int, folder: Path) -> None:
         if dice.random() < 0.05:
             store.close()
             store = a_store(folder)
-        elif dice.random() < 0.3:
+        elif dice.random() < 0.1:
             assert not store.forget("local", "a conversation that is not there")
     expected = derived_rows(first_copies(events))
     assert accepted == len(first_copies(events)), seed

@@ -15,7 +15,7 @@ import duckdb
 from handletime.crashpoints import crash_point
 from handletime.errors import NotNow, StoreError
 from handletime.store.observer import Observer
-from handletime.store.opening import FILE, Commits, FolderSync, StoreSettings, connect
+from handletime.store.opening import FILE, Commits, FolderSync, StoreSettings, connect, size_of
 from handletime.store.writer import Writer
 
 
@@ -124,8 +124,7 @@ class Database:
         """Has the write-ahead log worked into the file, beside what else goes on, where it has become large."""
         if self._checkpoint is not None and self._checkpoint.is_alive():
             return
-        log = self._folder / f"{FILE}.wal"
-        if log.exists() and log.stat().st_size >= self._settings.checkpoint_bytes:
+        if size_of(self._folder / f"{FILE}.wal") >= self._settings.checkpoint_bytes:
             self._checkpoint = threading.Thread(target=self._do_checkpoint, name="store-checkpoint", daemon=True)
             self._checkpoint.start()
 
@@ -204,7 +203,7 @@ class Database:
                     self._open()
                     _log.warning("the store is open again")
                     return
-                except (StoreError, OSError, duckdb.Error) as error:
+                except Exception as error:  # whatever it was: nobody else tries again
                     self.problem = f"the store failed and cannot be opened: {error}"
-                    _log.error(self.problem)
+                    _log.exception(self.problem)
             self._closed.wait(RETRY_S)

@@ -132,6 +132,14 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
+def size_of(file: Path) -> int:
+    """Bytes of a file that others may make and remove; 0 where it is not there. Raises OSError."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.DuckDBPyConnection:
     """Opens the store in a folder that is locked, or makes a new one; it is of today's schema then.
 

@@ -36,7 +36,7 @@ from handletime.store.database import Database
 from handletime.store.mending import AT_ONCE as MENDED_AT_ONCE
 from handletime.store.mending import mend_agents, mend_moves, mend_rows
 from handletime.store.observer import Observer, State, Unobserved
-from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings
+from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings, size_of
 from handletime.store.reader import Reader
 from handletime.store.removing import AT_ONCE, names_of, older_than
 from handletime.store.upkeep import Rebuilt, check, compare
@@ -117,7 +117,7 @@ class Store:
         """How it is now, for its metrics. Costs no query."""
         waiting = self._queue.waiting()
         file = self._folder / FILE
-        return State(_size(file), _size(file.with_name(f"{FILE}.wal")), *waiting, self.problem())
+        return State(size_of(file), size_of(file.with_name(f"{FILE}.wal")), *waiting, self.problem())
 
     # --- looking after it; all beside ingest and readers
 
@@ -215,8 +215,11 @@ class Store:
 
     def _work(self) -> None:
         while jobs := self._queue.take():
-            self._write(jobs)
-            self._database.checkpoint_if_due()
+            try:
+                self._write(jobs)
+                self._database.checkpoint_if_due()
+            except Exception:  # whatever it was, the next ones wait for this thread
+                _log.exception("something failed after a transaction")
 
     def _write(self, jobs: Sequence[Job]) -> None:
         requests = [job.request for job in jobs]
@@ -259,13 +262,6 @@ def _only(answers: Future[list[Ingested]]) -> Future[Ingested]:
 
     answers.add_done_callback(pass_on)
     return only
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 def _with(work: Callable[[Writer, I64], Removed], numbers: I64, writer: Writer) -> Removed:
