@@ -119,7 +119,7 @@ def derive_prepared(prepared: Prepared) -> tuple[Derived, Trace]:
 
     def run(low: int, high: int) -> tuple[Tables, int]:
         out = _room(sizes, trace)
-        rules.derive_conversations(columns, ordered.records, ordered.starts, out, low, high)
+        rules.derive_conversations(columns, ordered.records, ordered.starts, out, np.zeros(1, rules.STATE), low, high)
         return _tables(events, columns, out, known), int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
 
     shares = in_shares(len(ordered.starts) - 1, run, each=8)
@@ -138,7 +138,7 @@ def walk(columns: Columns, ordered: Ordered) -> list[Out]:
 
     def run(low: int, high: int) -> Out:
         out = _room(sizes, trace)
-        rules.derive_conversations(columns, ordered.records, ordered.starts, out, low, high)
+        rules.derive_conversations(columns, ordered.records, ordered.starts, out, np.zeros(1, rules.STATE), low, high)
         return out
 
     return in_shares(len(ordered.starts) - 1, run)

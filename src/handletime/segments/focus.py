@@ -345,20 +345,26 @@ def find_losses(
         unordered = moves[bounds[agent] : bounds[agent + 1]]
         order = np.arange(len(unordered), dtype=np.int32)
         sort_events(columns, unordered, order)
-        mine = unordered[order]
-        positions = positions_of(mine)
-        loss, first_loss = spans[agent, 1] - 1, spans[agent, 0]
-        elsewhere, place, time, sequence = -1, len(mine), NEVER, NEVER
-        for i in range(len(mine) - 1, -1, -1):
-            move = mine[i]
-            while loss >= first_loss and comes_after(anonymous[loss], move, positions[i]):
-                elsewhere, place, time, sequence = -1, i + 1, anonymous[loss, 0], anonymous[loss, 1]
-                loss -= 1
-            if move.type != _FOCUSED:
-                continue
-            if move.conversation != elsewhere and not leaves(mine, i, place):
-                lost_time[move.row], lost_sequence[move.row] = time, sequence
-            elsewhere, place, time, sequence = move.conversation, i, move.time, move.sequence
+        first, end = spans[agent, 0], spans[agent, 1]
+        find_losses_of_agent(unordered[order], anonymous[first:end], lost_time, lost_sequence)
+
+
+@compiled
+def find_losses_of_agent(mine: Records, anonymous: I64, lost_time: I64, lost_sequence: I64) -> None:
+    """The same for one agent's moves, in order, and anonymous losses."""
+    positions = positions_of(mine)
+    loss = len(anonymous) - 1
+    elsewhere, place, time, sequence = -1, len(mine), NEVER, NEVER
+    for i in range(len(mine) - 1, -1, -1):
+        move = mine[i]
+        while loss >= 0 and comes_after(anonymous[loss], move, positions[i]):
+            elsewhere, place, time, sequence = -1, i + 1, anonymous[loss, 0], anonymous[loss, 1]
+            loss -= 1
+        if move.type != _FOCUSED:
+            continue
+        if move.conversation != elsewhere and not leaves(mine, i, place):
+            lost_time[move.row], lost_sequence[move.row] = time, sequence
+        elsewhere, place, time, sequence = move.conversation, i, move.time, move.sequence
 
 
 @borrowing

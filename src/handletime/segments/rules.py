@@ -189,9 +189,13 @@ SEGMENTS, SKILL_SEGMENTS, UNITS, RESPONSES, FIRSTS, BEGIN_IN_THE_MIDDLE = range(
 
 
 @compiled
-def derive_conversations(columns: Columns, records: Records, starts: I64, out: Out, low: int, high: int) -> None:
-    """Derives the conversations from low to high; their events are `records[starts[i]:starts[i + 1]]`, in order."""
-    states = np.zeros(1, STATE)
+def derive_conversations(
+    columns: Columns, records: Records, starts: I64, out: Out, states: Records, low: int, high: int
+) -> None:
+    """Derives the conversations from low to high; their events are `records[starts[i]:starts[i + 1]]`, in order.
+
+    `states` is an array of one `STATE`, the caller's: a record does not hold its array (`handletime.compiled`).
+    """
     state = states[0]
     viewers = np.zeros(64, VIEWER)
     for conversation in range(low, high):
