@@ -14,14 +14,14 @@ from handletime.segments.explain import explain
 from handletime.segments.parts import prepare
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store, first_copies
+from tests.store.worlds import a_store, standing_copies
 
 EVERYTHING = Window(-(2**45), 2**45)
 
 
 @pytest.mark.parametrize("seed", range(0, 60, 6))
 def test_metrics_and_explanations_are_those_of_the_same_events_in_files(seed: int, tmp_path: Path) -> None:
-    events = first_copies(messy_stream(seed, accounts=1, events=150))
+    events = standing_copies(messy_stream(seed, accounts=1, events=150))
     table = events_of(events)
     from_files, _quality = connect([derive(table)], tmp_path, memory=1 << 28)
     with a_store(tmp_path / "store") as store:
