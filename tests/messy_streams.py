@@ -35,7 +35,18 @@ REASONS = ("agent", "skill", "backToQueue", "takeover")
 CHANGES = ("nothing", "nothing", "time", "type", "sequence", "content", "field", "defaults")
 REVISIONS = (0, 1, 1, 2, 3, 2**53 - 1)
 LEASES = (1, 2, 5, 1000, 45_000, 86_400_000)
-OPTIONAL = ("accountId", "sequence", "revision", "leaseMillis", "source", "skillId", "employeeId", "groupId", "userType", "agentId")
+OPTIONAL = (
+    "accountId",
+    "sequence",
+    "revision",
+    "leaseMillis",
+    "source",
+    "skillId",
+    "employeeId",
+    "groupId",
+    "userType",
+    "agentId",
+)
 FINER_DIGITS = ("", "", "0", "9", "999", "999999", "500001")
 EXTREME_SEQUENCES = (ID_LIMIT - 1, -ID_LIMIT, ID_LIMIT - 2, -ID_LIMIT + 1, 0)
 

@@ -357,7 +357,7 @@ def _field_schema(field: Field, type_: str) -> Doc:
         "account": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
         "id": {"type": "string", "pattern": f"^{_NO_CONTROL}{{1,{model.ID_MAX}}}$"},
         "text": {"type": "string", "pattern": f"^{_NO_CONTROL}{{0,{model.TEXT_MAX}}}$"},
-        "integer": {"type": "integer", "minimum": model.INTEGER_MIN, "maximum": model.INTEGER_MAX},
+        "integer": {"type": "integer", "minimum": field.lowest, "maximum": field.highest},
         "choice": {"type": "string", "enum": list(field.choices)},
         "time": {
             "anyOf": [

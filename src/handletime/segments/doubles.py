@@ -197,9 +197,7 @@ def same_event(columns: Columns, a: Record, b: Record) -> bool:
 
 
 @borrowing
-def count_copies(
-    columns: Columns, texts: Texts, records: Records, first: I32, low: int, high: int
-) -> tuple[int, int]:
+def count_copies(columns: Columns, texts: Texts, records: Records, first: I32, low: int, high: int) -> tuple[int, int]:
     """Of the places from low to high, how many copies differ from the first of their revision; how many of a lower
     revision than the one that stands there are."""
     differing, corrected = 0, 0

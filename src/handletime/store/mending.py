@@ -70,9 +70,7 @@ def _derive(writer: Writer, touched: Touched, *losses: pa.Table) -> None:
     """Writes all derived rows of conversations that have none."""
     columns = columns_of_codes(touched.events)
     ordered = order_numbered(columns, touched.events["number"].to_numpy())
-    nothing = ordered._replace(
-        rows=ordered.rows[:0], starts=np.zeros_like(ordered.starts), records=ordered.records[:0]
-    )
+    nothing = ordered._replace(rows=ordered.rows[:0], starts=np.zeros_like(ordered.starts), records=ordered.records[:0])
     now = with_losses(columns, touched.events["arrival"].to_numpy(), *losses)
     derived.write(writer.connection, differences(touched, Version(columns, nothing), Version(now, ordered)))
 

@@ -131,7 +131,9 @@ class FocusMoves:
         with registered(connection, asked=pa.table({"account": account, "agentId": agent})):
             found = connection.execute(_LEFT_OF).fetchall()
             left = {(account, agent): focused for account, agent, focused in found}
-            connection.execute("delete from kept.agents t using asked where t.account = asked.account and t.agentId = asked.agentId")
+            connection.execute(
+                "delete from kept.agents t using asked where t.account = asked.account and t.agentId = asked.agentId"
+            )
         rows = [(*agent, left[agent]) for agent in agents if agent in left]
         insert(connection, "kept.agents", _agent_rows(rows))
         self._known -= set(agents) - left.keys()

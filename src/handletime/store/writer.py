@@ -217,7 +217,6 @@ class Writer:
         for changed in (moved.stored, moved.new):
             self.recent.lose(*(changed[name].to_numpy() for name in ("arrival", "lost_time", "lost_sequence")))
 
-
     def _remove_replaced(self, replaced: pa.Table, gone: pa.Table) -> None:
         """Takes out stored events that a correction replaced, with all that only they left (`gone`: their moves)."""
         if not replaced.num_rows:
