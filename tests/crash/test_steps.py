@@ -96,7 +96,7 @@ def test_correction(step: str, nursery: Nursery, tmp_path: Path) -> None:
     server.wait()
     with a_store(folder) as store, store._database.snapshot() as cursor:
         for table in ("events", "focus_moves"):
-            assert cursor.execute(f"select time from kept.{table}").fetchall() == [(BASE + 1,)]
+            assert cursor.execute(f"select time from kept.{table}").fetchall() == [(BASE + 1,)]  # noqa: S608
 
 
 @pytest.mark.parametrize("step", MIGRATION)
