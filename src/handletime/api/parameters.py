@@ -105,7 +105,8 @@ def integer(text: str) -> int:
     return value
 
 
-def _between(value: int, least: int | None, most: int | None) -> int:
+def between(value: int, least: int | None = None, most: int | None = None) -> int:
+    """The value, if it is within bounds. Raises Wrong."""
     if least is not None and value < least:
         raise Wrong(f"must be greater than or equal to {least}")
     if most is not None and value > most:
@@ -122,7 +123,7 @@ class Integer(Single[int]):
 
     def read_one(self, text: str) -> int:
         """The number. Raises Wrong."""
-        return _between(integer(text), self.least, self.most)
+        return between(integer(text), self.least, self.most)
 
     def schema(self) -> Schema:
         """Its JSON schema."""
