@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final, Literal, NamedTuple, get_args
+from typing import Annotated, Final, Literal, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlencode
 
 import msgspec
@@ -19,6 +19,7 @@ from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
 from handletime.events.model import EPOCH, INTEGER_MAX
+from handletime.segments.rules import END_REASONS
 
 LIMIT_MAX: Final = 500
 LIMIT: Final = Integer("limit", "So many segments at most; in JSON no more than 500.", 100, least=1, most=ROWS_MAX)
@@ -47,7 +48,8 @@ class SortParameter(Single[Sort]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        return {"type": "string", "pattern": f"^({'|'.join(SORT_KEYS)})(:asc|:desc)?$", "default": "Date"}
+        directions = ("", ":asc", ":desc")
+        return {"type": "string", "enum": [key + way for key in SORT_KEYS for way in directions], "default": "Date"}
 
 
 SORT: Final = SortParameter(
@@ -70,8 +72,8 @@ class SegmentShown(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
     employee_id: str | msgspec.UnsetType
     skill_id: int
     group_id: int
-    end_reason: str
-    total_handle_time_millis: int
+    end_reason: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(END_REASONS)})]
+    total_handle_time_millis: Annotated[int, msgspec.Meta(ge=0)]
     end_time: str
     start_time: str
 

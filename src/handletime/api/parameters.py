@@ -190,7 +190,8 @@ class Choice(Single[str]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        return {"type": "string", "enum": list(self.choices), "default": self.default}
+        default: Schema = {"default": self.default} if self.default in self.choices else {}
+        return {"type": "string", "enum": list(self.choices), **default}
 
 
 def _chosen(text: str, choices: Iterable[str]) -> str:
@@ -243,8 +244,11 @@ class Choices(Parameter["frozenset[str]"]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        names = "|".join((*self.choices, ALL))
-        return {"type": "string", "pattern": f"^({names})(,({names}))*$"}
+        return {"type": "array", "items": {"type": "string", "enum": [*self.choices, ALL]}}
+
+    def describe(self) -> Schema:
+        """Its parameter object in OpenAPI: the values with commas between them."""
+        return super().describe() | {"style": "form", "explode": False}
 
 
 _TIME: Final = re.compile(
