@@ -144,6 +144,8 @@ def test_the_window_has_defaults_and_limits(ask: Callable[..., Json], query: str
         (f"from={NOW - HOUR}&fromMillis={NOW - HOUR}", ["fromMillis"]),
         (f"to={NOW}&toMillis={NOW}&limit=0", ["toMillis", "limit"]),
         (f"from={NOW - 40 * DAY}&offset=x", ["from", "from", "offset"]),
+        (f"from={NOW - 40 * DAY}&to=x", ["to", "from"]),
+        (f"fromMillis={NOW + 1}&to={NOW}&toMillis={NOW}", ["toMillis", "fromMillis"]),
         ("limit=501", ["limit"]),
         ("offset=-1", ["offset"]),
         ("sort=Date&sortType=Date", ["sort"]),

@@ -419,6 +419,13 @@ def test_intervals_of_a_range_are_cut_from_its_start_and_end_now_at_the_latest(w
         (f"from={NOW + 1}&to={NOW + 2}", ["from: must not be after to, nor in the future"]),
         (f"from={NOW - 1}&to={NOW - 2}", ["from: must not be after to, nor in the future"]),
         (
+            f"from={NOW + 1}&to=x",
+            [
+                "to: must be RFC 3339 with an offset (2026-11-20T09:00:00Z), or epoch milliseconds",
+                "from: must not be after to, nor in the future",
+            ],
+        ),
+        (
             f"from={NOW - 44_640 * MINUTE - 1}&to={NOW}&interval=5",
             ["from: must not be more than 44640 minutes before to"],
         ),

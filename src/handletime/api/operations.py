@@ -253,11 +253,11 @@ def _read_span(query: Query, now: int) -> Span | None:
         query.fault(FROM, "needs the parameter to")
     end = now if to is None else min(to.millis, now)
     span = Span(end - (minutes or 0) * MINUTE, end)
-    if start is not None and to is not None:
-        span = Span(start.millis, to.millis)
+    if start is not None:
+        span = Span(start.millis, to.millis if to else now)
         if start.millis > end:
             query.fault(FROM, "must not be after to, nor in the future")
-        if end - start.millis > TIMEFRAME_MAX_WITH_TO * MINUTE:
+        if to is not None and end - start.millis > TIMEFRAME_MAX_WITH_TO * MINUTE:
             query.fault(FROM, f"must not be more than {TIMEFRAME_MAX_WITH_TO} minutes before to")
     if span.start < EARLIEST:
         query.fault(FROM if query.has(FROM) else TO, "is too early: the timeframe must begin after 0001-01-09")
