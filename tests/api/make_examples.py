@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
+from handletime.api.csv_table import TYPE as CSV
+from handletime.api.errors import JSON
 from handletime.api.examples import FILE
 from handletime.api.ports import Store as StoreOfTheMethods
 from handletime.api.service import ApiSettings
@@ -51,21 +53,27 @@ def _asked(world: World) -> Json:
     events = f"/api/account/{ACCOUNT}/events"
     world.post(events, _lines(livepersons_agents())).raise_for_status()
     body = _events("examples/01-one-answer.json")
-    answer = world.post(events, json.dumps(body).encode(), Content_Type="application/json")
+    answer = world.post(events, json.dumps(body).encode(), Content_Type=JSON)
     found["ingest"] = {"parameters": account, "answer": answer.raise_for_status().json(), "body": body}
 
     def ask(method: str, path: str, /, **parameters: object) -> Any:
-        answer = world.get(filled(path, account | parameters), Accept="application/json").raise_for_status().json()
+        answer = world.get(filled(path, account | parameters), Accept=JSON).raise_for_status().json()
         found[method] = {"parameters": (account if "{accountId}" in path else {}) | parameters, "answer": answer}
         return answer
 
+    def ask_both(method: str, path: str, **parameters: object) -> Any:
+        answer = ask(method, path, **parameters)
+        table = world.get(filled(path, account | parameters), Accept=CSV).raise_for_status()
+        found[method]["table"] = table.text
+        return answer
+
     actual, operations = "/api/account/{accountId}", "/operations/api/account/{accountId}"
-    page = ask("agentSegments", f"{actual}/agent-segments", source="reports", limit=2)
+    page = ask_both("agentSegments", f"{actual}/agent-segments", source="reports", limit=2)
     files = ask("breakdown", f"{actual}/agent-segments/breakdown", source="reports")
     ask("breakdownFile", f"{actual}/agent-segments/files", path=files["files"][0], source="reports")
     of_both: Json = {"timeframe": 180, "v": "1", "userType": "human", "skillIds": "333,444"}
-    ask("agentOperations", f"{operations}/msgagentsegments", **of_both, agentIds="12,13", source="APP")
-    ask("skillOperations", f"{operations}/msgskillsegments", **of_both)
+    ask_both("agentOperations", f"{operations}/msgagentsegments", **of_both, agentIds="12,13", source="APP")
+    ask_both("skillOperations", f"{operations}/msgskillsegments", **of_both)
     conversation, segment = page["segments"][0]["conversationId"], page["segments"][0]["segmentId"]
     ask("explainConversation", f"{actual}/conversations/{{conversationId}}/explain", conversationId=conversation)
     ask("explainSegment", f"{actual}/agent-segments/{{segmentId}}/explain", segmentId=segment)

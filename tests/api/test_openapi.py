@@ -13,6 +13,7 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from handletime.api.app import ROUTES
+from handletime.api.csv_table import TYPE as CSV
 from handletime.api.errors import JSON
 from handletime.api.examples import FILE, examples
 from handletime.api.openapi import METHODS, document
@@ -20,6 +21,7 @@ from handletime.api.service import ApiSettings
 from handletime.segments import rules
 from tests.api.make_examples import ACCOUNT, filled, livepersons_agents, made, text_of
 from tests.api.world import World
+from tests.messy_streams import messy_stream
 
 UNLISTED = {"/openapi.json", "/docs", "/docs/style.css"}
 
@@ -128,6 +130,10 @@ def test_whoever_sends_an_example_request_gets_its_answer_and_it_says_something(
             assert answer.status_code == 200, (address, answer.text)
             assert answer.json() == operation["responses"]["200"]["content"][JSON]["example"], address
             assert not empty(answer.json()), address
+            if CSV in method.answers:
+                table = world.get(address, Accept=CSV).text
+                assert table == operation["responses"]["200"]["content"][CSV]["example"]
+                assert len(table.splitlines()) > 2
 
 
 LISTS = {
@@ -160,6 +166,22 @@ def test_an_impossible_answer_does_not_fit_its_schema(method: str, wrong: dict[s
     schema = {"$ref": f"#/components/schemas/{'Unit' if isinstance(answer, list) else 'SegmentShown'}"}
     assert validated(schema, row)
     assert not validated(schema, row | wrong)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_explanation_fits_its_schema(world: World, account: str, seed: int) -> None:
+    events = [{**event, "accountId": account} for event in messy_stream(seed, events=200)]
+    world.store.put(account, events)
+    schema = {"$ref": "#/components/schemas/Explanation", "components": document()["components"]}
+    validator = jsonschema_rs.Draft202012Validator(schema)
+    moments = 0
+    for conversation in sorted({str(event["conversationId"]) for event in events}):
+        answer = world.get(
+            filled("/api/account/{a}/conversations/{c}/explain", {"a": account, "c": conversation}), account
+        )
+        validator.validate(answer.json())
+        moments += len(answer.json()["moments"])
+    assert moments > 100
 
 
 @pytest.mark.parametrize("name", ["sort", "userType", "format", "metrics"])

@@ -15,12 +15,14 @@ FILE: Final = Path(__file__).with_name("examples.json")
 class Example(msgspec.Struct, frozen=True):
     """One request of a method, and its answer in JSON.
 
-    `parameters` are those of path and query by name; `body` is what was posted, if anything was.
+    `parameters` are those of path and query by name; `body` is what was posted, if anything was; `table` is the same
+    answer as CSV, where there is one.
     """
 
     parameters: dict[str, Any]
     answer: Any
     body: Any = None
+    table: str | None = None
 
 
 @cache

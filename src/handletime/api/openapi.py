@@ -243,8 +243,9 @@ def _content(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
         schemas = [schema_of[repr(held)] for held in _held(answer)]
         one = {"anyOf": schemas} if len(schemas) > 1 else schemas[0] if schemas else {"type": "string"}
         content[type_] = {"schema": one}
-        if type_ == JSON and method.example is not None:
-            content[type_]["example"] = method.example.answer
+        example = {JSON: method.example.answer, CSV: method.example.table}.get(type_) if method.example else None
+        if example is not None:
+            content[type_]["example"] = example
     return content
 
 
@@ -285,10 +286,15 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
         "security": [{"bearer": []}, {"oauth1": []}] if method.permission else [],
     }
     if method.permission:
-        operation["description"] = f"Needs the permission `{method.permission}`."
+        operation["description"] = " ".join([f"Needs the permission `{method.permission}`.", *_about_tables(method)])
     if method.verb == "post":
         operation["requestBody"] = _events_body(method)
     return operation
+
+
+def _about_tables(method: Method) -> list[str]:
+    told = "As a table it has the finest rows that were asked for and no totals; an average over nothing is empty."
+    return [told] if CSV in method.answers else []
 
 
 def _query_parameters(method: Method) -> Iterator[Doc]:
