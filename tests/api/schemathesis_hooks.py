@@ -21,7 +21,7 @@ UNSAYABLE: Final = {
     r"timeframe: is required, or from and to": "a rule between two parameters",
     r"timeframe: must be less than or equal to 1440": "more is allowed with to",
     r"limit: must be less than or equal to 500": "more is allowed in CSV",
-    r"interval: must be a divisor of (timeframe|the time from from to to)": "a rule between two parameters",
+    r"interval: must be a divisor of (timeframe|the time between from and to)": "a rule between two parameters",
     r"interval: hour, day and week need the parameter to": "a rule between two parameters",
     r"tz: must be the IANA name of a time zone .*": "a list of 600 names that grows every year",
     r"(element|line) \d+: accountId: must be the account of the address, or absent": "a rule between body and path",

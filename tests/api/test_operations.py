@@ -433,13 +433,19 @@ def test_intervals_of_a_range_are_cut_from_its_start_and_end_now_at_the_latest(w
             "from=0100-01-01T00:00Z&to=2026-11-20T00:00Z&interval=5",
             ["from: must not be more than 44640 minutes before to"],
         ),
-        (f"from={NOW - 60 * MINUTE}&to={NOW}&interval=25", ["interval: must be a divisor of the time from from to to"]),
-        (f"from={NOW - 60 * MINUTE}&to={NOW}&interval=61", ["interval: must be a divisor of the time from from to to"]),
+        (
+            f"from={NOW - 60 * MINUTE}&to={NOW}&interval=25",
+            ["interval: must be a divisor of the time between from and to"],
+        ),
+        (
+            f"from={NOW - 60 * MINUTE}&to={NOW}&interval=61",
+            ["interval: must be a divisor of the time between from and to"],
+        ),
         (
             f"from={NOW - 60 * MINUTE - 1}&to={NOW}&interval=5",
-            ["interval: must be a divisor of the time from from to to"],
+            ["interval: must be a divisor of the time between from and to"],
         ),
-        (f"from={NOW}&to={NOW}&interval=5", ["interval: must be a divisor of the time from from to to"]),
+        (f"from={NOW}&to={NOW}&interval=5", ["interval: must be a divisor of the time between from and to"]),
         ("timeframe=1441", ["timeframe: must be less than or equal to 1440"]),
         ("timeframe=50000", ["timeframe: must be less than or equal to 1440"]),
         (f"timeframe=50000&to={NOW}", ["timeframe: must be less than or equal to 44640"]),

@@ -224,7 +224,7 @@ def _read_window(query: Query, now: int) -> Window:
         query.fault(INTERVAL, "hour, day and week need the parameter to")
     if isinstance(interval, int) and span is not None and not _divides(interval, span):
         query.fault(
-            INTERVAL, f"must be a divisor of {'timeframe' if query.has(TIMEFRAME) else 'the time from from to to'}"
+            INTERVAL, f"must be a divisor of {'timeframe' if query.has(TIMEFRAME) else 'the time between from and to'}"
         )
     start, end = span or Span(now, now)
     end = min(end, now)
