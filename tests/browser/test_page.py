@@ -481,9 +481,13 @@ def test_now_follows_what_happens_and_says_when_the_server_is_gone(visitor: Visi
     expect(page.get_by_role("region", name="Open conversations by skill")).to_contain_text("Billing")
     assert visitor.centre.stop() == 0  # Though a stream was open.
     expect(page.locator("#trouble")).to_contain_text("The server does not answer")
+    # Held still or not: that the server is back is said.
+    page.get_by_role("button", name="Pause").click()
     visitor.centre.start()
     expect(page.locator("#trouble")).to_be_hidden()
     visitor.centre.bring("golden", opened_just_now("waits too"))
+    expect(queue).to_have_text("1")
+    page.get_by_role("button", name="Paused: go on").click()
     expect(queue).to_have_text("2")
     visitor.wrong.clear()  # The browser reports refused connections itself.
 
