@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
-from handletime.cli.console import Instant, account_option, count, duration, memory_option, prepared
+from handletime.cli.console import Instant, account_option, count, memory_option, prepared
+from handletime.durations import duration
 
 if TYPE_CHECKING:
     from rich.table import Table

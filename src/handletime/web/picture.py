@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
+from handletime.durations import duration
 from handletime.events.decode import instant
 from handletime.segments.explain import Explanation, Json, Moment
 from handletime.web.labels import AccountLabels
@@ -24,7 +25,6 @@ from handletime.web.words import (
     UNIT_ENDS,
     UNIT_STARTS,
     clock,
-    duration,
     local,
     moment,
 )
