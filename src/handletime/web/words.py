@@ -95,7 +95,7 @@ def value(metric: Metric, number: float | None) -> str:
             return duration(number)
         case "percent":
             return f"{number:.0f} %" if number in (0, 100) else f"{number:.1f} %"
-        case "messages":
+        case "responses":
             return f"{number:.1f}"
         case _:
             return f"{number:,}"
