@@ -249,8 +249,10 @@ def test_report_leaves_bots_out_where_it_is_told_to(run: Run, user_type: str | N
     [
         (["--tz", "localtime"], "'localtime' is no time zone; write its IANA name, such as Europe/Berlin"),
         (["--tz", "posix/Europe/Berlin"], "is no time zone"),
-        (["--interval", "0"], "'0' is no interval; write a number of minutes, or hour, day or week"),
+        (["--interval", "0"], "'0' is no interval; write a number of minutes (up to 999999), or hour, day or week"),
         (["--interval", "month"], "is no interval"),
+        (["--interval", "1000000"], "a number of minutes (up to 999999)"),
+        (["--interval", "hour", "--from", "0001-01-01"], "--interval cuts the time in more than 1,000,000"),
         (["--interval", "1", "--from", "1990-01-01"], "--interval cuts the time in more than 1,000,000"),
         (["--from", "2026-02-30"], "write 2026-11-20T09:00:00Z, 2026-11-20 or epoch milliseconds"),
         (["--user-type", "robot"], "is not one of 'human', 'bot', 'all'"),

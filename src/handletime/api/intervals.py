@@ -49,8 +49,7 @@ def clock_bounds(start: int, end: int, interval: Interval, zone: ZoneInfo) -> li
 
 def begin_of(moment: int, interval: Interval, zone: ZoneInfo) -> int:
     """The beginning of the interval of a zone that a moment lies in, in epoch milliseconds."""
-    step, _ = _grid(interval)
-    return max(_borders(moment - step, moment + 1, interval, zone), default=moment)
+    return max(_borders(moment - length_of(interval), moment + 1, interval, zone), default=moment)
 
 
 def begin_of_day(day: date, zone: ZoneInfo) -> int:
@@ -62,16 +61,14 @@ def begin_of_day(day: date, zone: ZoneInfo) -> int:
     return midnight
 
 
-def _grid(interval: Interval) -> tuple[int, int]:
-    """The length of an interval by the clock, and the clock's time at which some interval begins, in milliseconds."""
-    if isinstance(interval, int):
-        return interval * MINUTE, 0
-    return {"hour": (HOUR, 0), "day": (DAY, 0), "week": (7 * DAY, _MONDAY)}[interval]
+def length_of(interval: Interval) -> int:
+    """How long an interval is while no clock is changed, in milliseconds."""
+    return interval * MINUTE if isinstance(interval, int) else {"hour": HOUR, "day": DAY, "week": 7 * DAY}[interval]
 
 
 def _borders(start: int, end: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
     """Where intervals begin, before the end and from a while before the start on."""
-    step, phase = _grid(interval)
+    step, phase = length_of(interval), _MONDAY if interval == "week" else 0
     whole_days = step % DAY == 0
     last: int | None = None
     for begin, until, offset in _stretches(start - _SHIFT_MAX, end, zone):

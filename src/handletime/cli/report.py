@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 import click
 
 from handletime.cli.console import Instant, account_option, count, memory_option, prepared
-from handletime.durations import MINUTE, duration
+from handletime.durations import duration
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -106,14 +107,14 @@ class Day(click.ParamType["int | date"]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | date:
         """The date, or epoch milliseconds. Fails with what is allowed."""
+        text = str(value)
         try:
-            return (
-                date.fromisoformat(str(value)) if len(str(value)) == len("2026-11-20") else _MOMENT(value, param, ctx)
-            )
+            return date.fromisoformat(text) if _DATE.fullmatch(text) else _MOMENT(text, param, ctx)
         except ValueError:
-            return _MOMENT(value, param, ctx)
+            return _MOMENT(text, param, ctx)
 
 
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 _MOMENT: Final = Instant()
 
 
@@ -131,11 +132,13 @@ class Cut(click.ParamType["Interval"]):
             if text == unit:
                 return unit
         if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS or int(text) < 1:
-            self.fail(f"{value!r} is no interval; write a number of minutes, or hour, day or week", param, ctx)
+            self.fail(
+                f"{value!r} is no interval; write a number of minutes (up to 999999), or hour, day or week", param, ctx
+            )
         return int(text)
 
 
-_DIGITS: Final = 9
+_DIGITS: Final = 6
 
 
 class Zone(click.ParamType["ZoneInfo"]):
@@ -300,7 +303,7 @@ def _window(
     interval: Interval | None,
     zone: ZoneInfo,
 ) -> Window:
-    from handletime.api.intervals import begin_of, begin_of_day, clock_bounds
+    from handletime.api.intervals import begin_of, begin_of_day, clock_bounds, length_of
     from handletime.metrics.aggregate import Window, span
 
     start = begin_of_day(start, zone) if isinstance(start, date) else start
@@ -313,11 +316,11 @@ def _window(
         raise click.UsageError("--from lies after --to, or after the last segment's end")
     if interval is None:
         return Window(start, end)
-    if isinstance(interval, int) and (end - start) // (interval * MINUTE) > INTERVALS_MAX:
+    if (end - start) // length_of(interval) > INTERVALS_MAX:
         raise click.UsageError(
             f"--interval cuts the time in more than {INTERVALS_MAX:,}; choose a longer one, or a shorter time"
         )
-    return Window(start, end, clock_bounds(start, end, interval, zone)[:-1])
+    return Window(start, end, clock_bounds(start, end, interval, zone)[:-1] if start < end else [])
 
 
 def _rows(
