@@ -494,7 +494,7 @@ def test_a_loss_stands_after_as_many_of_the_agents_focus_events_as_its_position_
 
 
 def looks(at: int, lease: int | None = None, **fields: object) -> RawEvent:
-    return focused(at, leaseMillis=lease, **fields)
+    return {**focused(at), "leaseMillis": lease, **fields}
 
 
 @pytest.mark.parametrize(

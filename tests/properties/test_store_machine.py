@@ -90,11 +90,12 @@ class Lives(RuleBasedStateMachine):
         revision = {"revision": min(known + dice.choice((-1, 1, 1, 2)), model.REVISION_MAX) if known else 1}
         if dice.random() < 0.4:
             names = ("accountId", "conversationId", "eventId", "time")
-            return {**{name: event[name] for name in names if name in event}, "type": "withdrawn", **revision}
+            kept: RawEvent = {name: event[name] for name in names if name in event}
+            return {**kept, "type": "withdrawn", **revision}
+        ids = ("accountId", "conversationId", "eventId")
         other = dice.choice(list(self.standing.values()))
-        shared = {name: event[name] for name in ("accountId", "conversationId", "eventId") if name in event}
-        said = {name: other[name] for name in other if name not in ("accountId", "conversationId", "eventId")}
-        return {**said, **shared, **revision}
+        said: RawEvent = {name: other[name] for name in other if name not in ids}
+        return said | {name: event[name] for name in ids if name in event} | revision
 
     def _send(self, events: list[RawEvent]) -> None:
         for account in self.accounts:

@@ -10,7 +10,7 @@ from handletime.segments.derive import derive, derive_prepared
 from handletime.store import now
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of, in_order, rows_of
-from tests.store.worlds import a_store, account_of, standing_copies, requests_of
+from tests.store.worlds import a_store, account_of, requests_of, standing_copies
 
 TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 

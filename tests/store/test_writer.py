@@ -19,10 +19,10 @@ from tests.store.worlds import (
     a_stream,
     account_of,
     derived_rows,
-    standing_copies,
     in_batches,
     of_account,
     requests_of,
+    standing_copies,
     stored_rows,
     take_what_stands,
 )

@@ -17,9 +17,9 @@ _ROWS: Final = 1 << 17
 
 
 def to_ndjson(events: pa.Table) -> bytes:
-    """A table of `model.EVENTS` as NDJSON, a line each: the fields that the event has, but no `sequence` or `revision` of 0.
+    """A table of `model.EVENTS` as NDJSON, a line each: the fields that the event has.
 
-    Times are UTC with milliseconds and `Z`.
+    A `sequence` or `revision` of 0 is left out. Times are UTC with milliseconds and `Z`.
     """
     return b"".join(_lines(chunk) for chunk in events.to_batches(max_chunksize=_ROWS) if chunk.num_rows)
 

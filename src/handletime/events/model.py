@@ -118,8 +118,8 @@ EVENTS: Final = pa.schema(
 """A table of events: one row an event, in any order, doubles included.
 
 Fields of rules.md 1 under their names. Closed lists are dictionaries in the order of `TYPES`, `SENT_BY`, …;
-`time` is UTC with milliseconds. What an event's type does not have is null. `accountId`, `sequence` and `revision` (0) and, on
-`assigned`, `groupId` (-1) and `userType` (human) are filled in.
+`time` is UTC with milliseconds. What an event's type does not have is null. `accountId`, `sequence` and `revision` (0)
+and, on `assigned`, `groupId` (-1) and `userType` (human) are filled in.
 """
 
 

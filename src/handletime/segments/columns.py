@@ -37,9 +37,9 @@ class Columns(NamedTuple):
     """A table of `model.EVENTS`, column by column, row i at place i.
 
     Integers that are absent hold anything: `has_…` says which are there. `type`, `user_type`, `sent_by`, `reason`
-    and `closed_by` are places in the lists of `model`; `lease` is in milliseconds. `lost_time` and `lost_sequence` say of a `focused` when the
-    agent's focus went to another conversation (`NEVER`: it did not, or another event of its own comes before); they
-    are empty until `focus` has found that out.
+    and `closed_by` are places in the lists of `model`; `lease` is in milliseconds. `lost_time` and `lost_sequence` say
+    of a `focused` when the agent's focus went to another conversation (`NEVER`: it did not, or another event of its own
+    comes before); they are empty until `focus` has found that out.
     """
 
     account: I32

@@ -53,14 +53,14 @@ RULES: Final = {
 
 
 class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
-    """One event of the conversation, or the end of an agent's focus that is none of its events; the state from there on.
+    """One event of the conversation, or an end of focus that is none of its events; and the state from there on.
 
     `type` is the event's; or focusLost where another conversation got the focus, leaseEnded where nothing held it any
-    longer. `detail` has the event's own fields, `revision` is above 0 where it is a correction. `no_effect` is the reason of `rules.EFFECTS` where
-    it changed nothing, `rule` the clause of rules.md that says so. `lasts_millis` is the time to the next moment;
-    in it `assigned_agent_id` had the conversation, `consumer_waits` and `agent_looks` (its focus is here) held, and
-    `handle_time_millis` counted, under the clause `handled_under` ("3.3 a", "3.3 b"), or did not, because of
-    `not_handled_because`.
+    longer. `detail` has the event's own fields; `revision` is above 0 where it is a correction. `no_effect` is the
+    reason of `rules.EFFECTS` where it changed nothing, `rule` the clause of rules.md for it. `lasts_millis` is the
+    time to the next moment; in it `assigned_agent_id` had the conversation, `consumer_waits` and `agent_looks` (its
+    focus is here) held, and `handle_time_millis` counted, under the clause `handled_under` ("3.3 a", "3.3 b"), or did
+    not, because of `not_handled_because`.
     """
 
     time: str

@@ -46,6 +46,7 @@ MOVE_ROW: Final = pa.schema(
     ]
 )
 """A row of `kept.focus_moves` and its conversation's id. Anonymous losses have number -1, others position -1."""
+_NO_MOVES: Final = MOVE_ROW.empty_table()
 
 _AGENT: Final = pa.schema([("account", pa.int32()), ("agentId", pa.int64()), ("focused", pa.bool_())])
 Agent = tuple[int, int]
@@ -85,9 +86,7 @@ class FocusMoves:
         self._latest = MOVE_ROW.empty_table()
         self._latest_slots: I64 = np.empty(0, np.int64)
 
-    def moved(
-        self, connection: duckdb.DuckDBPyConnection, new: pa.Table, gone: pa.Table = MOVE_ROW.empty_table()
-    ) -> Moved:
+    def moved(self, connection: duckdb.DuckDBPyConnection, new: pa.Table, gone: pa.Table = _NO_MOVES) -> Moved:
         """What new moves change (rows of `MOVE_ROW`, no doubles among them or with stored ones). Stores nothing.
 
         So far `gone` were stored, but no longer.
@@ -311,7 +310,8 @@ def _met(moves: pa.Table, which: Bools, time: I64, sequence: I64) -> pa.Table:
 
 
 _LEFT_OF: Final = f"""
-    select account, agentId, bool_or(type = {model.FOCUSED}) from kept.focus_moves semi join asked using (account, agentId)
+    select account, agentId, bool_or(type = {model.FOCUSED})
+    from kept.focus_moves semi join asked using (account, agentId)
     group by all"""  # noqa: S608
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -18,8 +18,10 @@ from handletime.segments.columns import I8, I32, I64, NEVER, U8
 from handletime.segments.derive import Derived, Trace, derive_prepared
 from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Records
-from handletime.web.view import View
+from handletime.web.view import DAY, View
 
+STALE_MS: Final = DAY
+"""A wait that is longer is told beside the others: a forgotten conversation should not hide those of today."""
 AGENTS_MAX: Final = 500
 """So many agents at work are shown."""
 KEPT_S: Final = 2.0
@@ -38,6 +40,13 @@ class Conversation(NamedTuple):
     waiting_since: int | None
     focus: dict[int, int]
     """Whose focus is here, and since when."""
+    lease_ends: Mapping[int, int] = {}
+    """The last moment (epoch ms) of those that have a lease."""
+
+    def seen_at(self, at: int) -> Conversation:
+        """The same without the focus whose lease has ended by a moment."""
+        ended = {agent for agent, end in self.lease_ends.items() if end < at}
+        return self._replace(focus={agent: since for agent, since in self.focus.items() if agent not in ended})
 
     @property
     def state(self) -> str:
@@ -49,9 +58,13 @@ class Conversation(NamedTuple):
         """Whether nobody is assigned."""
         return self.agent is None
 
+    def is_stale(self, at: int) -> bool:
+        """Whether it waits for longer than `STALE_MS`."""
+        return self.waiting_since is not None and at - self.waiting_since > STALE_MS
+
 
 class SkillNow(NamedTuple):
-    """The open conversations of one skill, or of all (None)."""
+    """The open conversations of one skill, or of all (None); `longest_ms` is that of those that are not stale."""
 
     skill: int | None
     open: int
@@ -60,6 +73,8 @@ class SkillNow(NamedTuple):
     longest_ms: int
     longest: str
     """Whose wait is the longest: a conversation."""
+    stale: int
+    """How many wait for longer than `STALE_MS`."""
 
 
 class AgentNow(NamedTuple):
@@ -71,6 +86,7 @@ class AgentNow(NamedTuple):
     waiting: int
     longest_ms: int
     longest: str
+    stale: int
     focus: str | None
     focus_since: int
     knows_focus: bool
@@ -129,14 +145,15 @@ def glimpse_of(prepared: Prepared | None) -> Glimpse:
 
 def now_of(glimpse: Glimpse, view: View, at: int) -> Now:
     """The open conversations that match the view's filters, whatever its span, in sums."""
-    shown = [each for each in glimpse.conversations if _matches(each, view)]
+    conversations = [each.seen_at(at) if each.lease_ends else each for each in glimpse.conversations]
+    shown = [each for each in conversations if _matches(each, view)]
     by_skill: dict[int, list[Conversation]] = {}
     by_agent: dict[int, list[Conversation]] = {}
     for each in shown:
         by_skill.setdefault(each.skill, []).append(each)
         if each.agent is not None:
             by_agent.setdefault(each.agent, []).append(each)
-    focus = {agent: (each.id, since) for each in glimpse.conversations for agent, since in each.focus.items()}
+    focus = {agent: (each.id, since) for each in conversations for agent, since in each.focus.items()}
     agents = [
         _of_agent(agent, found, focus.get(agent), agent in glimpse.with_focus, at) for agent, found in by_agent.items()
     ]
@@ -158,25 +175,27 @@ def _matches(each: Conversation, view: View) -> bool:
 
 
 def _of_skill(skill: int | None, found: list[Conversation], at: int) -> SkillNow:
-    longest_ms, longest = _longest(found, at)
     queued = [each for each in found if each.in_queue]
     waiting = [each for each in found if each.waiting_since is not None and not each.in_queue]
-    return SkillNow(skill, len(found), len(queued), len(waiting), longest_ms, longest)
+    return SkillNow(skill, len(found), len(queued), len(waiting), *_longest(found, at))
 
 
 def _of_agent(
     agent: int, found: list[Conversation], focus: tuple[str, int] | None, knows_focus: bool, at: int
 ) -> AgentNow:
-    longest_ms, longest = _longest(found, at)
     waiting = sum(each.waiting_since is not None for each in found)
     place, since = focus or (None, 0)
-    return AgentNow(agent, found[0].is_bot, len(found), waiting, longest_ms, longest, place, since, knows_focus)
+    return AgentNow(agent, found[0].is_bot, len(found), waiting, *_longest(found, at), place, since, knows_focus)
 
 
-def _longest(found: list[Conversation], at: int) -> tuple[int, str]:
-    waits = [(at - each.waiting_since, each.id) for each in found if each.waiting_since is not None]
+def _longest(found: list[Conversation], at: int) -> tuple[int, str, int]:
+    """The longest wait that is not stale, whose it is, and how many are stale."""
+    stale = sum(each.is_stale(at) for each in found)
+    waits = [
+        (at - each.waiting_since, each.id) for each in found if each.waiting_since is not None and not each.is_stale(at)
+    ]
     length, conversation = max(waits, default=(0, ""))
-    return max(length, 0), conversation
+    return max(length, 0), conversation, stale
 
 
 def _conversations(prepared: Prepared, derived: Derived, trace: Trace) -> Iterator[Conversation]:
@@ -196,6 +215,7 @@ def _conversations(prepared: Prepared, derived: Derived, trace: Trace) -> Iterat
             since = max(row["begun"], left.get(name, 0))
         else:
             since = _waits_since(trace.state[places], ordered.records["time"][places], segment["begun"])
+        focus, lease_ends = _focus(ordered.records[places], columns.lost_time[ordered.rows[places]])
         yield Conversation(
             id=name,
             skill=row["skillId"],
@@ -204,7 +224,8 @@ def _conversations(prepared: Prepared, derived: Derived, trace: Trace) -> Iterat
             group=segment["groupId"] if segment else None,
             source=_source(events, ordered.rows[places], trace.effect[places]),
             waiting_since=since,
-            focus=_focus(ordered.records[places], columns.lost_time[ordered.rows[places]]),
+            focus=focus,
+            lease_ends=lease_ends,
         )
 
 
@@ -240,13 +261,17 @@ def _source(events: pa.Table, rows: I32, effects: I8) -> str | None:
     return None
 
 
-def _focus(records: Records, lost: I64) -> dict[int, int]:
-    """Whose focus is here at the end of all events, and since when."""
+def _focus(records: Records, lost: I64) -> tuple[dict[int, int], dict[int, int]]:
+    """Whose focus is here at the end of all events, and since when; the last moment of those that have a lease."""
     here: dict[int, int] = {}
+    ends: dict[int, int] = {}
     for place in np.flatnonzero((records["type"] == model.FOCUSED) | (records["type"] == model.UNFOCUSED)):
-        agent = int(records["agent"][place])
+        agent, time = int(records["agent"][place]), int(records["time"][place])
+        goes_on = ends.pop(agent, NEVER) >= time
         if records["type"][place] == model.UNFOCUSED or lost[place] != NEVER:
             here.pop(agent, None)
-        else:
-            here.setdefault(agent, int(records["time"][place]))
-    return here
+            continue
+        here[agent] = here.get(agent, time) if goes_on else time
+        if records["has_skill"][place]:
+            ends[agent] = time + int(records["skill"][place])
+    return here, ends

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from handletime.api.intervals import Calendar, bounds
+from handletime.api.intervals import Interval, clock_bounds, zone_named
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time
 from handletime.events.model import EPOCH
@@ -43,7 +43,7 @@ INTERVALS: Final = {
 }
 BARS_MAX: Final = 1000
 LONG_MINUTES: Final = 30
-_CALENDAR: Final[dict[str, Calendar]] = {"hour": "hour", "day": "day", "week": "week"}
+_CALENDAR: Final[dict[str, Interval]] = {"hour": "hour", "day": "day", "week": "week"}
 _AUTO: Final = ((2 * HOUR, "5"), (9 * HOUR, "15"), (3 * DAY, "hour"), (70 * DAY, "day"))
 """How a span up to this length is cut where nobody says how."""
 
@@ -202,10 +202,7 @@ def read_view(query: Query, now: int, zone: str = "UTC") -> View:
 
 
 def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, KeyError, OSError):
-        return UTC
+    return zone_named(name) or UTC
 
 
 def _span(query: Query, now: int, zone: ZoneInfo) -> tuple[int, int, str]:
@@ -253,8 +250,5 @@ def _bars(start: int, end: int, cut: str) -> int:
 
 
 def _bounds(start: int, end: int, cut: str, zone: ZoneInfo) -> list[int]:
-    """The ends of the intervals: full hours, days and weeks of the zone, full minutes of the clock."""
-    if cut in _CALENDAR:
-        return bounds(start, end, _CALENDAR[cut], zone)
-    step = int(cut) * MINUTE
-    return [start, *range(start - start % step + step, end, step), end]
+    """The ends of the intervals: full hours, days and weeks of the zone, full minutes of its clock."""
+    return clock_bounds(start, end, _CALENDAR.get(cut) or int(cut), zone)
