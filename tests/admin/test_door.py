@@ -27,6 +27,7 @@ from handletime.segments.parts import Told
 from handletime.store.backups import Manifest, restore
 from handletime.store.exporting import Exported
 from handletime.store.upkeep import Rebuilt
+from tests.messy_streams import BASE
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, stored_rows
 
@@ -45,7 +46,7 @@ STORY: tuple[dict[str, object], ...] = (
 def some_events(conversations: int = 12) -> Iterator[dict[str, object]]:
     """Short conversations, one a day, the oldest first."""
     for number in range(conversations):
-        day = 86_400_000 * number
+        day = BASE + DAY_MS * number
         for second, more in enumerate(STORY):
             place = {"eventId": str(second), "conversationId": f"c{number}", "time": day + 1000 * second}
             yield {**place, **more}
@@ -92,8 +93,8 @@ def test_every_command_is_done_with_and_without_a_server(folder: Path, tmp_path:
     assert written.rows == dict.fromkeys(("agent_segments", "skill_segments", "handle_time_units"), 12) | {"events": 72}
     assert ask(folder, Forget("local", "c3"), Removed, QUIET).conversations == 1
     assert ask(folder, Forget("local", "c3"), Removed, QUIET).conversations == 0
-    assert ask(folder, Prune(3 * DAY_MS, dry_run=True), Removed, QUIET).conversations == 3
-    assert ask(folder, Prune(3 * DAY_MS), Removed, QUIET).conversations == 3
+    assert ask(folder, Prune(BASE + 3 * DAY_MS, dry_run=True), Removed, QUIET).conversations == 3
+    assert ask(folder, Prune(BASE + 3 * DAY_MS), Removed, QUIET).conversations == 3
     assert ask(folder, Rebuild(), Rebuilt, QUIET).conversations == 8
     assert ask(folder, Check(), Checked, QUIET).problems == []
     with pytest.raises(InputError, match="there already"):
@@ -110,7 +111,7 @@ def test_what_is_removed_is_in_no_made_file(folder: Path) -> None:
     assert ask(folder, Forget("local", "c5"), Removed, QUIET).conversations == 1
     shelf = Shelf(folder / "shelf.sqlite")
     assert shelf.find("local", "/file") is not None
-    assert ask(folder, Prune(DAY_MS), Removed, QUIET).conversations == 1
+    assert ask(folder, Prune(BASE + DAY_MS), Removed, QUIET).conversations == 1
     assert shelf.find("local", "/file") is None
     shelf.close()
 
@@ -318,7 +319,7 @@ def test_a_backup_has_one_moment_and_can_be_put_back(house: House, tmp_path: Pat
         for number in range(10_000):
             if stop.is_set():
                 return
-            event = {"eventId": "e", "conversationId": f"new{number}", "time": number, "type": "opened"}
+            event = {"eventId": "e", "conversationId": f"new{number}", "time": BASE + number, "type": "opened"}
             house.store.ingest("local", events_of([event]))
             going.set()
 

@@ -96,7 +96,7 @@ def test_bad_lines_stop_it_before_anything_is_written(run: Run, tmp_path: Path) 
 
 
 def test_skip_invalid_sets_bad_lines_aside_with_reasons(run: Run, tmp_path: Path) -> None:
-    bad = b'{"eventId": "x", "conversationId": "c1", "time": 1, "type": "focused", "agentId": "5"}'
+    bad = b'{"eventId": "x", "conversationId": "c1", "time": 1795165200000, "type": "focused", "agentId": "5"}'
     done = run("derive", "-", "--out", "out", "--skip-invalid", stdin=events_of("01-one-answer") + bad + b"\n")
     assert done.returncode == 0
     assert "1 event refused" in done.stdout

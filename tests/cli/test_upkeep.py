@@ -28,6 +28,7 @@ QUIET: Told = lambda _what, _done, _of: None  # noqa: E731
 BEFORE = 1_577_836_800_000
 TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 OLD = 5_000
+LONG_AGO = 946_684_800_000  # 2000-01-01
 IDENTICAL = "13 events of 1 conversation give 6 rows\nAll rows are identical with those that are stored.\n"
 FORGET = ("forget", "--account", "acme", "--conversation", "c1")
 
@@ -36,9 +37,10 @@ def stories(conversations: int) -> Iterator[dict[str, object]]:
     """Short conversations of long ago."""
     for number in range(conversations):
         place = {"conversationId": f"old{number}"}
-        yield {**place, "eventId": "1", "time": 1000 * number, "type": "assigned", "agentId": 7}
-        yield {**place, "eventId": "2", "time": 1000 * number + 1, "type": "focused", "agentId": 7}
-        yield {**place, "eventId": "3", "time": 1000 * number + 2, "type": "closed", "closedBy": "system"}
+        at = LONG_AGO + 1000 * number
+        yield {**place, "eventId": "1", "time": at, "type": "assigned", "agentId": 7}
+        yield {**place, "eventId": "2", "time": at + 1, "type": "focused", "agentId": 7}
+        yield {**place, "eventId": "3", "time": at + 2, "type": "closed", "closedBy": "system"}
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def export_and_derive(folder: Path, tmp_path: Path) -> None:
 
 def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
     folder, day = tmp_path / "store", 86_400_000
-    running = {"conversationId": "runs", "eventId": "1", "time": day, "type": "assigned", "agentId": 9}
+    running = {"conversationId": "runs", "eventId": "1", "time": LONG_AGO + day, "type": "assigned", "agentId": 9}
     with a_store(folder) as store:
         for account in ("acme", "00123"):
             store.ingest(account, events_of([*stories(3), running]))
@@ -133,9 +135,9 @@ def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
             store.ingest(account, events_of(moved))
     assert "in 18 files" in upkeep("export", "--out", tmp_path / "all", folder=folder)
     days = {
-        "events": ("1970-01-01", "1970-01-02", "1970-01-04"),
-        "agent_segments": ("1970-01-01", "1970-01-04", "__HIVE_DEFAULT_PARTITION__"),
-        "skill_segments": ("1970-01-01", "1970-01-04", "__HIVE_DEFAULT_PARTITION__"),
+        "events": ("2000-01-01", "2000-01-02", "2000-01-04"),
+        "agent_segments": ("2000-01-01", "2000-01-04", "__HIVE_DEFAULT_PARTITION__"),
+        "skill_segments": ("2000-01-01", "2000-01-04", "__HIVE_DEFAULT_PARTITION__"),
     }
     assert {str(path.parent.relative_to(tmp_path / "all")) for path in (tmp_path / "all").rglob("*.parquet")} == {
         f"{table}/accountId={account}/day={day}"
@@ -143,7 +145,7 @@ def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
         for account in ("00123", "acme")
         for day in days[table]
     }
-    chosen = ("export", "--account", "00123", "--from", "1970-01-02", "--to", "1970-01-04")
+    chosen = ("export", "--account", "00123", "--from", "2000-01-02", "--to", "2000-01-04")
     upkeep(*chosen, "--out", tmp_path / "some", folder=folder)
     assert [row["conversationId"] for row in rows_under(tmp_path / "some", "events")] == ["runs"]
     assert [(row["accountId"], row["end"]) for row in rows_under(tmp_path / "some", "agent_segments")] == [

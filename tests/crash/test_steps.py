@@ -27,6 +27,7 @@ from tests.store.worlds import a_store
 WARM_UP = 2
 """So many transactions a server makes before it listens, on a store that it throws away."""
 OLD = 2_500
+LONG_AGO = 946_684_800_000  # 2000-01-01
 AFTER_ALL = 10**12
 
 INGEST = ("events-inserted", "before-commit", "committed", "folder-synced", "numbered")
@@ -128,9 +129,10 @@ def large(tmp_path: Path) -> Path:
 def stories() -> Iterator[dict[str, object]]:
     for number in range(OLD):
         place = {"conversationId": f"old{number}"}
-        yield {**place, "eventId": "1", "time": 1000 * number, "type": "assigned", "agentId": number % 9}
-        yield {**place, "eventId": "2", "time": 1000 * number + 1, "type": "focused", "agentId": number % 9}
-        yield {**place, "eventId": "3", "time": 1000 * number + 2, "type": "closed", "closedBy": "system"}
+        at = LONG_AGO + 1000 * number
+        yield {**place, "eventId": "1", "time": at, "type": "assigned", "agentId": number % 9}
+        yield {**place, "eventId": "2", "time": at + 1, "type": "focused", "agentId": number % 9}
+        yield {**place, "eventId": "3", "time": at + 2, "type": "closed", "closedBy": "system"}
 
 
 @pytest.mark.parametrize("step", REBUILD)

@@ -219,12 +219,39 @@ def test_a_time_is_read_to_the_millisecond_and_what_is_finer_is_cut_off(text: st
     assert instant(text) == milliseconds
 
 
-@pytest.mark.parametrize("milliseconds", [0, -1, NOON, model.TIME_MIN, model.TIME_MAX])
+YEAR_2000 = 946_684_800_000
+
+
+@pytest.mark.parametrize("milliseconds", [YEAR_2000, NOON, model.TIME_MAX])
 def test_epoch_milliseconds_are_a_time(milliseconds: int) -> None:
     assert the_event(a_line(time=milliseconds))["time"] == milliseconds
+    (event,) = events_of(decode_columns(pa.Table.from_pylist([an_event(time=milliseconds)]), account="local").events)
+    assert event["time"] == milliseconds
+    assert instant(milliseconds) == milliseconds
 
 
-@pytest.mark.parametrize("time", [*NO_TIMES, model.TIME_MIN - 1, model.TIME_MAX + 1, 2**63, 1.0, True, [0], {}])
+SECONDS = "looks like seconds; epoch milliseconds are wanted"
+OLD = "is before 1 January 2000 in epoch milliseconds; write a time as old as that in RFC 3339"
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [
+        *((number, SECONDS) for number in (YEAR_2000 // 1000, 1_795_820_410, model.TIME_MAX // 1000)),
+        *((number, OLD) for number in (YEAR_2000 // 1000 - 1, 86_400, 1, 0, -1, -(2**63), model.TIME_MIN)),
+        *((number, OLD) for number in (model.TIME_MAX // 1000 + 1, YEAR_2000 - 1)),
+    ],
+)
+def test_a_number_before_2000_is_no_time_in_milliseconds(number: int, why: str) -> None:
+    """Of a line, a column of integers, and one by one. As a text or a timestamp such a time is right."""
+    assert the_faults(a_line(time=number)) == [f"line 1: time: {number} {why}"]
+    decoded = decode_columns(pa.Table.from_pylist([an_event(time=NOON), an_event(time=number)]), account="local")
+    assert faults_of(decoded) == [f"row 2: time: {number} {why}"]
+    assert decoded.events.num_rows == 1
+    assert instant(number) is None
+
+
+@pytest.mark.parametrize("time", [*NO_TIMES, model.TIME_MAX + 1, 2**63, 1.0, True, [0], {}])
 def test_what_is_no_time_to_the_second_with_an_offset_is_refused(time: object) -> None:
     assert the_faults(a_line(time=time)) == [f"line 1: {TIME}"]
     assert instant(time) is None
@@ -392,6 +419,33 @@ def test_a_line_that_is_no_object_is_a_fault(line: bytes) -> None:
     assert fault.startswith("line 1: must be a JSON object")
 
 
+def test_a_line_with_more_than_its_object_says_so_and_what_to_do() -> None:
+    two = (
+        "must be a JSON object: another one follows on its line (byte {}); "
+        "write each on a line of its own, or all as an array"
+    )
+    comma = "must be a JSON object: a comma follows it (byte {}); lines have none, or write all as an array"
+    mark = (
+        "must be a JSON object: a byte-order mark (EF BB BF) stands before it, which only the start of a file may have"
+    )
+    event = a_line()
+    after = len(event) + 1
+    for line, fault in (
+        (event + event, two.format(after)),
+        (event + b" \t" + event, two.format(after + 2)),
+        (event + b"\xef\xbb\xbf" + event, two.format(after)),
+        (event + b",", comma.format(after)),
+        (event + b", " + event, comma.format(after)),
+        (b"\xef\xbb\xbf" + event, mark + "; take it out"),
+        (event + b"]", f"must be a JSON object: JSON is malformed: trailing characters (byte {after})"),
+    ):
+        decoded = decode(event + b"\n" + line + b"\n" + event)
+        assert faults_of(decoded) == [f"line 2: {fault}"]
+        assert decoded.events.num_rows == 2
+    decoded = decode_lines(event + b" " + event, account="local", unit="element")
+    assert faults_of(decoded) == [f"element 1: {two.format(after + 1)}"]
+
+
 def test_an_empty_object_misses_everything() -> None:
     assert [fault.split(": ")[1] for fault in the_faults(b"{}")] == ["conversationId", "eventId", "time", "type"]
 
@@ -509,7 +563,9 @@ VALUES: dict[str, st.SearchStrategy[object]] = {
     "accountId": st.text("abcXYZ019", min_size=1, max_size=64),
     "conversationId": plain_text.filter(bool),
     "eventId": plain_text.filter(bool),
-    "time": st.integers(model.TIME_MIN + DAY, model.TIME_MAX - DAY),  # in any zone of the years 1 to 9999
+    "time": st.integers(
+        model.TIME_MIN + DAY, model.TIME_MAX - DAY
+    ),  # in any zone of the years 1 to 9999; see `written`
     "employeeId": plain_text,
     "source": plain_text,
 }
@@ -542,10 +598,10 @@ def with_defaults(event: Event) -> Event:
 
 
 def written(event: Event, hours: int | None, ascii_: bool) -> bytes:
-    """The event as JSON, its time as text with an offset, or, without one, as a number."""
-    if hours is not None:
+    """The event as JSON, its time as text with an offset, or, without one and from 2000 on, as a number."""
+    if hours is not None or int(str(event["time"])) < YEAR_2000:
         moment = model.EPOCH + timedelta(milliseconds=int(str(event["time"])))
-        zone = timezone(timedelta(hours=hours))
+        zone = timezone(timedelta(hours=hours or 0))
         event = event | {"time": moment.astimezone(zone).isoformat(timespec="milliseconds")}
     return json.dumps(event, ensure_ascii=ascii_).encode()
 
@@ -574,6 +630,7 @@ NASTY = [
     *(json.dumps(text).encode() for text in (*CONTROLS, *ODD_IDS, "agent", "consumer", "message", "opened", "bot")),
     *(str(number).encode() for number in (2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**64, 10**18, 10**18 - 1)),
     *(str(number).encode() for number in (model.TIME_MIN - 1, model.TIME_MIN, model.TIME_MAX, model.TIME_MAX + 1)),
+    *(str(number).encode() for number in (YEAR_2000 - 1, YEAR_2000, YEAR_2000 // 1000, 0)),
 ]
 KEYS = [*(field.name for field in model.FIELDS), "x", "", "é", "agentIds", "agentI", "ty\\u0070e", "type\\u0000"]
 SPACES = ["", "", "", " ", "\t", "\r", "  "]
@@ -656,7 +713,7 @@ def test_no_bytes_are_too_strange(block: bytes) -> None:
 COLUMNS: dict[str, pa.Array] = {
     "eventId": pa.array(["a", "b", "c"]),
     "conversationId": pa.array(["x", "é" * 128, "z"]),
-    "time": pa.array([NOON, -1, model.TIME_MAX]),
+    "time": pa.array([NOON, YEAR_2000, model.TIME_MAX]),
     "type": pa.array(["message", "assigned", "opened"]),
     "sentBy": pa.array(["agent", None, None]),
     "agentId": pa.array([7, -1, None]),
@@ -686,8 +743,12 @@ def the_same_rows(table: pa.Table) -> None:
         {"agentId": COLUMNS["agentId"].cast(pa.int16()), "groupId": pa.nulls(3, pa.uint64())},
         {"time": COLUMNS["time"].cast(pa.timestamp("ms", "UTC"))},
         {"time": COLUMNS["time"].cast(pa.timestamp("ms", "Europe/Berlin"))},
-        {"time": pa.array([NOON * 1000 + 999, -1, model.TIME_MAX * 1000 + 999], pa.timestamp("us", "UTC"))},
-        {"time": pa.array(["2026-11-20T12:00:00Z", "1969-12-31T23:59:59.999Z", "9999-12-31T23:59:59.9999Z"])},
+        {
+            "time": pa.array(
+                [NOON * 1000 + 999, YEAR_2000 * 1000, model.TIME_MAX * 1000 + 999], pa.timestamp("us", "UTC")
+            )
+        },
+        {"time": pa.array(["2026-11-20T12:00:00Z", "2000-01-01T00:00:00Z", "9999-12-31T23:59:59.9999Z"])},
         {"remark": pa.array([1.5, None, 2.5]), "accountId": pa.nulls(3), "employeeId": pa.nulls(3, pa.string())},
         {"reason": pa.array(["no reason", "", None]), "closedBy": pa.array([None, "x", "y"])},
     ],
@@ -706,6 +767,14 @@ def test_timestamps_of_each_unit_are_cut_to_milliseconds() -> None:
     assert decoded.events["time"].cast(pa.int64()).to_pylist() == [1000, -1000, 0]
 
 
+def test_timestamps_may_be_from_before_2000_also_beside_a_fault() -> None:
+    """In a row that has a fault elsewhere the time is right, and the row after the doubtful one too."""
+    times = pa.array([0, -1, model.TIME_MIN], pa.timestamp("ms", "UTC"))
+    decoded = decode_columns(a_table(time=times, agentId=pa.array([7, None, None], pa.int64())), account="local")
+    assert faults_of(decoded) == [f"row 2: agentId: is missing; {INTEGER}"]
+    assert decoded.events["time"].cast(pa.int64()).to_pylist() == [0, model.TIME_MIN]
+
+
 def test_a_piece_of_a_table_is_read_like_a_table() -> None:
     table = pa.concat_tables(
         [a_table(), a_table(eventId=pa.array(["d", "e", "f"]).dictionary_encode().cast(pa.string()))]
@@ -721,7 +790,7 @@ def test_a_piece_of_a_table_is_read_like_a_table() -> None:
         ("agentId", pa.array([1, 2, 2**64 - 1], pa.uint64()), []),
         ("agentId", pa.array([2**64 - 1, 2**63, 5], pa.uint64()), [(11, "agentId"), (12, "agentId")]),
         ("sequence", pa.array([1, 2, 2**64 - 1], pa.uint64()), [(13, "sequence")]),
-        ("time", pa.array([1, 2**63, model.TIME_MAX + 1], pa.uint64()), [(12, "time"), (13, "time")]),
+        ("time", pa.array([NOON, 2**63, model.TIME_MAX + 1], pa.uint64()), [(12, "time"), (13, "time")]),
         ("time", pa.array([-(2**63), 0, 2**63 - 1], pa.timestamp("s", "UTC")), [(11, "time"), (13, "time")]),
         ("time", pa.array([-(2**63), 0, 2**63 - 1], pa.timestamp("ms", "UTC")), [(11, "time"), (13, "time")]),
         ("time", pa.array(["now", None, "2016-12-31T23:59:60Z"]), [(11, "time"), (12, "time"), (13, "time")]),
@@ -758,7 +827,9 @@ def test_a_row_with_faults_is_named_by_its_number(column: str, values: pa.Array,
         ),
         (
             {"time": pa.array([0, 1, 2], pa.timestamp("ms"))},
-            "time: must be a timestamp with a time zone (UTC), a string or integer milliseconds",
+            "time: must be timestamps with a time zone, strings or integer milliseconds; these timestamps have no time "
+            "zone (INT96 never has one). Spark writes one with "
+            "spark.sql.parquet.outputTimestampType=TIMESTAMP_MILLIS",
         ),
         (
             {"time": pa.array([0.0, 1.0, 2.0])},

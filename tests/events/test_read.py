@@ -26,7 +26,7 @@ from handletime.events import read
 from handletime.events.decode import LINE_MAX
 from handletime.events.jsonarray import BrokenArray, elements
 from handletime.events.read import Block, good_events, opened, read_events, size_of
-from tests.events.events import Event, a_line, events_of
+from tests.events.events import NOON, Event, a_line, events_of
 
 Save = Callable[..., str]
 
@@ -45,7 +45,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def some_lines(number: int, first: int = 0) -> list[bytes]:
-    return [a_line(eventId=f"e{i}", time=i, remark="x" * (i % 50)) for i in range(first, first + number)]
+    return [a_line(eventId=f"e{i}", time=NOON + i, remark="x" * (i % 50)) for i in range(first, first + number)]
 
 
 def packed(content: bytes) -> bytes:
@@ -64,8 +64,8 @@ def parquet(table: pa.Table, row_group_size: int = 1000) -> bytes:
 
 
 def a_table(number: int) -> pa.Table:
-    ids = [f"e{i}" for i in range(number)]
-    return pa.table({"eventId": ids, "conversationId": ids, "time": range(number), "type": ["opened"] * number})
+    ids, times = [f"e{i}" for i in range(number)], range(NOON, NOON + number)
+    return pa.table({"eventId": ids, "conversationId": ids, "time": times, "type": ["opened"] * number})
 
 
 def event_ids(blocks: Sequence[Block]) -> list[str]:

@@ -148,7 +148,7 @@ def target(content: bytes, world: World) -> None:
 
 def test_a_cut_stream_is_refused(attempts: dict[str, Attempt]) -> None:
     """Wherever it is cut."""
-    whole = b'{"eventId":"1","conversationId":"a","time":1,"type":"opened"}\n' * 40
+    whole = b'{"eventId":"1","conversationId":"a","time":1795165200000,"type":"opened"}\n' * 40
     assert attempts
     codings: dict[Coding, bytes] = {
         "gzip": gzip.compress(whole),

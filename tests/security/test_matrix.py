@@ -144,7 +144,8 @@ def ask(site: Site, route: str, account: str, token: str | None) -> httpx.Respon
     segment = first_segment(site, account)
     file = first_file(site, account)
     where = path.format(account=account, conversation="secret", segment=segment) + API[route][1].format(file=file)
-    content = b'{"conversationId":"new","eventId":"x","time":1,"type":"opened"}' if method == "POST" else None
+    event = b'{"conversationId":"new","eventId":"x","time":1795165200000,"type":"opened"}'
+    content = event if method == "POST" else None
     return site.client.request(method, where, headers=ndjson(token), content=content)
 
 
@@ -233,7 +234,7 @@ def test_pages_are_for_whoever_is_signed_in(route: str, site: Site) -> None:
 
 def test_pages_show_only_ones_own(site: Site) -> None:
     """`theirs` has a conversation that `mine` has not."""
-    event = b'{"conversationId":"only-theirs","eventId":"x","time":1,"type":"opened"}'
+    event = b'{"conversationId":"only-theirs","eventId":"x","time":1795165200000,"type":"opened"}'
     put = site.client.post(f"/api/account/{THEIRS}/events", content=event, headers=ndjson(site.keys["theirs"].token))
     assert put.status_code == 200
     found = {

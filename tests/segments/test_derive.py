@@ -15,7 +15,7 @@ from handletime.segments.derive import Derived, derive, derive_prepared
 from handletime.segments.explain import explain
 from handletime.segments.parts import prepare, prepared_parts
 from handletime.segments.tables import AGENT_SEGMENTS, HANDLE_TIME_UNITS, SKILL_SEGMENTS, segment_id
-from tests.messy_streams import RawEvent, messy_stream
+from tests.messy_streams import BASE, RawEvent, messy_stream
 from tests.plain_reading import Reading, event_of, losses_of, read, without_duplicates
 from tests.segments.tables import Row, agent_segments_of, events_of, in_order, losses_table, rows_of
 
@@ -211,7 +211,7 @@ def test_one_conversation_may_have_any_number_of_events(count: int) -> None:
     events: list[RawEvent] = [{"type": "opened", "skillId": 1}, {"type": "assigned", "agentId": 1}]
     events += [{"type": "message", "sentBy": "agent"}] * (count // 2)
     events += [{"type": "focused", "agentId": agent} for agent in range(min(count // 2, 500))]
-    numbered = [{**e, "conversationId": "c", "eventId": f"e{i:06}", "time": 7} for i, e in enumerate(events)]
+    numbered = [{**e, "conversationId": "c", "eventId": f"e{i:06}", "time": BASE} for i, e in enumerate(events)]
     random.Random(count).shuffle(numbered)
     (segment,) = rows_of(derive(events_of(numbered)).agent_segments)
     assert segment["agentMessages"] == count // 2

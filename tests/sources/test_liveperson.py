@@ -6,12 +6,14 @@ import copy
 import io
 import itertools
 import json
+import random
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,11 @@ from hypothesis import strategies as st
 from handletime.errors import InputError
 from handletime.events import model
 from handletime.events.book import event_of_line
+from handletime.segments.derive import derive
 from handletime.sources.liveperson import Event, History, events_of, read_history
+from tests.segments.tables import events_of as event_table
+from tests.segments.tables import in_order, rows_of
+from tests.store.worlds import a_store, stored_rows
 
 SAMPLE = Path(__file__).parents[1] / "golden" / "liveperson-history-sample.json"
 RECORDS: list[dict[str, Any]] = json.loads(SAMPLE.read_bytes())["conversationHistoryRecords"]
@@ -60,20 +66,29 @@ def at(clock: str) -> int:
     return int(datetime.fromisoformat(f"2026-11-16 {clock}").replace(tzinfo=UTC).timestamp() * 1000 + 0.5)
 
 
-def expected(conversation: str, *lines: tuple[str, int, str, dict[str, object]]) -> list[dict[str, object]]:
-    """Events written as time, sequence, id (without its time, `#n` for a message) and fields of their own."""
+def expected(
+    conversation: str, newest: str, *lines: tuple[str, int, str, dict[str, object]]
+) -> list[dict[str, object]]:
+    """Events written as time, sequence, id (without its time, `#n` for a message) and fields of their own.
+
+    `newest` is the newest time in the record.
+    """
     events = []
     for clock, sequence, id_, own in lines:
         time, (type_, _, rest) = at(clock), id_.partition(":")
         if id_.startswith("#"):
             type_, id_ = "message", f"ms::dialog:{conversation}::msg:{id_[1:]}"
+        elif type_ in ("opened", "closed", "withdrawn"):
+            id_, own = "closed" if type_ == "withdrawn" else type_, {"revision": at(newest), **own}
         else:
-            id_ = f"{type_}:{time}" + (f":{rest}" if rest else "")
+            id_ = f"{type_}:{time}:{rest}"
         event = {"accountId": "sample1", "conversationId": conversation, "eventId": id_, "time": time}
         events.append(event | {"sequence": sequence, "type": type_} | own)
     return events
 
 
+MILLIS = "must be epoch milliseconds of the years 2000 to 9999"
+SECONDS = "looks like seconds; epoch milliseconds are wanted"
 CONSUMER: dict[str, object] = {"sentBy": "consumer"}
 
 
@@ -89,13 +104,14 @@ SAMPLE_EVENTS = {
     # From the bot by skill transfer to a human; neither the reader 3900 nor the survey and its bot 9002.
     "c-bot-to-human": expected(
         "c-bot-to-human",
+        "09:21:30.000",
         ("09:00:00.000", OPENED, "opened", {"source": "WEB", "skillId": 10}),
         ("09:00:00.350", ASSIGNED, "assigned:9001", taken(9001, user_type="bot")),
         ("09:00:01.200", FIRST_MESSAGE, "#0", CONSUMER),
         ("09:00:01.900", 1, "#1", by(9001)),
         ("09:00:30.000", 2, "#2", CONSUMER),
         ("09:00:30.700", 3, "#3", by(9001)),
-        ("09:00:31.000", TRANSFERRED, "transferred:9001", {"reason": "skill", "skillId": 20}),
+        ("09:00:31.000", TRANSFERRED, "transferred:9001:20:skill", {"reason": "skill", "skillId": 20}),
         ("09:02:00.010", ASSIGNED, "assigned:3001", taken(3001)),
         ("09:04:10.500", 6, "#6", by(3001)),
         ("09:06:00.000", 7, "#7", CONSUMER),
@@ -104,12 +120,13 @@ SAMPLE_EVENTS = {
     ),
     "c-takeover": expected(
         "c-takeover",
+        "10:30:00.000",
         ("10:00:00.000", OPENED, "opened", {"source": "SMS", "skillId": 10}),
         ("10:00:00.000", FIRST_MESSAGE, "#0", CONSUMER),
         ("10:01:00.000", ASSIGNED, "assigned:3001", taken(3001)),
         ("10:03:00.000", 1, "#1", by(3001)),
         ("10:09:00.000", 2, "#2", CONSUMER),
-        ("10:12:00.000", TRANSFERRED, "transferred:3001", {"reason": "takeover", "skillId": 10}),
+        ("10:12:00.000", TRANSFERRED, "transferred:3001:10:takeover", {"reason": "takeover", "skillId": 10}),
         ("10:12:00.000", ASSIGNED, "assigned:3900", taken(3900)),
         ("10:12:30.000", 3, "#3", by(3900)),
         ("10:14:00.000", 4, "#4", CONSUMER),
@@ -118,23 +135,27 @@ SAMPLE_EVENTS = {
     ),
     "c-left-in-queue": expected(
         "c-left-in-queue",
+        "12:05:00.000",
         ("11:00:00.000", OPENED, "opened", {"source": "APP", "skillId": 30}),
         ("11:00:02.000", FIRST_MESSAGE, "#0", CONSUMER),
         ("11:10:00.000", ASSIGNED, "assigned:3002", taken(3002, group_id=-1)),
-        ("11:40:00.000", TRANSFERRED, "transferred:3002", {"reason": "backToQueue", "skillId": 30}),
+        ("11:40:00.000", TRANSFERRED, "transferred:3002:30:backToQueue", {"reason": "backToQueue", "skillId": 30}),
         ("12:00:00.000", 1, "#1", CONSUMER),
         ("12:05:00.000", CLOSED, "closed", {"closedBy": "consumer"}),
     ),
-    # A suggested agent's timeout is a back to queue; nobody is the string "null"; no close yet.
+    # A suggested agent's timeout is a back to queue; nobody is the string "null"; no close yet, which takes one back.
     "c-still-open": expected(
         "c-still-open",
+        "13:30:00.000",
         ("13:00:00.000", OPENED, "opened", {"source": "FACEBOOK", "skillId": -1}),
         ("13:00:00.500", FIRST_MESSAGE, "#0", CONSUMER),
-        ("13:30:00.000", TRANSFERRED, "transferred", {"reason": "backToQueue", "skillId": -1}),
+        ("13:30:00.000", TRANSFERRED, "transferred::-1:backToQueue", {"reason": "backToQueue", "skillId": -1}),
+        ("13:30:00.000", CLOSED, "withdrawn", {}),
     ),
     # Message 1 counts by its timeL, 14:05; TIMEOUT is the system; message 2 is after the close and imported.
     "c-contradicts-itself": expected(
         "c-contradicts-itself",
+        "14:25:00.000",
         ("14:00:00.000", OPENED, "opened", {"source": "WEB", "skillId": 10}),
         ("14:00:01.000", FIRST_MESSAGE, "#0", CONSUMER),
         ("14:02:00.000", ASSIGNED, "assigned:3001", taken(3001)),
@@ -303,9 +324,15 @@ def test_the_same_file_twice_gives_the_same() -> None:
 def test_a_newer_copy_repeats_the_ids_and_sequences_of_the_older() -> None:
     before = events_of(as_bytes(a_record(change=older))).events
     after = events_of(as_bytes(a_record())).events
-    assert len(before) == 5
-    assert [event for event in after if event in before] == before
-    assert not any(event.type == "closed" for event in before)
+    assert [(event.event_id, event.type) for event in before[:1] + before[-1:]] == [
+        ("opened", "opened"),
+        ("closed", "withdrawn"),
+    ]
+    assert len(before) == 6
+    assert [event for event in after if event in before[1:-1]] == before[1:-1]
+    assert [before[0].revision, after[0].revision, after[-1].revision] == [
+        *(at("10:09:00.000"), at("10:30:00.000"), at("10:30:00.000"))
+    ]
 
 
 def test_copies_are_one_conversation_whatever_their_order() -> None:
@@ -330,10 +357,7 @@ def test_where_copies_differ_the_newest_counts_and_what_only_others_have_is_adde
     assert [event.time for event in merged if event.type == "closed"] == [at("10:31:00.000")]
     assert [event.time for event in merged if event.event_id.endswith("msg:1")] == [at("10:03:00.005")]
     differing = [f.message for f in answers[0].faults if "copies" in f.message]
-    assert differing == [
-        "ms::dialog:c-takeover::msg:1: copies of the record differ; the newest counts",
-        f"closed:{at('10:30:00.000')}: copies of the record differ; the newest counts",
-    ]
+    assert differing == ["ms::dialog:c-takeover::msg:1: copies of the record differ; the newest counts"]
 
 
 def test_equal_ids_of_two_accounts_are_two_conversations() -> None:
@@ -449,6 +473,18 @@ def test_the_reason_of_a_transfer(reason: object, source: int, target: object, e
     assert [(e.reason, e.skill_id) for e in events if e.type == "transferred"] == [(expected, int(str(target)))]
 
 
+def test_transfers_of_one_agent_in_one_millisecond_are_all_kept() -> None:
+    def twice(record: dict[str, Any]) -> None:
+        first = record["transfers"][0] | {"reason": "Skill", "targetSkillId": 20}
+        record["transfers"] = [first, first | {"targetSkillId": 30}, first | {"reason": "back2Q"}, first]
+
+    record = a_record(change=twice)
+    transferred = [e for e in events_of(as_bytes(record)).events if e.type == "transferred"]
+    assert [(e.skill_id, e.reason) for e in transferred] == [(20, "skill"), (30, "skill"), (20, "backToQueue")]
+    assert [e.sequence for e in transferred] == [TRANSFERRED, TRANSFERRED + 1, TRANSFERRED + 2]
+    assert told(record) == []
+
+
 def test_within_a_millisecond_the_order_is_the_record_s() -> None:
     def at_once(record: dict[str, Any]) -> None:
         for part in [*record["messageRecords"], *record["agentParticipants"], *record["transfers"]]:
@@ -461,13 +497,13 @@ def test_within_a_millisecond_the_order_is_the_record_s() -> None:
     events = events_of(as_bytes(record)).events
     assert len({event.time for event in events}) == 1
     assert [f"{e.type} {e.agent_id or e.event_id[-1]}" for e in events] == [
-        *("opened 0", "message 0", "transferred 1", "assigned 3001", "assigned 3900", "message 3001"),
-        *("message 2", "message 3900", "message 4", "message 3900", "closed 0"),
+        *("opened d", "message 0", "transferred r", "assigned 3001", "assigned 3900", "message 3001"),
+        *("message 2", "message 3900", "message 4", "message 3900", "closed d"),
     ]
     assert [event.sequence for event in events if event.type == "assigned"] == [ASSIGNED, ASSIGNED + 1]
 
 
-# --- messages ---------------------------------------------------------------------------------------------
+# --- messages and their times -------------------------------------------------------------------------------
 
 
 def senders(record: dict[str, Any]) -> list[tuple[object, object]]:
@@ -488,8 +524,19 @@ def senders(record: dict[str, Any]) -> list[tuple[object, object]]:
         ({"participantId": "made up"}, None, "participantId: must be a signed 64-bit integer; not imported"),
         ({"participantId": "\u0663"}, None, "participantId: must be a signed 64-bit integer; not imported"),
         ({"sentBy": "Robot"}, None, "sentBy: must be Agent or Consumer; not imported"),
-        ({"timeL": None}, None, "timeL: is missing"),
-        ({"timeL": 253_402_300_800_000}, None, "timeL: must be epoch milliseconds of the years 1 to 9999"),
+        ({"timeL": None}, ("agent", 3001), "timeL: is missing; time counts"),
+        ({"timeL": None, "time": None}, None, "timeL: is missing"),
+        ({"timeL": None, "time": "undefined"}, None, "timeL: is missing"),
+        ({"timeL": None, "time": "2026-11-16 10:03"}, None, "timeL: is missing; time is no time with an offset"),
+        ({"timeL": "soon", "time": "later"}, None, f"timeL: {MILLIS}; time is no time with an offset"),
+        ({"timeL": 253_402_300_800_000}, ("agent", 3001), f"timeL: {MILLIS}; time counts"),
+        ({"timeL": 1_794_823_380}, ("agent", 3001), f"timeL: {SECONDS}; time counts"),
+        ({"audience": None}, ("agent", 3001), None),
+        ({"audience": "ALL"}, ("agent", 3001), None),
+        ({"audience": "all"}, ("agent", 3001), None),
+        ({"audience": "AGENTS_AND_MANAGERS"}, None, None),
+        ({"audience": "AGENTS_AND_MANAGERS", "timeL": None, "sentBy": "Robot"}, None, None),
+        ({"audience": 5}, None, "audience: must be ALL or AGENTS_AND_MANAGERS; not imported"),
         ({"seq": "1"}, ("agent", 3001), None),
         ({"seq": -1}, ("agent", 3001), f"seq: must be an integer from 0 to {CLOSED - 1}; counts as 0"),
         ({"messageId": None}, ("agent", 3001), "messageId: is missing"),
@@ -550,6 +597,149 @@ def test_without_a_main_dialog_the_end_is_the_conversation_s() -> None:
     assert ending(a_record("c-bot-to-human", lambda r: r.update(dialogs=[]))) == [(at("09:21:30.000"), "agent")]
 
 
+def surveyed_without_dialogs(record: dict[str, Any]) -> None:
+    """The conversation ended at 09:20; its survey at 09:21:30, by a bot that joined as the conversation ended."""
+    record["dialogs"] = []
+    record["info"].update(conversationEndTimeL=at("09:20:00.000"), conversationEndTime="2026-11-16 09:20:00.000+0000")
+    for part in record["agentParticipants"]:
+        if part["agentId"] == "9002":
+            part.update(timeL=at("09:20:00.000"), time=None)
+
+
+def test_without_dialogs_what_comes_after_the_conversation_s_end_is_its_survey() -> None:
+    record = a_record("c-bot-to-human", surveyed_without_dialogs)
+    assert rows(events_of(as_bytes(record)).events) == SAMPLE_EVENTS["c-bot-to-human"]
+    assert told(record) == []
+
+
+def test_what_a_survey_s_bot_does_at_the_very_end_is_no_part_of_the_conversation() -> None:
+    def at_the_end(record: dict[str, Any]) -> None:
+        surveyed_without_dialogs(record)
+        for message in record["messageRecords"]:
+            if message["participantId"] == "9002":
+                message.update(timeL=at("09:20:00.000"), time=None)
+
+    record = a_record("c-bot-to-human", at_the_end)
+    assert rows(events_of(as_bytes(record)).events) == SAMPLE_EVENTS["c-bot-to-human"]
+
+
+def test_a_bot_that_had_the_conversation_and_asks_the_survey_too_is_part_of_both() -> None:
+    def same_bot(record: dict[str, Any]) -> None:
+        surveyed_without_dialogs(record)
+        for part in record["agentParticipants"]:
+            if part["agentId"] == "9002":
+                part["agentId"] = "9001"
+
+    assert rows(events_of(as_bytes(a_record("c-bot-to-human", same_bot))).events) == SAMPLE_EVENTS["c-bot-to-human"]
+
+
+def test_while_the_survey_runs_the_end_without_it_is_the_close() -> None:
+    def running(record: dict[str, Any]) -> None:
+        surveyed_without_dialogs(record)
+        record["info"].update(status="OPEN", endTime="undefined", endTimeL=-1)
+
+    record = a_record("c-bot-to-human", running)
+    assert ending(record) == [(at("09:20:00.000"), "agent")]
+    record["dialogs"] = a_record("c-bot-to-human")["dialogs"]
+    record["dialogs"][0].update(status="OPEN", endTime="undefined", endTimeL=-1)
+    assert ending(record) == []  # MAIN is open again
+
+
+def test_where_there_are_dialogs_they_decide_what_the_survey_is() -> None:
+    def early(record: dict[str, Any]) -> None:
+        record["info"].update(conversationEndTimeL=at("09:05:00.000"))
+
+    assert ending(a_record("c-bot-to-human", early)) == [(at("09:20:00.000"), "agent")]
+    assert len(events_of(as_bytes(a_record("c-bot-to-human", early))).events) == len(SAMPLE_EVENTS["c-bot-to-human"])
+
+
+@pytest.mark.parametrize("end", [None, -1, "undefined"])
+def test_without_an_end_of_its_own_the_conversation_ends_with_its_survey(end: object) -> None:
+    record = a_record("c-bot-to-human", lambda r: r["info"].update(conversationEndTimeL=end))
+    record["dialogs"] = []
+    assert ending(record) == [(at("09:21:30.000"), "agent")]
+
+
+def test_an_end_without_the_survey_that_is_before_the_start_is_told_and_drops_nothing() -> None:
+    def early(record: dict[str, Any]) -> None:
+        record["dialogs"] = []
+        record["info"].update(conversationEndTimeL=at("08:00:00.000"))
+
+    record = a_record("c-bot-to-human", early)
+    assert told(record) == [
+        "info.conversationEndTimeL: is before the conversation's start; no close is imported",
+    ]
+    assert len(senders(record)) == 9
+
+
+@pytest.mark.parametrize("status", ["CLOSE", None])
+def test_a_close_that_nobody_can_place_takes_none_back(status: str | None) -> None:
+    def placeless(record: dict[str, Any]) -> None:
+        record["info"].update(status=status, endTime="undefined", endTimeL=None)
+        record["dialogs"] = []
+
+    assert not any(event.event_id == "closed" for event in events_of(as_bytes(a_record(change=placeless))).events)
+
+
+def test_every_time_may_stand_as_a_text_with_an_offset_alone() -> None:
+    """Also with another offset; each is told."""
+
+    def in_words(part: Any) -> Any:
+        if isinstance(part, list):
+            return [in_words(one) for one in part]
+        if not isinstance(part, dict):
+            return part
+        words = {
+            name.removesuffix("L") for name in part if name in ("endTimeL", "startTimeL", "timeL", "interactionTimeL")
+        }
+        moments = {
+            name: datetime.fromtimestamp(part[f"{name}L"] / 1000, timezone(timedelta(hours=2))) for name in words
+        }
+        kept = {name: in_words(value) for name, value in part.items() if name.removesuffix("L") not in words}
+        return kept | {name: f"{moment:%Y-%m-%d %H:%M:%S.%f}"[:-3] + "+0200" for name, moment in moments.items()}
+
+    record = in_words(a_record("c-bot-to-human"))
+    conversation = events_of(as_bytes(record))
+    assert rows(conversation.events) == SAMPLE_EVENTS["c-bot-to-human"]
+    assert "interactions[0].interactionTimeL: is missing; interactionTime counts" in conversation.faults
+    assert all(fault.endswith("counts") for fault in conversation.faults)
+
+
+def test_the_revision_is_the_newest_time_whatever_it_is_of() -> None:
+    late = at("10:31:00.000")
+    note = {"messageId": "note", "audience": "AGENTS_AND_MANAGERS", "sentBy": "Agent", "participantId": "3900"}
+
+    def revisions(change: Callable[[dict[str, Any]], object]) -> set[int]:
+        return {event.revision for event in events_of(as_bytes(a_record(change=change))).events} - {0}
+
+    assert revisions(lambda _: None) == {at("10:30:00.000")}
+    assert revisions(lambda r: r["messageRecords"].append(note | {"timeL": late})) == {late}
+    assert revisions(lambda r: r["agentParticipants"].append({"timeL": late, "permission": "READER"})) == {late}
+    assert revisions(lambda r: r["info"].update(endTimeL=late)) == {late}
+    assert revisions(lambda r: r["dialogs"][0].update(endTimeL=None, endTime="2026-11-16 10:31:00+0000")) == {late}
+
+
+def test_a_newer_copy_corrects_skill_and_close_in_any_order() -> None:
+    """The newest may be open again, begin elsewhere, or have ended earlier than was said."""
+
+    def waits(record: dict[str, Any]) -> None:
+        older(record)
+        record["info"]["latestSkillId"] = -1
+        del record["agentParticipants"][:], record["interactions"][:], record["messageRecords"][1:]
+
+    def again(record: dict[str, Any]) -> None:
+        older(record)
+        record["messageRecords"][2].update(timeL=at("10:40:00.000"), time=None)
+
+    steps = [a_record(change=waits), a_record(change=older), a_record(), a_record(change=again)]
+    for count in (2, 3, 4):
+        for files in itertools.permutations(map(as_bytes, steps[:count])):
+            events = {event.event_id: event for event in read(*files).events}
+            opened, closed = events["opened"], events["closed"]
+            assert (opened.skill_id, closed.type) == (10, "closed" if count == 3 else "withdrawn")
+            assert opened.revision == closed.revision == [at("10:09:00"), at("10:30:00"), at("10:40:00")][count - 2]
+
+
 def test_of_several_main_dialogs_the_last_end_counts_and_all_must_have_ended() -> None:
     record = a_record()
     first = record["dialogs"][0] | {"endTimeL": at("10:20:00"), "endTime": None, "closeReason": "AGENT"}
@@ -574,7 +764,7 @@ def test_what_is_said_to_be_open_is_not_closed_whatever_its_end() -> None:
 
 
 def test_a_close_before_the_start_is_not_imported() -> None:
-    record = a_record(change=lambda r: r["dialogs"][0].update(endTimeL=1, endTime=None))
+    record = a_record(change=lambda r: r["dialogs"][0].update(endTimeL=946_684_800_000, endTime=None))
     assert ending(record) == []
     assert told(record) == ["dialogs[0].endTimeL: is before the conversation's start; no close is imported"]
 
@@ -598,7 +788,7 @@ def test_a_joining_before_the_start_counts_from_the_start() -> None:
             "info.source: must be a string of at most 128 characters without control characters",
         ),
         ("source", None, "info.source: is missing"),
-        ("startTimeL", "soon", "info.startTimeL: must be epoch milliseconds of the years 1 to 9999"),
+        ("startTimeL", "soon", f"info.startTimeL: {MILLIS}; startTime counts"),
         ("status", None, "info.status: is missing; info.endTimeL decides"),
         (
             "startTime",
@@ -621,6 +811,62 @@ def test_a_list_that_is_none_is_told(name: str) -> None:
     assert f"{name}: must be a list; it is not imported" in told(a_record(change=lambda r: r.update({name: {}})))
     part = f"{name}[0]: must be a JSON object of readable values; it is not imported"
     assert part in told(a_record(change=lambda r: r.update({name: ["made up"]})))
+
+
+# --- conversations that go on -----------------------------------------------------------------------------
+
+
+def as_of(record: dict[str, Any], moment: int) -> dict[str, Any] | None:
+    """What LivePerson would have answered at a moment: what is later is not there yet."""
+    if record["info"]["startTimeL"] > moment:
+        return None
+    then = copy.deepcopy(record)
+    for name, parts in then.items():
+        if isinstance(parts, list) and name != "dialogs":
+            then[name] = [part for part in parts if part.get("timeL", part.get("interactionTimeL", 0)) <= moment]
+    then["dialogs"] = [dialog for dialog in then.get("dialogs", []) if dialog["startTimeL"] <= moment]
+    for span in [then["info"], *then["dialogs"]]:
+        if not 0 <= span["endTimeL"] <= moment:
+            span.update(status="OPEN", endTime="undefined", endTimeL=-1, closeReason=None)
+    if then["info"].get("conversationEndTimeL", 0) > moment:
+        del then["info"]["conversationEndTimeL"], then["info"]["conversationEndTime"]
+    elif "conversationEndTimeL" in then["info"]:
+        then["info"]["closeReason"] = record["info"]["closeReason"]
+    if then.get("transfers"):
+        then["info"]["latestSkillId"] = then["transfers"][-1]["targetSkillId"]
+    elif not then["agentParticipants"]:
+        then["info"]["latestSkillId"] = -1
+    elif record.get("transfers"):
+        then["info"]["latestSkillId"] = record["transfers"][0]["sourceSkillId"]
+    return then
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_history_imported_while_it_goes_on_equals_the_one_imported_at_the_end(seed: int, tmp_path: Path) -> None:
+    """Into one store, one import after the other in any order; and in one run."""
+    survey = a_record("c-bot-to-human", surveyed_without_dialogs)
+    survey["info"]["conversationId"] = "c-survey"
+    history = [*RECORDS, survey]
+    dice = random.Random(seed)
+    moments = [dice.randrange(at("09:00:00.000"), at("14:30:00.000")) for _ in range(12)]
+    moments += [dice.choice([at("09:20:00.000"), at("10:12:00.000"), at("14:20:00.000")]), at("15:00:00.000")]
+    dice.shuffle(moments)
+    pulled = [[then for record in history if (then := as_of(record, moment))] for moment in moments]
+    last = decoded(read(as_bytes(pulled[moments.index(max(moments))])))
+    assert any(record["info"]["status"] == "OPEN" for records in pulled for record in records)
+
+    with a_store(tmp_path / "once") as once, a_store(tmp_path / "often") as often:
+        once.ingest("sample1", last)
+        for records in pulled:
+            often.ingest("sample1", decoded(read(as_bytes(records))))
+        assert stored_rows(often, "sample1") == stored_rows(once, "sample1")
+    at_once = derive(decoded(read(*map(as_bytes, pulled))))
+    for table, expected_table in zip(at_once[:3], derive(last)[:3], strict=True):
+        assert in_order(rows_of(table)) == in_order(rows_of(expected_table))
+
+
+def decoded(history: History) -> pa.Table:
+    return event_table(rows(list(history.events)))
 
 
 # --- whatever comes ---------------------------------------------------------------------------------------
@@ -681,10 +927,10 @@ def test_a_broken_record_gives_valid_events_and_tells_nothing_personal(record: d
 
 
 @given(st.lists(broken_records(), min_size=2, max_size=4), st.randoms(use_true_random=False))
-def test_the_order_of_files_changes_no_event(records: list[dict[str, Any]], random: Any) -> None:
+def test_the_order_of_files_changes_no_event(records: list[dict[str, Any]], dice: random.Random) -> None:
     files = [as_bytes(record) for record in records]
     events = list(read(*files).events)
-    random.shuffle(files)
+    dice.shuffle(files)
     assert list(read(*files, files[0]).events) == events
 
 

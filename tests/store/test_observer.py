@@ -12,6 +12,7 @@ from handletime.errors import NotNow
 from handletime.store.opening import StoreSettings
 from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
+from tests.messy_streams import BASE
 from tests.segments.tables import events_of
 
 
@@ -32,7 +33,7 @@ class Notes:
 
 
 def a_message(conversation: str, number: int) -> dict[str, object]:
-    said = {"type": "message", "sentBy": "consumer", "time": number}
+    said = {"type": "message", "sentBy": "consumer", "time": BASE + number}
     return {"accountId": "acme", "conversationId": conversation, "eventId": str(number), **said}
 
 

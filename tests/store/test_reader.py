@@ -13,7 +13,7 @@ from handletime.segments.derive import derive
 from handletime.segments.explain import explain
 from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import prepare
-from tests.messy_streams import messy_stream
+from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, standing_copies
 
@@ -41,9 +41,8 @@ def test_metrics_and_explanations_are_those_of_the_same_events_in_files(seed: in
 
 
 def test_all_conversations_are_there_until_one_is_forgotten(tmp_path: Path) -> None:
-    opened = [
-        {"eventId": "o", "conversationId": f"c{number}", "type": "opened", "time": number} for number in range(600)
-    ]
+    place = {"eventId": "o", "type": "opened"}
+    opened = [{**place, "conversationId": f"c{number}", "time": BASE + number} for number in range(600)]
     everyone = [str(event["conversationId"]) for event in opened]
     with a_store(tmp_path / "store") as store:
         store.ingest("local", events_of(opened))

@@ -19,7 +19,7 @@ from handletime.store.opening import StoreSettings
 from handletime.store.snapshot import NotAllowed
 from handletime.store.store import Store
 from handletime.store.writer import Ingested
-from tests.messy_streams import messy_stream
+from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import (
     SMALL,
@@ -34,8 +34,8 @@ from tests.store.worlds import (
     stored_rows,
 )
 
-ONE = events_of([{"eventId": "e1", "conversationId": "c", "time": 1, "type": "opened"}])
-OTHER = events_of([{"eventId": "e2", "conversationId": "c", "time": 2, "type": "closed", "closedBy": "agent"}])
+ONE = events_of([{"eventId": "e1", "conversationId": "c", "time": BASE, "type": "opened"}])
+OTHER = events_of([{"eventId": "e2", "conversationId": "c", "time": BASE + 1, "type": "closed", "closedBy": "agent"}])
 
 
 def test_what_was_ingested_is_there_after_reopening(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from handletime.store import derived
 from handletime.store.derived import Rows, write
 from handletime.store.schema import migrate
 from handletime.store.writer import Request, Writer
-from tests.messy_streams import RawEvent, messy_stream
+from tests.messy_streams import BASE, RawEvent, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import (
     a_store,
@@ -88,9 +88,9 @@ def test_only_rows_that_differ_are_written(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr(derived, "write", watched)
     with a_store(tmp_path) as store:
         for number, event in enumerate(TWO_SEGMENTS):
-            named = {"eventId": f"e{number:02}", "conversationId": "c", "time": number, **event}
+            named = {"eventId": f"e{number:02}", "conversationId": "c", "time": BASE + number, **event}
             store.ingest("A", events_of([named]))
-        elsewhere = {"eventId": "e", "conversationId": "d", "time": 100, "type": "focused", "agentId": 2}
+        elsewhere = {"eventId": "e", "conversationId": "d", "time": BASE + 100, "type": "focused", "agentId": 2}
         store.ingest("A", events_of([elsewhere]))
     segment = {"agent_segments": 1, "gone_agent_segments": 1}
     assert written[-3:] == [
@@ -120,7 +120,7 @@ TWO_SEGMENTS: list[RawEvent] = [
 def test_copies_in_one_request_count_once() -> None:
     connection = duckdb.connect()
     migrate(connection)
-    events = events_of([{"eventId": "e", "conversationId": "c", "time": 1, "type": "opened"}] * 3)
+    events = events_of([{"eventId": "e", "conversationId": "c", "time": BASE, "type": "opened"}] * 3)
     connection.begin()
     written = Writer(connection).write([Request("A", events), Request("A", events), Request("B", events)])
     connection.commit()

@@ -384,7 +384,7 @@ def _field_schema(field: Field, type_: str) -> Doc:
         "time": {
             "anyOf": [
                 {"type": "string", "format": "date-time"},
-                {"type": "integer", "minimum": model.TIME_MIN, "maximum": model.TIME_MAX},
+                {"type": "integer", "minimum": model.MILLIS_MIN, "maximum": model.TIME_MAX},
             ]
         },
     }

@@ -15,8 +15,8 @@ from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from handletime.api.errors import BadRequest
-from handletime.events.decode import instant
-from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN, TIME_MAX, TIME_MIN
+from handletime.events.decode import instant, not_milliseconds
+from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN, MILLIS_MIN, TIME_MAX
 
 T = TypeVar("T")
 Schema = dict[str, object]
@@ -93,7 +93,7 @@ class Single(Parameter[T]):
 _INTEGER: Final = re.compile(r"-?[0-9]+")
 _INTEGER_DIGITS: Final = 30
 _INT64: Final[Schema] = {"type": "integer", "format": "int64"}
-_MILLIS: Final = _INT64 | {"minimum": TIME_MIN, "maximum": TIME_MAX}
+_MILLIS: Final = _INT64 | {"minimum": MILLIS_MIN, "maximum": TIME_MAX}
 
 
 def integer(text: str) -> int:
@@ -267,7 +267,7 @@ class Time(Single[Moment | None]):
         """The moment, with its offset. Raises Wrong."""
         match = _TIME.fullmatch(text)
         if match is None:
-            millis = instant(int(text)) if _INTEGER.fullmatch(text) and len(text) <= _INTEGER_DIGITS else None
+            millis = _milliseconds(int(text)) if _INTEGER.fullmatch(text) and len(text) <= _INTEGER_DIGITS else None
             offset = "Z"
         else:
             offset = match[3].replace(" ", "+").upper()
@@ -279,6 +279,14 @@ class Time(Single[Moment | None]):
     def schema(self) -> Schema:
         """Its JSON schema."""
         return {"anyOf": [{"type": "string", "format": "date-time"}, dict(_MILLIS)]}
+
+
+def _milliseconds(number: int) -> int | None:
+    """Epoch milliseconds; None beyond year 9999. Raises Wrong for what is before 2000: it looks like seconds."""
+    small = not_milliseconds(number)
+    if small is not None:
+        raise Wrong(f"{number} {small}")
+    return instant(number)
 
 
 def _can_be_shown(moment: Moment) -> bool:
@@ -296,9 +304,9 @@ class Millis(Single[Moment | None]):
 
     def read_one(self, text: str) -> Moment | None:
         """The moment. Raises Wrong."""
-        millis = instant(integer(text))
+        millis = _milliseconds(integer(text))
         if millis is None:
-            raise Wrong("must be epoch milliseconds of the years 1 to 9999")
+            raise Wrong("must be epoch milliseconds of the years 2000 to 9999")
         return Moment(millis)
 
     def schema(self) -> Schema:

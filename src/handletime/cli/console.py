@@ -43,12 +43,15 @@ class Instant(click.ParamType[int]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Epoch milliseconds. Fails with what is allowed."""
-        from handletime.events.decode import instant
+        from handletime.events.decode import instant, not_milliseconds
 
         text = str(value)
         if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
             text += "T00:00:00Z"
-        moment = instant(int(text) if re.fullmatch(r"-?\d{1,18}", text) else text)
+        number = int(text) if re.fullmatch(r"-?\d{1,18}", text) else None
+        if number is not None and (small := not_milliseconds(number)):
+            self.fail(f"{number} {small}", param, ctx)
+        moment = instant(text if number is None else number)
         if moment is None:
             self.fail(f"{value!r} is no time; write 2026-11-20T09:00:00Z, 2026-11-20 or epoch milliseconds", param, ctx)
         return moment

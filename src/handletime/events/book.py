@@ -51,9 +51,12 @@ def event_of(item: Mapping[str, object], account: str) -> tuple[Event, list[Prob
 
 
 def instant(value: object) -> int | None:
-    """Epoch milliseconds of a time, what is finer cut off; None where it is no time of the years 1 to 9999."""
+    """Epoch milliseconds of a time, what is finer cut off; None where it is no time of the years 1 to 9999.
+
+    Takes RFC 3339, or epoch milliseconds from 2000 on; `not_milliseconds` says what is wrong with smaller numbers.
+    """
     if type(value) is int:
-        return value if model.TIME_MIN <= value <= model.TIME_MAX else None
+        return value if model.MILLIS_MIN <= value <= model.TIME_MAX else None
     match_ = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match_ is None:
         return None
@@ -63,6 +66,20 @@ def instant(value: object) -> int | None:
         return None
     milliseconds = (instant.days * 86_400 + instant.seconds) * 1000 + instant.microseconds // 1000
     return milliseconds if model.TIME_MIN <= milliseconds <= model.TIME_MAX else None
+
+
+def not_milliseconds(number: int) -> str | None:
+    """Why a number is no time in epoch milliseconds: it is before 2000. None where it is not."""
+    if number >= model.MILLIS_MIN:
+        return None
+    if looks_like_seconds(number):
+        return "looks like seconds; epoch milliseconds are wanted"
+    return "is before 1 January 2000 in epoch milliseconds; write a time as old as that in RFC 3339"
+
+
+def looks_like_seconds(number: int) -> bool:
+    """Whether a number is a time of the years 2000 to 9999 in epoch seconds."""
+    return model.MILLIS_MIN <= number * 1000 <= model.TIME_MAX
 
 
 def is_account(text: str) -> bool:
@@ -87,8 +104,26 @@ def _parsed(line: bytes) -> dict[str, object] | str:
     except UnicodeDecodeError:
         return "must be UTF-8"
     except msgspec.MsgspecError as error:
-        return f"must be a JSON object: {error}"
+        return f"must be a JSON object: {_why_not_json(line, str(error))}"
     return parsed if isinstance(parsed, dict) else "must be a JSON object"
+
+
+def _why_not_json(line: bytes, error: str) -> str:
+    """In words, where the parser's own say nothing to whoever wrote the file. Bytes are counted from 1."""
+    if line.startswith(_BYTE_ORDER_MARK):
+        return "a byte-order mark (EF BB BF) stands before it, which only the start of a file may have; take it out"
+    trailing = _TRAILING.search(error)
+    place = int(trailing[1]) if trailing else len(line) + 1
+    follows = line[place - 1 :].removeprefix(_BYTE_ORDER_MARK)[:1]
+    if follows == b"{":
+        return f"another one follows on its line (byte {place}); write each on a line of its own, or all as an array"
+    if follows == b",":
+        return f"a comma follows it (byte {place}); lines have none, or write all as an array"
+    return error
+
+
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_TRAILING: Final = re.compile(r"trailing characters \(byte (\d+)\)")
 
 
 def _is_nested_too_deep(line: bytes) -> bool:
@@ -168,6 +203,9 @@ def _why_not(field: Field, value: object) -> str:
     match_ = _TIME.fullmatch(value) if field.kind == "time" and isinstance(value, str) else None
     if match_ and match_[1].endswith(":60"):
         return "must not be a leap second, which epoch milliseconds do not know; write second 59"
+    if field.kind == "time" and type(value) is int and value >= model.INTEGER_MIN:
+        small = not_milliseconds(value)
+        return _allowed(field) if small is None else f"{value} {small}"
     return _allowed(field)
 
 

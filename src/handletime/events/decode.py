@@ -8,6 +8,7 @@ answers.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,11 +17,20 @@ import pyarrow.compute as pc
 
 from handletime.errors import Fault
 from handletime.events import model, plain
-from handletime.events.book import LINE_MAX, Event, event_of, event_of_line, instant, is_account
+from handletime.events.book import LINE_MAX, Event, event_of, event_of_line, instant, is_account, not_milliseconds
 from handletime.events.model import EVENTS, FIELDS, Field
 from handletime.events.rows import DOUBTFUL, GOOD, Bools, Bytes, Int64s, Rows, rows_of
 
-__all__ = ["LINE_MAX", "Decoded", "Refused", "decode_columns", "decode_lines", "instant", "is_account"]
+__all__ = [
+    "LINE_MAX",
+    "Decoded",
+    "Refused",
+    "decode_columns",
+    "decode_lines",
+    "instant",
+    "is_account",
+    "not_milliseconds",
+]
 
 
 class Refused(NamedTuple):
@@ -87,8 +97,9 @@ def decode_columns(table: pa.Table, *, account: str, first_line: int = 1) -> Dec
     plain.settle(rows)
 
     def events(numbers: list[int]) -> list[Event]:
-        taken: list[Event] = pa.table(columns).take(numbers).to_pylist()
-        return taken
+        taken = {name: _written(column.take(numbers)) for name, column in columns.items()}
+        items: list[Event] = pa.table(taken).to_pylist()
+        return items
 
     return _decoded(rows, texts, events, account, first_line, "row")
 
@@ -99,6 +110,10 @@ _NO_TEXT: Final = np.frombuffer(b"\n", np.uint8)
 _TEXTS: Final = (pa.string(), pa.large_string(), pa.string_view())
 _SECONDS_MAX: Final = 10**15
 """Far beyond the years that a time may have, and no overflow in milliseconds."""
+_NO_ZONE: Final = (
+    "must be timestamps with a time zone, strings or integer milliseconds; these timestamps have no time zone "
+    "(INT96 never has one). Spark writes one with spark.sql.parquet.outputTimestampType=TIMESTAMP_MILLIS"
+)
 
 
 def _known_columns(table: pa.Table) -> tuple[dict[str, pa.Array], list[Fault]]:
@@ -125,7 +140,7 @@ def _known_column(column: pa.Array, field: Field) -> pa.Array:
     if field.kind in ("integer", "time") and pa.types.is_integer(type_):
         return column if type_ == pa.uint64() else column.cast(pa.int64())
     if field.kind == "time" and pa.types.is_timestamp(type_):
-        return _milliseconds(column)
+        return _milliseconds(column).cast(model.INSTANT)
     if field.kind != "integer" and type_ in _TEXTS:
         column.validate(full=True)
         return column.cast(pa.string())
@@ -136,7 +151,7 @@ def _known_column(column: pa.Array, field: Field) -> pa.Array:
 def _milliseconds(column: pa.Array) -> pa.Array:
     """Timestamps as epoch milliseconds, what is finer cut off. Raises TypeError without a time zone."""
     if column.type.tz is None:
-        raise TypeError("must be a timestamp with a time zone (UTC), a string or integer milliseconds")
+        raise TypeError(_NO_ZONE)
     values = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
     match column.type.unit:
         case "s":
@@ -160,10 +175,27 @@ def _read_column(column: pa.Array | None, place: int, rows: Rows) -> Bytes:
         first = np.frombuffer(offsets, np.int32)[column.offset :]
         plain.read_strings(text, first, place, rows)
         return text
+    if pa.types.is_timestamp(column.type):
+        rows.values[place] = times = pc.fill_null(column.cast(pa.int64()), 0).to_numpy()
+        rows.state[(times < model.TIME_MIN) | (times > model.TIME_MAX)] = DOUBTFUL
+        return _NO_TEXT
     values = pc.fill_null(column, 0).to_numpy()
     rows.state[values > model.INTEGER_MAX] = DOUBTFUL
     plain.read_integers(values.astype(np.int64), place, rows)
     return _NO_TEXT
+
+
+def _written(column: pa.Array) -> pa.Array:
+    """A known column as `book` takes it: timestamps, which may be from before 2000, as texts."""
+    if not pa.types.is_timestamp(column.type):
+        return column
+    times = column.cast(pa.int64()).to_pylist()
+    return pa.array([None if time is None else _text_of(time) for time in times], pa.string())
+
+
+def _text_of(time: int) -> str:
+    """A time in RFC 3339, or where that has none what is no time either."""
+    return (model.EPOCH + timedelta(milliseconds=time)).isoformat() if model.TIME_MIN <= time <= model.TIME_MAX else ""
 
 
 # --- rows into a table ---------------------------------------------------------------------------------------

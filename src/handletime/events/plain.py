@@ -270,7 +270,7 @@ def _take_integer(value: int, field: int, row: int, rows: Rows) -> bool:
     rows.values[field, row] = value
     if kind == INTEGER:
         return bool(LOWEST[field] <= value <= HIGHEST[field])
-    return bool(kind == TIME and model.TIME_MIN <= value <= model.TIME_MAX)
+    return bool(kind == TIME and model.MILLIS_MIN <= value <= model.TIME_MAX)
 
 
 @borrowing

@@ -120,7 +120,7 @@ _USER_TYPES: Final = {"0": "system", "1": "human", "2": "bot"}
 
 def agents_of(parts: Placed[Participant]) -> Agents:
     """Who took part, readers too, as first listed."""
-    return {written(part.agent_id): _agent(part) for _, part in reversed(parts)}
+    return {part.agent: _agent(part) for _, part in reversed(parts)}
 
 
 def _agent(part: Participant) -> Agent:
@@ -136,7 +136,7 @@ def _by_participants(parts: Placed[Participant], tell: Tell) -> list[Assigned]:
         if agent.user_type == "system" or not _is_assigned(place, part, tell):
             continue
         agent_id = told_integer(part.agent_id, f"{place}.agentId", tell)
-        time = told_time(part.time_l, part.time, f"{place}.time", tell)
+        time = None if agent_id is None else told_time(part.time_l, part.time, f"{place}.time", tell)
         if agent_id is not None and time is not None and (time, agent_id) not in assigned:
             assigned[time, agent_id] = Assigned(place, time, time, agent_id, agent)
             _tell_defaults(place, part, tell)
@@ -172,7 +172,7 @@ def _by_interactions(
     missing = []
     for place, part in parts:
         agent_id = told_integer(part.assigned_agent_id, f"{place}.assignedAgentId", tell)
-        time = told_time(part.interaction_time_l, part.interaction_time, f"{place}.interactionTime", tell)
+        time = told_time(part.time_l, part.time, f"{place}.interactionTime", tell)
         if agent_id is None or time is None or _is_second_sign(time, times[agent_id], moves):
             continue
         agent = agents.get(str(agent_id), Agent())

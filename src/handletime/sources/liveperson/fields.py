@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw, Struct, field
 
 from handletime.events import model
-from handletime.events.book import instant
+from handletime.events.book import instant, looks_like_seconds
 
 UNREADABLE: Final = (ValueError, RecursionError)
 """What decoding raises: msgspec's errors and UnicodeDecodeError are ValueErrors."""
@@ -50,6 +50,8 @@ class Info(Span, rename="camel"):
     """`info`: the conversation."""
 
     conversation_id: object = None
+    conversation_end_time: object = None
+    conversation_end_time_l: object = None
     brand_id: object = None
     source: object = None
     latest_skill_id: object = None
@@ -63,36 +65,56 @@ class Dialog(Span, rename="camel"):
     dialog_type: object = None
 
 
-class Message(Struct, rename="camel"):
-    """An element of `messageRecords`, without what was written."""
+class Timed(Struct, rename="camel"):
+    """Something that happened at one moment, in one dialog."""
 
     dialog_id: object = None
     time: object = None
     time_l: object = None
+
+    @property
+    def moment(self) -> int | None:
+        """When, in epoch milliseconds; None where the record does not say."""
+        return moment(self.time_l, self.time)
+
+    @property
+    def agent(self) -> str:
+        """Whose doing it is, as written."""
+        return ""
+
+
+class Message(Timed, rename="camel"):
+    """An element of `messageRecords`, without what was written."""
+
     message_id: object = None
     seq: object = None
     participant_id: object = None
     sent_by: object = None
+    audience: object = None
+
+    @property
+    def agent(self) -> str:
+        """Who wrote it; a consumer's id is no agent's."""
+        return written(self.participant_id)
 
 
-class Participant(Struct, rename="camel"):
+class Participant(Timed, rename="camel"):
     """An element of `agentParticipants` or `agentParticipantsActive`, without the name."""
 
-    dialog_id: object = None
-    time: object = None
-    time_l: object = None
     agent_id: object = None
     user_type: object = None
     permission: object = None
     agent_group_id: object = None
 
+    @property
+    def agent(self) -> str:
+        """Who joined."""
+        return written(self.agent_id)
 
-class Transfer(Struct, rename="camel"):
+
+class Transfer(Timed, rename="camel"):
     """An element of `transfers`."""
 
-    dialog_id: object = None
-    time: object = None
-    time_l: object = None
     reason: object = None
     source_skill_id: object = None
     target_skill_id: object = None
@@ -100,16 +122,21 @@ class Transfer(Struct, rename="camel"):
     assigned_agent_id: object = None
 
 
-class Interaction(Struct, rename="camel"):
+class Interaction(Timed, rename="camel"):
     """An element of `interactions`."""
 
-    dialog_id: object = None
-    interaction_time: object = None
-    interaction_time_l: object = None
+    time: object = field(default=None, name="interactionTime")
+    time_l: object = field(default=None, name="interactionTimeL")
     assigned_agent_id: object = None
 
+    @property
+    def agent(self) -> str:
+        """Who took the conversation."""
+        return written(self.assigned_agent_id)
 
-Part = TypeVar("Part", Dialog, Message, Participant, Transfer, Interaction)
+
+Part = TypeVar("Part", bound=Dialog | Timed)
+Happened = TypeVar("Happened", bound=Timed)
 Placed = list[tuple[str, Part]]
 """Elements of one of a record's lists, each with its place: `transfers[0]`."""
 
@@ -186,19 +213,45 @@ def wrong(value: object, allowed: str) -> str:
 
 
 def told_time(millis: object, text: object, place: str, tell: Tell) -> int | None:
-    """Epoch milliseconds: the `…L` counts; where its twin, which is at `place`, disagrees, that is told."""
-    at = instant(integer(millis))
+    """Epoch milliseconds, as `moment`. That the `…L` of what is at `place` is none, or disagrees, is told."""
+    at, name = instant(integer(millis)), place.rpartition(".")[2]
     if at is None:
-        tell(f"{place}L: {wrong(millis, 'epoch milliseconds of the years 1 to 9999')}")
-    elif text is not None and _instant_of(text) != at:
-        tell(f"{place}: disagrees with {place.rpartition('.')[2]}L, which counts")
+        in_words = _instant_of(text)
+        instead = (
+            ""
+            if is_nobody(text)
+            else f"; {name} counts"
+            if in_words is not None
+            else f"; {name} is no time with an offset"
+        )
+        tell(f"{place}L: {_why_not(millis)}{instead}")
+        return in_words
+    if text is not None and _instant_of(text, UTC) != at:
+        tell(f"{place}: disagrees with {name}L, which counts")
     return at
 
 
-def _instant_of(text: object) -> int | None:
-    """LivePerson's written time, `2016-08-29 14:30:24.565+0000`; None where it is none."""
+def moment(millis: object, text: object) -> int | None:
+    """Epoch milliseconds: the `…L` counts, without it the text, which has an offset. None where neither is a time."""
+    at = instant(integer(millis))
+    return _instant_of(text) if at is None else at
+
+
+def _why_not(millis: object) -> str:
+    number = integer(millis)
+    if number is not None and looks_like_seconds(number):
+        return "looks like seconds; epoch milliseconds are wanted"
+    return wrong(millis, "epoch milliseconds of the years 2000 to 9999")
+
+
+def _instant_of(text: object, zone: tzinfo | None = None) -> int | None:
+    """LivePerson's written time, `2016-08-29 14:30:24.565+0000`; None where it is none, or before 2000.
+
+    `zone` is that of a time without an offset, which without a zone is no time.
+    """
     try:
         at = datetime.fromisoformat(text)  # type: ignore[arg-type]  # TypeError if it is no string
     except (TypeError, ValueError):
         return None
-    return (at.replace(tzinfo=at.tzinfo or UTC) - model.EPOCH) // timedelta(milliseconds=1)
+    at = at.replace(tzinfo=at.tzinfo or zone)
+    return None if at.tzinfo is None else instant((at - model.EPOCH) // timedelta(milliseconds=1))

@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Raw, Struct
 
 from handletime.errors import InputError
-from handletime.events import model
 from handletime.sources.liveperson.fields import UNREADABLE, is_absent
 from handletime.sources.liveperson.record import Event, events_of, order
 
@@ -49,7 +48,7 @@ def read_history(sources: Iterable[tuple[str, IO[bytes]]]) -> History:
 
     A file is one answer, an array of records, or lines of which each is a record, an answer or an array.
     Copies of one conversation become one: the newest counts, whatever the order of the files, and what only
-    older ones have is added, except an opening or a close. Holds the events in memory, not the records.
+    older ones have is added. Holds the events in memory, not the records.
     Raises InputError for a file that is not JSON, or longer than `ANSWER_MAX` without being lines.
     """
     copies: dict[tuple[str, str], dict[bytes, str]] = {}
@@ -82,23 +81,22 @@ def _each_event(copies: dict[tuple[str, str], dict[bytes, str]]) -> Iterator[Eve
 def _merge(versions: dict[bytes, str]) -> list[tuple[str, str]]:
     """Makes one of a conversation's copies, in place; gives where they differ: the older's file, and what."""
     differing: list[tuple[str, str]] = []
-    merged: dict[tuple[str, str], Event] = {}
+    merged: dict[str, Event] = {}
     for events, file in sorted(versions.items(), key=_newness, reverse=True):
         for event in msgspec.json.decode(events, type=list[Event]):
-            only_one = event.type in ("opened", "closed")
-            standing = merged.setdefault((event.type, "" if only_one else event.event_id), event)
-            if standing != event:
+            standing = merged.setdefault(event.event_id, event)
+            if standing != event and standing.revision == event.revision:
                 differing.append((file, f"{event.event_id}: copies of the record differ; the newest counts"))
     versions.clear()
     versions[msgspec.json.encode(sorted(merged.values(), key=order))] = ""
     return differing
 
 
-def _newness(version: tuple[bytes, str]) -> tuple[int, int, bytes]:
-    """Closed is newer than open, then the one that closes later, then the one that holds more."""
+def _newness(version: tuple[bytes, str]) -> tuple[int, bool, int, bytes]:
+    """The one that knows of the newest moment, then closed before open, then the one that holds more."""
     events = msgspec.json.decode(version[0], type=list[Event])
-    closed = [event.time for event in events if event.type == "closed"]
-    return max(closed, default=model.TIME_MIN - 1), len(events), version[0]
+    newest = max(max(event.time, event.revision) for event in events)
+    return newest, any(event.type == "closed" for event in events), len(events), version[0]
 
 
 # --- files --------------------------------------------------------------------------------------------------

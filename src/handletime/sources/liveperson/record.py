@@ -4,24 +4,29 @@ Ids and sequences depend on nothing but the thing itself, so that a newer copy o
 
 | event | `eventId` | `sequence` |
 |---|---|---|
-| `opened` | `opened:<timeL>` | −4·10⁹ |
+| `opened` | `opened` | −4·10⁹ |
 | the consumer's message of `seq` 0 | `messageId` | −3·10⁹ |
-| `transferred` | `transferred:<timeL>`, `:<sourceAgentId>` if there is one | −2·10⁹ + n |
+| `transferred` | `transferred:<timeL>:<sourceAgentId>:<targetSkillId>:<reason>` | −2·10⁹ + n |
 | `assigned` | `assigned:<timeL>:<agentId>` | −10⁹ + n |
 | any other message | `messageId` | `seq` |
-| `closed` | `closed:<timeL>` | 2⁵³ − 1, the largest integer that every reader of JSON keeps |
+| `closed`, or `withdrawn` while the record is open | `closed` | 2⁵³ − 1 |
 
-n counts those of one millisecond, in the record's order. A `messageId` that cannot be an event's id becomes
-`message:<its SHA-256>`, a missing one `message:<timeL>:<seq>`.
+n counts those of one millisecond, in the record's order. Of a transfer, what the record does not tell is left empty;
+the reason is the event's. A `messageId` that cannot be an event's id becomes `message:<its SHA-256>`, a missing one
+`message:<timeL>:<seq>`. 2⁵³ − 1 is the largest integer that every reader of JSON keeps.
+
+What can differ between two copies of a record is its opening, whose skill comes late, and its close. So these two have
+the newest time in the record as `revision`: the newer copy counts, whichever comes first (sources.md 2).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import chain
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
@@ -41,26 +46,29 @@ from handletime.sources.liveperson.assignments import (
 from handletime.sources.liveperson.fields import (
     UNREADABLE,
     Dialog,
+    Happened,
     Info,
     Interaction,
     Message,
-    Part,
     Participant,
     Placed,
     Record,
+    Span,
     Tell,
+    Timed,
     Transfer,
     elements,
     integer,
     is_nobody,
     is_text,
+    moment,
     says,
     told_integer,
     told_time,
     written,
     wrong,
 )
-from handletime.sources.liveperson.span import Close, close_of, start_of
+from handletime.sources.liveperson.span import Close, Open, close_of, start_of
 
 _OPENED: Final = -4 * 10**9
 _FIRST_MESSAGE: Final = -3 * 10**9
@@ -78,6 +86,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel
     event_id: str
     time: int
     sequence: int
+    revision: int = 0
     type: str
     agent_id: int | None = None
     group_id: int | None = None
@@ -139,35 +148,72 @@ PlacedEvents = Iterator[tuple[str, Event]]
 
 
 def _placed_events(parts: Record, info: Info, make: Make, tell: Tell) -> PlacedEvents:
-    """All events of a record, each kind in the record's order."""
+    """All events of a record: its opening and close, then each kind in the record's order."""
     dialogs = elements(parts.dialogs, Dialog, "dialogs", tell)
     main, surveys = _main_and_surveys(dialogs, tell)
-
-    def own(raw: Raw, type_: type[Part], name: str, *, needed: bool = True) -> Placed[Part]:
-        every = elements(raw, type_, name, tell, needed=needed)
-        return [(place, part) for place, part in every if written(part.dialog_id) not in surveys]
-
-    transfers = transfers_of(own(parts.transfers, Transfer, "transfers"), tell)
-    participants = own(parts.agent_participants, Participant, "agentParticipants")
-    participants += own(parts.agent_participants_active, Participant, "agentParticipantsActive", needed=False)
-    interactions = own(parts.interactions, Interaction, "interactions", needed=False)
-    messages = own(parts.message_records, Message, "messageRecords")
-    agents = agents_of(participants)
-    assigned = assignments(participants, interactions, transfers, agents, tell)
+    transfers = elements(parts.transfers, Transfer, "transfers", tell)
+    participants = elements(parts.agent_participants, Participant, "agentParticipants", tell)
+    active = "agentParticipantsActive"
+    participants += elements(parts.agent_participants_active, Participant, active, tell, needed=False)
+    interactions = elements(parts.interactions, Interaction, "interactions", tell, needed=False)
+    messages = elements(parts.message_records, Message, "messageRecords", tell)
+    newest = _newest(info, dialogs, [*transfers, *participants, *interactions, *messages])
 
     start = start_of(info, main, tell)
     close = close_of(info, main, start, bool(surveys), tell)
+    if not dialogs and isinstance(close, Close) and close.without_survey:
+        survey = _Survey(surveys, close.time, _bots_of_survey(close.time, participants))
+    else:
+        survey = _Survey(surveys)
+    moved = transfers_of(survey.left_out_of(transfers), tell)
+    joined = survey.left_out_of(participants)
+    agents = agents_of(joined)
+    assigned = assignments(joined, survey.left_out_of(interactions), moved, agents, tell)
+
     if start is not None:
-        yield "info", _opened(info, start, transfers, make, tell)
-    moves = chain(_transferred(transfers, make), _assigned(assigned, make))
-    for place, event in chain(moves, _messages(messages, agents, make, tell)):
+        yield "info", _opened(info, start, moved, partial(make, revision=newest), tell)
+    if close is not None and newest:
+        yield close.place, _closed(close, newest, make)
+    moves = chain(_transferred(moved, make), _assigned(assigned, make))
+    for place, event in chain(moves, _messages(survey.left_out_of(messages), agents, make, tell)):
         yield place, _within(place, event, start, close, tell)
-    if close is not None:
-        id_ = f"closed:{close.time}"
-        yield (
-            close.place,
-            make(event_id=id_, time=close.time, sequence=_CLOSED, type="closed", closed_by=close.by),
-        )
+
+
+def _newest(info: Info, dialogs: Placed[Dialog], happened: Iterable[tuple[str, Timed]]) -> int:
+    """The newest time in the record, notes and surveys too, in epoch milliseconds; 0 where there is none."""
+    spans: list[Span] = [info, *(dialog for _, dialog in dialogs)]
+    times = [moment(span.start_time_l, span.start_time) for span in spans]
+    times += [moment(span.end_time_l, span.end_time) for span in spans]
+    times += [moment(info.conversation_end_time_l, info.conversation_end_time)]
+    times += [part.moment for _, part in happened]
+    return max((time for time in times if time is not None), default=0)
+
+
+class _Survey(NamedTuple):
+    """What belongs to a survey: by its dialogs, and where the record has none, after its start and by its bots."""
+
+    dialogs: set[str]
+    start: int = model.TIME_MAX
+    bots: Mapping[str, int] = MappingProxyType({})
+    """From when on what a bot does belongs to it."""
+
+    def left_out_of(self, parts: Placed[Happened]) -> Placed[Happened]:
+        """The parts that are the conversation's own."""
+        return [(place, part) for place, part in parts if not self._has(part)]
+
+    def _has(self, part: Timed) -> bool:
+        at = part.moment
+        if written(part.dialog_id) in self.dialogs:
+            return True
+        return at is not None and (at > self.start or at >= self.bots.get(part.agent, model.TIME_MAX))
+
+
+def _bots_of_survey(start: int, participants: Placed[Participant]) -> dict[str, int]:
+    """The bots that join as the survey starts or later, as written; one that was there before, from the start on."""
+    bots = {agent_id for agent_id, agent in agents_of(participants).items() if agent.user_type == "bot"}
+    joined = [(part.agent, part.moment) for _, part in participants if part.agent in bots and part.moment is not None]
+    before = {bot for bot, at in joined if at < start}
+    return {bot: start if bot in before else model.TIME_MIN for bot, at in joined if at >= start}
 
 
 def _main_and_surveys(dialogs: Placed[Dialog], tell: Tell) -> tuple[Placed[Dialog], set[str]]:
@@ -186,9 +232,9 @@ def _main_and_surveys(dialogs: Placed[Dialog], tell: Tell) -> tuple[Placed[Dialo
     return main, surveys
 
 
-def _within(place: str, event: Event, start: int | None, close: Close | None, tell: Tell) -> Event:
+def _within(place: str, event: Event, start: int | None, close: Close | Open | None, tell: Tell) -> Event:
     """Tells what lies outside the conversation; what would open it too early counts from its start."""
-    if close is not None and event.time > close.time:
+    if isinstance(close, Close) and event.time > close.time:
         tell(f"{place}: is after the conversation's close")
     if start is None or event.time >= start:
         return event
@@ -230,16 +276,25 @@ def _opened(info: Info, start: int, transfers: list[Transferred], make: Make, te
         tell(f"info.source: {wrong(info.source, allowed)}")
     elif says(source, "shark"):
         source = "WEB"
-    return make(event_id=f"opened:{start}", time=start, sequence=_OPENED, type="opened", skill_id=skill, source=source)
+    return make(event_id="opened", time=start, sequence=_OPENED, type="opened", skill_id=skill, source=source)
+
+
+def _closed(close: Close | Open, newest: int, make: Make) -> Event:
+    """The close; of an open record what takes back the close that an older copy of it had."""
+    closed = partial(make, event_id="closed", sequence=_CLOSED, revision=newest)
+    if isinstance(close, Open):
+        return closed(time=newest, type="withdrawn")
+    return closed(time=close.time, type="closed", closed_by=close.by)
 
 
 def _transferred(transfers: list[Transferred], make: Make) -> PlacedEvents:
     for transfer in transfers:
-        by = "" if transfer.by is None else f":{transfer.by}"
+        by = "" if transfer.by is None else transfer.by
+        skill = "" if transfer.target_skill is None else transfer.target_skill
         yield (
             transfer.place,
             make(
-                event_id=f"transferred:{transfer.time}{by}",
+                event_id=f"transferred:{transfer.time}:{by}:{skill}:{transfer.reason}",
                 time=transfer.time,
                 sequence=_TRANSFERRED,
                 type="transferred",
@@ -267,6 +322,8 @@ def _assigned(assigned: list[Assigned], make: Make) -> PlacedEvents:
 
 def _messages(parts: Placed[Message], agents: Agents, make: Make, tell: Tell) -> PlacedEvents:
     for place, part in parts:
+        if _is_note(place, part, tell):
+            continue
         time = told_time(part.time_l, part.time, f"{place}.time", tell)
         sender = _sender(place, part, agents, tell)
         if time is None or sender is None:
@@ -289,6 +346,15 @@ def _messages(parts: Placed[Message], agents: Agents, make: Make, tell: Tell) ->
                 agent_id=sender.agent_id,
             ),
         )
+
+
+def _is_note(place: str, part: Message, tell: Tell) -> bool:
+    """Whether it was written for agents and managers alone: no message at all."""
+    if is_nobody(part.audience):
+        return False
+    if not isinstance(part.audience, str):
+        tell(f"{place}.audience: must be ALL or AGENTS_AND_MANAGERS; not imported")
+    return not says(part.audience, "all")
 
 
 class _Sender(NamedTuple):

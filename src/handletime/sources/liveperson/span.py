@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from handletime.sources.liveperson.fields import (
     Dialog,
@@ -20,11 +20,21 @@ from handletime.sources.liveperson.fields import (
 
 
 class Close(NamedTuple):
-    """When the conversation was closed and by whom, and the part of the record that says so."""
+    """When the conversation was closed and by whom, and the part of the record that says so.
+
+    `without_survey` where `info.conversationEndTimeL` says so: what comes after it belongs to a survey.
+    """
 
     place: str
     time: int
     by: str
+    without_survey: bool = False
+
+
+class Open(NamedTuple):
+    """The conversation is not closed, and the part of the record that says so."""
+
+    place: str = "info"
 
 
 def start_of(info: Info, main: Placed[Dialog], tell: Tell) -> int | None:
@@ -36,50 +46,78 @@ def start_of(info: Info, main: Placed[Dialog], tell: Tell) -> int | None:
     return min((start for start in starts if start is not None), default=None)
 
 
-def close_of(info: Info, main: Placed[Dialog], start: int | None, has_survey: bool, tell: Tell) -> Close | None:
-    """The close, where the conversation has one that makes sense.
+def close_of(info: Info, main: Placed[Dialog], start: int | None, has_survey: bool, tell: Tell) -> Close | Open | None:
+    """The close, or that there is none; None where the record has no close that makes sense, which is told.
 
-    A wrong close would stand in a store for good, a missing one comes with the next copy: so what is said to
-    be open is not closed, whatever its end. (While only the survey runs, `info` is open and MAIN has ended.)
+    What is said to be open is not closed, whatever its end. (While only the survey runs, `info` is open and MAIN
+    has ended, or `info.conversationEndTimeL` is there.)
     """
     if not says(info.status, "open") and not says(info.status, "close"):
         tell(f"info.status: {wrong(info.status, 'OPEN or CLOSE')}; info.endTimeL decides")
-    place, time, reason = _last_end(info, main, has_survey, tell)
-    if time is None:
+    end = _last_end(info, main, has_survey, tell)
+    if not isinstance(end, _End):
+        return end
+    if start is not None and end.time < start:
+        tell(f"{end.place}.{end.field}: is before the conversation's start; no close is imported")
         return None
-    if start is not None and time < start:
-        tell(f"{place}.endTimeL: is before the conversation's start; no close is imported")
-        return None
-    if is_nobody(reason):
-        tell(f"{place}.closeReason: is missing; closed by the system")
-    by = written(reason).casefold()
-    return Close(place, time, by if by in ("consumer", "agent") else "system")
+    if is_nobody(end.reason):
+        tell(f"{end.place}.closeReason: is missing; closed by the system")
+    by = written(end.reason).casefold()
+    return Close(end.place, end.time, by if by in ("consumer", "agent") else "system", end.field == _BEFORE_SURVEY)
 
 
-def _last_end(info: Info, main: Placed[Dialog], has_survey: bool, tell: Tell) -> tuple[str, int | None, object]:
-    """Place, time and reason of the end: the MAIN dialog's (the last one's), else the conversation's."""
+_BEFORE_SURVEY: Final = "conversationEndTimeL"
+
+
+class _End(NamedTuple):
+    place: str
+    time: int
+    reason: object
+    field: str = "endTimeL"
+
+
+def _last_end(info: Info, main: Placed[Dialog], has_survey: bool, tell: Tell) -> _End | Open | None:
+    """The MAIN dialog's end (the last one's), else the one without the survey, else the conversation's."""
     of_info = _end(info, "info", tell)
     ends = [(_end(dialog, place, tell), place, dialog) for place, dialog in main]
-    ended = [(end, place, dialog) for end, place, dialog in ends if end is not None]
+    ended = [(end, place, dialog) for end, place, dialog in ends if isinstance(end, int)]
     if ended and len(ended) == len(main):
-        if of_info is None and not has_survey:
+        if not isinstance(of_info, int) and not has_survey:
             tell("info.endTimeL: is missing, though the MAIN dialog has ended; the dialog's end counts")
         end, place, dialog = max(ended, key=lambda ended: ended[0])
-        return place, end, info.close_reason if is_nobody(dialog.close_reason) else dialog.close_reason
-    if of_info is not None and main:
-        tell("dialogs: no end of the MAIN dialog; info.endTimeL counts")
-    return "info", of_info, info.close_reason
+        return _End(place, end, info.close_reason if is_nobody(dialog.close_reason) else dialog.close_reason)
+    before_survey = None if main and says(info.status, "open") else _end_before_survey(info, tell)
+    field, time = ("endTimeL", of_info) if before_survey is None else (_BEFORE_SURVEY, before_survey)
+    if not isinstance(time, int):
+        return time
+    if main:
+        tell(f"dialogs: no end of the MAIN dialog; info.{field} counts")
+    return _End("info", time, info.close_reason, field)
 
 
-def _end(span: Span, place: str, tell: Tell) -> int | None:
-    """The end of a conversation or dialog; None where it is open, or its end unknown."""
-    is_open = says(span.status, "open")
-    if integer(span.end_time_l) == -1 or (is_open and is_nobody(span.end_time_l)):
-        if says(span.status, "close"):
-            tell(f"{place}.endTimeL: is missing, though {place}.status is CLOSE")
+def _end_before_survey(info: Info, tell: Tell) -> int | None:
+    """`info.conversationEndTimeL`, which many exports do not have."""
+    millis, text = info.conversation_end_time_l, info.conversation_end_time
+    if (is_nobody(millis) and is_nobody(text)) or integer(millis) == _NO_END:
         return None
-    end = told_time(span.end_time_l, span.end_time, f"{place}.endTime", tell)
+    return told_time(millis, text, "info.conversationEndTime", tell)
+
+
+_NO_END: Final = -1
+
+
+def _end(span: Span, place: str, tell: Tell) -> int | Open | None:
+    """The end of a conversation or dialog; None where it is unknown."""
+    is_open = says(span.status, "open")
+    millis = None if integer(span.end_time_l) == _NO_END else span.end_time_l
+    if is_nobody(millis) and (is_open or is_nobody(span.end_time)):
+        is_closed = says(span.status, "close")
+        if is_open or (integer(span.end_time_l) == _NO_END and not is_closed):
+            return Open(place)
+        tell(f"{place}.endTimeL: is missing" + (f", though {place}.status is CLOSE" if is_closed else ""))
+        return None
+    end = told_time(millis, span.end_time, f"{place}.endTime", tell)
     if is_open and end is not None:
         tell(f"{place}.endTimeL: contradicts {place}.status OPEN, which counts")
-        return None
+        return Open(place)
     return end
