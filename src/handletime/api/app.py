@@ -54,11 +54,11 @@ ROUTES: Final[list[Any]] = [
     docs,
     docs_style,
 ]
-UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static"})
-"""Routes without a limit: whoever watches the server, and files that are in memory anyway."""
-OPEN: Final = frozenset(
-    {"begin", "domain", "domains", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"}
-)
+UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static", "domain", "domains"})
+"""Routes without a limit: whoever watches the server, files that are in memory anyway, and the look-up of the host,
+which clients ask for before every call, many behind one address (http-api.md 4).
+"""
+OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"})
 """Routes that need no key, so that every request is counted as a stranger's. All others ask for one themselves."""
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""

@@ -200,6 +200,11 @@ def document() -> Doc:
             "headers": {name: _header(*told) for name, told in _HEADERS.items()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a key"},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "On GET: any user name, and the token of a key as password",
+                },
                 "oauth1": {
                     "type": "apiKey",
                     "in": "header",
@@ -271,13 +276,19 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
         "operationId": method.id,
         "parameters": [*_path_parameters(method.path), *(_query_parameter(p) for p in method.parameters)],
         "responses": {"200": answer} | {str(status): _error(status, schema_of) for status in _statuses(method)},
-        "security": [{"bearer": []}, {"oauth1": []}] if method.permission else [],
+        "security": _security(method),
     }
     if method.permission:
         operation["description"] = f"Needs the permission `{method.permission}`."
     if method.verb == "post":
         operation["requestBody"] = _events_body()
     return operation
+
+
+def _security(method: Method) -> list[Doc]:
+    if not method.permission:
+        return []
+    return [{name: []} for name in ("bearer", "basic", "oauth1") if name != "basic" or method.verb == "get"]
 
 
 def _query_parameter(parameter: Parameter[Any]) -> Doc:
@@ -292,7 +303,7 @@ def _query_parameter(parameter: Parameter[Any]) -> Doc:
 def _path_parameters(path: str) -> Iterator[Doc]:
     schemas: dict[str, tuple[Doc, str]] = {
         "accountId": ({"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"}, examples.ACCOUNT),
-        "service": ({"type": "string", "enum": list(domains.SERVICES)}, domains.SERVICES[0]),
+        "service": ({"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"}, domains.SERVICES[0]),
         "conversationId": ({"type": "string", "minLength": 1, "maxLength": 128}, examples.CONVERSATION),
         "segmentId": ({"type": "string", "minLength": 1}, examples.SEGMENT),
     }
@@ -410,6 +421,7 @@ def docs() -> Response[bytes]:
         f'<link rel="stylesheet" href="docs/style.css"></head><body><h1>handletime {escape(__version__)}</h1>'
         '<p>The same for programs: <a href="openapi.json">openapi.json</a>. Errors are JSON. '
         "Every GET can be a HEAD. A key goes into the header <code>Authorization</code>: as <code>Bearer</code> token, "
+        "on GET also as the password of HTTP Basic with any user name, "
         "or by OAuth 1.0a with HMAC-SHA1 or HMAC-SHA256.</p>"
         f"{methods}</body></html>"
     )
