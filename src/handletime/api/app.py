@@ -21,6 +21,7 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 from handletime.api.agent_segments import agent_segments
 from handletime.api.body import Incoming
 from handletime.api.breakdown import breakdown
+from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
 from handletime.api.errors import JSON, answer_to
 from handletime.api.errors import Message as MessageBody
@@ -143,7 +144,7 @@ class Door:
                     request["method"] = HttpMethod.GET
                 if request["method"] == HttpMethod.GET:
                     await incoming.ignore()
-                await self._app(scope, incoming, answer)
+                await self._app(scope, incoming, Compressing(request, answer))
         finally:
             seconds = time.perf_counter() - begun
             route = request.get("path_template")

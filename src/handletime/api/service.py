@@ -150,7 +150,7 @@ def _credentials(request: HttpRequest) -> bytes:
     """What a request says of who is asking, without what differs each time, and with nothing secret left in it."""
     given = request.headers.get("authorization", "")
     app_key = _APP_KEY.search(given)
-    said: str = app_key[0] if app_key else password_of(given) or given or request.headers.get("cookie", "")
+    said = app_key[0] if app_key else password_of(given) or given or request.headers.get("cookie") or ""
     return hashlib.sha256(said.encode()).digest()
 
 
