@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import pytest
 
 from handletime.api.body import IGNORED_MAX, IGNORED_SECONDS
 from tests.api.world import World, token
+from tests.cli.test_serve import certificate, serving
 
 KEY: Final = token("acme")["Authorization"]
 SEGMENTS: Final = "/api/account/acme/agent-segments?source=test"
@@ -197,3 +200,20 @@ def test_whoever_announces_too_much_is_answered_at_once(world: World) -> None:
         answer = wire.answer()
         assert (answer.status, answer.ends_connection) == (200, True)
         assert time.monotonic() - begun < IGNORED_SECONDS
+
+
+@pytest.mark.requires_command("curl")
+@pytest.mark.parametrize("path", ["/openapi.json", "/nowhere"])
+def test_over_http_2_a_large_one_is_read_and_the_connection_goes_on(tmp_path: Path, path: str) -> None:
+    """There no answer can say that the connection ends, and curl sends all of it before it is content."""
+    cert, key = certificate(tmp_path)
+    (tmp_path / "body").write_bytes(b"x" * 5_000_000)
+    shown = "%{http_version} %{response_code} %{num_connects}\\n"
+    with serving(tmp_path / "store", "--tls-cert", str(cert), "--tls-key", str(key)) as server:
+        common = ["--silent", "--http2", "--cacert", str(cert), "--max-time", "20", "--output", f"{tmp_path}/answer"]
+        first = [*common, "--write-out", shown, "--request", "GET", "--data-binary", f"@{tmp_path}/body"]
+        second = [*common, "--write-out", shown, f"{server.url}/healthz"]
+        command = ["curl", *first, server.url + path, "--next", *second]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    status = 404 if path == "/nowhere" else 200
+    assert done.stdout.splitlines() == [f"2 {status} 1", "2 200 0"], done.stderr

@@ -170,7 +170,7 @@ class _Answer:
             self.status = message["status"]
             headers = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode())]
             await self._incoming.ignore()
-            if not self._incoming.ended and not self._incoming.keeps_connection:
+            if not self._incoming.ended and self._incoming.can_end_connection:
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and self.trace.method == HttpMethod.HEAD:

@@ -130,8 +130,8 @@ class Incoming:
         self._length = int(length) if length.isdigit() else 0
         self.ended = _is_http_1(scope) and not self._length and b"transfer-encoding" not in headers
         """Whether nothing of it will come any more."""
-        self.keeps_connection = not _is_http_1(scope)
-        """Whether the connection can be used further on, even where it is not read to its end."""
+        self.can_end_connection = _is_http_1(scope)
+        """Whether an answer can say that the connection ends. In HTTP/2 it goes on, and clients send all they have."""
         self._ignored = False
 
     async def __call__(self) -> HTTPReceiveMessage:
@@ -141,12 +141,13 @@ class Incoming:
         return cast("HTTPReceiveMessage", message)
 
     async def ignore(self) -> None:
-        """Reads and forgets what nobody wants, if it is at most `IGNORED_MAX` and comes within `IGNORED_SECONDS`: then
-        the connection can be used for the next request.
+        """Reads and forgets what nobody wants, if it is at most `IGNORED_MAX` (or the answer could not say that the
+        connection ends) and comes within `IGNORED_SECONDS`: then the connection can be used for the next request.
         """
-        if not self._ignored and self._length <= IGNORED_MAX:
+        most = IGNORED_MAX if self.can_end_connection else _DRAIN_MAX
+        if not self._ignored and self._length <= most:
             self._ignored = True
-            await self._discard(IGNORED_MAX, IGNORED_SECONDS)
+            await self._discard(most, IGNORED_SECONDS)
 
     async def linger(self) -> None:
         """Reads on after the answer, for a while: whoever still sends would else see a broken connection instead."""

@@ -13,6 +13,7 @@ export function keepUpToDate(now) {
   // What is shown, so that only what differs from it is sent.
   const query = () => `?${now.dataset.query ? `${now.dataset.query}&` : ""}known=${live.dataset.state ?? ""}.${history?.dataset.state ?? ""}`;
   let asked = 0;
+  let missed = false;
   const trouble = document.getElementById("trouble");
   let polling = null;
   let heard = Date.now();
@@ -48,8 +49,17 @@ export function keepUpToDate(now) {
     if (pause.getAttribute("aria-pressed") === "true") return;
     if (fresh.live) replace(live, fresh.live, fresh.liveState);
     count(live, fresh.at, fresh.now);
-    if (fresh.history && !history.querySelector("details[open]")) {
+    // A chart that is read as a table stays as it is; what came meanwhile is asked for afterwards.
+    const read = history?.querySelector("details[open]");
+    if (fresh.history && !read) {
       if (replace(history, fresh.history, fresh.historyState)) drawCharts(history);
+      missed = false;
+    } else if (fresh.history) {
+      missed = true;
+    } else if (missed && !read) {
+      missed = false;
+      asked = 0;
+      ask();
     }
   };
 
