@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: screenshots help demo test test-long bench format check secrets audit lock clean
+.PHONY: screenshots examples help demo test test-long bench format check secrets audit lock clean
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
@@ -32,6 +32,9 @@ bench-spark: .venv/ready-bench ## the derivation on a Spark cluster of one and o
 
 soak: .venv/ready ## an hour of load on a server, which has to stay flat
 	@$(BIN)/python -m bench.soak $(if $(minutes),--minutes $(minutes))
+
+examples: .venv/ready ## the examples of /openapi.json anew, from the answers of a server
+	@$(BIN)/python -m tests.api.make_examples
 
 screenshots: .venv/ready ## the pictures of docs/images, anew (needs chromium)
 	@$(BIN)/python -m tests.browser.screenshots

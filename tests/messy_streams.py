@@ -28,12 +28,25 @@ SKILLS = (10, 20, -1, 30, 0, ID_LIMIT - 1, -ID_LIMIT)
 GROUPS = (5, 6, -1, ID_LIMIT - 1, -ID_LIMIT)
 SOURCES = ("APP", "FACEBOOK", "SMS", "WEB", "x", "é\U0001f600", "")
 EMPLOYEES = ("emp-1", "emp-2", "é", "")
-TYPES = ("opened", "assigned", "message", "transferred", "focused", "unfocused", "closed", "resumed")
+TYPES = ("opened", "assigned", "message", "transferred", "focused", "unfocused", "closed", "resumed", "withdrawn")
 SENDERS = ("consumer", "agent", "system")
 CLOSERS = ("consumer", "agent", "system")
 REASONS = ("agent", "skill", "backToQueue", "takeover")
 CHANGES = ("nothing", "nothing", "time", "type", "sequence", "content", "field", "defaults")
-OPTIONAL = ("accountId", "sequence", "source", "skillId", "employeeId", "groupId", "userType", "agentId")
+REVISIONS = (0, 1, 1, 2, 3, 2**53 - 1)
+LEASES = (1, 2, 5, 1000, 45_000, 86_400_000)
+OPTIONAL = (
+    "accountId",
+    "sequence",
+    "revision",
+    "leaseMillis",
+    "source",
+    "skillId",
+    "employeeId",
+    "groupId",
+    "userType",
+    "agentId",
+)
 FINER_DIGITS = ("", "", "0", "9", "999", "999999", "500001")
 EXTREME_SEQUENCES = (ID_LIMIT - 1, -ID_LIMIT, ID_LIMIT - 2, -ID_LIMIT + 1, 0)
 
@@ -50,6 +63,8 @@ class Temper:
     plausible: float  # how many events follow from the state
     stays: float  # how many events are of the same conversation as the one before
     duplicated: float
+    corrections: float  # how many copies have a revision
+    leases: float  # how many `focused` have a lease
     skills: tuple[int, ...]
     bots: float
     nulls: float
@@ -162,7 +177,7 @@ class _Stream:
         assert agent is not None
         looks = self.focus.get((conversation.account, agent)) is conversation
         return [
-            (lambda: {"type": "focused", "agentId": agent}, 2 if looks else 30),
+            (lambda: self._focuses(agent), 12 if looks and self.temper.leases else 2 if looks else 30),
             (lambda: {"type": "unfocused", "agentId": agent}, 12 if looks else 1),
             (lambda: self._writes(agent), 35 if looks else 12),
             (self._consumer_writes, 24),
@@ -203,6 +218,7 @@ class _Stream:
             "unfocused": self._unfocused,
             "closed": self._closed,
             "resumed": self._resumed,
+            "withdrawn": lambda: {"type": "withdrawn"},
         }
         return makers[type_]()
 
@@ -252,7 +268,11 @@ class _Stream:
         return {"type": "transferred", "reason": reason, **self._skill(0.8 if reason == "skill" else 0.2)}
 
     def _focused(self) -> RawEvent:
-        return {"type": "focused", "agentId": self.random.choice(self.agents)}
+        return self._focuses(self.random.choice(self.agents))
+
+    def _focuses(self, agent: int) -> RawEvent:
+        leases = [lease for lease in LEASES if lease <= 10 * max(self.temper.steps)] or LEASES[:3]
+        return {"type": "focused", "agentId": agent, **self._sometimes("leaseMillis", leases, self.temper.leases)}
 
     def _unfocused(self) -> RawEvent:
         return {"type": "unfocused", "agentId": self.random.choice(self.agents)}
@@ -349,7 +369,11 @@ class _Stream:
             copy[name] = others[name]
         elif change == "defaults":
             # says the same in more words (other fields than its own count for nothing)
-            copy = {"accountId": ACCOUNTS[0], "sequence": 0, "groupId": -1, "userType": "human", **event}
+            copy = {"accountId": ACCOUNTS[0], "sequence": 0, "revision": 0, "groupId": -1, "userType": "human", **event}
+        if random.random() < self.temper.corrections:
+            if random.random() < 0.3:
+                copy = {**_shared_fields(copy), "type": "withdrawn"}
+            copy["revision"] = random.choice(REVISIONS)
         return copy
 
     # --- How it is written down
@@ -398,6 +422,8 @@ def _temper(random: Random) -> Temper:
         plausible=random.choice((0.98, 0.95, 0.9, 0.8, 0.5, 0.0)),
         stays=random.choice((0.9, 0.7, 0.3)),
         duplicated=random.choice((0.0, 0.02, 0.1, 0.3)),
+        corrections=random.choice((0.0, 0.3, 0.8)),
+        leases=random.choice((0.0, 0.0, 0.5, 1.0)),
         skills=random.choice((SKILLS[:2], SKILLS[:3], SKILLS)),
         bots=random.choice((0.0, 0.15, 0.4)),
         nulls=random.choice((0.0, 0.1, 0.5)),
@@ -410,7 +436,7 @@ def _some(random: Random, values: Sequence[Name], number: int) -> list[Name]:
 
 
 def _shared_fields(event: RawEvent) -> RawEvent:
-    names = ("accountId", "conversationId", "eventId", "time", "sequence")
+    names = ("accountId", "conversationId", "eventId", "time", "sequence", "revision")
     return {name: event[name] for name in names if name in event}
 
 
@@ -421,10 +447,11 @@ def _own_fields(event: RawEvent) -> tuple[str, ...]:
         "opened": ("source", "skillId"),
         "assigned": ("agentId", "employeeId", "groupId", "userType", "skillId"),
         "transferred": ("reason", "skillId"),
-        "focused": ("agentId",),
+        "focused": ("agentId", "leaseMillis"),
         "unfocused": ("agentId",),
         "closed": ("closedBy",),
         "resumed": ("source", "skillId"),
+        "withdrawn": (),
     }[str(event["type"])]
 
 

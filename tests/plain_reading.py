@@ -31,6 +31,7 @@ class Reading:
     skill_segments: list[Row]
     handle_time_units: list[Row]
     duplicates: int
+    corrected: int
     differing_copies: int
     effects: dict[str, int]
 
@@ -47,7 +48,7 @@ def read(
     position, the number of the agent's present focus events of that time and sequence that come before it.
     """
     copies = [event_of(raw, default_account) for raw in events]
-    kept, differing_copies = without_duplicates(copies)
+    kept, corrected, differing_copies = without_duplicates(copies)
     all_losses = [_loss(raw, default_account) for raw in losses]
 
     agent_segments: list[Row] = []
@@ -72,7 +73,8 @@ def read(
         agent_segments=agent_segments,
         skill_segments=skill_segments,
         handle_time_units=handle_time_units,
-        duplicates=len(copies) - len(kept),
+        duplicates=len(copies) - len(kept) - corrected,
+        corrected=corrected,
         differing_copies=differing_copies,
         effects=dict(effects),
     )
@@ -87,10 +89,11 @@ OWN_FIELDS: dict[str, tuple[str, ...]] = {
     "assigned": ("agentId", "employeeId", "groupId", "userType", "skillId"),
     "message": ("sentBy", "agentId"),
     "transferred": ("reason", "skillId"),
-    "focused": ("agentId",),
+    "focused": ("agentId", "leaseMillis"),
     "unfocused": ("agentId",),
     "closed": ("closedBy",),
     "resumed": ("source", "skillId"),
+    "withdrawn": (),
 }
 
 # 1, Order: the rank of the type.
@@ -102,7 +105,8 @@ RANK: dict[str, int] = {
     "focused": 3,
     "unfocused": 3,
     "message": 4,
-    "closed": 5,
+    "withdrawn": 5,
+    "closed": 6,
 }
 
 
@@ -115,6 +119,7 @@ class Event:
     id: str
     time: int
     sequence: int
+    revision: int
     type: str
     canonical_json: bytes
     agent: int | None = None
@@ -126,6 +131,15 @@ class Event:
     sent_by: str | None = None
     reason: str | None = None
     closed_by: str | None = None
+    lease: int | None = None
+
+
+@dataclass(frozen=True)
+class LeaseEnd:
+    """The moment at which the lease of a `focused` ends (1, Focus). It ends nothing if the focus moved meanwhile."""
+
+    focused: Event
+    time: int
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,7 @@ def event_of(raw: Mapping[str, object], default_account: str) -> Event:
         "eventId": _text(present["eventId"]),
         "time": _epoch_milliseconds(present["time"]),
         "sequence": _number(present.get("sequence", 0)),
+        "revision": _number(present.get("revision", 0)),
         "type": type_,
     }
     if type_ == "assigned":
@@ -169,6 +184,7 @@ def event_of(raw: Mapping[str, object], default_account: str) -> Event:
         id=_text(content["eventId"]),
         time=_number(content["time"]),
         sequence=_number(content["sequence"]),
+        revision=_number(content["revision"]),
         type=type_,
         canonical_json=_utf8(json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)),
         agent=_number_or_none(content.get("agentId")),
@@ -180,6 +196,7 @@ def event_of(raw: Mapping[str, object], default_account: str) -> Event:
         sent_by=_text_or_none(content.get("sentBy")),
         reason=_text_or_none(content.get("reason")),
         closed_by=_text_or_none(content.get("closedBy")),
+        lease=_number_or_none(content.get("leaseMillis")),
     )
 
 
@@ -225,33 +242,49 @@ def _order_key(event: Event) -> OrderKey:
     return event.time, event.sequence, RANK[event.type], _utf8(event.id), _utf8(event.conversation)
 
 
-def without_duplicates(copies: Iterable[Event]) -> tuple[list[Event], int]:
-    """1, `eventId`: with the conversation it is the idempotency key; the first copy in the order stands.
+def without_duplicates(copies: Iterable[Event]) -> tuple[list[Event], int, int]:
+    """1, Copies: "Of copies of one event (same conversation and `eventId`) the one of the highest `revision` stands".
 
-    Gives the events that stand and the number of dropped copies that say something else.
+    Gives the events that stand, the number of copies of lower revisions, and the number of dropped copies that say
+    something else than the first of their revision.
     """
     by_key: dict[tuple[str, str, str], list[Event]] = {}
     for copy in copies:
         by_key.setdefault((copy.account, copy.conversation, copy.id), []).append(copy)
     kept: list[Event] = []
-    differing = 0
+    corrected, differing = 0, 0
     for same in by_key.values():
-        # "in files the first in the order below (then by the bytes of its canonical JSON)"
-        stands = min(same, key=lambda copy: (_order_key(copy), copy.canonical_json))
-        kept.append(stands)
-        differing += sum(1 for copy in same if copy.canonical_json != stands.canonical_json)
-    return kept, differing
+        highest = max(copy.revision for copy in same)
+        corrected += sum(copy.revision < highest for copy in same)
+        for revision in {copy.revision for copy in same}:
+            of_revision = [copy for copy in same if copy.revision == revision]
+            # "in files the first in the order below (then by the bytes of its canonical JSON ...)"
+            first = min(of_revision, key=lambda copy: (_order_key(copy), copy.canonical_json))
+            if revision == highest:
+                kept.append(first)
+            # 1, `eventId`: "copies of one revision that differ are reported"
+            differing += sum(1 for copy in of_revision if copy.canonical_json != first.canonical_json)
+    return kept, corrected, differing
 
 
-Entry = Event | Loss
+Entry = Event | Loss | LeaseEnd
 
 
 def one_order(events: Iterable[Event], losses: Iterable[Loss]) -> list[Entry]:
-    """1, Order: all events of one account in one order, the losses among them."""
+    """1, Order: all events of one account in one order, the losses and the ends of leases among them."""
     in_order = sorted(events, key=_order_key)
-    before: dict[int, list[Loss]] = {}
+    before: dict[int, list[Loss | LeaseEnd]] = {}
+    for event in in_order:
+        if event.lease is not None:
+            # 1, Focus: "holds the focus until `time` + `leaseMillis`, and is lost then ..., after all events of that
+            # millisecond"
+            end = event.time + event.lease
+            place = sum(1 for other in in_order if other.time <= end)
+            before.setdefault(place, []).append(LeaseEnd(event, end))
     for loss in losses:
         before.setdefault(_place_of_loss(loss, in_order), []).append(loss)
+    for between in before.values():
+        between.sort(key=lambda entry: (entry.time, isinstance(entry, LeaseEnd)))
     order: list[Entry] = []
     for place, event in enumerate(in_order):
         order.extend(before.get(place, []))
@@ -290,16 +323,24 @@ def _focus_after_every_place(order: Sequence[Entry], effects: Counter[str]) -> l
     the conversations".
     """
     focus: Focus = {}
+    said_by: dict[int, Event] = {}  # the `focused` that said last when the agent's focus ends
     after: list[Focus] = []
     for entry in order:
         if isinstance(entry, Loss):
             # 1, Removing: "anonymous losses"
             focus[entry.agent] = None
+        elif isinstance(entry, LeaseEnd):
+            agent, conversation = entry.focused.agent, entry.focused.conversation
+            assert agent is not None
+            # 1, Focus: one that is said again "says its end anew"
+            if focus.get(agent) == conversation and said_by[agent] is entry.focused:
+                focus[agent] = None
         elif entry.type == "focused":
             assert entry.agent is not None
-            if focus.get(entry.agent) == entry.conversation:
-                # "`focused` on the conversation that has it already changes nothing."
+            if focus.get(entry.agent) == entry.conversation and _end_of(entry) == _end_of(said_by[entry.agent]):
+                # "`focused` on the conversation that has it already changes nothing but the focus's end."
                 effects["focusedAlready"] += 1
+            said_by[entry.agent] = entry
             # 1, `focused`: "any other conversation loses that agent's focus at that moment"
             focus[entry.agent] = entry.conversation
         elif entry.type == "unfocused":
@@ -311,6 +352,10 @@ def _focus_after_every_place(order: Sequence[Entry], effects: Counter[str]) -> l
                 effects["unfocusedWithoutFocus"] += 1
         after.append(dict(focus))
     return after
+
+
+def _end_of(focused: Event) -> int | None:
+    return None if focused.lease is None else focused.time + focused.lease
 
 
 # --- 1, State of a conversation; 2.1 and 2.2 where segments start and end -----------------------------------
@@ -394,6 +439,9 @@ def _story(conversation: str, order: Sequence[Entry], effects: Counter[str]) -> 
             nothing = _message(story, event, place)
         elif event.type == "closed":
             nothing = _closed(story, event, place)
+        elif event.type == "withdrawn":
+            # 1, `withdrawn`: "does nothing, in no state"
+            nothing = "withdrawn"
         else:
             # 1: "Messages and focus events do not open it", and focus is no matter of the conversation's
             # state.
@@ -761,6 +809,9 @@ def _end_reason(segment: AgentSegment, place: int, order: Sequence[Entry]) -> st
         assert isinstance(event, Event)
         # "the segment ended by a close"; "the segment ended otherwise"
         return "conversationClosed" if event.type == "closed" else "conversationTransferred"
+    if isinstance(event, LeaseEnd):
+        assert event.focused.agent == segment.agent
+        return "conversationExited"  # 1, Focus: "the unit that it ends has `conversationExited`"
     if isinstance(event, Loss) or event.type in ("focused", "unfocused"):
         assert event.agent == segment.agent
         return "conversationExited"  # "A's focus left it"
@@ -857,7 +908,8 @@ def losses_of(removed: tuple[str, str], kept: list[Event]) -> list[Row]:
     losses: list[Row] = []
     present: Counter[tuple[int | None, int, int]] = Counter()
     for event in one_order([event for event in kept if event.account == removed[0]], []):
-        assert isinstance(event, Event)
+        if not isinstance(event, Event):
+            continue
         place = (event.agent, event.time, event.sequence)
         if event.type in ("focused", "unfocused") and event.conversation != removed[1]:
             present[place] += 1

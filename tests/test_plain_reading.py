@@ -493,6 +493,77 @@ def test_a_loss_stands_after_as_many_of_the_agents_focus_events_as_its_position_
     assert handled(0, time=6, agent=2) == handled(0, sequence=-1) == whole
 
 
+def looks(at: int, lease: int | None = None, **fields: object) -> RawEvent:
+    return {**focused(at), "leaseMillis": lease, **fields}
+
+
+@pytest.mark.parametrize(
+    ("moves", "handled"),
+    [
+        ([looks(10, 20)], [("conversationEntered", "conversationExited", 10, 30)]),
+        # Said again before it ends, in its last millisecond, and a millisecond too late.
+        ([looks(10, 20), looks(29, 20)], [("conversationEntered", "conversationExited", 10, 49)]),
+        ([looks(10, 20), looks(30, 5)], [("conversationEntered", "conversationExited", 10, 35)]),
+        (
+            [looks(10, 20), looks(31, 5)],
+            [
+                ("conversationEntered", "conversationExited", 10, 30),
+                ("conversationEntered", "conversationExited", 31, 36),
+            ],
+        ),
+        # Sooner than before, and with no end at all.
+        ([looks(10, 80), looks(20, 5)], [("conversationEntered", "conversationExited", 10, 25)]),
+        ([looks(10, 20), looks(20)], [("conversationEntered", "agentResponse", 10, 90)]),
+        # Something else ends it first, and what comes after its end finds no focus.
+        ([looks(10, 50), unfocused(20)], [("conversationEntered", "conversationExited", 10, 20)]),
+        ([looks(10, 50), looks(20, conversationId="c2")], [("conversationEntered", "conversationExited", 10, 20)]),
+        (
+            [looks(10, 5), unfocused(20), looks(40, 5)],
+            [
+                ("conversationEntered", "conversationExited", 10, 15),
+                ("conversationEntered", "conversationExited", 40, 45),
+            ],
+        ),
+        # The other conversation's lease ends: this one does not get the focus back.
+        ([looks(10), looks(20, 5, conversationId="c2")], [("conversationEntered", "conversationExited", 10, 20)]),
+        ([looks(10, 70), looks(80)], [("conversationEntered", "agentResponse", 10, 90)]),
+        ([looks(10, 80)], [("conversationEntered", "agentResponse", 10, 90)]),
+    ],
+)
+def test_a_lease_ends_the_focus_unless_it_is_said_again(
+    moves: list[RawEvent], handled: list[tuple[object, ...]]
+) -> None:
+    result = read(as_written(opened(0), consumer(0), assigned(0), *moves, agent(90), closed(100)))
+    assert [unit[1:] for unit in units(result)] == handled
+
+
+def test_a_focus_said_again_changes_nothing_only_where_its_end_stays() -> None:
+    ends = [looks(10), looks(20), looks(30, 50), looks(40, 40), looks(50, 50), looks(60)]
+    assert read(as_written(*ends)).effects == {"focusedAlready": 2}
+
+
+def test_the_highest_revision_stands_whenever_it_comes_and_copies_of_it_are_compared_among_themselves() -> None:
+    copies = [
+        *(assigned(4, 1), assigned(9, 2, revision=1), assigned(8, 3, revision=1), assigned(3, 4)),
+        *(assigned(3, 4), assigned(8, 3, revision=1), assigned(1, 9)),
+    ]
+    for shuffled in (copies, copies[::-1]):
+        result = read(shuffled)
+        assert column(result.agent_segments, "agentId") == [3]
+        assert (result.duplicates, result.corrected, result.differing_copies) == (2, 4, 1 + 3)
+
+
+def test_what_was_withdrawn_does_nothing_in_no_state() -> None:
+    taken_back = [an_event("withdrawn", at, eventId=id_, revision=1) for at, id_ in ((5, "o"), (6, "m"), (7, "f"))]
+    events = [opened(5, eventId="o", skillId=9), consumer(6, eventId="m"), focused(7, eventId="f")]
+    rest = as_written(assigned(10), focused(20), agent(30), closed(40))
+    with_them, without = read([*events, *rest, *taken_back]), read(rest)
+    assert with_them.agent_segments == without.agent_segments
+    assert with_them.skill_segments == without.skill_segments
+    assert with_them.handle_time_units == without.handle_time_units
+    assert (with_them.effects, with_them.corrected) == ({"withdrawn": 3}, 3)
+
+
 # --- Messy streams
 
 
@@ -521,7 +592,7 @@ def test_the_messy_streams_reach_everything_there_is() -> None:
             "transferredWhileClosed",
             "closedWhileClosed",
         ),
-        *("openedWhileOpen", "focusedAlready", "unfocusedWithoutFocus"),
+        *("openedWhileOpen", "focusedAlready", "unfocusedWithoutFocus", "withdrawn"),
     }
     closes = {"closedByConsumer", "closedByAgent", "closedBySystem"}
     outcomes = {"interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent", None}
@@ -559,7 +630,8 @@ def test_order_and_doubling_of_the_events_change_nothing(seed: int) -> None:
     assert again.skill_segments == once.skill_segments
     assert again.handle_time_units == once.handle_time_units
     assert again.effects == once.effects
-    assert again.duplicates == once.duplicates + len(stream(seed))
+    dropped = again.duplicates + again.corrected
+    assert dropped == once.duplicates + once.corrected + len(stream(seed))
     assert again.differing_copies == 2 * once.differing_copies
 
 
@@ -612,7 +684,7 @@ def test_ended_agent_segments_of_a_conversation_follow_one_another(seed: int) ->
 
 @pytest.mark.parametrize("seed", FEWER_SEEDS)
 def test_a_removed_conversation_changes_no_other_ones_numbers(seed: int) -> None:
-    kept, _ = without_duplicates([event_of(event, "local") for event in stream(seed)])
+    kept, *_copies = without_duplicates([event_of(event, "local") for event in stream(seed)])
     removed = random.Random(seed).choice(sorted({(event.account, event.conversation) for event in kept}))
     rest = [event for event in stream(seed) if conversation_of(event) != removed]
     losses = losses_of(removed, kept)

@@ -16,8 +16,12 @@ from schemathesis.openapi.checks import RejectedPositiveData
 UNSAYABLE: Final = {
     r"(from|to)Millis: must not be given together with (from|to)": "a rule between two parameters",
     r"from(Millis)?: must not be (more than|after) .*": "depends on the clock, and on to",
+    r"from: (must not be given together with timeframe|needs the parameter to)": "a rule between two parameters",
+    r"(from|to): is too early: .*": "depends on timeframe",
+    r"timeframe: is required, or from and to": "a rule between two parameters",
     r"timeframe: must be less than or equal to 1440": "more is allowed with to",
-    r"interval: must be a divisor of timeframe": "a rule between two parameters",
+    r"limit: must be less than or equal to 500": "more is allowed in CSV",
+    r"interval: must be a divisor of (timeframe|the time between from and to)": "a rule between two parameters",
     r"interval: hour, day and week need the parameter to": "a rule between two parameters",
     r"tz: must be the IANA name of a time zone .*": "a list of 600 names that grows every year",
     r"(element|line) \d+: accountId: must be the account of the address, or absent": "a rule between body and path",
@@ -32,6 +36,19 @@ OF_TIMES: Final = r"(from|to): must be RFC 3339 .*"
 """The same of times in a query."""
 _EDGES: Final = ("0001-01-01", "9999-12-31")
 _UNSAYABLE: Final = re.compile("|".join(f"(?:{cause})" for cause in UNSAYABLE))
+
+
+@schemathesis.hook
+def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A query of the operations methods with one way to say the timeframe, as no schema can ask for.
+
+    What happens where both or neither are there is tested in test_operations.py.
+    """
+    if query is None or not context.operation.path.startswith("/operations/"):
+        return query
+    if "from" in query and "to" in query:
+        return {name: value for name, value in query.items() if name != "timeframe"}
+    return {"timeframe": 60} | {name: value for name, value in query.items() if name != "from"}
 
 
 @schemathesis.hook

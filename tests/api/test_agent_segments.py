@@ -144,6 +144,8 @@ def test_the_window_has_defaults_and_limits(ask: Callable[..., Json], query: str
         (f"from={NOW - HOUR}&fromMillis={NOW - HOUR}", ["fromMillis"]),
         (f"to={NOW}&toMillis={NOW}&limit=0", ["toMillis", "limit"]),
         (f"from={NOW - 40 * DAY}&offset=x", ["from", "from", "offset"]),
+        (f"from={NOW - 40 * DAY}&to=x", ["to", "from"]),
+        (f"fromMillis={NOW + 1}&to={NOW}&toMillis={NOW}", ["toMillis", "fromMillis"]),
         ("limit=501", ["limit"]),
         ("offset=-1", ["offset"]),
         ("sort=Date&sortType=Date", ["sort"]),
@@ -224,8 +226,11 @@ def references_of(answer: Json) -> dict[str, tuple[int, int]]:
         (1, 2, {"self": (1, 2), "next": (3, 2), "previous": (0, 1), "last": (3, 2), "first": (0, 2)}),
         (4, 2, {"self": (4, 2), "previous": (2, 2), "last": (4, 1), "first": (0, 2)}),
         (0, 5, {"self": (0, 5), "last": (0, 5), "first": (0, 5)}),
-        (9, 2, {"self": (9, 2), "previous": (7, 2), "last": (3, 2), "first": (0, 2)}),
-        (9, 100, {"self": (9, 100), "previous": (0, 9), "last": (0, 5), "first": (0, 100)}),
+        (5, 2, {"self": (5, 2), "previous": (3, 2), "last": (3, 2), "first": (0, 2)}),
+        (6, 2, {"self": (6, 2), "previous": (4, 1), "last": (4, 1), "first": (0, 2)}),
+        (9, 2, {"self": (9, 2), "previous": (3, 2), "last": (3, 2), "first": (0, 2)}),
+        (9, 100, {"self": (9, 100), "previous": (0, 5), "last": (0, 5), "first": (0, 100)}),
+        (10**18, 3, {"self": (10**18, 3), "previous": (4, 1), "last": (4, 1), "first": (0, 3)}),
     ],
 )
 def test_references_follow_the_rules(
@@ -237,6 +242,23 @@ def test_references_follow_the_rules(
 
 def test_references_of_nothing_lead_to_the_first_page(ask: Callable[..., Json]) -> None:
     assert references_of(ask("limit=7")) == {"self": (0, 7), "last": (0, 7), "first": (0, 7)}
+    beyond = {"self": (9, 7), "previous": (0, 7), "last": (0, 7), "first": (0, 7)}
+    assert references_of(ask("limit=7&offset=9")) == beyond
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_whoever_walks_back_from_beyond_the_end_sees_each_segment_once(
+    world: World, account: str, ask: Callable[..., Json], count: int
+) -> None:
+    put(world, account, [NOW - n * HOUR for n in range(1, count + 1)])
+    whole = [s["segmentId"] for s in ask()["segments"]]
+    for offset in range(10):
+        page = ask(f"limit=2&offset={offset}")
+        seen = [s["segmentId"] for s in page["segments"]]
+        while previous := {r["rel"]: r["href"] for r in page["pagination"]["references"]}.get("previous"):
+            page = world.get(previous, account).json()
+            seen = [*(s["segmentId"] for s in page["segments"]), *seen]
+        assert seen == whole[: offset + 2]
 
 
 def test_links_carry_the_resolved_window_the_sort_and_all_filters(world: World, account: str) -> None:
@@ -312,9 +334,67 @@ def test_as_a_table_the_rows_and_their_order_are_the_same(world: World, account:
     segments = world.get(path, account).json()["segments"]
     assert list(rows[0])[:6] == ["segmentId", "conversationId", "agentId", "employeeId", "skillId", "groupId"]
     assert set(rows[0]) == set(PAGE_SEGMENT_KEYS)
+    assert answer.headers["x-total-count"] == "2"
+    assert "link" not in answer.headers
     for row, segment in zip(rows, segments, strict=True):
         assert row == {key: str(value) for key, value in segment.items()} | {"employeeId": "'=1+1"}
     assert rows[0]["groupId"] == "-1"
+
+
+@pytest.mark.parametrize("how", ["accept", "format"])
+def test_pages_of_a_table_followed_link_by_link_are_the_whole_list(
+    world: World, account: str, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(world.clock, "moment", messy(world, account))
+    path = f"/api/account/{account}/agent-segments?source=test"
+    whole = world.get(f"{path}&limit=500&sort=Agent", account).json()
+    link = f"{path}&limit=7&sort=Agent" + ("&format=csv" if how == "format" else "")
+    found: list[dict[str, str]] = []
+    answer = world.get(link, account, **({"Accept": "text/csv"} if how == "accept" else {}))
+    while True:
+        assert answer.headers["x-total-count"] == str(whole["pagination"]["count"])
+        found += csv.DictReader(io.StringIO(answer.text))
+        if "next" not in answer.links:
+            break
+        assert answer.headers["link"] == f'<{answer.links["next"]["url"]}>; rel="next"'
+        answer = world.get(answer.links["next"]["url"], account)
+    assert [row["segmentId"] for row in found] == [s["segmentId"] for s in whole["segments"]]
+    total = sum(s["totalHandleTimeMillis"] for s in whole["segments"])
+    assert sum(int(row["totalHandleTimeMillis"] or 0) for row in found) == total > 0
+    assert answer.headers["content-type"].startswith("text/csv")
+
+
+def test_a_table_may_have_a_hundred_thousand_rows(world: World, account: str) -> None:
+    put(world, account, [NOW - n * 1000 for n in range(1, 702)])
+    path = f"/api/account/{account}/agent-segments?source=test"
+    answer = world.get(f"{path}&limit=100000", account, Accept="text/csv")
+    assert len(list(csv.reader(io.StringIO(answer.text)))) == 702
+    assert "link" not in answer.headers
+    answer = world.get(f"{path}&limit=700&format=csv", account)
+    assert answer.links["next"]["url"].endswith("&offset=700&limit=700&source=test&sort=Date&format=csv")
+    for query, most in (("&format=csv", 100_000), ("", 500), ("&format=json", 500)):
+        refused = world.get(f"{path}&limit=100001{query}", account)
+        assert refused.json()["causes"] == [f"limit: must be less than or equal to {most}"]
+
+
+@pytest.mark.parametrize(
+    ("query", "window"),
+    [
+        ("", "20261119T120000Z_20261120T120000Z"),
+        ("from=2026-11-20T11:00:00.125%2B03:00&to=2026-11-20T09:00Z", "20261120T080000.125Z_20261120T090000Z"),
+    ],
+)
+def test_the_file_of_a_table_is_named_after_account_method_and_window(world: World, query: str, window: str) -> None:
+    answer = world.get(f"/api/account/acme/agent-segments?source=test&format=csv&{query}")
+    assert answer.headers["content-disposition"] == f'attachment; filename="acme_agent-segments_{window}.csv"'
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@"])
+def test_text_that_a_spreadsheet_would_take_for_a_formula_is_text(world: World, account: str, start: str) -> None:
+    put(world, account, [NOW - HOUR], conversation=f"{start}1", employeeId=f"{start}2")
+    answer = world.get(f"/api/account/{account}/agent-segments?source=test&format=csv", account)
+    (row,) = csv.DictReader(io.StringIO(answer.text))
+    assert (row["conversationId"], row["employeeId"]) == (f"'{start}1", f"'{start}2")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from handletime.events.model import EPOCH
 from handletime.metrics.aggregate import Window, aggregate
-from handletime.metrics.registry import AGENT_METRICS, METRICS, SKILL_METRICS
+from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS
 from tests.api.conftest import golden
 from tests.api.test_agent_segments import a_segment
 from tests.api.world import NOW, World
@@ -268,29 +268,218 @@ def test_all_levels_are_what_the_metrics_say_of_the_same_window(
     ] == wanted[("interval", "agentId")]
 
 
-def table(world: World, path: str) -> list[Json]:
-    answer = world.get(path, Accept="text/csv")
-    assert answer.headers["content-type"].startswith("text/csv")
-    return list(csv.DictReader(io.StringIO(answer.text)))
+def table(world: World, path: str, account: str = "acme") -> list[dict[str, str]]:
+    answer = world.get(path, account, Accept="text/csv")
+    assert answer.headers["content-type"].startswith("text/csv"), answer.text
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert answer.headers["x-total-count"] == str(len(rows))
+    assert "link" not in answer.headers
+    return rows
 
 
-def test_as_a_table_the_agent_method_has_the_rows_of_its_json_in_order(world: World) -> None:
-    rows = table(world, "/operations/api/account/acme/msgagentsegments?v=1&timeframe=180&interval=90&skillIds=all")
-    assert list(rows[0]) == ["timestamp", "skillId", "agentId", *AGENT_NAMES]
-    first, second = str(NOW - 180 * MINUTE), str(NOW - 90 * MINUTE)
-    assert [(row["timestamp"], row["skillId"], row["agentId"]) for row in rows] == [
-        *((first, *ids) for ids in (("333", "12"), ("444", "13"), ("", "12"), ("", "13"), ("", ""))),
-        (second, "", ""),
-        *(("", *ids) for ids in (("333", "12"), ("444", "13"), ("", "12"), ("", "13"), ("", ""))),
-    ]
-    assert rows[4]["avgTimeToResponseFromAgentAssignment"] == "2900"
-    assert rows[5]["avgTimeToResponseFromAgentAssignment"] == "0"
+AGENT_TABLE = "/operations/api/account/acme/msgagentsegments?v=1&timeframe=180&"
+SKILL_TABLE = "/operations/api/account/acme/msgskillsegments?v=1&timeframe=180&"
 
 
-def test_as_a_table_the_skill_method_has_the_newest_interval_first(world: World) -> None:
-    rows = table(world, "/operations/api/account/acme/msgskillsegments?v=1&timeframe=180&interval=90&skillIds=333")
-    assert list(rows[0]) == ["timestamp", "skillId", *SKILL_NAMES]
-    first, second = str(NOW - 180 * MINUTE), str(NOW - 90 * MINUTE)
-    found = [(row["timestamp"], row["skillId"]) for row in rows]
-    assert found == [(second, ""), (first, "333"), (first, ""), ("", "333"), ("", "")]
-    assert METRICS["totalSkillConversationSegments"].name in rows[0]
+def test_as_a_table_the_agent_method_has_the_finest_rows_of_its_json_in_order(world: World) -> None:
+    rows = table(world, AGENT_TABLE + "interval=90&skillIds=all")
+    assert list(rows[0]) == ["timestamp", "intervalStart", "skillId", "agentId", *AGENT_NAMES]
+    first = (str(NOW - 180 * MINUTE), "2026-11-20T09:00:00Z")
+    leading = [(row["timestamp"], row["intervalStart"], row["skillId"], row["agentId"]) for row in rows]
+    assert leading == [(*first, "333", "12"), (*first, "444", "13")]
+    assert rows[0]["avgTimeToResponseFromAgentAssignment"] == "2428"
+    of_444 = table(world, AGENT_TABLE + "skillIds=444")
+    assert [(row["skillId"], row["agentId"]) for row in of_444] == [("444", "13")]
+    assert [row["agentId"] for row in table(world, AGENT_TABLE)] == ["12", "13"]
+
+
+def test_as_a_table_the_skill_method_has_the_newest_interval_first(world: World, account: str) -> None:
+    for number, (skill, minutes) in enumerate([(8, 80), (7, 80), (7, 10), (9, 10)]):
+        world.store.put(account, list(a_segment(number, NOW - minutes * MINUTE, skill=skill)))
+    path = f"/operations/api/account/{account}/msgskillsegments?v=1&timeframe=120&interval=60&skillIds=7,8"
+    rows = table(world, path, account)
+    assert list(rows[0]) == ["timestamp", "intervalStart", "skillId", *SKILL_NAMES]
+    first, second = str(NOW - 120 * MINUTE), str(NOW - 60 * MINUTE)
+    assert [(row["timestamp"], row["skillId"]) for row in rows] == [(second, "7"), (first, "7"), (first, "8")]
+
+
+def test_as_a_table_an_average_over_nothing_is_an_empty_cell(world: World) -> None:
+    after_transfer = "avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer"
+    assert [row[after_transfer] for row in table(world, AGENT_TABLE)] == ["1800", ""]
+    assert "-1" not in world.get(AGENT_TABLE + "format=csv").text
+
+
+def test_as_a_table_nothing_found_is_a_header_alone(world: World, account: str) -> None:
+    for method in BOTH:
+        path = f"/operations/api/account/{account}/{method}?v=1&timeframe=60&interval=30"
+        assert table(world, path, account) == []
+
+
+@pytest.mark.parametrize(
+    ("zone", "starts"),
+    [
+        ("UTC", ["2026-11-19T12:00:00.007Z", "2026-11-20T00:00:00Z"]),
+        ("Asia/Kolkata", ["2026-11-19T17:30:00.007+05:30", "2026-11-20T00:00:00+05:30"]),
+        ("America/St_Johns", ["2026-11-19T08:30:00.007-03:30", "2026-11-20T00:00:00-03:30"]),
+    ],
+)
+def test_as_a_table_an_interval_begins_when_the_clocks_of_its_zone_say(
+    world: World, account: str, zone: str, starts: list[str]
+) -> None:
+    for number, hours in enumerate((1, 23)):
+        world.store.put(account, list(a_segment(number, NOW - hours * 60 * MINUTE)))
+    window = f"from={NOW - 1440 * MINUTE + 7}&to={NOW}&interval=day&tz={zone}"
+    path = f"/operations/api/account/{account}/msgagentsegments?v=1&{window}"
+    rows = table(world, path, account)
+    assert [row["intervalStart"] for row in rows] == starts
+    stamps = [i["timestamp"] for i in world.get(path, account).json()["metricsByIntervals"]]
+    assert [int(row["timestamp"]) for row in rows] == stamps
+
+
+@pytest.mark.parametrize("method", BOTH)
+def test_the_file_of_a_table_is_named_after_account_method_and_window(world: World, method: str) -> None:
+    path = f"/operations/api/account/acme/{method}?v=1&format=csv&"
+    of_an_hour = world.get(path + "timeframe=60").headers["content-disposition"]
+    assert of_an_hour == f'attachment; filename="acme_{method}_20261120T110000Z_20261120T120000Z.csv"'
+    of_a_range = world.get(path + f"from={NOW - 1}&to={NOW + MINUTE}").headers["content-disposition"]
+    assert of_a_range == f'attachment; filename="acme_{method}_20261120T115959.999Z_20261120T120000Z.csv"'
+
+
+@pytest.mark.parametrize("interval", ["", "&interval=5", "&interval=60"])
+@pytest.mark.parametrize("seed", range(3))
+def test_whoever_sums_a_column_of_counts_gets_the_total(
+    world: World, account: str, monkeypatch: pytest.MonkeyPatch, seed: int, interval: str
+) -> None:
+    world.store.put(account, [{**event, "accountId": account} for event in messy_stream(seed, events=400)])
+    with world.store.reader(account).snapshot() as connection:
+        (last,) = connection.execute('select max(epoch_ms("end")) from agent_segments').fetchone() or (0,)
+    monkeypatch.setattr(world.clock, "moment", last + 1)
+    query = f"v=1&timeframe=1440{interval}"
+    for method, more, metrics in (
+        ("msgagentsegments", "", AGENT_METRICS),
+        ("msgagentsegments", "&skillIds=all", AGENT_METRICS),
+        ("msgskillsegments", "", SKILL_METRICS),
+    ):
+        path = f"/operations/api/account/{account}/{method}?{query}{more}"
+        answer = world.get(path, account).json()
+        total = answer.get("timeframeSummary", answer)["metricsTotal"]
+        rows = table(world, path, account)
+        counts = [metric.name for metric in metrics if not metric.per]
+        assert total[counts[0]] > 5
+        assert {name: sum(int(row[name]) for row in rows) for name in counts} == {name: total[name] for name in counts}
+
+
+def test_from_and_to_replace_the_timeframe_to_the_millisecond(world: World, account: str) -> None:
+    ends = [NOW - 30 * MINUTE, NOW - 20 * MINUTE, NOW - 20 * MINUTE + 1, NOW - 10 * MINUTE]
+    for number, end in enumerate(ends):
+        world.store.put(account, list(a_segment(number, end)))
+
+    def counted(query: str) -> int:
+        total = agents(world, query, account)["metricsTotal"]["totalAgentConversationSegments"]
+        assert skills(world, query, account)["metricsTotal"]["totalSkillConversationSegments"] == total
+        return int(total)
+
+    assert counted(f"from={ends[0]}&to={ends[3]}") == 3
+    assert counted(f"from={ends[0] + 1}&to={ends[2]}") == 1
+    assert counted(f"from={ends[1]}&to={ends[1] + 1}") == 1
+    assert counted(f"from={ends[1]}&to={ends[1]}") == 0
+    assert counted("from=2026-11-20T14:30:00%2B03:00&to=2026-11-20T11:50:00.001Z") == 4
+    assert counted(f"from={NOW - 44_640 * MINUTE}&to={NOW + 99 * MINUTE}") == 4
+
+
+def test_from_and_to_give_what_the_timeframe_gives(world: World) -> None:
+    query = "skillIds=all&interval=60"
+    assert agents(world, f"from={NOW - 180 * MINUTE}&to={NOW}&{query}") == agents(world, f"timeframe=180&{query}")
+    assert skills(world, f"from={NOW - 180 * MINUTE}&to={NOW}&interval=60") == skills(
+        world, "timeframe=180&interval=60"
+    )
+
+
+def test_intervals_of_a_range_are_cut_from_its_start_and_end_now_at_the_latest(world: World) -> None:
+    start = NOW - 90 * MINUTE - 7
+    whole = agents(world, f"from={start}&to={start + 90 * MINUTE}&interval=45")
+    assert [i["timestamp"] for i in whole["metricsByIntervals"]] == [start, start + 45 * MINUTE]
+    until_tonight = agents(world, f"from={start}&to={start + 600 * MINUTE}&interval=60")
+    assert [i["timestamp"] for i in until_tonight["metricsByIntervals"]] == [start, start + 60 * MINUTE]
+    by_hour = skills(world, f"from={start}&to={NOW}&interval=hour")
+    assert [i["timestamp"] for i in by_hour["metricsByIntervals"]] == [NOW - 60 * MINUTE, start]
+
+
+@pytest.mark.parametrize("method", BOTH)
+@pytest.mark.parametrize(
+    ("query", "causes"),
+    [
+        (f"from={NOW - MINUTE}&to={NOW}&timeframe=1", ["from: must not be given together with timeframe"]),
+        (f"from={NOW - MINUTE}", ["from: needs the parameter to"]),
+        (
+            f"from={NOW - MINUTE}&timeframe=1",
+            ["from: must not be given together with timeframe", "from: needs the parameter to"],
+        ),
+        (f"to={NOW}", ["timeframe: is required, or from and to"]),
+        (f"from={NOW + 1}&to={NOW + 2}", ["from: must not be after to, nor in the future"]),
+        (f"from={NOW - 1}&to={NOW - 2}", ["from: must not be after to, nor in the future"]),
+        (
+            f"from={NOW + 1}&to=x",
+            [
+                "to: must be RFC 3339 with an offset (2026-11-20T09:00:00Z), or epoch milliseconds",
+                "from: must not be after to, nor in the future",
+            ],
+        ),
+        (
+            f"from={NOW - 44_640 * MINUTE - 1}&to={NOW}&interval=5",
+            ["from: must not be more than 44640 minutes before to"],
+        ),
+        (
+            "from=0100-01-01T00:00Z&to=2026-11-20T00:00Z&interval=5",
+            ["from: must not be more than 44640 minutes before to"],
+        ),
+        (
+            f"from={NOW - 60 * MINUTE}&to={NOW}&interval=25",
+            ["interval: must be a divisor of the time between from and to"],
+        ),
+        (
+            f"from={NOW - 60 * MINUTE}&to={NOW}&interval=61",
+            ["interval: must be a divisor of the time between from and to"],
+        ),
+        (
+            f"from={NOW - 60 * MINUTE - 1}&to={NOW}&interval=5",
+            ["interval: must be a divisor of the time between from and to"],
+        ),
+        (f"from={NOW}&to={NOW}&interval=5", ["interval: must be a divisor of the time between from and to"]),
+        ("timeframe=1441", ["timeframe: must be less than or equal to 1440"]),
+        ("timeframe=50000", ["timeframe: must be less than or equal to 1440"]),
+        (f"timeframe=50000&to={NOW}", ["timeframe: must be less than or equal to 44640"]),
+        (
+            "timeframe=60&to=0001-01-09T00:59Z&interval=day",
+            ["to: is too early: the timeframe must begin after 0001-01-09"],
+        ),
+        (
+            "from=0001-01-01T00:00Z&to=0001-01-03T00:00Z",
+            ["from: is too early: the timeframe must begin after 0001-01-09"],
+        ),
+        (
+            "timeframe=x&interval=hour&tz=Mars&userType=x&skillIds=x",
+            [
+                "timeframe: must be an integer",
+                "tz: must be the IANA name of a time zone (Europe/Berlin)",
+                "interval: hour, day and week need the parameter to",
+                "userType: must be one of human, bot, all",
+                "skillIds: must be all, or integers separated by commas",
+            ],
+        ),
+    ],
+)
+def test_a_fault_says_what_is_allowed_and_all_are_told_at_once(
+    world: World, method: str, query: str, causes: list[str]
+) -> None:
+    answer = world.get(f"/operations/api/account/acme/{method}?v=1&{query}")
+    assert answer.status_code == 400
+    assert answer.json()["causes"] == causes
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago", "America/New_York"])
+def test_the_earliest_timeframe_is_answered_in_every_zone(world: World, zone: str) -> None:
+    for interval in ("hour", "day", "week"):
+        path = f"/operations/api/account/acme/msgagentsegments?v=1&timeframe=1440&to=0001-01-10T00:00Z&tz={zone}"
+        for form in ("json", "csv"):
+            assert world.get(f"{path}&interval={interval}&format={form}").status_code == 200

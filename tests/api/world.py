@@ -28,6 +28,7 @@ from handletime.errors import NotNow, Unauthorized
 from handletime.events.decode import instant
 from handletime.events.model import EVENTS
 from handletime.segments.derive import derive
+from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.parts import Prepared, prepare
 from handletime.store.keys import Key, Permission
 from handletime.store.writer import Ingested
@@ -88,6 +89,17 @@ class MemoryReader:
     def prepared(self, conversation: str) -> Prepared | None:
         found = pc.any(pc.equal(self.events["conversationId"], conversation)).as_py()
         return prepare(self.events) if found else None
+
+    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
+        rows = self.events.set_column(
+            self.events.schema.get_field_index("time"), "time", self.events["time"].cast(pa.int64())
+        ).filter(pc.equal(self.events["agentId"], agent))
+        moves = [
+            Move(row["time"], row["sequence"], row["type"] == "focused", row["eventId"], row["conversationId"])
+            for row in rows.to_pylist()
+            if row["type"] in ("focused", "unfocused")
+        ]
+        return list(focus_of(moves, start, end))
 
     def open_conversations(self) -> Prepared | None:
         running = derive(self.events).skill_segments

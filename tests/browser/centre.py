@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class Centre:
     """A folder with a store, keys and labels; and the server, while it runs.
 
     Accounts: `centre` has two made-up days up to now, `golden` the example of a bot and a human, ended ten minutes ago,
-    `hostile` a conversation whose texts are traps, `fresh` nothing.
+    `hostile` a conversation whose texts are traps, `desk` an agent between two conversations, long waits, a forgotten
+    conversation and one whose seconds were sent as milliseconds, `fresh` nothing.
     """
 
     def __init__(self, folder: Path, *, demo: bool = False) -> None:
@@ -63,13 +65,13 @@ class Centre:
         with SideFile(self.data) as side, Store(self.data, side) as store:
             for events in simulate.simulate(made):
                 store.ingest("centre", events)
-            for account, listed in (("golden", golden()), ("hostile", hostile())):
+            for account, listed in (("golden", golden()), ("hostile", hostile()), ("desk", desk())):
                 store.ingest(account, events_of([{"accountId": account, **event} for event in listed]))
         if demo:
             self.labels.write_bytes(DEMO_LABELS.read_bytes())
         else:
             self.write_labels(LABELS)
-        self.keys = {account: self.new_key(account) for account in ("centre", "golden", "hostile", "fresh")}
+        self.keys = {account: self.new_key(account) for account in ("centre", "golden", "hostile", "desk", "fresh")}
 
     def bring(self, account: str, events: Sequence[Event]) -> None:
         """Sends events to the server."""
@@ -168,6 +170,37 @@ def hostile() -> list[Event]:
         },
         {**event, "eventId": "8", "time": _after(begun, 4002), "type": "message", "sentBy": "consumer"},
     ]
+
+
+def desk() -> list[Event]:
+    """What agent 7 has to do with: `one` and `two` are open, `overnight` is not; nobody took the others."""
+    now = datetime.now(UTC)
+    numbers = count(1)
+
+    def event(conversation: str, minutes_ago: float, type_: str, **more: object) -> Event:
+        time = _text(now - timedelta(minutes=minutes_ago))
+        return {"conversationId": conversation, "eventId": f"{next(numbers)}", "time": time, "type": type_, **more}
+
+    def message(conversation: str, minutes_ago: float, by: str) -> Event:
+        return event(conversation, minutes_ago, "message", sentBy=by)
+
+    found = [event("forgotten", 20 * 24 * 60, "opened", skillId=20, source="SMS")]
+    found += [message("forgotten", 20 * 24 * 60 - 1, "consumer")]
+    seconds = int(now.timestamp()) - 4000
+    found += [{**event("seconds", 0, "opened", skillId=20), "time": seconds}]
+    found += [{**message("seconds", 0, "consumer"), "time": seconds + 10}]
+    for conversation, begun in (("one", 60), ("two", 50)):
+        found += [event(conversation, begun, "opened", skillId=10, source="WEB")]
+        found += [message(conversation, begun - 1, "consumer"), event(conversation, begun - 2, "assigned", agentId=7)]
+    found += [event("one", 57, "focused", agentId=7), event("two", 47, "focused", agentId=7)]
+    found += [message("one", 46, "consumer"), event("two", 36, "unfocused", agentId=7)]
+    found += [message("one", 32, "agent"), message("one", 31, "consumer"), message("two", 30, "agent")]
+    found += [event("overnight", 1400, "opened", skillId=10), event("overnight", 1398, "assigned", agentId=7)]
+    waits = ((1390, 790), (784, 730), (727, 709), (290, 284))
+    found += [
+        message("overnight", at, by) for wait in waits for at, by in zip(wait, ("consumer", "agent"), strict=True)
+    ]
+    return [*found, event("overnight", 280, "closed", closedBy="consumer")]
 
 
 def opened_just_now(conversation: str) -> list[Event]:

@@ -318,11 +318,22 @@ def test_segments_are_filtered_sorted_and_paged(visitor: Visitor) -> None:
     assert not set(firsts) & set(seconds)
 
 
+@pytest.mark.parametrize("path", ["/segments", "/skill-segments"])
+def test_the_page_before_one_beyond_the_end_is_the_last(visitor: Visitor, path: str) -> None:
+    page = visitor.sign_in("centre", f"{path}?last=31d&offset=1000000")
+    total = number(page.locator("#total").text_content())
+    expect(page.locator("tbody tr")).to_have_count(0)
+    page.get_by_role("link", name="Previous").click()
+    expect(page.locator("tbody tr")).to_have_count(total % 50 or 50)
+    expect(page.get_by_role("link", name="Next")).to_have_count(0)
+
+
 def test_csv_and_the_line_for_curl_give_the_same_segments(visitor: Visitor) -> None:
     page = visitor.sign_in("centre", "/segments?last=24h&skill=10")
     total = number(page.locator("#total").text_content())
     with page.expect_download() as download:
         page.get_by_role("link", name="CSV of all pages").click()
+    assert re.fullmatch(r"centre_segments_\d{8}T[\d.]+Z_\d{8}T[\d.]+Z\.csv", download.value.suggested_filename)
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
     assert len(rows) == total
     assert {row["skill"] for row in rows} == {"Billing"}
@@ -720,9 +731,13 @@ def test_now_follows_what_happens_and_says_when_the_server_is_gone(visitor: Visi
     expect(page.get_by_role("region", name="Open conversations by skill")).to_contain_text("Billing")
     assert visitor.centre.stop() == 0  # Though a stream was open.
     expect(page.locator("#trouble")).to_contain_text("The server does not answer")
+    # Held still or not: that the server is back is said.
+    page.get_by_role("button", name="Pause").click()
     visitor.centre.start()
     expect(page.locator("#trouble")).to_be_hidden()
     visitor.centre.bring("golden", opened_just_now("waits too"))
+    expect(queue).to_have_text("1")
+    page.get_by_role("button", name="Paused: go on").click()
     expect(queue).to_have_text("2")
     visitor.wrong.clear()  # The browser reports refused connections itself.
 

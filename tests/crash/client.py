@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from tests.crash.nursery import LIMIT_S
 from tests.messy_streams import BASE, RawEvent, messy_stream
 from tests.plain_reading import event_of
-from tests.store.worlds import first_copies
+from tests.store.worlds import standing_copies
 
 ACCOUNT: Final = "local"
 SIZES: Final = (1, 1, 3, 10, 40)
@@ -69,7 +69,7 @@ def prepared(seed: int, events: int) -> Record:
 
 def past(stream: Iterable[RawEvent]) -> list[RawEvent]:
     """First copies; a server takes none from the future."""
-    return [event for event in first_copies(stream) if event_of(event, ACCOUNT).time < BASE + 86_400_000]
+    return [event for event in standing_copies(stream) if event_of(event, ACCOUNT).time < BASE + 86_400_000]
 
 
 def _cut(events: list[RawEvent], dice: random.Random) -> Iterator[list[RawEvent]]:

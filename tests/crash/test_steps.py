@@ -6,6 +6,7 @@ import random
 import re
 import signal
 from collections.abc import Iterator
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,10 @@ from handletime.crashpoints import VARIABLE
 from handletime.store.keys import list_keys
 from handletime.store.sidefile import SideFile
 from handletime.store.upkeep import Rebuilt
-from tests.crash.client import Senders, prepared
+from tests.crash.client import Client, Senders, lines, prepared
 from tests.crash.nursery import LIMIT_S, ROOT, Child, Nursery
 from tests.crash.test_kill import QUIET, a_key, listening, settle
+from tests.messy_streams import BASE
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store
 
@@ -28,6 +30,7 @@ OLD = 2_500
 AFTER_ALL = 10**12
 
 INGEST = ("events-inserted", "before-commit", "committed", "folder-synced", "numbered")
+CORRECTION = ("replaced-removed",)
 REBUILD = ("rows-deleted:1", "rows-deleted:2", "before-commit:3", "committed:3", "folder-synced:3", "numbered:3")
 PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:2")
 MIGRATION = ("migrating", "migrated")
@@ -43,7 +46,7 @@ def test_every_step_is_one_that_is_tested() -> None:
         for path in (ROOT / "src").rglob("*.py")
         for name in re.findall(r'crash_point\("([\w-]+)"\)', path.read_text())
     }
-    steps = (*INGEST, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS, *LAKE)
+    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS, *LAKE)
     assert named == {step.partition(":")[0] for step in steps}
 
 
@@ -67,6 +70,33 @@ def test_ingest(step: str, nursery: Nursery, tmp_path: Path, seed: int) -> None:
         server.kill()
         server.wait()
     assert len(record.acknowledged()) < len(record.batches)
+
+
+@pytest.mark.parametrize("step", CORRECTION)
+def test_correction(step: str, nursery: Nursery, tmp_path: Path) -> None:
+    """What it replaces is there, or it is: sent again, it is taken once."""
+    folder = tmp_path / "store"
+    token, serve = a_key(folder), ("serve", "--data", folder, "--port", "0")
+    focus: dict[str, object] = {"eventId": "1", "conversationId": "c", "time": BASE, "type": "focused", "agentId": 1}
+    corrected = {**focus, "time": BASE + 1, "revision": 1}
+    server = nursery.start(folder, *serve, env={VARIABLE: step})
+    client = Client(listening(server), token)
+    assert client.post(lines([focus])) == (200, {"accepted": 1, "duplicates": 0})
+    with pytest.raises((OSError, HTTPException)):
+        client.post(lines([corrected]))
+    client.close()
+    killed(server)
+    server = nursery.start(folder, *serve)
+    client = Client(listening(server), token)
+    assert client.post(lines([corrected, corrected])) == (200, {"accepted": 1, "duplicates": 1})
+    client.close()
+    assert ask(folder, Rebuild(), Rebuilt, QUIET).differences == 0
+    assert ask(folder, Check(), Checked, QUIET).problems == []
+    server.kill()
+    server.wait()
+    with a_store(folder) as store, store._database.snapshot() as cursor:
+        for table in ("events", "focus_moves"):
+            assert cursor.execute(f"select time from kept.{table}").fetchall() == [(BASE + 1,)]  # noqa: S608
 
 
 @pytest.mark.parametrize("step", MIGRATION)

@@ -22,6 +22,7 @@ OWN_FIELDS: dict[str, dict[str, object]] = {
     "unfocused": {"agentId": 7},
     "message": {"sentBy": "consumer"},
     "closed": {"closedBy": "agent"},
+    "withdrawn": {},
 }
 """What each type of event has to have."""
 

@@ -34,7 +34,7 @@ INTEGER = "must be a signed 64-bit integer"
 ID = "must be a string of 1 to 128 characters without control characters"
 TEXT = "must be a string of at most 128 characters without control characters"
 ACCOUNT = "must be 1 to 64 letters and digits (a-z, A-Z, 0-9)"
-TYPE = "must be one of opened, resumed, transferred, assigned, focused, unfocused, message, closed"
+TYPE = "must be one of opened, resumed, transferred, assigned, focused, unfocused, message, closed, withdrawn"
 SENT_BY = "must be one of consumer, agent, system"
 
 
@@ -60,23 +60,24 @@ MOST: dict[str, Event] = {
     "resumed": {"source": "FACEBOOK", "skillId": -1},
     "transferred": {"reason": "backToQueue", "skillId": 3},
     "assigned": {"agentId": -1, "employeeId": "E 7", "groupId": 5, "userType": "bot", "skillId": 0},
-    "focused": {"agentId": 7},
+    "focused": {"agentId": 7, "leaseMillis": 45_000},
     "unfocused": {"agentId": 7},
     "message": {"sentBy": "agent", "agentId": 7},
     "closed": {"closedBy": "system"},
+    "withdrawn": {},
 }
 
 
 @pytest.mark.parametrize("type_", model.TYPES)
 def test_an_event_keeps_every_field_that_its_type_has(type_: str) -> None:
-    event = an_event(type_, accountId="B2", sequence=-4, **MOST[type_])
+    event = an_event(type_, accountId="B2", sequence=-4, revision=3, **MOST[type_])
     assert the_event(json.dumps(event).encode()) == event
 
 
 @pytest.mark.parametrize("type_", model.TYPES)
 def test_what_an_event_need_not_say_is_filled_in_or_absent(type_: str) -> None:
     defaults = {"groupId": -1, "userType": "human"} if type_ == "assigned" else {}
-    assert the_event(a_line(type_)) == an_event(type_, accountId="local", sequence=0, **defaults)
+    assert the_event(a_line(type_)) == an_event(type_, accountId="local", sequence=0, revision=0, **defaults)
 
 
 @pytest.mark.parametrize("type_", model.TYPES)
@@ -112,6 +113,31 @@ def test_every_fault_of_an_event_is_named_at_once() -> None:
         f"line 1: groupId: {INTEGER}",
         "line 1: userType: must be one of human, bot",
     ]
+
+
+REVISION = "must be an integer from 0 to 9007199254740991"
+LEASE = "must be an integer from 1 to 86400000"
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "bad", "allowed"),
+    [
+        ("revision", [0, 1, 2**53 - 1], [-1, 2**53, 2**63, 1.0, "1", True], REVISION),
+        ("leaseMillis", [1, 45_000, 86_400_000], [0, -1, 86_400_001, 2**63, 1.0, "1", True], LEASE),
+    ],
+)
+def test_an_integer_lies_in_its_range(field: str, good: list[object], bad: list[object], allowed: str) -> None:
+    """Of a line and of a column alike."""
+    for value in good:
+        assert the_event(a_line("focused", **{field: value}))[field] == value
+        table = pa.Table.from_pylist([an_event("focused", **{field: value})])
+        assert events_of(decode_columns(table, account="local").events)[0][field] == value
+    for value in bad:
+        assert the_faults(a_line("focused", **{field: value})) == [f"line 1: {field}: {allowed}"]
+    outside = [value for value in bad if type(value) is int and value < 2**63]
+    table = pa.Table.from_pylist([an_event("focused", **{field: value}) for value in outside])
+    faults = faults_of(decode_columns(table, account="local"))
+    assert faults == [f"row {row}: {field}: {allowed}" for row in range(1, len(outside) + 1)]
 
 
 @pytest.mark.parametrize("type_", ["Opened", "", "opened ", 5, True, ["opened"], {}])
@@ -382,7 +408,7 @@ def test_an_empty_object_misses_everything() -> None:
     ],
 )
 def test_of_a_key_that_stands_twice_the_last_counts(line: bytes, event: Event) -> None:
-    assert the_event(line) == {"accountId": "local", "sequence": 0, **event}
+    assert the_event(line) == {"accountId": "local", "sequence": 0, "revision": 0, **event}
 
 
 @pytest.mark.parametrize("key", ["type\\u0000", "Type", "typ", "types", "", "agent-id", "é", "e" * 10_000])
@@ -479,7 +505,6 @@ def test_numbers_go_on_from_the_block_before() -> None:
 # --- any events, and what becomes of them when they are changed ------------------------------------------------------
 
 plain_text = st.text(st.characters(exclude_categories=("Cc", "Cs")), max_size=12)
-longs = st.integers(-(2**63), 2**63 - 1)
 VALUES: dict[str, st.SearchStrategy[object]] = {
     "accountId": st.text("abcXYZ019", min_size=1, max_size=64),
     "conversationId": plain_text.filter(bool),
@@ -494,7 +519,7 @@ def values_of(field: model.Field) -> st.SearchStrategy[object]:
     """Values that are right in a field."""
     if field.name in VALUES:
         return VALUES[field.name]
-    return st.sampled_from(field.choices) if field.choices else longs
+    return st.sampled_from(field.choices) if field.choices else st.integers(field.lowest, field.highest)
 
 
 @st.composite
@@ -513,7 +538,7 @@ def events(draw: st.DrawFn) -> Event:
 def with_defaults(event: Event) -> Event:
     """As the event is held."""
     assigned = {"groupId": -1, "userType": "human"} if event["type"] == "assigned" else {}
-    return {"accountId": "local", "sequence": 0, **assigned, **event}
+    return {"accountId": "local", "sequence": 0, "revision": 0, **assigned, **event}
 
 
 def written(event: Event, hours: int | None, ascii_: bool) -> bytes:

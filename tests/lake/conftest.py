@@ -25,7 +25,7 @@ from tests.crash.nursery import Child, Nursery
 from tests.lake.maker import write_run
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
-from tests.store.worlds import first_copies
+from tests.store.worlds import standing_copies
 
 ACCOUNTS: Final = ("north", "south", "local")
 DAY: Final = 86_400_000
@@ -79,7 +79,7 @@ def made_events(now: int) -> pa.Table:
         )
     ]
     raw = [{**event, "accountId": "local"} for event in messy_stream(77, events=600, conversations=20, accounts=1)]
-    messy = events_of(first_copies(raw))
+    messy = events_of(standing_copies(raw))
     moved = pc.add(messy["time"].cast(pa.int64()), pa.scalar(now - 2 * DAY - BASE)).cast(INSTANT)
     messy = messy.set_column(messy.schema.get_field_index("time"), messy.schema.field("time"), moved)
     messy = messy.filter(pc.less(messy["time"].cast(pa.int64()), pa.scalar(now)))

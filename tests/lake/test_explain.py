@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
@@ -15,7 +16,10 @@ from handletime.errors import NotHere
 from handletime.lake.lake import Lake, LakeSettings
 from handletime.segments.explain import Explanation, explain
 from handletime.segments.parts import prepare
-from tests.lake.conftest import ACCOUNTS, Places, of_account
+from handletime.store.opening import StoreSettings
+from handletime.store.sidefile import SideFile
+from handletime.store.store import Store
+from tests.lake.conftest import ACCOUNTS, DAY, Places, of_account
 
 ONE = LakeSettings(threads=1)
 
@@ -96,3 +100,27 @@ def test_there_may_be_no_events_of_an_account(places: Places) -> None:
 def test_without_events_it_says_so(places: Places) -> None:
     with Lake(places.lake, ONE) as lake, pytest.raises(NotHere, match="without --events"):
         lake.reader("north").prepared("c")
+
+
+def test_where_an_agents_focus_was_is_known_as_far_as_the_run_knows_it(places: Places) -> None:
+    told = 0
+    with (
+        Lake(places.lake, ONE) as lake,
+        SideFile(places.folder / "store") as side,
+        Store(places.folder / "store", side, StoreSettings(memory_bytes=256 << 20, threads=1)) as store,
+    ):
+        for account in ACCOUNTS:
+            mine = of_account(places.events, account)
+            times = mine["time"].cast(pa.int64())
+            moves = mine.filter(pc.is_in(mine["type"].cast(pa.string()), pa.array(["focused", "unfocused"])))
+            last = pc.max(moves["time"].cast(pa.int64())).as_py()
+            low, high = pc.min(times).as_py(), pc.max(times).as_py() + DAY
+            for agent in moves["agentId"].unique().to_pylist():
+                for start in (low, (low + last) // 2):
+                    expected = store.reader(account).focus(agent, start, last)
+                    assert lake.reader(account).focus(agent, start, last) == expected
+                    # What comes later than all that the run has is not made up.
+                    assert lake.reader(account).focus(agent, start, high) == expected
+                    told += len(expected)
+        assert told > 100
+        assert lake.reader("nobodys").focus(1, 0, DAY) == []

@@ -23,7 +23,7 @@ from tests.lake.conftest import DAY, of_account
 from tests.lake.maker import stored, write_run
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of, in_order, rows_of
-from tests.store.worlds import first_copies
+from tests.store.worlds import standing_copies
 
 FINISHED = 1_900_000_000_000
 
@@ -31,7 +31,7 @@ FINISHED = 1_900_000_000_000
 @pytest.fixture
 def events(seed: int) -> pa.Table:
     """A messy stream over many days."""
-    return events_of(first_copies(messy_stream(seed, events=400, conversations=12)))
+    return events_of(standing_copies(messy_stream(seed, events=400, conversations=12)))
 
 
 def test_a_reader_sees_the_rows_of_its_account_and_no_others(tmp_path: Path, events: pa.Table) -> None:

@@ -18,10 +18,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from handletime.events import model
 from tests.messy_streams import RawEvent, messy_stream
 from tests.plain_reading import event_of, read
 from tests.segments.tables import events_of, in_order
-from tests.store.worlds import Key, StoreAndSide, a_store, account_of, first_copies, key_of, stored_rows
+from tests.store.worlds import (
+    Key,
+    StoreAndSide,
+    a_store,
+    account_of,
+    key_of,
+    revision_of,
+    standing_copies,
+    stored_rows,
+    take_what_stands,
+)
 
 TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 Conversation = tuple[str, str]
@@ -31,7 +42,7 @@ Place = tuple[str, int | None, int, int]
 class Lives(RuleBasedStateMachine):
     """Events come in any order, more than once, and differing; conversations are removed; the store is opened anew.
 
-    The model keeps the first copy of each event, also of removed conversations: removing one changes no other's
+    The model keeps the copy of each event that stands, also of removed conversations: removing one changes no other's
     numbers. What is sent after a conversation was removed is not of it, and no focus event at one of its moments:
     there, an order by ids is not kept.
     """
@@ -40,14 +51,14 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
         self.store: StoreAndSide = a_store(self.folder)
-        self.first: dict[Key, RawEvent] = {}
+        self.standing: dict[Key, RawEvent] = {}
         self.removed: set[Conversation] = set()
         self.taken: set[Place] = set()
         self.rest: list[RawEvent] = []
 
     @initialize(seed=st.integers(0, 10_000))
     def a_stream(self, seed: int) -> None:
-        stream = first_copies(messy_stream(seed, accounts=2, conversations=5, events=70))
+        stream = standing_copies(messy_stream(seed, accounts=2, conversations=5, events=70))
         self.rest = stream[::-1]
         self.accounts = sorted({account_of(event) for event in stream})
 
@@ -58,29 +69,51 @@ class Lives(RuleBasedStateMachine):
             random.Random(seed).shuffle(self.rest)
         self._send([self.rest.pop() for _ in range(min(count, len(self.rest)))])
 
-    @precondition(lambda self: self.first)
+    @precondition(lambda self: self.standing)
     @rule(count=st.integers(1, 40), seed=st.integers(0, 99))
     def replay(self, count: int, seed: int) -> None:
         """Events that came before, some of them saying something else now."""
         dice = random.Random(seed)
-        again = dice.sample(list(self.first.values()), min(count, len(self.first)))
+        again = dice.sample(list(self.standing.values()), min(count, len(self.standing)))
         self._send([{**event, "sequence": 77} if dice.random() < 0.3 else event for event in again])
+
+    @precondition(lambda self: self.standing)
+    @rule(count=st.integers(1, 40), seed=st.integers(0, 99))
+    def correct(self, count: int, seed: int) -> None:
+        """Corrections of events that came before; some of them take back what was said."""
+        dice = random.Random(seed)
+        events = dice.sample(list(self.standing.values()), min(count, len(self.standing)))
+        self._send([self._corrected(event, dice) for event in events if self._may_go(event)])
+
+    def _corrected(self, event: RawEvent, dice: random.Random) -> RawEvent:
+        known = revision_of(event)
+        revision = {"revision": min(known + dice.choice((-1, 1, 1, 2)), model.REVISION_MAX) if known else 1}
+        if dice.random() < 0.4:
+            names = ("accountId", "conversationId", "eventId", "time")
+            kept: RawEvent = {name: event[name] for name in names if name in event}
+            return {**kept, "type": "withdrawn", **revision}
+        ids = ("accountId", "conversationId", "eventId")
+        other = dice.choice(list(self.standing.values()))
+        said: RawEvent = {name: other[name] for name in other if name not in ids}
+        return said | {name: event[name] for name in ids if name in event} | revision
 
     def _send(self, events: list[RawEvent]) -> None:
         for account in self.accounts:
             mine = [event for event in events if account_of(event) == account and self._may_come(event)]
-            new = [event for event in mine if key_of(event) not in self.first]
-            assert self.store.ingest(account, events_of(mine)) == (len(new), len(mine) - len(new))
-            self.first.update((key_of(event), event) for event in new)
+            new = take_what_stands(self.standing, mine)
+            assert self.store.ingest(account, events_of(mine)) == (new, len(mine) - new)
 
     def _may_come(self, raw: RawEvent) -> bool:
-        return key_of(raw)[:2] not in self.removed and not (_is_focus(raw) and _place(raw) in self.taken)
+        return key_of(raw)[:2] not in self.removed and self._may_go(raw)
+
+    def _may_go(self, raw: RawEvent) -> bool:
+        return not (_is_focus(raw) and _place(raw) in self.taken)
 
     @rule(part=st.floats(0, 1))
     def prune(self, part: float) -> None:
         """By the time of a conversation's last event."""
         last: dict[Conversation, int] = {}
-        for key, raw in self.first.items():
+        for key, raw in self.standing.items():
             if key[:2] not in self.removed:
                 last[key[:2]] = max(last.get(key[:2], event_of(raw, "local").time), event_of(raw, "local").time)
         before = sorted(last.values())[int(part * (len(last) - 1))] if last else 0
@@ -88,22 +121,22 @@ class Lives(RuleBasedStateMachine):
         assert self.store.prune(before, pause_s=0) == len(old)
         self._gone(old)
 
-    @precondition(lambda self: self.first)
+    @precondition(lambda self: self.standing)
     @rule(seed=st.integers(0, 99))
     def forget(self, seed: int) -> None:
-        account, conversation, _event = random.Random(seed).choice(list(self.first))
+        account, conversation, _event = random.Random(seed).choice(list(self.standing))
         assert self.store.forget(account, conversation) == ((account, conversation) not in self.removed)
         self._gone({(account, conversation)})
 
     def _gone(self, conversations: set[Conversation]) -> None:
         self.removed |= conversations
-        gone = [raw for key, raw in self.first.items() if key[:2] in conversations and _is_focus(raw)]
+        gone = [raw for key, raw in self.standing.items() if key[:2] in conversations and _is_focus(raw)]
         self.taken |= {_place(raw) for raw in gone}
 
     @rule()
     def rebuild(self) -> None:
         found = self.store.rebuild(mend=True)
-        there = [key for key in self.first if key[:2] not in self.removed]
+        there = [key for key in self.standing if key[:2] not in self.removed]
         assert (found.events, found.differences) == (len(there), 0)
         assert self.store.check() == []
 
@@ -115,7 +148,7 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def query(self) -> None:
         """What is stored is what the plain reading makes of the first copies."""
-        expected = read(list(self.first.values()))
+        expected = read(list(self.standing.values()))
         for account in self.accounts:
             stored = stored_rows(self.store, account)
             for name in TABLES:
@@ -129,7 +162,7 @@ class Lives(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened, it ends with a look."""
         try:
-            if self.first:
+            if self.standing:
                 self.query()
         finally:
             self.store.close()

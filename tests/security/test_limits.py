@@ -23,6 +23,7 @@ import pytest
 from handletime.api.agent_segments import LIMIT, LIMIT_MAX, OFFSET
 from handletime.api.auth import AUTHORIZATION_MAX, NONCE_MAX, URL_MAX, WINDOW_S
 from handletime.api.body import SENT_MAX, UNPACKED_MAX, Budget, Coding, unpacked
+from handletime.api.csv_table import ROWS_MAX
 from handletime.api.errors import Refused, TooMany
 from handletime.api.events import FUTURE_MAX, SMALL
 from handletime.api.operations import TIMEFRAME_MAX, TIMEFRAME_MAX_WITH_TO
@@ -158,7 +159,7 @@ def test_each_edge_is_what_it_was_when_these_tests_were_written() -> None:
     """A limit that is moved is moved on purpose: it stands in the docs, and clients rely on it."""
     assert (SENT_MAX, UNPACKED_MAX, LINE_MAX, SMALL, FORM_MAX) == (32 << 20, 256 << 20, 1 << 20, 16 << 10, 16 << 10)
     assert (AUTHORIZATION_MAX, URL_MAX, NONCE_MAX, WINDOW_S) == (8192, 16_384, 128, 300)
-    assert (LIMIT_MAX, TIMEFRAME_MAX, TIMEFRAME_MAX_WITH_TO) == (500, 1440, 44_640)
+    assert (LIMIT_MAX, ROWS_MAX, TIMEFRAME_MAX, TIMEFRAME_MAX_WITH_TO) == (500, 100_000, 1440, 44_640)
     assert (model.ID_MAX, model.TEXT_MAX, model.ACCOUNT_MAX, FAULTS_SHOWN) == (128, 128, 64, 20)
     assert (SPAN_MAX, AGE_MAX, FUTURE_MAX.total_seconds()) == (7 * 86_400_000, 31 * 86_400_000, 86_400)
 
@@ -305,6 +306,12 @@ def test_limit_and_offset(parameter: Integer, edge: int, inside: int, off: int, 
 
 
 @pytest.mark.parametrize("off", EDGE)
+def test_the_limit_of_a_table(off: int, shared: World) -> None:
+    answer = shared.get(f"{SEGMENTS}&format=csv&limit={ROWS_MAX + off}")
+    assert answer.status_code == (400 if off > 0 else 200)
+
+
+@pytest.mark.parametrize("off", EDGE)
 def test_the_length_of_a_source(off: int, shared: World) -> None:
     assert SOURCE.longest == 20
     answer = shared.get(f"/api/account/acme/agent-segments?source={'x' * (SOURCE.longest + off)}")
@@ -328,6 +335,8 @@ def test_timeframe_and_interval(off: int, shared: World) -> None:
         (f"timeframe={1 + off}", under),
         (f"timeframe={TIMEFRAME_MAX + off}", over),
         (f"timeframe={TIMEFRAME_MAX_WITH_TO + off}&to={NOW}", over),
+        (f"from={NOW - TIMEFRAME_MAX_WITH_TO * MINUTE_MS - off}&to={NOW}", over),
+        (f"from={NOW + off}&to={NOW}", over),
         (f"timeframe={60 * (5 + off)}&interval={5 + off}", under),
         (f"timeframe=60&interval={60 + off}", 400 if off else 200),
     ):

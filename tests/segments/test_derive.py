@@ -82,7 +82,8 @@ def agree(seed: int) -> None:
     expected, derived = read(events), derive(events_of(events))
     same_rows(derived, expected, seed)
     quality = derived.quality
-    assert (quality.duplicates, quality.differing_copies) == (expected.duplicates, expected.differing_copies), seed
+    copies = (quality.duplicates, quality.corrected, quality.differing_copies)
+    assert copies == (expected.duplicates, expected.corrected, expected.differing_copies), seed
     assert quality.without_effect == expected.effects, seed
     assert quality.events == len(events)
 
@@ -141,7 +142,7 @@ def test_parts_spilled_to_disk_give_the_same_tables(seed: int, tmp_path: Path) -
 @pytest.mark.parametrize("seed", FEW)
 def test_removing_a_conversation_changes_no_other(seed: int) -> None:
     events = messy_stream(seed)
-    kept, _differing = without_duplicates(event_of(event, "local") for event in events)
+    kept, *_copies = without_duplicates(event_of(event, "local") for event in events)
     removed = max((event.account, event.conversation) for event in kept if event.type == "focused")
     rest = [event for event in events if conversation_of(event) != removed]
     before = derive(events_of(events))

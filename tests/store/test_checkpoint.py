@@ -10,13 +10,13 @@ import pytest
 
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store, first_copies
+from tests.store.worlds import a_store, standing_copies
 
 HELD_S = 0.3
 
 
 def test_a_conversation_is_forgotten_while_another_transaction_writes(tmp_path: Path) -> None:
-    events = first_copies(messy_stream(3, accounts=1, events=200, conversations=9))
+    events = standing_copies(messy_stream(3, accounts=1, events=200, conversations=9))
     asked, other, *_ = sorted({str(event["conversationId"]) for event in events})
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(events))

@@ -10,7 +10,7 @@ from handletime.segments.derive import derive, derive_prepared
 from handletime.store import now
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of, in_order, rows_of
-from tests.store.worlds import a_store, account_of, first_copies, requests_of
+from tests.store.worlds import a_store, account_of, requests_of, standing_copies
 
 TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 
@@ -18,7 +18,7 @@ TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 @pytest.mark.parametrize("seed", range(5))
 def test_open_conversations_are_those_that_the_derivation_leaves_open(tmp_path: Path, seed: int) -> None:
     events = messy_stream(seed, events=400, conversations=20, accounts=1 + seed % 3)
-    first = first_copies(events)
+    first = standing_copies(events)
     accounts = {account_of(event) for event in first}
     with a_store(tmp_path / "store") as store:
         for request in requests_of(first):

@@ -14,7 +14,7 @@ from handletime.store.snapshot import NotAllowed, Snapshot, composed
 from handletime.store.store import Store
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store, first_copies
+from tests.store.worlds import a_store, standing_copies
 
 NAMES = [*RELATIONS.values(), "handle_time_units"]
 OUTSIDE = [
@@ -112,7 +112,7 @@ WITHIN = [
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """Two accounts with the same events but for one."""
-    events = first_copies(messy_stream(5, accounts=1, events=150))
+    events = standing_copies(messy_stream(5, accounts=1, events=150))
     with a_store(tmp_path_factory.mktemp("two") / "store") as store:
         store.ingest("one", events_of(events[:-1]))
         store.ingest("other", events_of(events))
@@ -156,7 +156,7 @@ def test_no_column_is_the_stores_own(name: str, snapshot: Snapshot) -> None:
 
 
 def test_one_snapshot_is_one_state_and_the_next_one_has_what_came_meanwhile(tmp_path: Path) -> None:
-    events = first_copies(messy_stream(7, accounts=1, events=200))
+    events = standing_copies(messy_stream(7, accounts=1, events=200))
     count = "select count(*) from skill_segments"
     with a_store(tmp_path / "store") as store:
         store.ingest("local", events_of(events[:100]))

@@ -27,10 +27,10 @@ from tests.store.worlds import (
     a_stream,
     account_of,
     derived_rows,
-    first_copies,
     in_batches,
     of_account,
     requests_of,
+    standing_copies,
     stored_rows,
 )
 
@@ -39,7 +39,7 @@ OTHER = events_of([{"eventId": "e2", "conversationId": "c", "time": 2, "type": "
 
 
 def test_what_was_ingested_is_there_after_reopening(tmp_path: Path) -> None:
-    events = first_copies(messy_stream(4, accounts=1))
+    events = standing_copies(messy_stream(4, accounts=1))
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(events))
     with a_store(tmp_path) as store:
@@ -48,7 +48,7 @@ def test_what_was_ingested_is_there_after_reopening(tmp_path: Path) -> None:
 
 
 def test_requests_at_once_from_many_threads_are_each_answered_for_themselves(tmp_path: Path) -> None:
-    events = first_copies(messy_stream(8, accounts=1, events=300))
+    events = standing_copies(messy_stream(8, accounts=1, events=300))
     answers: list[Future[Ingested]] = []
     with a_store(tmp_path) as store:
 
@@ -157,8 +157,8 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("seed", range(0, 50, 10))
 def test_accounts_with_equal_ids_know_nothing_of_each_other(seed: int, tmp_path: Path) -> None:
-    mine = first_copies(messy_stream(seed, accounts=1))
-    theirs = first_copies(messy_stream(seed + 1, accounts=1))
+    mine = standing_copies(messy_stream(seed, accounts=1))
+    theirs = standing_copies(messy_stream(seed + 1, accounts=1))
     with a_store(tmp_path) as store:
         for place in range(0, 200, 20):
             store.ingest("A", events_of(mine[place : place + 20]))
@@ -183,7 +183,7 @@ def test_a_reader_finds_no_table_but_its_views(tmp_path: Path) -> None:
 
 
 def test_a_snapshot_stays_as_it_is_while_events_come_in(tmp_path: Path) -> None:
-    events = first_copies(messy_stream(4, accounts=1))
+    events = standing_copies(messy_stream(4, accounts=1))
     count = "select (select count(*) from agent_segments), (select count(*) from skill_segments)"
     with a_store(tmp_path) as store, store.reader("local").snapshot() as connection:
         before = connection.execute(count).fetchall()
@@ -304,7 +304,7 @@ def killed_at(seed: int, folder: Path) -> bool:
                 answer = store.ingest(request.account, request.events)
                 if number <= acknowledged:
                     assert answer.accepted == 0, (seed, number)
-        expected = derived_rows(first_copies(events))
+        expected = derived_rows(standing_copies(events))
         for account in {account_of(event) for event in events}:
             assert stored_rows(store, account) == of_account(expected, account)
     return True

@@ -17,13 +17,13 @@ from handletime.store.watch import Stopped, Watch
 from tests.messy_streams import RawEvent, messy_stream
 from tests.plain_reading import event_of
 from tests.segments.tables import events_of
-from tests.store.worlds import Tables, a_store, derived_rows, first_copies, stored_rows
+from tests.store.worlds import Tables, a_store, derived_rows, standing_copies, stored_rows
 
 SEEDS = range(0, 60, 3)
 
 
 def a_filled_store(folder: Path, seed: int) -> tuple[Store, list[RawEvent]]:
-    events = first_copies(messy_stream(seed, accounts=1, events=200, conversations=9))
+    events = standing_copies(messy_stream(seed, accounts=1, events=200, conversations=9))
     store = a_store(folder)
     for place in range(0, len(events), 70):
         store.ingest("local", events_of(events[place : place + 70]))
@@ -106,7 +106,7 @@ def test_pruning_takes_whole_conversations_by_their_last_event(seed: int, tmp_pa
 @pytest.mark.parametrize("seed", SEEDS)
 def test_events_go_on_rightly_after_a_removal(seed: int, tmp_path: Path) -> None:
     """Late ones too, right beside the losses that the removed conversation left."""
-    events = first_copies(messy_stream(seed, accounts=1, events=240, conversations=6))
+    events = standing_copies(messy_stream(seed, accounts=1, events=240, conversations=6))
     removed = str(events[0]["conversationId"])
     of_removed = [event for event in events if event["conversationId"] == removed]
     others = [event for event in events if event["conversationId"] != removed]
@@ -139,7 +139,7 @@ def test_events_go_on_rightly_after_a_removal(seed: int, tmp_path: Path) -> None
 )
 def test_a_rebuild_puts_right_what_differs(damage: str, seed: int, tmp_path: Path) -> None:
     """With everything derived gone wrong, also what the next events rest on."""
-    events = first_copies(messy_stream(seed, accounts=1, events=240, conversations=9))
+    events = standing_copies(messy_stream(seed, accounts=1, events=240, conversations=9))
     late = events[::4]
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(event for event in events if event not in late))

@@ -62,12 +62,29 @@ def a_stream(seed: int) -> list[RawEvent]:
     return events
 
 
-def first_copies(events: Iterable[RawEvent]) -> list[RawEvent]:
-    """The copies that stand: the first of each event."""
-    first: dict[Key, RawEvent] = {}
+def revision_of(event: RawEvent) -> int:
+    return int(str(event.get("revision") or 0))
+
+
+def take_what_stands(standing: dict[Key, RawEvent], events: Iterable[RawEvent]) -> int:
+    """Brings up to date which copies stand in a store: of the highest revision the first that came.
+
+    Gives how many of the events were stored when they came.
+    """
+    stored = 0
     for event in events:
-        first.setdefault(key_of(event), event)
-    return list(first.values())
+        known = standing.get(key_of(event))
+        if known is None or revision_of(known) < revision_of(event):
+            standing[key_of(event)] = event
+            stored += 1
+    return stored
+
+
+def standing_copies(events: Iterable[RawEvent]) -> list[RawEvent]:
+    """The copies that stand in a store after all events."""
+    standing: dict[Key, RawEvent] = {}
+    take_what_stands(standing, events)
+    return list(standing.values())
 
 
 def in_batches(events: list[RawEvent], seed: int) -> Iterator[list[RawEvent]]:

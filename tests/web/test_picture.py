@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -15,7 +17,7 @@ from handletime.segments.parts import prepare
 from handletime.web.labels import AccountLabels
 from handletime.web.picture import LEFT, RIGHT, WIDTH, Scale, draw, lines_of, millis_of
 from handletime.web.why import doubts_of
-from handletime.web.words import CLAUSES, NO_EFFECT, NOT_HANDLED
+from handletime.web.words import CLAUSES, NO_EFFECT, NOT_HANDLED, duration
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 
@@ -95,12 +97,73 @@ def test_long_idle_stretches_are_folded_and_order_is_kept() -> None:
     times = [0, 1000, 2000, 3000, 100_000_000, 100_001_000, 100_002_000]
     folded, true = Scale(times, true=False), Scale(times, true=True)
     assert (folded.folded, true.folded) == ({3}, set())
-    assert [fold.text for fold in folded.folds()] == ["27 h 46 m"]
+    assert list(folded.folds()) == [(3000, 100_000_000)]
     for scale in (folded, true):
         places = [scale.at(time) for time in range(-1000, 4000, 100)] + [scale.at(time) for time in times[4:]]
         assert places == sorted(places)
         assert (places[0], places[-1]) == (LEFT, WIDTH - RIGHT)
     assert folded.at(3000) - folded.at(0) > 100 > true.at(3000) - true.at(0)
+
+
+COMPARED = ("waits", "queued", "assigned", "focus", "unit", "segment")
+
+
+@pytest.mark.parametrize("true", [True, False])
+def test_of_two_stretches_the_longer_one_is_never_drawn_shorter(explanation: Explanation, true: bool) -> None:
+    picture = draw(explanation, AccountLabels(), UTC, true=true)
+    _assert_in_order([(i.end - i.start, i.width) for i in picture.items if i.kind.split()[0] in COMPARED])
+    told = [(item.start, item.end, item.x, item.width) for item in picture.items if item.kind == "folded"]
+    assert [(x, width) for _, _, x, width in told] == [(fold.x, fold.width) for fold in picture.folds]
+    for fold, (start, end, _, _) in zip(picture.folds, told, strict=True):
+        assert fold.text == f"⋯ {duration(end - start)}"
+
+
+def test_a_long_wait_that_is_folded_is_drawn_longer_than_a_short_one() -> None:
+    minute = 60_000
+    waits = [(0, 600), (606, 660), (663, 681), (1100, 1106)]
+    times = sorted({-10, 1110, *(each for wait in waits for each in wait)})
+    scale = Scale([t * minute for t in times], [(a * minute, b * minute) for a, b in waits], true=False)
+    assert list(scale.folds()) == [(0, 600 * minute), (606 * minute, 660 * minute), (681 * minute, 1100 * minute)]
+    drawn = [scale.at(b * minute) - scale.at(a * minute) for a, b in waits]
+    assert drawn[0] >= drawn[1] >= drawn[2] > drawn[3] > 0
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_whatever_is_folded_the_order_of_lengths_stays(seed: int) -> None:
+    dice = random.Random(seed)
+    times = list(accumulate(int(10 ** dice.uniform(0, dice.choice([4, 6, 8]))) + 1 for _ in range(dice.randint(5, 60))))
+    spans = [tuple(sorted(dice.sample(times, 2))) for _ in range(dice.randint(1, 80))]
+    scale = Scale(times, [(a, b) for a, b in spans], true=False)
+    _assert_in_order([(b - a, scale.at(b) - scale.at(a)) for a, b in spans])
+    assert all(b - a >= 30_000 for a, b in scale.folds())
+    places = [scale.at(time) for time in times]
+    assert places == sorted(places)
+    assert places[0] == LEFT
+    assert places[-1] == pytest.approx(WIDTH - RIGHT)
+
+
+def _assert_in_order(drawn: list[tuple[int, float]]) -> None:
+    widest: dict[int, float] = {}
+    narrowest: dict[int, float] = {}
+    for length, width in drawn:
+        widest[length] = max(widest.get(length, width), width)
+        narrowest[length] = min(narrowest.get(length, width), width)
+    for a, b in pairwise(sorted(widest)):
+        assert narrowest[b] >= widest[a] - 1e-3, (a, b)
+        assert narrowest[a] == pytest.approx(widest[a], abs=1e-3)
+
+
+def test_days_are_named_where_there_are_several() -> None:
+    hour = 3_600_000
+    one = [tick.text for tick in Scale([0, 5 * hour], true=True).ticks(UTC)]
+    assert one[:2] == ["00:00", "01:00"]
+    two = [tick.text for tick in Scale([20 * hour, 30 * hour], true=True).ticks(UTC)]
+    assert two[0] == "01-01 20:00"
+    assert "01-02 00:00" in two
+    assert [tick.text for tick in Scale([0, 20_764 * 24 * hour], true=True).ticks(UTC)][:2] == [
+        "1970-01-01",
+        "1979-12-30",
+    ]
 
 
 def _units(row: dict[str, Any]) -> list[dict[str, Any]]:

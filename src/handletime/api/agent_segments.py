@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Final, get_args
-from urllib.parse import quote, urlencode
+from typing import Annotated, Final, Literal, NamedTuple, get_args
+from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 from litestar import Response, get
 
-from handletime.api.csv_table import csv_answer
+from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.errors import JSON
-from handletime.api.negotiation import FORMAT, table_or_json
+from handletime.api.negotiation import FORMAT, Form, table_or_json
 from handletime.api.parameters import Id, Integer, Query, Schema, Single, Text, Wrong
 from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of
 from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
 from handletime.events.model import EPOCH, INTEGER_MAX
+from handletime.segments.rules import END_REASONS
 
 LIMIT_MAX: Final = 500
-LIMIT: Final = Integer("limit", "So many segments at most.", 100, least=1, most=LIMIT_MAX)
+LIMIT: Final = Integer("limit", "So many segments at most; in JSON no more than 500.", 100, least=1, most=ROWS_MAX)
+_LIMIT_OF: Final[dict[Form, Integer]] = {"json": replace(LIMIT, most=LIMIT_MAX), "csv": LIMIT}
 OFFSET: Final = Integer("offset", "So many segments of the order are left out first.", 0, least=0, most=INTEGER_MAX)
 CONVERSATION: Final = Text("ConversationId", "Only segments of this conversation.")
 AGENT: Final = Id("AgentId", "Only segments of this agent.")
@@ -47,7 +48,8 @@ class SortParameter(Single[Sort]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        return {"type": "string", "pattern": f"^({'|'.join(SORT_KEYS)})(:asc|:desc)?$", "default": "Date"}
+        directions = ("", ":asc", ":desc")
+        return {"type": "string", "enum": [key + way for key in SORT_KEYS for way in directions], "default": "Date"}
 
 
 SORT: Final = SortParameter(
@@ -70,16 +72,19 @@ class SegmentShown(msgspec.Struct, frozen=True, omit_defaults=True, rename="came
     employee_id: str | msgspec.UnsetType
     skill_id: int
     group_id: int
-    end_reason: str
-    total_handle_time_millis: int
+    end_reason: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(END_REASONS)})]
+    total_handle_time_millis: Annotated[int, msgspec.Meta(ge=0)]
     end_time: str
     start_time: str
+
+
+Rel = Literal["self", "next", "previous", "last", "first"]
 
 
 class Reference(msgspec.Struct, frozen=True):
     """A link to a page."""
 
-    rel: str
+    rel: Rel
     href: str
 
 
@@ -112,6 +117,7 @@ class Asked(msgspec.Struct, frozen=True):
     skill: int | None
     group: int | None
     format: str
+    """What links have to say of it."""
 
     @property
     def wanted(self) -> Wanted:
@@ -120,20 +126,20 @@ class Asked(msgspec.Struct, frozen=True):
         return Wanted(start.millis, end.millis, self.conversation, self.agent, self.employee, self.skill, self.group)
 
 
-def read(query: Query, now: int) -> Asked:
+def read(query: Query, now: int, form: Form) -> Asked:
     """What a query asks for. Raises BadRequest."""
     asked = Asked(
         source=query.get(SOURCE) or "",
         timeframe=read_timeframe(query, now, limited=True),
         sort=query.get(SORT),
         offset=query.get(OFFSET),
-        limit=query.get(LIMIT),
+        limit=query.get(_LIMIT_OF[form]),
         conversation=query.get(CONVERSATION),
         agent=query.get(AGENT),
         employee=query.get(EMPLOYEE),
         skill=query.get(SKILL),
         group=query.get(GROUP),
-        format=query.get(FORMAT),
+        format=form if form == "csv" else query.get(FORMAT),
     )
     query.check()
     return asked
@@ -145,15 +151,16 @@ def agent_segments(request: HttpRequest, service: TheService, account: InPath) -
     reader = service.reader(request, account, "handle-time")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
-    asked = read(query, service.clock.now())
+    asked = read(query, service.clock.now(), form)
     with reader.snapshot() as connection:
         total, rows = page_of(connection, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
-    if form == "csv":
-        return csv_answer(CSV_NAMES, map(_csv_row, rows))
     url = service.origin(request) + path_of(request)
-    answer = AgentSegments(
-        asked.timeframe.shown(), [shown(row) for row in rows], Pagination(total, list(_references(url, asked, total)))
-    )
+    links = {rel: _link(url, asked, at) for rel, at in pages(asked.offset, asked.limit, total).items()}
+    if form == "csv":
+        name = file_name(unquote(account), "agent-segments", asked.wanted.start, asked.wanted.end)
+        return csv_answer(CSV_NAMES, map(_csv_row, rows), file_name=name, total=total, next_page=links.get("next"))
+    references = [Reference(rel, href) for rel, href in links.items()]
+    answer = AgentSegments(asked.timeframe.shown(), [shown(row) for row in rows], Pagination(total, references))
     return Response(msgspec.json.encode(answer), media_type=JSON, headers={"Vary": "Accept"})
 
 
@@ -200,26 +207,36 @@ def _csv_row(row: Segment) -> list[object]:
     return [cells.get(name) for name in CSV_NAMES]
 
 
-def _references(url: str, asked: Asked, count: int) -> Iterator[Reference]:
-    offset, limit = asked.offset, asked.limit
+class At(NamedTuple):
+    """Where a page lies in the order, and how many segments it has at most."""
 
-    def link(rel: str, offset: int, limit: int) -> Reference:
-        return Reference(rel, f"{url}?{urlencode(_parameters(asked, offset, limit), quote_via=quote, safe='')}")
+    offset: int
+    limit: int
 
-    yield link("self", offset, limit)
+
+def pages(offset: int, limit: int, count: int) -> dict[Rel, At]:
+    """The page at an offset and those around it, of so many segments in all (http-api.md 2).
+
+    The page before is the last one where the offset lies beyond it.
+    """
+    last = _last(offset, limit, count)
+    found: dict[Rel, At] = {"self": At(offset, limit)}
     if offset + limit < count:
-        yield link("next", offset + limit, limit)
+        found["next"] = At(offset + limit, limit)
     if offset > 0:
-        yield link("previous", max(0, offset - limit), min(limit, offset))
-    last = _last_offset(offset, limit, count)
-    yield link("last", last, min(limit, count - last) or limit)
-    yield link("first", 0, limit)
+        found["previous"] = At(max(0, offset - limit), min(limit, offset)) if offset < count else last
+    return {**found, "last": last, "first": At(0, limit)}
 
 
-def _last_offset(offset: int, limit: int, count: int) -> int:
-    """The largest offset below the count that lies whole pages from this one; 0 where there is none."""
+def _last(offset: int, limit: int, count: int) -> At:
+    """The page at the largest offset below the count that lies whole pages from this one; at 0 where there is none."""
     phase = offset % limit
-    return phase + (count - 1 - phase) // limit * limit if count > phase else 0
+    last = phase + (count - 1 - phase) // limit * limit if count > phase else 0
+    return At(last, min(limit, count - last) or limit)
+
+
+def _link(url: str, asked: Asked, at: At) -> str:
+    return f"{url}?{urlencode(_parameters(asked, at.offset, at.limit), quote_via=quote, safe='')}"
 
 
 def _parameters(asked: Asked, offset: int, limit: int) -> dict[str, object]:

@@ -1,29 +1,57 @@
-"""Answers as a table: CSV of RFC 4180 with one header line."""
+"""Answers as a table: CSV of RFC 4180 with one header line, and the headers that say what it is."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Final
 
 from litestar import Response
 
+from handletime.events.model import EPOCH
+
 TYPE: Final = "text/csv"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+ROWS_MAX: Final = 100_000
+"""So many rows are given at once, at most."""
+_FORMULA: Final = frozenset("=+-@\t\r")
 
 
-def csv_answer(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Response[bytes]:
+def csv_answer(
+    names: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    file_name: str,
+    total: int,
+    next_page: str | None = None,
+) -> Response[bytes]:
     """Rows as CSV; what is None is an empty cell, and text that a spreadsheet would take for a formula is quoted.
 
-    Numbers stay numbers, negative ones too.
+    Numbers stay numbers, negative ones too. `total` is how many rows there are on all pages (`X-Total-Count`),
+    `next_page` the link to the page after this one, if there is one (`Link`, RFC 8288).
     """
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(names)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return Response(text.getvalue().encode(), media_type=TYPE, headers={"Vary": "Accept"})
+    writer.writerows([f"'{v}" if isinstance(v, str) and v[:1] in _FORMULA else v for v in row] for row in rows)
+    headers = {
+        "Vary": "Accept",
+        "X-Total-Count": str(total),
+        "Content-Disposition": f'attachment; filename="{file_name}"',
+    }
+    if next_page is not None:
+        headers["Link"] = f'<{next_page}>; rel="next"'
+    return Response(text.getvalue().encode(), media_type=TYPE, headers=headers)
 
 
-def _cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def file_name(account: str, method: str, start: int, end: int) -> str:
+    """The name of a table's file: account, method and window ([start, end), epoch milliseconds), in UTC."""
+    return f"{account}_{method}_{_stamp(start)}_{_stamp(end)}.csv"
+
+
+def _stamp(millis: int) -> str:
+    """A time without what file names may not have; milliseconds where they are not 0."""
+    fraction = f".{millis % 1000:03d}" if millis % 1000 else ""
+    moment = EPOCH + timedelta(milliseconds=millis)
+    return moment.replace(microsecond=0, tzinfo=None).isoformat().replace("-", "").replace(":", "") + f"{fraction}Z"

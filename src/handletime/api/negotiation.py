@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from handletime.api.parameters import Choice, Query
 
+Form = Literal["csv", "json"]
 JSON_TYPE: Final = "application/json"
 CSV_TYPE: Final = "text/csv"
 FORMAT: Final = Choice(
@@ -46,7 +47,7 @@ def wants_gzip(accept_encoding: str) -> bool:
     return "gzip" in named(accept_encoding)
 
 
-def table_or_json(query: Query, accept: str) -> Literal["csv", "json"]:
+def table_or_json(query: Query, accept: str) -> Form:
     """The form of an answer that can be both: what `format` says, else what `Accept` names, else JSON."""
     form = query.get(FORMAT)
     if form:

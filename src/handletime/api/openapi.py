@@ -16,25 +16,27 @@ from handletime.api import (
     domains,
     errors,
     events,
-    examples,
     files,
     health,
     operations,
     unit_files,
 )
+from handletime.api.csv_table import TYPE as CSV
 from handletime.api.errors import JSON
+from handletime.api.examples import Example, examples
 from handletime.api.parameters import Parameter
 from handletime.events import model
 from handletime.events.model import FIELDS, Field
 from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS
-from handletime.segments.explain import Explanation
+from handletime.segments.explain import RULES, Explanation
+from handletime.segments.rules import EFFECTS
 
 Doc = dict[str, Any]
 
 
 class Method(msgspec.Struct, frozen=True):
     """One method as clients see it. `answers` are content types with the type of what they hold: several
-    where it is one of them, None for text. `example` is one answer in JSON.
+    where it is one of them, None for text.
     """
 
     id: str
@@ -48,11 +50,15 @@ class Method(msgspec.Struct, frozen=True):
     """Whether it can answer 404."""
     varies: bool = False
     """Whether its answer's form depends on `Accept`."""
-    example: object = None
+
+    @property
+    def example(self) -> Example | None:
+        """A request and what a server answered, where it answers in JSON."""
+        return examples().get(self.id)
 
 
 _ACCOUNT: Final = "/api/account/{accountId}"
-_TABLE: Final[dict[str, object]] = {"text/csv": None}
+_TABLE: Final[dict[str, object]] = {CSV: None}
 METHODS: Final = (
     Method(
         "agentSegments",
@@ -62,7 +68,6 @@ METHODS: Final = (
         "handle-time",
         agent_segments.PARAMETERS,
         varies=True,
-        example=examples.AGENT_SEGMENTS,
     ),
     Method(
         "breakdown",
@@ -71,7 +76,6 @@ METHODS: Final = (
         {JSON: breakdown.Breakdown},
         "handle-time",
         breakdown.PARAMETERS,
-        example=examples.BREAKDOWN,
     ),
     Method(
         "breakdownFile",
@@ -82,7 +86,6 @@ METHODS: Final = (
         files.PARAMETERS,
         missing=True,
         varies=True,
-        example=examples.UNITS,
     ),
     Method(
         "agentOperations",
@@ -92,7 +95,6 @@ METHODS: Final = (
         "operations",
         operations.AGENT_PARAMETERS,
         varies=True,
-        example=examples.AGENT_OPERATIONS,
     ),
     Method(
         "skillOperations",
@@ -102,7 +104,6 @@ METHODS: Final = (
         "operations",
         operations.SKILL_PARAMETERS,
         varies=True,
-        example=examples.SKILL_OPERATIONS,
     ),
     Method(
         "domain",
@@ -110,7 +111,6 @@ METHODS: Final = (
         "Where a service is",
         {JSON: domains.BaseUri},
         missing=True,
-        example=examples.DOMAIN,
     ),
     Method(
         "domains",
@@ -118,7 +118,6 @@ METHODS: Final = (
         "Where all services are",
         {JSON: domains.BaseUris},
         missing=True,
-        example={"baseURIs": [examples.DOMAIN]},
     ),
     Method(
         "ingest",
@@ -127,7 +126,6 @@ METHODS: Final = (
         {JSON: events.Accepted},
         "ingest",
         verb="post",
-        example={"accepted": 2, "duplicates": 0},
     ),
     Method(
         "explainConversation",
@@ -145,8 +143,8 @@ METHODS: Final = (
         "handle-time",
         missing=True,
     ),
-    Method("health", "/healthz", "Whether the process lives", {JSON: health.Status}, example={"status": "ok"}),
-    Method("ready", "/readyz", "Whether requests can be answered", {JSON: health.Status}, example={"status": "ok"}),
+    Method("health", "/healthz", "Whether the process lives", {JSON: health.Status}),
+    Method("ready", "/readyz", "Whether requests can be answered", {JSON: health.Status}),
     Method(
         "metrics",
         "/metrics",
@@ -181,6 +179,7 @@ def document() -> Doc:
     for struct in (agent_segments.SegmentShown, operations.AgentData):
         _let_be_absent(struct, components[struct.__name__])
     components["Element"] = _element_schema()
+    _close_lists(components["Moment"]["properties"])
     components["Event"] = _event_schema()
     paths: dict[str, Doc] = {}
     for method in METHODS:
@@ -197,7 +196,7 @@ def document() -> Doc:
         "paths": paths,
         "components": {
             "schemas": components,
-            "headers": {name: _header(*told) for name, told in _HEADERS.items()},
+            "headers": {name: _header(name, *told) for name, told in _HEADERS.items()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a key"},
                 "oauth1": {
@@ -217,12 +216,17 @@ _HEADERS: Final[Mapping[str, tuple[str, Doc]]] = {
     "Allow": ("The methods that there are.", {"type": "string"}),
     "Retry-After": ("Seconds to wait.", {"type": "integer", "minimum": 1}),
     "Vary": ("What the form of the answer depends on.", {"type": "string"}),
+    "X-Total-Count": ("Of a table: how many rows there are on all pages.", {"type": "integer", "minimum": 0}),
+    "Link": ('Of a table: the next page, where there is one; rel="next".', {"type": "string"}),
+    "Content-Disposition": ("Of a table: a file's name of account, method and window.", {"type": "string"}),
 }
+_OF_TABLES: Final = ("X-Total-Count", "Link", "Content-Disposition")
+"""Headers that JSON does not have."""
 _HEADERS_OF: Final = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
-def _header(meaning: str, schema: Doc) -> Doc:
-    return {"description": meaning, "required": True, "schema": schema}
+def _header(name: str, meaning: str, schema: Doc) -> Doc:
+    return {"description": meaning, "required": name not in _OF_TABLES, "schema": schema}
 
 
 def _headers(*names: str) -> Doc:
@@ -239,8 +243,9 @@ def _content(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
         schemas = [schema_of[repr(held)] for held in _held(answer)]
         one = {"anyOf": schemas} if len(schemas) > 1 else schemas[0] if schemas else {"type": "string"}
         content[type_] = {"schema": one}
-        if type_ == JSON and method.example is not None:
-            content[type_]["example"] = method.example
+        example = {JSON: method.example.answer, CSV: method.example.table}.get(type_) if method.example else None
+        if example is not None:
+            content[type_]["example"] = example
     return content
 
 
@@ -248,6 +253,13 @@ def _let_be_absent(struct: type[msgspec.Struct], schema: Doc) -> None:
     """Fields that may be Unset are not required; msgspec calls those required that have no default."""
     may_be_absent = {f.encode_name for f in msgspec.structs.fields(struct) if msgspec.UnsetType in get_args(f.type)}
     schema["required"] = [name for name in schema["required"] if name not in may_be_absent]
+
+
+def _close_lists(moment: Doc) -> None:
+    """Names the values that a moment's fields may have."""
+    moment["type"]["enum"] = [name for name in RULES if name not in EFFECTS]
+    moment["noEffect"]["enum"] = [*EFFECTS[1:], None]
+    moment["rule"] = {"type": "string", "enum": sorted({*RULES.values()})}
 
 
 def _element_schema() -> Doc:
@@ -264,41 +276,51 @@ def _element_schema() -> Doc:
 
 
 def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
-    varies = ["Vary"] if method.varies else []
-    answer = {"description": "The answer", "headers": _headers(*varies), "content": _content(method, schema_of)}
+    named = [*(["Vary"] if method.varies else []), *(_OF_TABLES if CSV in method.answers else [])]
+    answer = {"description": "The answer", "headers": _headers(*named), "content": _content(method, schema_of)}
     operation: Doc = {
         "summary": method.summary,
         "operationId": method.id,
-        "parameters": [*_path_parameters(method.path), *(_query_parameter(p) for p in method.parameters)],
+        "parameters": [_with_example(p, method) for p in (*_path_parameters(method.path), *_query_parameters(method))],
         "responses": {"200": answer} | {str(status): _error(status, schema_of) for status in _statuses(method)},
         "security": [{"bearer": []}, {"oauth1": []}] if method.permission else [],
     }
     if method.permission:
-        operation["description"] = f"Needs the permission `{method.permission}`."
+        operation["description"] = " ".join([f"Needs the permission `{method.permission}`.", *_about_tables(method)])
     if method.verb == "post":
-        operation["requestBody"] = _events_body()
+        operation["requestBody"] = _events_body(method)
     return operation
 
 
-def _query_parameter(parameter: Parameter[Any]) -> Doc:
-    described: Doc = parameter.describe()
-    if not parameter.required:  # An empty value is as if absent.
-        described["allowEmptyValue"] = True
-    if parameter.name in examples.PARAMETERS:
-        described["example"] = examples.PARAMETERS[parameter.name]
-    return described
+def _about_tables(method: Method) -> list[str]:
+    told = "As a table it has the finest rows that were asked for and no totals; an average over nothing is empty."
+    return [told] if CSV in method.answers else []
+
+
+def _query_parameters(method: Method) -> Iterator[Doc]:
+    for parameter in method.parameters:
+        described: Doc = parameter.describe()
+        if not parameter.required:  # An empty value is as if absent.
+            described["allowEmptyValue"] = True
+        yield described
+
+
+def _with_example(described: Doc, method: Method) -> Doc:
+    """A parameter with its value in the example, where it has one there."""
+    values = method.example.parameters if method.example else {}
+    return described | ({"example": values[described["name"]]} if described["name"] in values else {})
 
 
 def _path_parameters(path: str) -> Iterator[Doc]:
-    schemas: dict[str, tuple[Doc, str]] = {
-        "accountId": ({"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"}, examples.ACCOUNT),
-        "service": ({"type": "string", "enum": list(domains.SERVICES)}, domains.SERVICES[0]),
-        "conversationId": ({"type": "string", "minLength": 1, "maxLength": 128}, examples.CONVERSATION),
-        "segmentId": ({"type": "string", "minLength": 1}, examples.SEGMENT),
+    schemas: dict[str, Doc] = {
+        "accountId": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
+        "service": {"type": "string", "enum": list(domains.SERVICES)},
+        "conversationId": {"type": "string", "minLength": 1, "maxLength": 128},
+        "segmentId": {"type": "string", "minLength": 1},
     }
-    for name, (schema, example) in schemas.items():
+    for name, schema in schemas.items():
         if f"{{{name}}}" in path:
-            yield {"name": name, "in": "path", "required": True, "schema": schema, "example": example}
+            yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
 def _statuses(method: Method) -> list[int]:
@@ -357,7 +379,7 @@ def _field_schema(field: Field, type_: str) -> Doc:
         "account": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
         "id": {"type": "string", "pattern": f"^{_NO_CONTROL}{{1,{model.ID_MAX}}}$"},
         "text": {"type": "string", "pattern": f"^{_NO_CONTROL}{{0,{model.TEXT_MAX}}}$"},
-        "integer": {"type": "integer", "minimum": model.INTEGER_MIN, "maximum": model.INTEGER_MAX},
+        "integer": {"type": "integer", "minimum": field.lowest, "maximum": field.highest},
         "choice": {"type": "string", "enum": list(field.choices)},
         "time": {
             "anyOf": [
@@ -372,14 +394,14 @@ def _field_schema(field: Field, type_: str) -> Doc:
     return schema
 
 
-def _events_body() -> Doc:
+def _events_body(method: Method) -> Doc:
     array = {"type": "array", "items": {"$ref": _REF.format(name="Event")}}
     lines = "One event a line; the schema is that of all lines as an array."
     return {
         "required": True,
         "description": "`Content-Encoding` may be gzip or zstd. At most 32 MiB as sent, 256 MiB unpacked.",
         "content": {
-            JSON: {"schema": array, "example": examples.EVENTS},
+            JSON: {"schema": array} | ({"example": method.example.body} if method.example else {}),
             events.NDJSON: {"schema": array | {"description": lines}},
         },
     }

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
-from typing import Final, cast
+from typing import Final, NamedTuple, cast
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import msgspec
 from litestar import Response, get
 
-from handletime.api.csv_table import csv_answer
+from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.intervals import CALENDAR, Interval, bounds, zone_named
 from handletime.api.negotiation import FORMAT, table_or_json
@@ -23,24 +25,29 @@ from handletime.api.parameters import (
     Choice,
     Choices,
     Ids,
-    Integer,
     Millis,
+    Moment,
     Query,
     Schema,
     Single,
     Text,
     Time,
     Wrong,
+    between,
     integer,
 )
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
-from handletime.metrics.aggregate import By, Selection, Sums, sums_of
+from handletime.api.timeframe import DAY, MINUTE
+from handletime.events.model import EPOCH, TIME_MIN
+from handletime.metrics.aggregate import NOTHING, By, Selection, Sums, sums_of
 from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS, Metric
 
 TIMEFRAME_MAX: Final = 1440
 TIMEFRAME_MAX_WITH_TO: Final = 44_640
 INTERVAL_MIN: Final = 5
 UTC: Final = ZoneInfo("UTC")
+EARLIEST: Final = TIME_MIN + 8 * DAY
+"""The weeks of what begins from here on begin in the years 1 to 9999, in every zone."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +65,27 @@ class IntervalParameter(Single["Interval | None"]):
             minutes = integer(text)
         except Wrong as error:
             raise Wrong("must be a number of minutes (with `to` also hour, day or week)") from error
-        if minutes < INTERVAL_MIN:
-            raise Wrong(f"must be greater than or equal to {INTERVAL_MIN}")
-        return minutes
+        return between(minutes, INTERVAL_MIN)
 
     def schema(self) -> Schema:
         """Its JSON schema."""
         minutes: Schema = {"type": "integer", "minimum": INTERVAL_MIN, "maximum": TIMEFRAME_MAX_WITH_TO}
         return {"anyOf": [minutes, {"type": "string", "enum": list(CALENDAR)}]}
+
+
+@dataclass(frozen=True)
+class TimeframeParameter(Single["int | None"]):
+    """Minutes; None where it is absent. How many there may be depends on `to`."""
+
+    default: int | None = None
+
+    def read_one(self, text: str) -> int | None:
+        """The minutes. Raises Wrong."""
+        return between(integer(text), 1)
+
+    def schema(self) -> Schema:
+        """Its JSON schema."""
+        return {"type": "integer", "minimum": 1, "maximum": TIMEFRAME_MAX_WITH_TO}
 
 
 @dataclass(frozen=True)
@@ -84,19 +104,20 @@ class ZoneParameter(Single[ZoneInfo]):
         return {"type": "string", "default": "UTC"}
 
 
-TIMEFRAME: Final = Integer(
+TIMEFRAME: Final = TimeframeParameter(
     "timeframe",
-    "The length of the timeframe in minutes, up to now or `to`; at most 1440 without `to`.",
-    1,
-    required=True,
-    least=1,
-    most=TIMEFRAME_MAX_WITH_TO,
+    "The length of the timeframe in minutes, up to now or `to`; at most 1440 without `to`. "
+    "Required where there is no `from`.",
 )
 VERSION: Final = Choice("v", "The version of the API.", "1", required=True, choices=("1",))
 INTERVAL: Final = IntervalParameter(
     "interval", "Cuts the timeframe in intervals of so many minutes, a divisor of it; with `to` also hour, day, week."
 )
-TO: Final = Time("to", "The end of the timeframe instead of now (ours).")
+FROM: Final = Time(
+    "from",
+    "The start of the timeframe, only with `to` and instead of `timeframe`; at most 44640 minutes before (ours).",
+)
+TO: Final = Time("to", "The end of the timeframe instead of now, which it is where `to` is in the future (ours).")
 ZONE: Final = ZoneParameter("tz", "Whose hours, days and weeks `interval` means (ours).", UTC)
 USER_TYPE: Final = Choice("userType", "Only segments of human agents or of bots.", ALL, choices=("human", "bot", ALL))
 AGENT_IDS: Final = Ids("agentIds", "Only these agents; all where it is absent.")
@@ -112,7 +133,7 @@ _OF_ANOTHER_VERSION: Final = (
     Millis("fromMillis", "Of another version; refused."),
     Millis("toMillis", "Of another version; refused."),
 )
-_OF_BOTH: Final = (TIMEFRAME, VERSION, INTERVAL, TO, ZONE, USER_TYPE, FORMAT)
+_OF_BOTH: Final = (TIMEFRAME, VERSION, INTERVAL, FROM, TO, ZONE, USER_TYPE, FORMAT)
 AGENT_PARAMETERS: Final = (*_OF_BOTH, AGENT_IDS, SKILL_IDS_BESIDE, GROUP_IDS, INTEGRATION, METRICS)
 SKILL_PARAMETERS: Final = (*_OF_BOTH, SKILL_IDS)
 
@@ -172,37 +193,75 @@ class SkillSeries(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """What both methods are asked for. `bounds` are the ends of the intervals."""
+    """What both methods are asked for: segments that ended in [start, end), epoch milliseconds.
 
+    `bounds` are the ends of the intervals, or of the whole; `zone` is where their times are told.
+    """
+
+    start: int
+    end: int
     bounds: list[int]
     in_intervals: bool
+    zone: ZoneInfo
     user_type: str
 
 
+class Span(NamedTuple):
+    """From when to when, as it was asked for; `end` may be in the future."""
+
+    start: int
+    end: int
+
+
 def _read_window(query: Query, now: int) -> Window:
-    timeframe, interval, zone = query.get(TIMEFRAME), query.get(INTERVAL), query.get(ZONE)
+    span = _read_span(query, now)
+    interval, zone = query.get(INTERVAL), query.get(ZONE)
     query.get(VERSION)
-    to = query.get(TO)
     for parameter in _OF_ANOTHER_VERSION:
         if query.has(parameter):
-            query.fault(parameter, "is not of this version; use timeframe, and to")
-    with_to = query.has(TO)
-    if query.is_good((TIMEFRAME,)) and not with_to and timeframe > TIMEFRAME_MAX:
-        query.fault(TIMEFRAME, f"must be less than or equal to {TIMEFRAME_MAX}")
-    if query.is_good((TIMEFRAME,)) and query.is_good((INTERVAL,)):
-        _check_interval(query, interval, timeframe, with_to=with_to)
-    end = now if to is None else min(to.millis, now)
-    start = end - timeframe * 60_000
-    good = query.is_good((TIMEFRAME,)) and query.is_good((INTERVAL,))
-    ends = bounds(start, end, interval, zone) if good else [start, end]
-    return Window(ends, interval is not None, query.get(USER_TYPE))
-
-
-def _check_interval(query: Query, interval: Interval | None, timeframe: int, *, with_to: bool) -> None:
-    if isinstance(interval, str) and not with_to:
+            query.fault(parameter, "is not of this version; use from and to, or timeframe")
+    if isinstance(interval, str) and not query.has(TO):
         query.fault(INTERVAL, "hour, day and week need the parameter to")
-    if isinstance(interval, int) and (interval > timeframe or timeframe % interval):
-        query.fault(INTERVAL, "must be a divisor of timeframe")
+    if isinstance(interval, int) and span is not None and not _divides(interval, span):
+        query.fault(
+            INTERVAL, f"must be a divisor of {'timeframe' if query.has(TIMEFRAME) else 'the time between from and to'}"
+        )
+    start, end = span or Span(now, now)
+    end = min(end, now)
+    ends = bounds(start, end, interval, zone) if start < end and query.is_good((INTERVAL,)) else [start, end]
+    return Window(start, end, ends, interval is not None, zone, query.get(USER_TYPE))
+
+
+def _divides(minutes: int, span: Span) -> bool:
+    """Whether an interval fits into a span, and so many times that nothing is left."""
+    length = span.end - span.start
+    return minutes * MINUTE <= length and length % (minutes * MINUTE) == 0
+
+
+def _read_span(query: Query, now: int) -> Span | None:
+    """The timeframe that is asked for; None where it is wrong, which is noted."""
+    minutes = query.get(TIMEFRAME)
+    if not query.has(TIMEFRAME) and not query.has(FROM):
+        query.fault(TIMEFRAME, "is required, or from and to")
+    most = TIMEFRAME_MAX_WITH_TO if query.has(TO) else TIMEFRAME_MAX
+    if minutes is not None and minutes > most:
+        query.fault(TIMEFRAME, f"must be less than or equal to {most}")
+    start, to = query.get(FROM), query.get(TO)
+    if query.has(FROM) and query.has(TIMEFRAME):
+        query.fault(FROM, "must not be given together with timeframe")
+    if query.has(FROM) and not query.has(TO):
+        query.fault(FROM, "needs the parameter to")
+    end = now if to is None else min(to.millis, now)
+    span = Span(end - (minutes or 0) * MINUTE, end)
+    if start is not None:
+        span = Span(start.millis, to.millis if to else now)
+        if start.millis > end:
+            query.fault(FROM, "must not be after to, nor in the future")
+        if to is not None and end - start.millis > TIMEFRAME_MAX_WITH_TO * MINUTE:
+            query.fault(FROM, f"must not be more than {TIMEFRAME_MAX_WITH_TO} minutes before to")
+    if span.start < EARLIEST:
+        query.fault(FROM if query.has(FROM) else TO, "is too early: the timeframe must begin after 0001-01-09")
+    return span if query.is_good((TIMEFRAME,)) and query.is_good((FROM, TO)) else None
 
 
 def _selection(window: Window, conditions: dict[str, tuple[str, object | None]]) -> Selection:
@@ -249,7 +308,7 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
         finest = sums_of(relations, "agentSegments", metrics, by, selection)
     levels = AgentLevels(metrics, by_skill, skills)
     if form == "csv":
-        return _csv(window, finest, levels.tables(), metrics, newest_first=False)
+        return _csv(account, "msgagentsegments", window, levels.finest(finest), metrics)
     return Response(msgspec.json.encode(_agent_answer(window, finest, levels)), media_type=JSON, headers=_VARY)
 
 
@@ -269,18 +328,6 @@ def _agent_answer(window: Window, finest: Sums, levels: AgentLevels) -> AgentDat
     return AgentSeries(series, summary)
 
 
-class Level(msgspec.Struct, frozen=True):
-    """One part of an answer: the keys that its elements are grouped by, and which skills it is held to."""
-
-    by: tuple[By, ...]
-    skills: frozenset[int] | None = None
-
-    def of(self, finest: Sums, prefix: tuple[By, ...]) -> Sums:
-        """The sums of this part."""
-        held = finest if self.skills is None else finest.only("skillId", self.skills)
-        return held.rolled_up((*prefix, *self.by))
-
-
 class AgentLevels(msgspec.Struct, frozen=True):
     """The parts of an answer by agent: by skill and agent where asked for, by agent, and the total."""
 
@@ -288,17 +335,18 @@ class AgentLevels(msgspec.Struct, frozen=True):
     by_skill: bool
     skills: frozenset[int] | None
 
-    def tables(self) -> list[Level]:
-        """The parts in their order."""
-        per_skill = [Level(("skillId", "agentId"), self.skills)] if self.by_skill else []
-        return [*per_skill, Level(("agentId",)), Level(())]
+    def finest(self, sums: Sums) -> Sums:
+        """Only the skills that were asked for, where that was so."""
+        return sums if self.skills is None else sums.only("skillId", self.skills)
 
     def data(self, finest: Sums, prefix: tuple[By, ...] = ()) -> dict[int, AgentData]:
         """The answer for each interval that has segments; for 0 where there is no prefix."""
-        *per_skill, by_agent, total = (level.of(finest, prefix) for level in self.tables())
         skills: dict[int, dict[str, PerAgent]] = {}
-        for (*at, skill), elements in _named(per_skill[0], self.metrics, (*prefix, "skillId")) if per_skill else ():
-            skills.setdefault(_place(at), {})[str(skill)] = PerAgent(elements)
+        if self.by_skill:
+            per_skill = self.finest(finest).rolled_up((*prefix, "skillId", "agentId"))
+            for (*at, skill), elements in _named(per_skill, self.metrics, (*prefix, "skillId")):
+                skills.setdefault(_place(at), {})[str(skill)] = PerAgent(elements)
+        by_agent, total = finest.rolled_up((*prefix, "agentId")), finest.rolled_up(prefix)
         agents = {_place(at): PerAgent(elements) for at, elements in _named(by_agent, self.metrics, prefix)}
         return {
             i: AgentData(skills.get(i, {}) if self.by_skill else msgspec.UNSET, agents[i], element)
@@ -365,7 +413,7 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
     with reader.snapshot() as relations:
         finest = sums_of(relations, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
     if form == "csv":
-        return _csv(window, finest, [Level(("skillId",)), Level(())], SKILL_METRICS, newest_first=True)
+        return _csv(account, "msgskillsegments", window, finest, SKILL_METRICS, newest_first=True)
     return Response(msgspec.json.encode(_skill_answer(window, finest)), media_type=JSON, headers=_VARY)
 
 
@@ -392,41 +440,37 @@ def _skill_data(finest: Sums, prefix: tuple[By, ...] = ()) -> dict[int, SkillDat
 
 
 def _csv(
-    window: Window,
-    finest: Sums,
-    levels: Sequence[Level],
-    metrics: tuple[Metric, ...],
-    *,
-    newest_first: bool,
+    account: str, method: str, window: Window, finest: Sums, metrics: tuple[Metric, ...], *, newest_first: bool = False
 ) -> Response[bytes]:
-    """The rows of the JSON in its order: in each interval by skill, by agent, the total; then the whole timeframe.
+    """The finest groups, and nothing else: whoever sums a column of counts gets the total.
 
-    Ids are empty in totals, `timestamp` is in the rows of the whole timeframe.
+    Intervals in the order of the JSON, then the ids in theirs. An average over nothing is an empty cell.
     """
-    ids = levels[0].by
-    names = [*(["timestamp"] if window.in_intervals else []), *ids, *(metric.name for metric in metrics)]
-    rows: list[list[object]] = []
+    ids = [key for key in finest.keys if key != "interval"]
+    names = [*(["timestamp", "intervalStart"] if window.in_intervals else []), *ids, *(m.name for m in metrics)]
+    columns: list[Sequence[object]] = [finest.keys[key].tolist() for key in ids]
+    columns += [_cells(finest, metric) for metric in metrics]
     if window.in_intervals:
-        by_interval = _rows(finest, levels, ids, metrics, ("interval",))
-        starts = list(enumerate(window.bounds[:-1]))
-        for i, start in reversed(starts) if newest_first else starts:
-            rows += [[start, *row] for row in by_interval.get(i) or [_total_of_nothing(ids, metrics)]]
-    whole = _rows(finest, levels, ids, metrics, ()).get(0) or [_total_of_nothing(ids, metrics)]
-    rows += [[None, *row] for row in whole] if window.in_intervals else whole
-    return csv_answer(names, rows)
+        places = finest.keys["interval"].tolist()
+        told = [_told(start, window.zone) for start in window.bounds[:-1]]
+        columns = [[window.bounds[place] for place in places], [told[place] for place in places], *columns]
+    rows = list(zip(*columns, strict=True))
+    if newest_first and window.in_intervals:
+        rows.sort(key=lambda row: row[0], reverse=True)  # stable: ids stay in order
+    name = file_name(unquote(account), method, window.start, window.end)
+    return csv_answer(names, rows, file_name=name, total=len(rows))
 
 
-def _rows(
-    finest: Sums, levels: Sequence[Level], ids: tuple[By, ...], metrics: tuple[Metric, ...], prefix: tuple[By, ...]
-) -> dict[int, list[list[object]]]:
-    found: dict[int, list[list[object]]] = {}
-    for level in levels:
-        for (i, *keys), element in _elements(level.of(finest, prefix), metrics, prefix):
-            named = dict(zip(level.by, keys, strict=True))
-            cells = [*(named.get(key) for key in ids), *msgspec.structs.astuple(element)]
-            found.setdefault(i, []).append(cells)
-    return found
+def _cells(sums: Sums, metric: Metric) -> Sequence[object]:
+    values = sums.values_of(metric)
+    return [None if value == NOTHING else value for value in values] if metric.per else values
 
 
-def _total_of_nothing(ids: tuple[By, ...], metrics: tuple[Metric, ...]) -> list[object]:
-    return [*[None] * len(ids), *[0] * len(metrics)]
+def _told(millis: int, zone: ZoneInfo) -> str:
+    """RFC 3339 at the offset that the zone has then."""
+    minutes = (
+        int(((EPOCH + timedelta(milliseconds=millis)).astimezone(zone).utcoffset() or timedelta()).total_seconds())
+        // 60
+    )
+    sign = "-" if minutes < 0 else "+"
+    return str(Moment(millis, f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}" if minutes else "Z"))

@@ -105,7 +105,8 @@ def integer(text: str) -> int:
     return value
 
 
-def _between(value: int, least: int | None, most: int | None) -> int:
+def between(value: int, least: int | None = None, most: int | None = None) -> int:
+    """The value, if it is within bounds. Raises Wrong."""
     if least is not None and value < least:
         raise Wrong(f"must be greater than or equal to {least}")
     if most is not None and value > most:
@@ -122,7 +123,7 @@ class Integer(Single[int]):
 
     def read_one(self, text: str) -> int:
         """The number. Raises Wrong."""
-        return _between(integer(text), self.least, self.most)
+        return between(integer(text), self.least, self.most)
 
     def schema(self) -> Schema:
         """Its JSON schema."""
@@ -189,7 +190,8 @@ class Choice(Single[str]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        return {"type": "string", "enum": list(self.choices), "default": self.default}
+        default: Schema = {"default": self.default} if self.default in self.choices else {}
+        return {"type": "string", "enum": list(self.choices), **default}
 
 
 def _chosen(text: str, choices: Iterable[str]) -> str:
@@ -242,8 +244,11 @@ class Choices(Parameter["frozenset[str]"]):
 
     def schema(self) -> Schema:
         """Its JSON schema."""
-        names = "|".join((*self.choices, ALL))
-        return {"type": "string", "pattern": f"^({names})(,({names}))*$"}
+        return {"type": "array", "items": {"type": "string", "enum": [*self.choices, ALL]}}
+
+    def describe(self) -> Schema:
+        """Its parameter object in OpenAPI: the values with commas between them."""
+        return super().describe() | {"style": "form", "explode": False}
 
 
 _TIME: Final = re.compile(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from handletime.api.auth import AuthRequest
     from handletime.metrics.aggregate import Relations
+    from handletime.segments.meanwhile import Focus
     from handletime.segments.parts import Prepared
     from handletime.store.keys import Key
     from handletime.store.writer import Ingested
@@ -41,6 +42,12 @@ class Reader(Protocol):
         """The events of the conversations that are open, as `prepared` gives those of one. None where none is open.
 
         Raises NotHere where events are not kept.
+        """
+
+    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
+        """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
+
+        It may end early: what follows is not known.
         """
 
     def holds_all(self, conversations: Sequence[str]) -> bool:

@@ -51,7 +51,7 @@ def read_timeframe(query: Query, now: int, *, limited: bool) -> Timeframe:
     end = _one_of(query, TO, TO_MILLIS) or Moment(now)
     end = end._replace(millis=min(end.millis, now))
     start = _one_of(query, FROM, FROM_MILLIS) or Moment(end.millis - DAY)
-    if query.is_good(PARAMETERS):
+    if query.is_good((FROM, FROM_MILLIS)):
         _check(query, Timeframe(start, end), now, limited=limited)
     return Timeframe(start, end)
 
@@ -70,5 +70,5 @@ def _check(query: Query, timeframe: Timeframe, now: int, *, limited: bool) -> No
         query.fault(given, "must not be after to, nor in the future")
     if limited and start < now - AGE_MAX - AGE_GRACE:
         query.fault(given, "must not be more than 31 days ago")
-    if limited and end - start > SPAN_MAX:
+    if limited and end - start > SPAN_MAX and query.is_good((TO, TO_MILLIS)):
         query.fault(given, "must not be more than 7 days before to")

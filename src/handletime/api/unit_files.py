@@ -10,7 +10,7 @@ import gzip
 import re
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -20,6 +20,7 @@ from handletime.api.timeframe import HOUR
 from handletime.clock import Clock
 from handletime.events.model import EPOCH
 from handletime.metrics.aggregate import Relations, instant_of
+from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
 
 FILE_LINES: Final = 200_000
 # Conditions are constants; every value is bound.
@@ -32,12 +33,12 @@ class Unit(msgspec.Struct, frozen=True, rename="camel"):
     """One handle-time unit, a line of a file; `insertTimestamp` is when the file was made."""
 
     segment_id: str
-    sequence: int
-    start_reason: str
-    end_reason: str
+    sequence: Annotated[int, msgspec.Meta(ge=1)]
+    start_reason: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(UNIT_STARTS)})]
+    end_reason: Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(UNIT_ENDS)})]
     start_timestamp: int
     end_timestamp: int
-    handle_time_millis: int
+    handle_time_millis: Annotated[int, msgspec.Meta(ge=1)]
     insert_timestamp: int
 
 

@@ -31,6 +31,7 @@ EFFECTS = {
     "openedWhileOpen": "opened or resumed while open",
     "focusedAlready": "focused where the agent's focus was already",
     "unfocusedWithoutFocus": "unfocused where the agent's focus was not",
+    "withdrawn": "taken back (withdrawn)",
 }
 """What the reasons of `rules.EFFECTS` mean."""
 

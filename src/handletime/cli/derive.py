@@ -126,6 +126,9 @@ def summary(quality: Quality) -> Iterator[str]:
             quality.differing_copies > 0
         )
         yield f"{count(quality.duplicates, 'duplicate')} left out{differ}"
+    if quality.corrected:
+        copies = "copy" if quality.corrected == 1 else "copies"
+        yield f"{quality.corrected:,} {copies} replaced by corrections"
     if quality.without_effect:
         yield f"{count(sum(quality.without_effect.values()), 'event')} without effect:"
         for reason, number in sorted(quality.without_effect.items(), key=lambda item: -item[1]):

@@ -143,17 +143,24 @@ def _event(moment: Moment) -> str:
         "focused": f"{agent} looks here",
         "unfocused": f"{agent} looks away",
         "focusLost": f"{agent} looks at another conversation",
+        "leaseEnded": f"{agent}'s focus ends: the lease ended",
         "message": f"message of {detail.get('sentBy', '')} {agent}".rstrip(),
         "closed": f"closed by {detail.get('closedBy', '')}",
         "transferred": f"transferred: {detail.get('reason', '')}",
     }
     for name in ("sentBy", "closedBy", "reason"):
         detail.pop(name, None)
+    lease = detail.pop("leaseMillis", None)
     if detail.get("groupId") == "-1":
         del detail["groupId"]
     if detail.get("userType") == "human":
         del detail["userType"]
-    extra = ", ".join(f"{name.removesuffix('Id')} {value}" for name, value in detail.items())
+    further = [f"{name.removesuffix('Id')} {value}" for name, value in detail.items()]
+    if lease and moment.type == "focused":
+        further.append(f"for {duration(int(lease))} at most")
+    if moment.revision:
+        further.append(f"corrected, revision {moment.revision}")
+    extra = ", ".join(further)
     text = words.get(moment.type, moment.type) + (f" ({extra})" if extra else "")
     if moment.no_effect:
         text += f"; no effect, {EFFECTS[moment.no_effect]} ({moment.rule})"

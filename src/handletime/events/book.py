@@ -109,8 +109,8 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d)(?:(\.\d{1,3})\d*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
-def _integer(value: object) -> int | None:
-    return value if type(value) is int and model.INTEGER_MIN <= value <= model.INTEGER_MAX else None
+def _integer(lowest: int, highest: int, value: object) -> int | None:
+    return value if type(value) is int and lowest <= value <= highest else None
 
 
 def _choice(choices: tuple[str, ...], value: object) -> str | None:
@@ -142,7 +142,7 @@ def _take(field: Field) -> Callable[[object], object | None]:
         "id": partial(_text, 1, model.ID_MAX),
         "text": partial(_text, 0, model.TEXT_MAX),
         "time": instant,
-        "integer": _integer,
+        "integer": partial(_integer, field.lowest, field.highest),
         "choice": partial(_choice, field.choices),
     }
     return takes[field.kind]
@@ -174,7 +174,9 @@ def _why_not(field: Field, value: object) -> str:
 def _allowed(field: Field) -> str:
     return {
         "choice": "must be one of " + ", ".join(field.choices),
-        "integer": "must be a signed 64-bit integer",
+        "integer": "must be a signed 64-bit integer"
+        if field.lowest == model.INTEGER_MIN
+        else f"must be an integer from {field.lowest} to {field.highest}",
         "time": "must be an RFC 3339 date and time with seconds and offset (2026-11-20T09:00:00.000Z), "
         "or epoch milliseconds, of the years 1 to 9999",
         "account": f"must be 1 to {model.ACCOUNT_MAX} letters and digits (a-z, A-Z, 0-9)",

@@ -17,9 +17,9 @@ _ROWS: Final = 1 << 17
 
 
 def to_ndjson(events: pa.Table) -> bytes:
-    """A table of `model.EVENTS` as NDJSON, a line each: the fields that the event has, but no `sequence` of 0.
+    """A table of `model.EVENTS` as NDJSON, a line each: the fields that the event has.
 
-    Times are UTC with milliseconds and `Z`.
+    A `sequence` or `revision` of 0 is left out. Times are UTC with milliseconds and `Z`.
     """
     return b"".join(_lines(chunk) for chunk in events.to_batches(max_chunksize=_ROWS) if chunk.num_rows)
 
@@ -35,7 +35,7 @@ def _lines(events: pa.RecordBatch) -> bytes:
 def _member(column: pa.Array, field: model.Field) -> pa.Array:
     """`,"name":value` of each event, empty where it has none."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    default = 0 if field.name == "sequence" else None
+    default = field.default if field.optional is None else None
     texts = [
         "" if value in (None, default) else f',"{field.name}":{msgspec.json.encode(value).decode()}'
         for value in encoded.dictionary.to_pylist()

@@ -10,20 +10,32 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 
-TYPES: Final = ("opened", "resumed", "transferred", "assigned", "focused", "unfocused", "message", "closed")
+TYPES: Final = (
+    "opened",
+    "resumed",
+    "transferred",
+    "assigned",
+    "focused",
+    "unfocused",
+    "message",
+    "closed",
+    "withdrawn",
+)
 SENT_BY: Final = ("consumer", "agent", "system")
 REASONS: Final = ("agent", "skill", "backToQueue", "takeover")
 CLOSED_BY: Final = ("consumer", "agent", "system")
 USER_TYPES: Final = ("human", "bot")
 
-OPENED, RESUMED, TRANSFERRED, ASSIGNED, FOCUSED, UNFOCUSED, MESSAGE, CLOSED = range(len(TYPES))
-RANKS: Final = (0, 0, 1, 2, 3, 3, 4, 5)
+OPENED, RESUMED, TRANSFERRED, ASSIGNED, FOCUSED, UNFOCUSED, MESSAGE, CLOSED, WITHDRAWN = range(len(TYPES))
+RANKS: Final = (0, 0, 1, 2, 3, 3, 4, 6, 5)
 """The rank of each of `TYPES` among events of one time and sequence (rules.md 1, "Order")."""
 
 ID_MAX: Final = 128
 TEXT_MAX: Final = 128
 ACCOUNT_MAX: Final = 64
 INTEGER_MIN, INTEGER_MAX = -(2**63), 2**63 - 1
+REVISION_MAX: Final = 2**53 - 1
+LEASE_MAX_MS: Final = 86_400_000
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 TIME_MIN: Final = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 TIME_MAX: Final = (datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
@@ -37,7 +49,7 @@ Kind = Literal["account", "id", "text", "time", "integer", "choice"]
 class Field(msgspec.Struct, frozen=True):
     """One field of an event: what it may hold, and which types of event have it (None: all of them).
 
-    `default` stands where an event of these types does not name it.
+    `default` stands where an event of these types does not name it. Integers lie from `lowest` to `highest`.
     """
 
     name: str
@@ -46,6 +58,8 @@ class Field(msgspec.Struct, frozen=True):
     required: tuple[str, ...] | None = ()
     optional: tuple[str, ...] | None = ()
     default: int | str | None = None
+    lowest: int = INTEGER_MIN
+    highest: int = INTEGER_MAX
 
     def belongs_to(self, type_: str) -> bool:
         """Whether events of this type have the field; elsewhere it is an unknown further field, and ignored."""
@@ -62,6 +76,7 @@ FIELDS: Final = (
     Field("eventId", "id", required=None),
     Field("time", "time", required=None),
     Field("sequence", "integer", optional=None, default=0),
+    Field("revision", "integer", optional=None, default=0, lowest=0, highest=REVISION_MAX),
     Field("type", "choice", TYPES, required=None),
     Field("agentId", "integer", required=("assigned", "focused", "unfocused"), optional=("message",)),
     Field("employeeId", "text", optional=("assigned",)),
@@ -69,6 +84,7 @@ FIELDS: Final = (
     Field("userType", "choice", USER_TYPES, optional=("assigned",), default="human"),
     Field("skillId", "integer", optional=("opened", "assigned", "transferred", "resumed")),
     Field("source", "text", optional=("opened", "resumed")),
+    Field("leaseMillis", "integer", optional=("focused",), lowest=1, highest=LEASE_MAX_MS),
     Field("sentBy", "choice", SENT_BY, required=("message",)),
     Field("reason", "choice", REASONS, required=("transferred",)),
     Field("closedBy", "choice", CLOSED_BY, required=("closed",)),
@@ -100,8 +116,8 @@ EVENTS: Final = pa.schema(
 """A table of events: one row an event, in any order, doubles included.
 
 Fields of rules.md 1 under their names. Closed lists are dictionaries in the order of `TYPES`, `SENT_BY`, …;
-`time` is UTC with milliseconds. What an event's type does not have is null. `accountId`, `sequence` (0) and, on
-`assigned`, `groupId` (-1) and `userType` (human) are filled in.
+`time` is UTC with milliseconds. What an event's type does not have is null. `accountId`, `sequence` and `revision` (0)
+and, on `assigned`, `groupId` (-1) and `userType` (human) are filled in.
 """
 
 
@@ -111,7 +127,7 @@ def codes(indices: pa.Array, choices: tuple[str, ...]) -> pa.DictionaryArray:
 
 
 def canonical_json(event: Mapping[str, object]) -> bytes:
-    """The bytes that decide between copies of one event with the same time, sequence and rank (rules.md 1).
+    """The bytes that decide between copies of one event of one revision, time, sequence and rank (rules.md 1).
 
     Takes one row of `EVENTS`, as `to_pylist` gives it. Own fields that are there, defaults filled in, time in epoch
     milliseconds, keys sorted, no white space, UTF-8: RFC 8785, but for integers, which are written in full.

@@ -25,11 +25,13 @@ from handletime.events.rows import (
     FIRST_WORD,
     GOOD,
     HAS_DEFAULT,
+    HIGHEST,
     INTEGER,
     KINDS,
     LENGTHS,
     LETTERS,
     LONGEST,
+    LOWEST,
     NAMES,
     REQUIRED,
     SENT_BY,
@@ -266,7 +268,9 @@ def _take_integer(value: int, field: int, row: int, rows: Rows) -> bool:
     kind = KINDS[field]
     rows.there[field, row] = True
     rows.values[field, row] = value
-    return bool(kind == INTEGER or (kind == TIME and model.TIME_MIN <= value <= model.TIME_MAX))
+    if kind == INTEGER:
+        return bool(LOWEST[field] <= value <= HIGHEST[field])
+    return bool(kind == TIME and model.TIME_MIN <= value <= model.TIME_MAX)
 
 
 @borrowing

@@ -55,6 +55,9 @@ def _default(field: Field) -> int:
 KINDS: Final = np.array([_KINDS[field.kind] for field in FIELDS])
 SHORTEST: Final = np.array([int(field.kind in ("account", "id")) for field in FIELDS])
 LONGEST: Final = np.array([_LONGEST.get(field.kind, 0) for field in FIELDS])
+LOWEST: Final = np.array([field.lowest for field in FIELDS])
+HIGHEST: Final = np.array([field.highest for field in FIELDS])
+"""These two of integers."""
 HAS_DEFAULT: Final = np.array([field.default is not None for field in FIELDS])
 DEFAULT: Final = np.array([_default(field) for field in FIELDS])
 

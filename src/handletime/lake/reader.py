@@ -16,8 +16,10 @@ from handletime.events.decode import decode_columns
 from handletime.events.model import EVENTS
 from handletime.lake.state import Files, State
 from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
+from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import Prepared, prepare
 from handletime.segments.sums import KEPT, RELATIONS
+from handletime.store.reader import MOVES_MAX, focus_among, last_focused
 from handletime.store.snapshot import Definition, Snapshot, with_relations
 from handletime.store.tables import query
 
@@ -83,6 +85,24 @@ class Reader:
         """What is open now is not known here: the tables are as old as the run. Raises NotHere."""
         raise NotHere("What is going on now is not known here: this server reads tables that were made before.")
 
+    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
+        """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
+
+        As the run knows it: what follows its last focus event is not known, nor what follows `MOVES_MAX` of them.
+        """
+        end = min(end, self._relations.last(FOCUS_MOVES))
+        with self._cursors(None) as cursor:
+
+            def latest(low: int) -> duckdb.DuckDBPyConnection:
+                moves = self._relations.source(FOCUS_MOVES, Window(low, start + 1))
+                return cursor.execute(_LAST_FOCUSED.format(moves=moves), {"agent": agent, "low": low, "start": start})
+
+            low = last_focused(latest, start)
+            within = {"low": start if low is None else low, "end": end, "most": MOVES_MAX + 1}
+            moves = self._relations.source(FOCUS_MOVES, Window(within["low"], end))
+            rows = cursor.execute(_MOVES.format(moves=moves), {"agent": agent, **within}).fetchall()
+        return focus_among(rows, start, end)
+
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are in the run: none has been removed."""
         wanted = {*conversations}
@@ -93,6 +113,10 @@ class Reader:
 
 _HELD: Final = """select count(distinct conversationId) from agent_segments
     where conversationId in (select unnest($wanted))"""
+_LAST_FOCUSED: Final = """select max(epoch_ms(time)) from {moves}
+    where agentId = $agent and type = 'focused' and epoch_ms(time) between $low and $start"""
+_MOVES: Final = """select epoch_ms(time), sequence, type = 'focused', eventId, conversationId, -1 from {moves}
+    where agentId = $agent and epoch_ms(time) >= $low and epoch_ms(time) < $end order by time limit $most"""
 _COLUMNS: Final = ", ".join(f"'{name}'" for name in EVENTS.names)
 _EVENTS: Final = f"""select columns(lambda c: c in ({_COLUMNS}))
     from read_parquet({{files}}, union_by_name = true, hive_partitioning = true, hive_types_autocast = false)
@@ -148,6 +172,10 @@ class OfFiles:
             return Definition(f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}")
 
         return with_relations(sql, define)
+
+    def last(self, table: str) -> int:
+        """When the last row of a table was, in epoch milliseconds, as far as its files say so."""
+        return max((file.last for file in self._files[table] if file.last is not None), default=0)
 
     def source(self, table: str, window: Window | None = None) -> str:
         """What stands behind `from` for all rows of a table, or those that end in a window and maybe others."""

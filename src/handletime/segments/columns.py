@@ -37,9 +37,9 @@ class Columns(NamedTuple):
     """A table of `model.EVENTS`, column by column, row i at place i.
 
     Integers that are absent hold anything: `has_…` says which are there. `type`, `user_type`, `sent_by`, `reason`
-    and `closed_by` are places in the lists of `model`. `lost_time` and `lost_sequence` say of a `focused` when the
-    agent's focus went to another conversation (`NEVER`: it did not, or another event of its own comes before); they
-    are empty until `focus` has found that out.
+    and `closed_by` are places in the lists of `model`; `lease` is in milliseconds. `lost_time` and `lost_sequence` say
+    of a `focused` when the agent's focus went to another conversation (`NEVER`: it did not, or another event of its own
+    comes before); they are empty until `focus` has found that out.
     """
 
     account: I32
@@ -47,6 +47,7 @@ class Columns(NamedTuple):
     event: Strings
     time: I64
     sequence: I64
+    revision: I64
     type: I8
     agent: I64
     has_agent: Bools
@@ -54,6 +55,8 @@ class Columns(NamedTuple):
     has_skill: Bools
     has_source: Bools
     group: I64
+    lease: I64
+    has_lease: Bools
     user_type: I8
     sent_by: I8
     reason: I8
@@ -82,6 +85,7 @@ def columns_of(events: pa.Table) -> Columns:
         event=strings(table, "eventId"),
         time=_integers(table, "time"),
         sequence=_integers(table, "sequence"),
+        revision=_integers(table, "revision"),
         type=_indices(table, "type", np.int8),
         agent=_integers(table, "agentId"),
         has_agent=flags(table, "agentId"),
@@ -89,6 +93,8 @@ def columns_of(events: pa.Table) -> Columns:
         has_skill=flags(table, "skillId"),
         has_source=flags(table, "source"),
         group=_integers(table, "groupId"),
+        lease=_integers(table, "leaseMillis"),
+        has_lease=flags(table, "leaseMillis"),
         user_type=_indices(table, "userType", np.int8),
         sent_by=_indices(table, "sentBy", np.int8),
         reason=_indices(table, "reason", np.int8),
@@ -103,7 +109,9 @@ def without_records_columns(columns: Columns) -> Columns:
     integers, codes, no_flags = np.frombuffer(b"", np.int64), np.frombuffer(b"", np.int8), np.empty(0, np.bool_)
     return columns._replace(
         sequence=integers,
+        revision=integers,
         skill=integers,
+        lease=integers,
         type=codes,
         sent_by=codes,
         reason=codes,
@@ -111,6 +119,7 @@ def without_records_columns(columns: Columns) -> Columns:
         has_agent=no_flags,
         has_skill=no_flags,
         has_source=no_flags,
+        has_lease=no_flags,
     )
 
 
@@ -127,6 +136,7 @@ def columns_of_codes(table: pa.Table) -> Columns:
         event=strings(table, "eventId"),
         time=_integers(table, "time"),
         sequence=_integers(table, "sequence"),
+        revision=_integers(table, "revision"),
         type=_codes(table, "type"),
         agent=_integers(table, "agentId"),
         has_agent=flags(table, "agentId"),
@@ -134,6 +144,8 @@ def columns_of_codes(table: pa.Table) -> Columns:
         has_skill=flags(table, "skillId"),
         has_source=flags(table, "source"),
         group=_integers(table, "groupId"),
+        lease=_integers(table, "leaseMillis"),
+        has_lease=flags(table, "leaseMillis"),
         user_type=_codes(table, "userType"),
         sent_by=_codes(table, "sentBy"),
         reason=_codes(table, "reason"),

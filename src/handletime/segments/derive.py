@@ -33,6 +33,7 @@ class Quality(msgspec.Struct, rename="camel"):
     conversations: int = 0
     duplicates: int = 0
     differing_copies: int = 0
+    corrected: int = 0
     without_effect: dict[str, int] = msgspec.field(default_factory=dict)
     begin_in_the_middle: int = 0
     running_agent_segments: int = 0
@@ -149,7 +150,7 @@ Tables = tuple[pa.Table, pa.Table, pa.Table]
 
 def _room(sizes: np.ndarray[tuple[int], np.dtype[np.int64]], trace: Trace) -> Out:
     """Room for the most rows that so many events of each type can give; what is not written takes no memory."""
-    opened, resumed, transferred, assigned, focused, unfocused, messages, _closed = sizes.tolist()
+    opened, resumed, transferred, assigned, focused, unfocused, messages, *_others = sizes.tolist()
     return Out(
         agent_segments=np.empty(assigned + 1, rules.AGENT_SEGMENT),
         skill_segments=np.empty(opened + resumed + transferred + assigned + 1, rules.SKILL_SEGMENT),
@@ -178,6 +179,7 @@ def _tables(events: pa.Table, columns: Columns, out: Out, focused: Focused) -> T
 def _quality(
     prepared: Prepared, middle: int, trace: Trace, segments: pa.Table, skill_segments: pa.Table, units: pa.Table
 ) -> Quality:
+    doubles = prepared.ordered.doubles
     effects = count_codes(trace.effect, len(rules.EFFECTS))
     lengths = units.column("handleTimeMillis")
     long = lengths.filter(pc.greater(lengths, LONG_UNIT_MILLIS))
@@ -185,8 +187,9 @@ def _quality(
     return Quality(
         events=prepared.events.num_rows,
         conversations=len(prepared.ordered.starts) - 1,
-        duplicates=prepared.ordered.duplicates,
-        differing_copies=prepared.ordered.differing_copies,
+        duplicates=doubles.dropped - doubles.corrected,
+        differing_copies=doubles.differing,
+        corrected=doubles.corrected,
         without_effect={
             name: int(effects[i]) for i, name in enumerate(rules.EFFECTS) if i != rules.TOOK_EFFECT and effects[i]
         },

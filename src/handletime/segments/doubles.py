@@ -1,4 +1,4 @@
-"""Copies of one event, of which the first stands (rules.md 1, `eventId`)."""
+"""Copies of one event, of which one stands (rules.md 1, "Copies"): of the highest revision the first."""
 
 # mypy: disable-error-code="return-value, no-any-return, assignment"
 # Compiled code: its integers are NumPy's, and records are seen as Any.
@@ -35,26 +35,34 @@ class Texts(NamedTuple):
 
 
 class Doubles(NamedTuple):
-    """How many copies were dropped, and how many of them say something else than the one that stays."""
+    """How many copies were dropped.
+
+    `differing` of them say something else than the one that comes first of their revision, `corrected` are of a lower
+    revision than the one that stands. Both are counted for files only.
+    """
 
     dropped: int
-    differing: int
+    differing: int = 0
+    corrected: int = 0
 
 
 def drop_doubles(events: pa.Table, columns: Columns, records: Records, starts: I64) -> Doubles:
-    """Leaves the first copy of each event; what is left moves to the front of `records`, and `starts` with it.
+    """Leaves the copy that stands of each event; what is left moves to the front of `records`, and `starts` with it.
 
-    Takes conversations in order. Of copies at one place of the order the first by its canonical JSON stays.
+    Takes conversations in order. Of copies of one revision at one place of the order the first by its canonical JSON
+    counts as the first.
     """
     texts = Texts(strings(events, "source"), strings(events, "employeeId"), flags(events, "employeeId"))
     count = len(starts) - 1
     runs = in_shares(count, lambda low, high: unsettled_runs(columns, texts, records, starts, low, high))
     _settle(events, records, np.concatenate(runs))
     first = np.empty(len(records), np.int32)
-    in_shares(count, lambda low, high: find_firsts(columns, records, starts, first, low, high))
-    differing = in_shares(len(records), lambda low, high: differing_copies(columns, texts, records, first, low, high))
+    find_standing(columns, records, starts, first)
+    differing, corrected = 0, 0
+    for share in in_shares(len(records), lambda low, high: count_copies(columns, texts, records, first, low, high)):
+        differing, corrected = differing + share[0], corrected + share[1]
     left = keep_firsts(records, starts, first)
-    return Doubles(len(records) - left, sum(differing))
+    return Doubles(len(records) - left, differing, corrected)
 
 
 # --- copies at one place of the order --------------------------------------------------------------------------------
@@ -128,9 +136,27 @@ def _settle(events: pa.Table, records: Records, runs: I64) -> None:
 # --- copies anywhere in a conversation -------------------------------------------------------------------------------
 
 
+def find_standing(columns: Columns, records: Records, starts: I64, first: I32) -> None:
+    """Writes for each place the first place of its conversation that has its event in its revision.
+
+    Where that is the place itself, but another revision is higher, the place of one of a higher revision. So the
+    copies that stand are those at the places that name themselves.
+    """
+    count = len(starts) - 1
+    in_shares(count, lambda low, high: find_firsts(columns, records, starts, first, False, low, high))
+    if columns.revision.any():
+        in_shares(count, lambda low, high: find_firsts(columns, records, starts, first, True, low, high))
+
+
 @compiled
-def find_firsts(columns: Columns, records: Records, starts: I64, first: I32, low: int, high: int) -> None:
-    """Writes for each place the first place of its conversation that has its event."""
+def find_firsts(
+    columns: Columns, records: Records, starts: I64, first: I32, highest: bool, low: int, high: int
+) -> None:
+    """Writes for each place the first place of its conversation that has its event in its revision.
+
+    After that, with `highest`: lets places that name themselves, but have a lower revision than another one of their
+    event, name one of a higher.
+    """
     table = np.full(64, -1, np.int32)
     for conversation in range(low, high):
         begin, end = starts[conversation], starts[conversation + 1]
@@ -141,13 +167,27 @@ def find_firsts(columns: Columns, records: Records, starts: I64, first: I32, low
             table = np.full(size, -1, np.int32)
         used = table[:size]
         for place in range(begin, end):
+            if highest and first[place] != place:
+                continue
             slot = np.int64(records[place].event & np.uint64(size - 1))
-            while used[slot] >= 0 and not same_event(columns, records[used[slot]], records[place]):
+            while used[slot] >= 0 and not same_copy(columns, records[used[slot]], records[place], highest):
                 slot = (slot + 1) & (size - 1)
-            if used[slot] < 0:
+            other = used[slot]
+            if other < 0:
                 used[slot] = place
-            first[place] = used[slot]
+                first[place] = place
+            elif highest and columns.revision[records[other].row] < columns.revision[records[place].row]:
+                used[slot] = place
+                first[other] = place
+            else:
+                first[place] = other
         used[:] = -1
+
+
+@borrowing
+def same_copy(columns: Columns, a: Record, b: Record, any_revision: bool) -> bool:
+    """Whether two records of one conversation have the same event id, and the same revision or any."""
+    return bool(same_event(columns, a, b) and (any_revision or columns.revision[a.row] == columns.revision[b.row]))
 
 
 @borrowing
@@ -157,13 +197,20 @@ def same_event(columns: Columns, a: Record, b: Record) -> bool:
 
 
 @borrowing
-def differing_copies(columns: Columns, texts: Texts, records: Records, first: I32, low: int, high: int) -> int:
-    """How many copies at the places from low to high say something else than the first."""
-    count = 0
+def count_copies(columns: Columns, texts: Texts, records: Records, first: I32, low: int, high: int) -> tuple[int, int]:
+    """Of the places from low to high, how many copies differ from the first of their revision; how many of a lower
+    revision than the one that stands there are."""
+    differing, corrected = 0, 0
     for place in range(low, high):
-        if first[place] != place and not alike(columns, texts, records[place], records[first[place]]):
-            count += 1
-    return count
+        leader = first[place]
+        if leader == place:
+            continue
+        if columns.revision[records[leader].row] != columns.revision[records[place].row]:
+            corrected += 1  # the first of its revision, but another one is higher
+        else:
+            corrected += first[leader] != leader
+            differing += not alike(columns, texts, records[place], records[leader])
+    return differing, corrected
 
 
 @borrowing

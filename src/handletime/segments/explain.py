@@ -7,7 +7,7 @@ handled time from its units.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -34,6 +34,7 @@ RULES: Final = {
     "focused": "1 Focus",
     "unfocused": "1 Focus",
     "focusLost": "1 Focus",
+    "leaseEnded": "1 Focus",
     "messageWhileClosed": "1 State",
     "messageBeforeOpening": "1 State",
     "messageWithNobodyAssigned": "2.3",
@@ -46,24 +47,27 @@ RULES: Final = {
     "openedWhileOpen": "1 State",
     "focusedAlready": "1 Focus",
     "unfocusedWithoutFocus": "1 Focus",
+    "withdrawn": "1 Copies",
 }
 """The clause of rules.md that says what an event does, or why it does nothing."""
 
 
 class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
-    """One event of the conversation, or the loss of an agent's focus to another one, and the state from there on.
+    """One event of the conversation, or an end of focus that is none of its events; and the state from there on.
 
-    `type` is the event's, or focusLost; `detail` its own fields. `no_effect` is the reason of `rules.EFFECTS` where
-    it changed nothing, `rule` the clause of rules.md that says so. `lasts_millis` is the time to the next moment;
-    in it `assigned_agent_id` had the conversation, `consumer_waits` and `agent_looks` (its focus is here) held, and
-    `handle_time_millis` counted, under the clause `handled_under` ("3.3 a", "3.3 b"), or did not, because of
-    `not_handled_because`.
+    `type` is the event's; or focusLost where another conversation got the focus, leaseEnded where nothing held it any
+    longer. `detail` has the event's own fields; `revision` is above 0 where it is a correction. `no_effect` is the
+    reason of `rules.EFFECTS` where it changed nothing, `rule` the clause of rules.md for it. `lasts_millis` is the
+    time to the next moment; in it `assigned_agent_id` had the conversation, `consumer_waits` and `agent_looks` (its
+    focus is here) held, and `handle_time_millis` counted, under the clause `handled_under` ("3.3 a", "3.3 b"), or did
+    not, because of `not_handled_because`.
     """
 
     time: str
     type: str
     event_id: str | None = None
     detail: Json = {}
+    revision: int = 0
     no_effect: str | None = None
     rule: str = ""
     open: bool = False
@@ -87,11 +91,11 @@ class Explanation(msgspec.Struct, rename="camel"):
 
 
 class _Place(NamedTuple):
-    """Something that happens: an event (its place in the order), or the loss of the focus that it gave."""
+    """Something that happens: an event (its place in the order), or the end of the focus that it gave."""
 
     time: int
     place: int
-    lost: bool
+    lost: Literal["", "focusLost", "leaseEnded"] = ""
 
 
 def conversations_named(events: pa.Table, conversation: str) -> list[str]:
@@ -141,27 +145,33 @@ def _by_segment(derived: Derived) -> dict[str, list[Json]]:
 
 
 def _places(prepared: Prepared) -> Iterator[_Place]:
-    """The events in order, and the losses of focus between them."""
+    """The events in order, and between them the ends of focus that are none."""
     records = prepared.ordered.records
-    looking: dict[int, int] = {}
+    looking: dict[int, tuple[int, Record]] = {}
     for place, event in enumerate(records):
-        yield from _lost_before(prepared, looking, event)
-        yield _Place(int(event["time"]), place, False)
+        yield from _lost_before(looking, event)
+        yield _Place(int(event["time"]), place)
         if event["type"] == model.FOCUSED:
-            looking[int(event["agent"])] = place
+            viewer = np.zeros(1, rules.VIEWER)[0]
+            rules.give_focus(viewer, prepared.columns, event)
+            looking[int(event["agent"])] = (place, viewer)
         elif event["type"] == model.UNFOCUSED:
             looking.pop(int(event["agent"]), None)
-    yield from _lost_before(prepared, looking, None)
+    yield from _lost_before(looking, None)
 
 
-def _lost_before(prepared: Prepared, looking: dict[int, int], event: Record | None) -> Iterator[_Place]:
-    columns, rows = prepared.columns, prepared.ordered.rows
-    lost = [(columns.lost_time[rows[i]], columns.lost_sequence[rows[i]], agent, i) for agent, i in looking.items()]
-    for time, sequence, agent, place in sorted(lost):
-        own = event is not None and agent == event["agent"]
-        if time != NEVER and (event is None or rules.comes_before(time, sequence, event, own)):
-            del looking[agent]
-            yield _Place(int(time), place, True)
+def _lost_before(looking: dict[int, tuple[int, Record]], event: Record | None) -> Iterator[_Place]:
+    """The ends of focus before an event, or all that are known."""
+    ends = []
+    for agent, (place, viewer) in looking.items():
+        time = rules.ends_at(viewer)
+        if time != NEVER and (event is None or rules.is_lost_before(viewer, event, agent == event["agent"])):
+            elsewhere = viewer["lost_time"] == time
+            sequence = viewer["lost_sequence"] if elsewhere else NEVER
+            ends.append((time, not elsewhere, sequence, agent, place))
+    for time, leased, _sequence, agent, place in sorted(ends):
+        del looking[agent]
+        yield _Place(int(time), place, "leaseEnded" if leased else "focusLost")
 
 
 class _State(NamedTuple):
@@ -207,9 +217,10 @@ def _moment(place: _Place, event: Json, no_effect: str, state: _State, was_assig
     detail = {name: value for name, value in event.items() if name in own and value is not None}
     moment = Moment(
         time=instant(place.time),
-        type="focusLost" if place.lost else type_,
+        type=place.lost or type_,
         event_id=None if place.lost else str(event["eventId"]),
         detail=detail,
+        revision=0 if place.lost else cast(int, event["revision"]),
         no_effect=None if place.lost else no_effect or None,
         open=bool(state.bits & rules.STATE_OPEN),
     )
@@ -223,7 +234,7 @@ def _moment(place: _Place, event: Json, no_effect: str, state: _State, was_assig
     return moment
 
 
-_SHARED: Final = {"accountId", "conversationId", "eventId", "time", "sequence", "type"}
+_SHARED: Final = {"accountId", "conversationId", "eventId", "time", "sequence", "revision", "type"}
 
 
 def _until(moment: Moment, start: int, end: int, units: list[tuple[int, int]], state: _State) -> None:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from handletime.compiled import borrowing, compiled
 from handletime.events import model
 from handletime.segments.columns import I32, I64, U64, Columns, hash_string, hash_string_twice, mix
-from handletime.segments.doubles import drop_doubles, find_firsts, keep_firsts
+from handletime.segments.doubles import Doubles, drop_doubles, find_standing, keep_firsts
 from handletime.segments.sorting import EVENT, Record, Records, sort_conversations, sort_events
 from handletime.segments.threads import in_shares, shares_of
 
@@ -31,46 +31,50 @@ BUCKET_ROWS: Final = 16_384
 class Ordered(NamedTuple):
     """Conversation i has the places from `starts[i]` to `starts[i + 1]`, in order, each event once.
 
-    At a place stand the event's row in the table (`rows`) and its record of `EVENT` (`records`).
+    At a place stand the event's row in the table (`rows`) and its record of `EVENT` (`records`). `doubles` says what
+    became of copies.
     """
 
     rows: I32
     starts: I64
-    duplicates: int
-    differing_copies: int
+    doubles: Doubles
     records: Records
 
 
 def order(events: pa.Table, columns: Columns) -> Ordered:
     """Puts the events of each conversation in order and drops doubles.
 
-    Takes a table of `model.EVENTS` and its columns. Of copies the first in the order stays, of those at one place
-    the first by the bytes of its canonical JSON; `differing_copies` counts the dropped ones that say something else.
+    Takes a table of `model.EVENTS` and its columns. Of copies the highest revision stays; of several of it the first
+    in the order, of those at one place the first by the bytes of its canonical JSON (rules.md 1, "Copies").
     """
     records, starts = _by_conversation(events, columns)
     doubles = drop_doubles(events, columns, records, starts)
-    return _ordered(records[: starts[-1]], starts, *doubles)
+    return _ordered(records[: starts[-1]], starts, doubles)
 
 
-def order_numbered(columns: Columns, numbers: I64) -> Ordered:
-    """The same where each row has the number of its conversation, and the first copy in the table stays (a store).
+def order_numbered(columns: Columns, numbers: I64, rows: int | None = None) -> Ordered:
+    """The same where each row has the number of its conversation, as in a store.
 
-    Conversations stand in the order of their numbers, which are not negative.
+    Of several copies of the highest revision the first in the table stays. Conversations stand in the order of their
+    numbers, which are not negative. Only the first `rows` rows count, if that is given, but each number has its place.
     """
     groups, sizes = groups_of(numbers)
+    count = len(numbers) if rows is None else rows
+    if count < len(numbers):
+        sizes = np.bincount(groups[:count], minlength=len(sizes))
     starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-    records = np.empty(len(numbers), EVENT)
+    records = np.empty(count, EVENT)
     hashes = np.column_stack([groups, numbers]).view(np.uint64)
-    fill_buckets(columns, hashes, np.uint64(0), starts[:-1].copy(), np.uint64(_SECRET), records, 0, len(numbers))
+    fill_buckets(columns, hashes, np.uint64(0), starts[:-1].copy(), np.uint64(_SECRET), records, 0, count)
     first = np.empty(len(records), np.int32)
-    in_shares(len(sizes), lambda low, high: find_firsts(columns, records, starts, first, low, high))
+    find_standing(columns, records, starts, first)
     left = keep_firsts(records, starts, first)
     in_shares(len(sizes), lambda low, high: sort_conversations(columns, records, starts, low, high))
-    return _ordered(records[:left], starts, len(records) - left, 0)
+    return _ordered(records[:left], starts, Doubles(count - left))
 
 
-def _ordered(records: Records, starts: I64, duplicates: int, differing: int) -> Ordered:
-    return Ordered(np.ascontiguousarray(records["row"]), starts, duplicates, differing, records)
+def _ordered(records: Records, starts: I64, doubles: Doubles) -> Ordered:
+    return Ordered(np.ascontiguousarray(records["row"]), starts, doubles, records)
 
 
 @compiled
@@ -203,14 +207,16 @@ def fill_buckets(
         record.time = columns.time[row]
         record.sequence = columns.sequence[row]
         record.agent = columns.agent[row]
-        record.skill = columns.skill[row]
         record.conversation = hashes[row, 1]
         record.event = hash_string(columns.event, row, seed)
         record.row = row
         record.type = columns.type[row]
         record.code = code_of(columns, row)
         record.has_agent = columns.has_agent[row]
-        record.has_skill = columns.has_skill[row]
+        if record.type == model.FOCUSED:
+            record.skill, record.has_skill = columns.lease[row], columns.has_lease[row]
+        else:
+            record.skill, record.has_skill = columns.skill[row], columns.has_skill[row]
 
 
 @borrowing

@@ -62,6 +62,7 @@ EFFECTS: Final = (
     "openedWhileOpen",
     "focusedAlready",
     "unfocusedWithoutFocus",
+    "withdrawn",
 )
 """Why an event changed nothing; the first: it changed something."""
 (
@@ -78,6 +79,7 @@ EFFECTS: Final = (
     OPENED_WHILE_OPEN,
     FOCUSED_ALREADY,
     UNFOCUSED_WITHOUT_FOCUS,
+    NOTHING_LEFT,
 ) = range(len(EFFECTS))
 
 STATE_OPEN, STATE_ASSIGNED, STATE_WAITING, STATE_LOOKING, STATE_WRITING = 1, 2, 4, 8, 16
@@ -157,6 +159,7 @@ STATE: Final = np.dtype(
         ("looking", np.bool_),
         ("lost_time", np.int64),
         ("lost_sequence", np.int64),
+        ("lease_end", np.int64),
         ("writing", np.bool_),  # the last counted message is the agent's: whether it counts is known with the next
         ("sure_units", np.int64),
         ("handling", np.bool_),
@@ -167,7 +170,14 @@ STATE: Final = np.dtype(
     ],
     align=True,
 )
-VIEWER: Final = np.dtype([("agent", np.int64), ("lost_time", np.int64), ("lost_sequence", np.int64)])
+VIEWER: Final = np.dtype(
+    [
+        ("agent", np.int64),
+        ("lost_time", np.int64),  # when another conversation gets the agent's focus
+        ("lost_sequence", np.int64),
+        ("lease_end", np.int64),  # the last millisecond of the focus, `NEVER` without a lease
+    ]
+)
 
 
 class Out(NamedTuple):
@@ -203,7 +213,7 @@ def derive_conversations(
         for place in range(starts[conversation], starts[conversation + 1]):
             event = records[place]
             is_focus = event.type == model.FOCUSED or event.type == model.UNFOCUSED
-            if not is_focus:
+            if not is_focus and event.type != model.WITHDRAWN:
                 note_beginning(state, event.type)
             lose_focus_before(state, out, event)
             if is_focus and state.viewers == len(viewers):
@@ -270,6 +280,8 @@ def take(state: Record, out: Out, viewers: Records, columns: Columns, event: Rec
         return on_transferred(state, out, event)
     if type_ == model.CLOSED:
         return on_closed(state, out, event)
+    if type_ == model.WITHDRAWN:
+        return NOTHING_LEFT
     return on_opened(state, out, event)
 
 
@@ -287,8 +299,8 @@ def state_bits(state: Record) -> int:
 def end_conversation(state: Record, out: Out) -> None:
     """No more events are known: segments go on running, and what they have so far is written."""
     if state.assigned:
-        if state.looking and state.lost_time != NEVER:
-            end_unit(state, out, EXITED, state.lost_time)
+        if state.looking and ends_at(state) != NEVER:
+            end_unit(state, out, EXITED, ends_at(state))
         if state.writing:
             out.counts[UNITS] = state.sure_units
         segment = out.agent_segments[out.counts[SEGMENTS]]
@@ -391,25 +403,40 @@ def on_message(state: Record, out: Out, event: Record) -> int:
 
 @borrowing
 def on_focused(state: Record, viewers: Records, columns: Columns, event: Record) -> int:
-    """`focused`: the agent's focus is here, until it is lost."""
-    agent = event.agent
-    lost_time, lost_sequence = columns.lost_time[event.row], columns.lost_sequence[event.row]
-    viewer = find_viewer(state, viewers, event)
-    already = viewer >= 0
+    """`focused`: the agent's focus is here, until it is lost. Where it is here already, its end is said anew."""
+    place = find_viewer(state, viewers, event)
+    already = place >= 0
     if not already:
-        viewer = state.viewers
+        place = state.viewers
         state.viewers += 1
-        viewers[viewer].agent = agent
-    viewers[viewer].lost_time = lost_time
-    viewers[viewer].lost_sequence = lost_sequence
-    if state.assigned and state.agent == agent:
-        state.lost_time = lost_time
-        state.lost_sequence = lost_sequence
+    viewer = viewers[place]
+    ended = viewer.lease_end
+    give_focus(viewer, columns, event)
+    changed = not already or viewer.lease_end != ended
+    if state.assigned and state.agent == event.agent:
+        see_as(state, viewer)
         if not already:
             state.looking = True
             if state.waiting or state.writing:
                 start_unit(state, ENTERED, event.time)
-    return FOCUSED_ALREADY if already else TOOK_EFFECT
+    return TOOK_EFFECT if changed else FOCUSED_ALREADY
+
+
+@borrowing
+def give_focus(viewer: Record, columns: Columns, event: Record) -> None:
+    """Writes when the focus ends that a `focused` gives."""
+    viewer.agent = event.agent
+    viewer.lost_time = columns.lost_time[event.row]
+    viewer.lost_sequence = columns.lost_sequence[event.row]
+    viewer.lease_end = min(event.time + event.skill, model.TIME_MAX) if event.has_skill else NEVER
+
+
+@borrowing
+def see_as(state: Record, viewer: Record) -> None:
+    """The assigned agent's focus ends as the viewer's does."""
+    state.lost_time = viewer.lost_time
+    state.lost_sequence = viewer.lost_sequence
+    state.lease_end = viewer.lease_end
 
 
 @borrowing
@@ -441,14 +468,28 @@ def comes_before(lost_time: int, lost_sequence: int, event: Record, own: bool) -
 
 
 @borrowing
+def is_lost_before(focus: Record, event: Record, own: bool) -> bool:
+    """Whether a focus (a viewer's, or the state's) went elsewhere or its lease ended before an event.
+
+    A lease ends after all events of its last millisecond.
+    """
+    return focus.lease_end < event.time or comes_before(focus.lost_time, focus.lost_sequence, event, own)
+
+
+@borrowing
+def ends_at(focus: Record) -> int:
+    """The time at which a focus (a viewer's, or the state's) ends, `NEVER` where it does not."""
+    return min(focus.lost_time, focus.lease_end)
+
+
+@borrowing
 def lose_focus_before(state: Record, out: Out, event: Record) -> None:
-    """Ends the assigned agent's focus if it went to another conversation before this event."""
-    if not (state.assigned and state.looking) or state.lost_time == NEVER:
+    """Ends the assigned agent's focus if it was lost before this event."""
+    if not (state.assigned and state.looking) or ends_at(state) == NEVER:
         return
-    own = event.agent == state.agent
-    if comes_before(state.lost_time, state.lost_sequence, event, own):
+    if is_lost_before(state, event, event.agent == state.agent):
         state.looking = False
-        end_unit(state, out, EXITED, state.lost_time)
+        end_unit(state, out, EXITED, ends_at(state))
 
 
 @borrowing
@@ -458,7 +499,7 @@ def find_viewer(state: Record, viewers: Records, event: Record) -> int:
     place = 0
     while place < state.viewers:
         own = viewers[place].agent == event.agent
-        if comes_before(viewers[place].lost_time, viewers[place].lost_sequence, event, own):
+        if is_lost_before(viewers[place], event, own):
             state.viewers -= 1
             viewers[place] = viewers[state.viewers]
             continue
@@ -561,8 +602,7 @@ def start_agent_segment(state: Record, out: Out, viewers: Records, event: Record
     viewer = find_viewer(state, viewers, event)
     state.looking = viewer >= 0
     if state.looking:
-        state.lost_time = viewers[viewer].lost_time
-        state.lost_sequence = viewers[viewer].lost_sequence
+        see_as(state, viewers[viewer])
         if state.waiting:
             start_unit(state, ASSIGNED_LOOKING, state.start)
 

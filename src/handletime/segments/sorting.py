@@ -26,14 +26,14 @@ EVENT: Final = np.dtype(
         ("time", np.int64),
         ("sequence", np.int64),
         ("agent", np.int64),
-        ("skill", np.int64),
+        ("skill", np.int64),  # of a `focused` its lease in milliseconds
         ("conversation", np.uint64),  # a hash of account and conversation, of a secret seed
         ("event", np.uint64),  # the same of the event's id
         ("row", np.int32),
         ("type", np.int8),
         ("code", np.int8),  # place in the one closed list that its type has; of an opening whether it has a source
         ("has_agent", np.bool_),
-        ("has_skill", np.bool_),
+        ("has_skill", np.bool_),  # of a `focused` whether it has a lease
     ],
     align=True,
 )

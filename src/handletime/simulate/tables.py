@@ -32,6 +32,8 @@ def table_of(rows: Rows, world: World) -> pa.Table:
         "eventId": _fixed_strings(_event_ids(rows["id"])),
         "time": _column(rows["time"], model.INSTANT),
         "sequence": _column(rows["sequence"].astype(np.int64), pa.int64()),
+        "revision": _column(np.zeros(len(rows), np.int64), pa.int64()),
+        "leaseMillis": pa.nulls(len(rows), pa.int64()),
         "type": model.codes(_column(_KIND_TYPE[kind], pa.int8()), model.TYPES),
         "agentId": _column(staff.id[agent], pa.int64(), _HAS_AGENT[kind]),
         "employeeId": _strings(staff.employee, agent, assigned),

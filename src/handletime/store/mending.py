@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from handletime.crashpoints import crash_point
 from handletime.segments.columns import I64, columns_of_codes
-from handletime.segments.order import Ordered, order_numbered
+from handletime.segments.order import order_numbered
 from handletime.store import derived
 from handletime.store.derived import Touched, Version, differences
 from handletime.store.moves import FocusMoves, move_rows, stored_form, write_losses
@@ -70,7 +70,7 @@ def _derive(writer: Writer, touched: Touched, *losses: pa.Table) -> None:
     """Writes all derived rows of conversations that have none."""
     columns = columns_of_codes(touched.events)
     ordered = order_numbered(columns, touched.events["number"].to_numpy())
-    nothing = Ordered(ordered.rows[:0], np.zeros_like(ordered.starts), 0, 0, ordered.records[:0])
+    nothing = ordered._replace(rows=ordered.rows[:0], starts=np.zeros_like(ordered.starts), records=ordered.records[:0])
     now = with_losses(columns, touched.events["arrival"].to_numpy(), *losses)
     derived.write(writer.connection, differences(touched, Version(columns, nothing), Version(now, ordered)))
 

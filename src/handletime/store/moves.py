@@ -46,6 +46,7 @@ MOVE_ROW: Final = pa.schema(
     ]
 )
 """A row of `kept.focus_moves` and its conversation's id. Anonymous losses have number -1, others position -1."""
+_NO_MOVES: Final = MOVE_ROW.empty_table()
 
 _AGENT: Final = pa.schema([("account", pa.int32()), ("agentId", pa.int64()), ("focused", pa.bool_())])
 Agent = tuple[int, int]
@@ -85,11 +86,18 @@ class FocusMoves:
         self._latest = MOVE_ROW.empty_table()
         self._latest_slots: I64 = np.empty(0, np.int64)
 
-    def moved(self, connection: duckdb.DuckDBPyConnection, new: pa.Table) -> Moved:
-        """What new moves change (rows of `MOVE_ROW`, no doubles among them or with stored ones). Stores nothing."""
-        agents, slots = self._slots_of(new)
-        window = self._window(connection, new, slots)
+    def moved(self, connection: duckdb.DuckDBPyConnection, new: pa.Table, gone: pa.Table = _NO_MOVES) -> Moved:
+        """What new moves change (rows of `MOVE_ROW`, no doubles among them or with stored ones). Stores nothing.
+
+        So far `gone` were stored, but no longer.
+        """
+        around = pa.concat_tables([new, gone]).combine_chunks()
+        agents, slots = self._slots_of(around)
+        window = self._window(connection, around, slots)
         old_time, old_sequence = _losses(window)
+        if gone.num_rows:
+            left = ~np.isin(window["arrival"].to_numpy(), gone["arrival"].to_numpy())
+            window, old_time, old_sequence = window.filter(left), old_time[left], old_sequence[left]
         time, sequence = _losses(pa.concat_tables([window, new]))
         count = window.num_rows
         changed = (old_time != time[:count]) | (old_sequence != sequence[:count])
@@ -109,6 +117,27 @@ class FocusMoves:
         if len(self._latest_slots) > LATEST:
             self._join_latest()
 
+    def drop(self, connection: duckdb.DuckDBPyConnection, gone: pa.Table) -> None:
+        """Forgets what is remembered of the agents of moves that were taken out, and whom nothing is left of."""
+        agents, slots = self._slots_of(gone)
+        mine = _among(slots, len(self._floors))
+        self._floors[mine] = NEVER
+        self._tail = self._tail.filter(~mine[self._tail_slots])
+        self._tail_slots = self._tail_slots[~mine[self._tail_slots]]
+        self._latest = self._latest.filter(~mine[self._latest_slots])
+        self._latest_slots = self._latest_slots[~mine[self._latest_slots]]
+        account, agent = (pa.array([each[i] for each in agents], pa.int64()) for i in range(2))
+        with registered(connection, asked=pa.table({"account": account, "agentId": agent})):
+            found = connection.execute(_LEFT_OF).fetchall()
+            left = {(account, agent): focused for account, agent, focused in found}
+            connection.execute(
+                "delete from kept.agents t using asked where t.account = asked.account and t.agentId = asked.agentId"
+            )
+        rows = [(*agent, left[agent]) for agent in agents if agent in left]
+        insert(connection, "kept.agents", _agent_rows(rows))
+        self._known -= set(agents) - left.keys()
+        self._focused -= {agent for agent in agents if not left.get(agent)}
+
     def _join_latest(self) -> None:
         new, slots = self._latest, self._latest_slots
         mine = _among(slots, len(self._floors))[self._tail_slots]
@@ -126,8 +155,7 @@ class FocusMoves:
         """Rows for `kept.agents`: of whom there was no focus event so far, or no `focused`."""
         new = focused - self._focused
         rows = [(*agent, agent in focused) for agent in agents if agent not in self._known or agent in new]
-        columns = zip(*rows, strict=True) if rows else ((), (), ())
-        return pa.table([pa.array(column, type_) for column, type_ in zip(columns, _AGENT.types, strict=True)], _AGENT)
+        return _agent_rows(rows)
 
     def _slots_of(self, moves: pa.Table) -> tuple[list[Agent], I64]:
         """The agents of moves, and each move's place in what is remembered."""
@@ -185,6 +213,11 @@ class FocusMoves:
         kept = new[of] & (rows["time"].to_numpy() >= starts[of])
         self._tail = pa.concat_tables([self._tail, rows.filter(kept).drop_columns("slot")]).combine_chunks()
         self._tail_slots = np.concatenate([self._tail_slots, of[kept]])
+
+
+def _agent_rows(rows: list[tuple[int, int, bool]]) -> pa.Table:
+    columns = zip(*rows, strict=True) if rows else ((), (), ())
+    return pa.table([pa.array(column, type_) for column, type_ in zip(columns, _AGENT.types, strict=True)], _AGENT)
 
 
 def write_losses(connection: duckdb.DuckDBPyConnection, moved: Moved, outdated: pa.Table) -> None:
@@ -251,6 +284,7 @@ def _columns_of(moves: pa.Table) -> Columns:
         event=strings(moves, "eventId"),
         time=moves["time"].to_numpy(),
         sequence=moves["sequence"].to_numpy(),
+        revision=nothing,
         type=moves["type"].to_numpy(),
         agent=moves["agentId"].to_numpy(),
         has_agent=flags,
@@ -258,6 +292,8 @@ def _columns_of(moves: pa.Table) -> Columns:
         has_skill=flags,
         has_source=flags,
         group=nothing,
+        lease=nothing,
+        has_lease=flags,
         user_type=codes,
         sent_by=codes,
         reason=codes,
@@ -271,6 +307,12 @@ def _met(moves: pa.Table, which: Bools, time: I64, sequence: I64) -> pa.Table:
     rows = moves.select(["number", "arrival", "account", "conversationId"]).filter(which)
     rows = rows.append_column("lost_time", pa.array(time[which]))
     return rows.append_column("lost_sequence", pa.array(sequence[which]))
+
+
+_LEFT_OF: Final = f"""
+    select account, agentId, bool_or(type = {model.FOCUSED})
+    from kept.focus_moves semi join asked using (account, agentId)
+    group by all"""  # noqa: S608
 
 
 # --- in the table ----------------------------------------------------------------------------------------------------

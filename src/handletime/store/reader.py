@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import duckdb
 import pyarrow as pa
@@ -13,9 +13,11 @@ from handletime.events import model
 from handletime.events.model import EVENTS
 from handletime.segments.columns import I64, Columns, columns_of
 from handletime.segments.focus import Agents
+from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
 from handletime.store.directory import find
+from handletime.store.moves import EVER, SPANS_MS
 from handletime.store.recent import met_by
 from handletime.store.snapshot import OfStore, Snapshot, limited
 from handletime.store.tables import query, registered
@@ -70,6 +72,18 @@ class Reader:
         with self._cursor(limit_s) as cursor:
             return open_conversations(cursor, self._number(cursor), self.account)
 
+    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
+        """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
+
+        With more than `MOVES_MAX` moves it ends early: what follows is not known.
+        """
+        with self._cursor(None) as cursor:
+            asked = {"account": self._number(cursor), "agent": agent}
+            low = last_focused(lambda low: cursor.execute(_LAST_FOCUSED, {**asked, "low": low, "start": start}), start)
+            within = {"low": start if low is None else low, "end": end, "most": MOVES_MAX + 1}
+            rows = cursor.execute(_MOVES, {**asked, **within}).fetchall()
+        return focus_among(rows, start, end)
+
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are here: none has been removed."""
         wanted = set(conversations)
@@ -119,6 +133,42 @@ _EVENTS: Final = """
     join kept.conversations using (number) join kept.accounts on accounts.account = events.account
     where number = $number order by arrival"""
 _LOSSES: Final = "select arrival, lost_time, lost_sequence from kept.losses where number = $number"
+
+
+MOVES_MAX: Final = 100_000
+"""So many focus moves of an agent are looked at to say where its focus was."""
+# Of a removed conversation there is no number, and so no id.
+_LAST_FOCUSED: Final = f"""
+    select max(time) from kept.focus_moves
+    where account = $account and agentId = $agent and type = {model.FOCUSED} and time between $low and $start"""  # noqa: S608
+_MOVES: Final = f"""
+    with moves as materialized (
+        select time, sequence, type, eventId, number, position from kept.focus_moves
+        where account = $account and agentId = $agent and time >= $low and time < $end order by time limit $most)
+    select time, sequence, type = {model.FOCUSED}, coalesce(eventId, ''), conversationId, coalesce(position, -1)
+    from moves left join (
+        select number, conversationId from kept.conversations
+        where account = $account and number in (select number from moves)) using (number)
+    order by time"""  # noqa: S608
+
+
+def last_focused(latest: Callable[[int], duckdb.DuckDBPyConnection], start: int) -> int | None:
+    """When an agent's last `focused` up to `start` was; None where there is none.
+
+    `latest` asks for it from a moment on: at first one that is near, which is mostly enough.
+    """
+    for span in (*SPANS_MS, None):
+        (found,) = latest(EVER if span is None else start - span).fetchone() or (None,)
+        if found is not None:
+            return int(found)
+    return None
+
+
+def focus_among(rows: Sequence[tuple[Any, ...]], start: int, end: int) -> list[Focus]:
+    """Where an agent's focus was, by its moves as rows (the columns of `Move`), by time, of which there may be more."""
+    if len(rows) > MOVES_MAX:
+        end = min(end, rows[-1][0])
+    return list(focus_of((Move(*row) for row in rows if row[0] < end), start, end))
 
 
 def events_table(rows: pa.Table) -> pa.Table:

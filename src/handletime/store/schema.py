@@ -77,7 +77,11 @@ _FIRST: Final = (
         startReason kept.unit_start, endReason kept.unit_end, "start" timestamptz, "end" timestamptz,
         handleTimeMillis bigint)""",
 )
-MIGRATIONS: Final = (_FIRST,)
+_CORRECTIONS: Final = (
+    "alter table kept.events add column revision bigint default 0",
+    "alter table kept.events add column leaseMillis bigint",
+)
+MIGRATIONS: Final = (_FIRST, _CORRECTIONS)
 """What makes each version of the schema from the one before."""
 
 EVENT_ROW: Final = pa.schema(
@@ -98,6 +102,8 @@ EVENT_ROW: Final = pa.schema(
         ("sentBy", pa.int8()),
         ("reason", pa.int8()),
         ("closedBy", pa.int8()),
+        ("revision", pa.int64()),
+        ("leaseMillis", pa.int64()),
     ]
 )
 """An event as `kept.events` has it."""

@@ -21,7 +21,7 @@ from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, wr
 from handletime.store.recent import Recent
 from handletime.store.removing import remove
 from handletime.store.schema import EVENT_ROW
-from handletime.store.tables import insert, query, registered
+from handletime.store.tables import change, insert, query, registered
 
 RECENT_EVENTS: Final = 1_000_000
 
@@ -80,7 +80,10 @@ class Writer:
         self._commit_number, self._arrivals = (int(number) for number in meta[0])
 
     def write(self, requests: Sequence[Request]) -> Written:
-        """Stores what is new in the requests, and what follows from it. Of copies of an event the first stands."""
+        """Stores what is new in the requests, and what follows from it.
+
+        Of copies of an event the highest revision stands, of several of it the first (rules.md 1, "Copies").
+        """
         batch = self._numbered(requests)
         accepted, touched = self._store(batch)
         self._arrivals += len(accepted)
@@ -166,16 +169,22 @@ class Writer:
         moves = move_rows(batch.events, batch.ids)
         moved = self.moves.moved(self._connection, moves)
         touched = self._touched(batch, moved)
+        replaced = touched.replaced()
+        gone = move_rows(replaced, touched.ids_of(replaced))
         doubles = ~touched.is_new(moves["arrival"].to_numpy())
-        if doubles.any():
-            # Without them no other conversation is touched than with them, at most fewer.
+        if doubles.any() or gone.num_rows:
             moves = moves.filter(~doubles)
-            moved = self.moves.moved(self._connection, moves)
+            moved = self.moves.moved(self._connection, moves, gone)
+        if gone.num_rows:
+            # What lost the focus to them may be in conversations that nothing else touches. Without doubles alone, no
+            # other conversation is touched than with them, at most fewer.
+            touched = self._touched(batch, moved)
         rows = differences(touched.source, touched.before(), touched.after(moved))
         accepted = touched.is_new(batch.events["arrival"].to_numpy())
         self._write_events(batch.events.filter(accepted))
         crash_point("events-inserted")
         self._write_moves(moves, moved, touched.met_before(moved))
+        self._remove_replaced(replaced, gone)
         derived.write(self._connection, rows)
         self.moves.keep(moves)
         self.recent.trim()
@@ -208,6 +217,22 @@ class Writer:
         for changed in (moved.stored, moved.new):
             self.recent.lose(*(changed[name].to_numpy() for name in ("arrival", "lost_time", "lost_sequence")))
 
+    def _remove_replaced(self, replaced: pa.Table, gone: pa.Table) -> None:
+        """Takes out stored events that a correction replaced, with all that only they left (`gone`: their moves)."""
+        if not replaced.num_rows:
+            return
+        with registered(self._connection, replaced=replaced.select(["number", "arrival"])):
+            for table in ("events", "focus_moves", "losses") if gone.num_rows else ("events",):
+                change(
+                    self._connection,
+                    f"delete from kept.{table} t using replaced "  # noqa: S608
+                    "where t.number = replaced.number and t.arrival = replaced.arrival",
+                )
+        crash_point("replaced-removed")
+        if gone.num_rows:
+            self.moves.drop(self._connection, gone)
+        self.recent.forget(np.unique(replaced["number"].to_numpy()))
+
 
 class _Batch(NamedTuple):
     """Events as rows of `EVENT_ROW`, in order of arrival, the ids of their conversations, and the first new number."""
@@ -231,11 +256,25 @@ class _Touched(NamedTuple):
         there[self.ordered.rows] = True
         return there[self._places(arrivals)]
 
+    def replaced(self) -> pa.Table:
+        """The stored events that a correction among what came replaces."""
+        stands = np.zeros(self.stored, np.bool_)
+        stands[self.ordered.rows[self.ordered.rows < self.stored]] = True
+        return self.source.events.take(np.flatnonzero(~stands))
+
+    def ids_of(self, events: pa.Table) -> pa.Array:
+        """The ids of the events' conversations, which are among the touched ones."""
+        return self.source.ids.take(pa.array(np.searchsorted(self.source.numbers, events["number"].to_numpy())))
+
     def before(self) -> Version:
         """Without what came."""
         keep = self.ordered.rows < self.stored
+        if np.count_nonzero(keep) < self.stored:
+            numbers = self.source.events["number"].to_numpy()
+            return Version(self.columns, order_numbered(self.columns, numbers, self.stored))
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])[self.ordered.starts]
-        return Version(self.columns, Ordered(self.ordered.rows[keep], starts, 0, 0, self.ordered.records[keep]))
+        stored = self.ordered._replace(rows=self.ordered.rows[keep], starts=starts, records=self.ordered.records[keep])
+        return Version(self.columns, stored)
 
     def after(self, moved: Moved) -> Version:
         """With it."""

@@ -18,8 +18,10 @@ from handletime.segments.columns import I8, I32, I64, NEVER, U8
 from handletime.segments.derive import Derived, Trace, derive_prepared
 from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Records
-from handletime.web.view import View
+from handletime.web.view import DAY, View
 
+STALE_MS: Final = DAY
+"""A wait that is longer is told beside the others: a forgotten conversation should not hide those of today."""
 AGENTS_MAX: Final = 500
 """So many agents at work are shown."""
 KEPT_S: Final = 2.0
@@ -49,9 +51,13 @@ class Conversation(NamedTuple):
         """Whether nobody is assigned."""
         return self.agent is None
 
+    def is_stale(self, at: int) -> bool:
+        """Whether it waits for longer than `STALE_MS`."""
+        return self.waiting_since is not None and at - self.waiting_since > STALE_MS
+
 
 class SkillNow(NamedTuple):
-    """The open conversations of one skill, or of all (None)."""
+    """The open conversations of one skill, or of all (None); `longest_ms` is that of those that are not stale."""
 
     skill: int | None
     open: int
@@ -60,6 +66,8 @@ class SkillNow(NamedTuple):
     longest_ms: int
     longest: str
     """Whose wait is the longest: a conversation."""
+    stale: int
+    """How many wait for longer than `STALE_MS`."""
 
 
 class AgentNow(NamedTuple):
@@ -71,6 +79,7 @@ class AgentNow(NamedTuple):
     waiting: int
     longest_ms: int
     longest: str
+    stale: int
     focus: str | None
     focus_since: int
     knows_focus: bool
@@ -159,25 +168,27 @@ def _matches(each: Conversation, view: View) -> bool:
 
 
 def _of_skill(skill: int | None, found: list[Conversation], at: int) -> SkillNow:
-    longest_ms, longest = _longest(found, at)
     queued = [each for each in found if each.in_queue]
     waiting = [each for each in found if each.waiting_since is not None and not each.in_queue]
-    return SkillNow(skill, len(found), len(queued), len(waiting), longest_ms, longest)
+    return SkillNow(skill, len(found), len(queued), len(waiting), *_longest(found, at))
 
 
 def _of_agent(
     agent: int, found: list[Conversation], focus: tuple[str, int] | None, knows_focus: bool, at: int
 ) -> AgentNow:
-    longest_ms, longest = _longest(found, at)
     waiting = sum(each.waiting_since is not None for each in found)
     place, since = focus or (None, 0)
-    return AgentNow(agent, found[0].is_bot, len(found), waiting, longest_ms, longest, place, since, knows_focus)
+    return AgentNow(agent, found[0].is_bot, len(found), waiting, *_longest(found, at), place, since, knows_focus)
 
 
-def _longest(found: list[Conversation], at: int) -> tuple[int, str]:
-    waits = [(at - each.waiting_since, each.id) for each in found if each.waiting_since is not None]
+def _longest(found: list[Conversation], at: int) -> tuple[int, str, int]:
+    """The longest wait that is not stale, whose it is, and how many are stale."""
+    stale = sum(each.is_stale(at) for each in found)
+    waits = [
+        (at - each.waiting_since, each.id) for each in found if each.waiting_since is not None and not each.is_stale(at)
+    ]
     length, conversation = max(waits, default=(0, ""))
-    return max(length, 0), conversation
+    return max(length, 0), conversation, stale
 
 
 def _conversations(prepared: Prepared, derived: Derived, trace: Trace) -> Iterator[Conversation]:

@@ -11,7 +11,7 @@ from litestar import Response, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from handletime.api.errors import JSON
-from handletime.api.parameters import Choice, Query
+from handletime.api.parameters import Query
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError
 from handletime.web.charts import charts_of
@@ -29,8 +29,6 @@ STREAM_S: Final = 120.0
 STREAMS_MAX: Final = 256
 """Browsers that are sent what is new at once; others ask for it themselves."""
 RETRY_MS: Final = 2000
-OPEN_SHOWN: Final = 500
-STATE: Final = Choice("state", "Only those in queue, or whose consumer waits.", "", choices=("queued", "waits"))
 
 
 class Fresh(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -52,10 +50,11 @@ def now(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 def _live(page: Page, asker: Asker, view: View) -> dict[str, object]:
     at = page.service.clock.now()
-    return {"now": now_of(_glimpse(page, asker), view, at)}
+    return {"now": now_of(glimpse(page, asker), view, at)}
 
 
-def _glimpse(page: Page, asker: Asker) -> Glimpse:
+def glimpse(page: Page, asker: Asker) -> Glimpse:
+    """The open conversations of the asker's account. Raises NotNow."""
     page.check_ready()
     return page.glimpses.of(asker.account, page.reader(asker))
 
@@ -69,21 +68,6 @@ def _history(page: Page, asker: Asker, view: View) -> dict[str, object]:
         "worth": worth_of(reader, view),
         "slowest": slowest_of(reader, view, asker.account),
     }
-
-
-@get("/open", sync_to_thread=True, name="page-open")
-def open_conversations(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """The open conversations behind a number of the page Now, the longest wait first."""
-    asker = page.asker(request, "operations")
-    query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
-    state = query.get(STATE)
-    query.check()
-    at = page.service.clock.now()
-    found = now_of(_glimpse(page, asker), view, at).conversations
-    rows = [each for each in found if state in ("", each.state)]
-    more = {"rows": rows[:OPEN_SHOWN], "total": len(rows), "state": state, "at": at}
-    return page.html(request, "open.html", asker, view=view, **more)
 
 
 @get("/now/data", sync_to_thread=True, name="now-data")
@@ -100,7 +84,8 @@ def _fresh(request: HttpRequest, page: Page, *, history: bool) -> Fresh:
     live = page.text(request, "now_live.html", asker, view=view, **_live(page, asker, view))
     if not history:
         return Fresh(live)
-    return Fresh(live, page.text(request, "history.html", asker, view=view, **_history(page, asker, view)))
+    parts = {"view": view, "renewed": True, **_history(page, asker, view)}
+    return Fresh(live, page.text(request, "history.html", asker, **parts))
 
 
 @get("/now/events", name="now-events")

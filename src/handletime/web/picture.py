@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
 from handletime.events.decode import instant
 from handletime.segments.explain import Explanation, Json, Moment
 from handletime.web.labels import AccountLabels
+from handletime.web.meanwhile import Meanwhile, Visit
+from handletime.web.view import DAY, HOUR, MINUTE
 from handletime.web.words import (
     CLAUSES,
     END_REASONS,
@@ -23,6 +25,7 @@ from handletime.web.words import (
     UNIT_STARTS,
     clock,
     duration,
+    local,
     moment,
 )
 
@@ -34,11 +37,19 @@ MOMENTS_MAX: Final = 3000
 """More are not drawn: nobody could tell them apart."""
 _TICKS: Final = 9
 _TICK_APART: Final = 76
-_STEPS: Final = tuple(
-    1000 * s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 21_600, 43_200, 86_400)
+_STEPS: Final = (
+    *(1000 * s for s in (1, 2, 5, 10, 15, 30)),
+    *(MINUTE * m for m in (1, 2, 5, 10, 15, 30)),
+    *(HOUR * h for h in (1, 2, 4, 6, 12)),
+    *(DAY * d for d in (1, 2, 7, 14, 30, 90, 365, 3650)),
 )
 _FOLD_OVER: Final = 0.22
 _FOLD_TO: Final = 0.08
+_FOLD_LEAST: Final = 30_000
+_ROUNDS: Final = 40
+_SAME: Final = 1e-9
+_HEAD: Final = 14.0
+"""How high a line above the picture is: of what is said of folds, of the times."""
 _LETTER: Final = 7.0
 """How wide a letter is, more or less."""
 
@@ -73,11 +84,16 @@ class Tick(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """A stretch in which nothing happens, drawn shorter than it is."""
+    """A stretch in which nothing happens, drawn shorter than it is; `y` is that of its text."""
 
     x: float
+    y: float
     width: float
     text: str
+
+
+Span = tuple[int, int]
+"""From a moment to another, in epoch milliseconds."""
 
 
 @dataclass
@@ -93,11 +109,12 @@ class Lane:
 
 @dataclass
 class Picture:
-    """The whole: lanes from above, the axis, folds; `height` in the units of WIDTH."""
+    """The whole: lanes from above, the axis (`axis` is the y of its texts), folds; `height` in the units of WIDTH."""
 
     lanes: list[Lane]
     ticks: list[Tick]
     folds: list[Fold]
+    axis: float
     height: float
     start: int
     end: int
@@ -109,16 +126,23 @@ class Picture:
 
 
 class Scale:
-    """From moments to places. Stretches in which nothing happens are folded where they would take up the picture."""
+    """From moments to places. Stretches in which nothing happens are folded where they would take up the picture.
 
-    def __init__(self, times: Sequence[int], *, true: bool) -> None:
-        self._times = sorted(set(times))
-        lengths = [float(b - a) for a, b in pairwise(self._times)]
-        self.folded: set[int] = set() if true else _fold(lengths)
-        total = sum(lengths) or 1.0
-        self._places = [0.0]
-        for length in lengths:
-            self._places.append(self._places[-1] + length / total * PLOT)
+    Folds are never so short that the order of lengths is lost: of two of the `compared` spans the longer one is drawn
+    at least as long, and those of one length are drawn equally long.
+    """
+
+    def __init__(self, times: Sequence[int], compared: Iterable[Span] = (), *, true: bool) -> None:
+        spans = set(compared)
+        self._times = sorted({*times, *(end for span in spans for end in span)})
+        lengths = [b - a for a, b in pairwise(self._times)]
+        shown = [float(length) for length in lengths]
+        self.folded: set[int] = set() if true else _fold(shown)
+        if self.folded:
+            place = {time: i for i, time in enumerate(self._times)}
+            _keep_order(lengths, shown, self.folded, [(place[start], place[end]) for start, end in spans])
+        total = sum(shown) or 1.0
+        self._places = [0.0, *(millis / total * PLOT for millis in accumulate(shown))]
         self.shown_millis = total
 
     def at(self, millis: int) -> float:
@@ -132,24 +156,29 @@ class Scale:
         share = (millis - times[i - 1]) / (times[i] - times[i - 1])
         return LEFT + places[i - 1] + (places[i] - places[i - 1]) * share
 
-    def folds(self) -> Iterator[Fold]:
+    def folds(self) -> Iterator[Span]:
         """The folded stretches."""
         for i in sorted(self.folded):
-            x, width = LEFT + self._places[i], self._places[i + 1] - self._places[i]
-            yield Fold(x, width, duration(self._times[i + 1] - self._times[i]))
+            yield self._times[i], self._times[i + 1]
 
     def ticks(self, zone: ZoneInfo) -> Iterator[Tick]:
-        """Round moments that are far enough from each other."""
+        """Round moments that are far enough from each other; where there are several days, each is named once."""
         step = next((s for s in _STEPS if s * _TICKS >= self.shown_millis), _STEPS[-1])
-        last = float("-inf")
+        first, end = local(self._times[0], zone), local(self._times[-1], zone)
+        last, named = float("-inf"), first.date() if first.date() == end.date() else None
         for i, (a, b) in enumerate(pairwise(self._times)):
             # A fold is followed by the time at which it ends: a round one may be far away.
             for tick in (b,) if i in self.folded else range(a + -a % step, b, step):
                 x = self.at(tick)
-                if x - last >= _TICK_APART and x <= WIDTH - 60:
-                    text = clock(tick, zone)
-                    yield Tick(x, text[:5] if step >= 60_000 and i not in self.folded else text[:8])
-                    last = x
+                if x - last < _TICK_APART or x > WIDTH - 60:
+                    continue
+                at, to_the_second = local(tick, zone), step < MINUTE or i in self.folded
+                if at.date() == named and step < DAY:
+                    text = f"{at:%H:%M:%S}" if to_the_second else f"{at:%H:%M}"
+                else:
+                    text = moment(tick, zone)[:10] if step >= DAY or first.year != end.year else f"{at:%m-%d %H:%M}"
+                yield Tick(x, text)
+                last, named = x, at.date()
 
 
 def _fold(lengths: list[float]) -> set[int]:
@@ -160,10 +189,48 @@ def _fold(lengths: list[float]) -> set[int]:
     while True:
         total = sum(lengths)
         i = max((i for i in range(len(lengths)) if i not in folded), key=lengths.__getitem__, default=None)
-        if i is None or lengths[i] <= _FOLD_OVER * total or lengths[i] < 30_000:
+        if i is None or lengths[i] <= _FOLD_OVER * total or lengths[i] < _FOLD_LEAST:
             return folded
         lengths[i] = _FOLD_TO * (total - lengths[i])
         folded.add(i)
+
+
+def _keep_order(lengths: list[int], shown: list[float], folded: set[int], spans: list[tuple[int, int]]) -> None:
+    """Opens folds until of two spans (of places) the longer one is shown at least as long; says which folds are left.
+
+    A longer span that is shown shorter has folds that the other one does not have: opened wide enough, these make up
+    for it. What is opened for one span may be too much for another, so it is done again until nothing is left to do.
+    """
+    begins = [0, *accumulate(lengths)]
+    # Spans of one length are looked at in both orders: none of them may be shown shorter than another.
+    ways = [sorted(way, key=lambda span: begins[span[1]] - begins[span[0]]) for way in (spans, spans[::-1])]
+    for _ in range(_ROUNDS):
+        opened = [_opened(way, lengths, shown, folded) for way in ways]
+        if not any(opened):
+            break
+    else:
+        # Nearly there, and enough is enough: at full length the order is right.
+        for i in folded:
+            shown[i] = float(lengths[i])
+    folded -= {i for i in folded if shown[i] >= (1 - _SAME) * lengths[i]}
+
+
+def _opened(in_order: list[tuple[int, int]], lengths: list[int], shown: list[float], folded: set[int]) -> bool:
+    """One round of it; says whether any span was too short."""
+    places, any_opened = [0.0, *accumulate(shown)], False
+    widest, most = (0, 0), 0.0
+    for first, last in in_order:
+        lacks = most - (places[last] - places[first])
+        if lacks > most * _SAME:
+            own = [i for i in folded if first <= i < last and not widest[0] <= i < widest[1]]
+            room = sum(lengths[i] - shown[i] for i in own)
+            if room > 0:
+                for i in own:
+                    shown[i] += min(lacks / room, 1.0) * (lengths[i] - shown[i])
+                places, any_opened = [0.0, *accumulate(shown)], True
+        if places[last] - places[first] >= most:
+            widest, most = (first, last), places[last] - places[first]
+    return any_opened
 
 
 def millis_of(value: object) -> int:
@@ -171,24 +238,42 @@ def millis_of(value: object) -> int:
     return cast(int, instant(str(value)))
 
 
-def draw(explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, *, true: bool = False) -> Picture:
+def times_of(explanation: Explanation) -> list[int]:
+    """When the moments were that are drawn and told, in epoch milliseconds."""
+    return [millis_of(each.time) for each in explanation.moments[:MOMENTS_MAX]]
+
+
+def draw(
+    explanation: Explanation,
+    labels: AccountLabels,
+    zone: ZoneInfo,
+    meanwhile: Meanwhile | None = None,
+    *,
+    true: bool = False,
+) -> Picture:
     """The picture of an explanation; `true` draws all time to scale."""
-    return _Artist(explanation, labels, zone, true=true).draw()
+    return _Artist(explanation, labels, zone, meanwhile or {}, true=true).draw()
 
 
 class _Artist:
-    def __init__(self, explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, *, true: bool) -> None:
+    def __init__(
+        self, explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile, *, true: bool
+    ) -> None:
         self.moments = explanation.moments[:MOMENTS_MAX]
-        self.times = [millis_of(each.time) for each in self.moments]
+        self.times = times_of(explanation)
+        self.meanwhile = meanwhile
         self.start, self.end = self.times[0], self.times[-1]
         self.agent_segments = [row for row in explanation.agent_segments if millis_of(row["start"]) <= self.end]
         self.skill_segments = [row for row in explanation.skill_segments if millis_of(row["start"]) <= self.end]
         self.labels, self.zone = labels, zone
-        self.scale = Scale(self.times, true=true)
+        self.scale = Scale(self.times, self._compared(), true=true)
         self.lanes: list[Lane] = []
-        self.y = 34.0
+        self.y = 4.0
 
     def draw(self) -> Picture:
+        folds = self._folds()
+        axis = self.y + _HEAD - 4
+        self.y += _HEAD + 4
         self._consumer()
         self._queue()
         for agent in self._agents():
@@ -196,14 +281,46 @@ class _Artist:
         self._counted()
         self._skill_segments()
         self._agent_segments()
-        picture = Picture(
-            self.lanes, list(self.scale.ticks(self.zone)), list(self.scale.folds()), self.y + 8, self.start, self.end
-        )
+        ticks = list(self.scale.ticks(self.zone))
+        picture = Picture(self.lanes, ticks, folds, axis, self.y + 8, self.start, self.end)
         for number, item in enumerate(sorted(picture.items, key=lambda each: (each.start, each.y, each.end))):
             item.order = number
         return picture
 
     # --- parts
+
+    def _compared(self) -> Iterator[Span]:
+        """The stretches whose lengths one compares by eye: waits, segments, focus and units."""
+        yield from self._runs([each.consumer_waits for each in self.moments])
+        yield from self._runs(self._queued())
+        for row in (*self.agent_segments, *self.skill_segments):
+            yield millis_of(row["start"]), min(self._end_of(row), self.end)
+        for agent in self._agents():
+            yield from self._focus(agent)
+        for row in self.agent_segments:
+            for unit in cast(list[Json], row["handleTimeUnits"]):
+                if millis_of(unit["start"]) <= self.end:
+                    yield millis_of(unit["start"]), min(millis_of(unit["end"]), self.end)
+
+    def _folds(self) -> list[Fold]:
+        """What is folded, told above the picture; in two lines where one text would run into another."""
+        folds, free = [], [float("-inf")] * 2
+        lane = Lane("", self.y, _HEAD, "folds")
+        for start, end in self.scale.folds():
+            x, text = self.scale.at(start), f"⋯ {duration(end - start)}"
+            width = self.scale.at(end) - x
+            half = len(text) * _LETTER / 2
+            line = 0 if x + width / 2 - half >= free[0] else 1
+            free[line] = x + width / 2 + half
+            folds.append(Fold(x, self.y + (line + 1) * _HEAD - 4, width, text))
+            says = [f"Folded, drawn shorter than it is: {duration(end - start)} without any event"]
+            lane.items.append(
+                Item("folded", start, end, x, self.y, width, _HEAD * (line + 1), [*says, self._span(start, end)])
+            )
+        if folds:
+            self.lanes.append(lane)
+            self.y += _HEAD * (2 if free[1] > 0 else 1)
+        return folds
 
     def _lane(self, name: str, kind: str, height: float, *, gap: float = 8) -> Lane:
         lane = Lane(name, self.y, height, kind)
@@ -211,8 +328,14 @@ class _Artist:
         self.y += height + gap
         return lane
 
+    def _at(self, millis: int) -> str:
+        """A moment, with its date where the picture has several."""
+        days = (moment(each, self.zone)[:11] for each in (self.start, self.end, millis))
+        first, last, day = days
+        return clock(millis, self.zone) if first == last else day + clock(millis, self.zone)
+
     def _span(self, start: int, end: int) -> str:
-        return f"{clock(start, self.zone)} – {clock(end, self.zone)} · {duration(end - start)}"
+        return f"{self._at(start)} – {self._at(end)} · {duration(end - start)}"
 
     def _stretch(self, lane: Lane, kind: str, start: int, end: int, says: list[str], *, text: str = "") -> Item:
         end = min(end, self.end)
@@ -228,7 +351,7 @@ class _Artist:
         says = [title]
         if each.no_effect:
             says.append(f"counts for nothing: {NO_EFFECT.get(each.no_effect, each.no_effect)}")
-        says += [clock(at, self.zone), _clause(each.rule)]
+        says += [self._at(at), _clause(each.rule)]
         x = self.scale.at(at)
         kind = f"{kind} idle" if each.no_effect else kind
         lane.items.append(Item(kind, at, at, x - 6, lane.y + lane.height / 2 - 6, 12, 12, says, mark=symbol))
@@ -273,12 +396,14 @@ class _Artist:
                 self._mark(lane, "message system", each, at, "Message of an agent; nobody is assigned")
 
     def _queue(self) -> None:
-        queued = [each.open and each.assigned_agent_id is None for each in self.moments]
-        runs = list(self._runs(queued))
+        runs = list(self._runs(self._queued()))
         if runs:
             lane = self._lane("queue", "queue", 22)
             for start, end in runs:
                 self._stretch(lane, "queued", start, end, ["In queue: open, and nobody is assigned"], text="in queue")
+
+    def _queued(self) -> list[bool]:
+        return [each.open and each.assigned_agent_id is None for each in self.moments]
 
     def _agents(self) -> list[int]:
         """Agents in the order in which they turn up; those who were assigned first."""
@@ -359,7 +484,9 @@ class _Artist:
             else:
                 why = NOT_HANDLED.get(str(each.not_handled_because), str(each.not_handled_because))
                 clause = "1 State" if each.not_handled_because == "notOpen" else "3.3"
-                self._stretch(lane, "not-handled", start, end, [f"Not handled: {why}", _clause(clause)])
+                visits = [visit.told for visit in self.meanwhile.get(i, ())]
+                says = [f"Not handled: {why}", *([f"Meanwhile: {', '.join(visits)}"] if visits else [])]
+                self._stretch(lane, "not-handled", start, end, [*says, _clause(clause)])
 
     def _skill_segments(self) -> None:
         lane = self._lane("skill segments", "segments", 22, gap=4)
@@ -398,14 +525,19 @@ class Line(NamedTuple):
     lasts: str
     counts: str
     handled: bool
+    meanwhile: Sequence[Visit]
 
 
-def lines_of(explanation: Explanation, labels: AccountLabels, zone: ZoneInfo) -> list[Line]:
+def lines_of(
+    explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile | None = None
+) -> list[Line]:
     """A conversation event by event: what each did, and whether the time after it counts."""
-    return [_line(each, labels, zone) for each in explanation.moments[:MOMENTS_MAX]]
+    visits = meanwhile or {}
+    shown = explanation.moments[:MOMENTS_MAX]
+    return [_line(each, labels, zone, visits.get(i, ())) for i, each in enumerate(shown)]
 
 
-def _line(each: Moment, labels: AccountLabels, zone: ZoneInfo) -> Line:
+def _line(each: Moment, labels: AccountLabels, zone: ZoneInfo, visits: Sequence[Visit]) -> Line:
     agent = each.detail.get("agentId", each.assigned_agent_id if each.detail.get("sentBy") == "agent" else None)
     by = str(each.detail.get("sentBy") or each.detail.get("closedBy") or "")
     if agent is not None:
@@ -432,4 +564,5 @@ def _line(each: Moment, labels: AccountLabels, zone: ZoneInfo) -> Line:
         "" if each.lasts_millis is None else duration(each.lasts_millis),
         counts,
         each.handled_under is not None,
+        visits,
     )

@@ -9,7 +9,8 @@ from litestar.di import Provide
 
 from handletime.api.errors import Refused
 from handletime.api.service import HttpRequest, InPath
-from handletime.web.now import now, now_data, now_events, open_conversations
+from handletime.web.now import now, now_data, now_events
+from handletime.web.open import open_conversations, open_data
 from handletime.web.page import HEADERS, Page, ThePage, static_files, tag
 from handletime.web.segments import segments, segments_csv, skill_segments
 from handletime.web.sign_in import sign_in, sign_in_form, sign_out
@@ -23,7 +24,7 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
     """The page's routes; without Now as the page itself."""
     handlers = [
         *(sign_in_form, sign_in, sign_out),
-        *((now, now_data, now_events, open_conversations) if with_now else (begin,)),
+        *((now, now_data, now_events, open_conversations, open_data) if with_now else (begin,)),
         *(agents, skills, segments, segments_csv, skill_segments, why, static_file),
     ]
 

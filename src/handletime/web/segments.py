@@ -10,8 +10,9 @@ from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
-from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT
-from handletime.api.csv_table import csv_answer
+from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages
+from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
+from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.parameters import ALL, Choice, Integer, Query
 from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of
 from handletime.api.service import HttpRequest, query_of
@@ -24,7 +25,6 @@ from handletime.web.words import OUTCOMES
 
 OUTCOME: Final = Choice("outcome", "Only segments with this outcome.", "", choices=tuple(OUTCOMES))
 LIMIT: Final = Integer("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
-CSV_ROWS_MAX: Final = 100_000
 HEADINGS: Final[dict[str, SortKey | None]] = {
     "Ended": "Date",
     "Agent": "Agent",
@@ -120,11 +120,12 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 
 def _pages(asked: Asked, total: int) -> Iterator[tuple[str, str]]:
+    around = pages(asked.offset, asked.limit, total)
     if asked.offset > 0:
         yield "First", asked.href(offset=None)
-        yield "Previous", asked.href(offset=max(0, asked.offset - asked.limit) or None)
-    if asked.offset + asked.limit < total:
-        yield "Next", asked.href(offset=asked.offset + asked.limit)
+        yield "Previous", asked.href(offset=around["previous"].offset or None)
+    if "next" in around:
+        yield "Next", asked.href(offset=around["next"].offset)
         yield "Last", asked.href(offset=(total - 1) // asked.limit * asked.limit)
 
 
@@ -175,9 +176,10 @@ def segments_csv(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
     with page.reader(asker).snapshot() as snapshot:
-        _, rows = page_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
-    answer = csv_answer(CSV_NAMES, (_csv_row(row, asker) for row in rows))
-    answer.headers.update({**HEADERS, "Content-Disposition": 'attachment; filename="segments.csv"'})
+        total, rows = page_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
+    name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end)
+    answer = csv_answer(CSV_NAMES, (_csv_row(row, asker) for row in rows), file_name=name, total=total)
+    answer.headers.update(HEADERS)
     return answer
 
 
@@ -254,4 +256,5 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
         told=told,
         offset=offset,
         limit=limit,
+        previous=pages(offset, limit, int(total)).get("previous"),
     )

@@ -10,9 +10,10 @@ from handletime.api.errors import Refused
 from handletime.api.parameters import Choice, Text
 from handletime.api.service import HttpRequest, query_of
 from handletime.segments.explain import Explanation, Json, explain
+from handletime.web.meanwhile import meanwhile_of
 from handletime.web.page import ThePage
-from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of
-from handletime.web.view import read_view
+from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of, times_of
+from handletime.web.view import DAY, read_view
 
 CONVERSATION: Final = Text("conversation", "Whose picture.", required=True)
 SEGMENT: Final = Text("segment", "The segment that is pointed out.")
@@ -28,10 +29,12 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     view = read_view(query, page.service.clock.now(), asker.session.zone)
     query.check()
     page.check_ready()
-    prepared = page.reader(asker).prepared(conversation or "")
+    reader = page.reader(asker)
+    prepared = reader.prepared(conversation or "")
     if prepared is None:
         raise Refused(404, "There is no such conversation.")
     explanation = explain(prepared, asker.account, conversation or "")
+    meanwhile = meanwhile_of(reader, explanation, times_of(explanation))
     return page.html(
         request,
         "why.html",
@@ -41,8 +44,8 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         conversation=conversation,
         segment=segment,
         scale=scale,
-        picture=draw(explanation, asker.labels, view.zone, true=scale == "true"),
-        lines=lines_of(explanation, asker.labels, view.zone),
+        picture=draw(explanation, asker.labels, view.zone, meanwhile, true=scale == "true"),
+        lines=lines_of(explanation, asker.labels, view.zone, meanwhile),
         millis_of=millis_of,
         doubts=doubts_of(explanation, view.long_minutes),
         more=max(len(explanation.moments) - MOMENTS_MAX, 0),
@@ -59,6 +62,8 @@ def doubts_of(explanation: Explanation, long_minutes: int) -> list[str]:
             f"The conversation begins in the middle: its first event is “{opening.type}”. "
             "What came before is not known here, so the first segment may be shorter than it was."
         )
+    if any(abs(time) < 365 * DAY for time in times_of(explanation)):
+        doubts.append("Some of its events are of the year 1970: seconds that were sent as milliseconds?")
     blind = [row for row in explanation.agent_segments if row["userType"] == "human" and not row["focusData"]]
     if blind:
         doubts.append(

@@ -67,10 +67,13 @@ NO_EFFECT: Final = {
     "openedWhileOpen": "it is open already",
     "focusedAlready": "the focus is here already",
     "unfocusedWithoutFocus": "the focus was not here",
+    "withdrawn": "it was taken back",
 }
 CLAUSES: Final = {
     "1 State": "What opens and closes a conversation, and what counts for nothing while it is closed.",
-    "1 Focus": "An agent's focus moves by the agent's own focus events alone, one conversation at a time.",
+    "1 Focus": "An agent's focus moves by the agent's own focus events alone, one conversation at a time. A focus with "
+    "a lease ends by itself unless it is said again.",
+    "1 Copies": "Of copies of one event the highest revision stands; a withdrawn event does nothing.",
     "2.1": "An agent segment goes from an assignment to a close, a transfer or the next assignment.",
     "2.3": "Only the consumer's messages and those of the assigned agent count.",
     "2.4": "Every ended segment has exactly one outcome.",

@@ -1,5 +1,6 @@
-// The page Now keeps itself up to date: it is sent what is new, or asks for it where that does not work.
+// A page that keeps itself up to date: it is sent what is new, or asks for it where that does not work.
 import { drawCharts } from "./charts.js";
+import morphdom from "./vendor/morphdom-esm.js";
 
 const EVERY_MS = 5000;
 const PATIENCE_MS = 15000;
@@ -10,6 +11,7 @@ export function keepUpToDate(now) {
   let polling = null;
   let heard = Date.now();
   let gone = false;
+  let over = false;
 
   const say = (text, link) => {
     trouble.hidden = !text;
@@ -28,19 +30,20 @@ export function keepUpToDate(now) {
     const paused = pause.getAttribute("aria-pressed") !== "true";
     pause.setAttribute("aria-pressed", paused);
     pause.textContent = paused ? "Paused: go on" : "Pause";
+    if (!paused && !over) ask();
   });
 
   const show = (fresh) => {
     heard = Date.now();
     now.dataset.heard = Number(now.dataset.heard ?? 0) + 1;
-    if (pause.getAttribute("aria-pressed") === "true") return;
+    // That the server answers again is worth knowing also where what is shown is held still.
     if (gone) say("");
     gone = false;
+    if (pause.getAttribute("aria-pressed") === "true") return;
     replace(document.getElementById("live"), fresh.live);
     if (fresh.history && !document.querySelector("#history details[open]")) {
       const history = document.getElementById("history");
-      replace(history, fresh.history);
-      drawCharts(history);
+      if (replace(history, fresh.history)) drawCharts(history);
     }
   };
 
@@ -50,6 +53,7 @@ export function keepUpToDate(now) {
   };
 
   const ended = () => {
+    over = true;
     source?.close();
     clearInterval(polling);
     clearInterval(watching);
@@ -95,17 +99,47 @@ export function keepUpToDate(now) {
       poll();
     }
   }, EVERY_MS);
-  if ("EventSource" in window) listen();
+  if (now.dataset.stream && "EventSource" in window) listen();
   else poll();
 }
 
-// Puts new HTML in the place of the old; what had the focus, and how far was scrolled, stay.
+// Puts new HTML in the place of the old, and touches only what differs: what has the focus, what is selected and how far
+// was scrolled stay. Says whether a chart has other data now, and has to be drawn.
 function replace(element, html) {
-  const focused = element.contains(document.activeElement) ? document.activeElement.id : "";
-  const scrolled = [...element.querySelectorAll(".scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
-  element.innerHTML = html;
-  [...element.querySelectorAll(".scroll")].forEach((each, i) => {
-    if (scrolled[i]) [each.scrollLeft, each.scrollTop] = scrolled[i];
+  const fresh = element.cloneNode(false);
+  fresh.innerHTML = html;
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
+  const around = [];
+  for (let each = focused; each && each !== element; each = each.parentElement) around.push(each);
+  const selection = getSelection();
+  const selected = !selection.isCollapsed && element.contains(selection.anchorNode) ? [selection.anchorNode, selection.anchorOffset, selection.focusNode, selection.focusOffset] : null;
+  let redraw = false;
+
+  morphdom(element, fresh, {
+    childrenOnly: true,
+    // Rows that are others' now are moved, not rewritten.
+    getNodeKey: (node) => node.id || node.dataset?.key,
+    onBeforeElUpdated: (old, wanted) => {
+      if (!old.matches("[data-chart]")) return !old.isEqualNode(wanted);
+      if (old.dataset.chart !== wanted.dataset.chart) {
+        old.replaceWith(wanted.cloneNode(true));
+        redraw = true;
+      }
+      return false;
+    },
+    onNodeAdded: (node) => {
+      if (node.querySelector?.("[data-chart]")) redraw = true;
+    },
   });
-  if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+
+  if (focused && document.activeElement !== focused) {
+    // It was moved, or made anew; where it is gone, what was around it is next.
+    const next = [document.getElementById(focused.id), ...around].find((each) => each?.isConnected && each.tabIndex >= 0);
+    next?.focus({ preventScroll: true });
+  }
+  if (selected && selected[0].isConnected && selected[2].isConnected && selection.isCollapsed) {
+    const within = (node, offset) => Math.min(offset, node.nodeType === Node.TEXT_NODE ? node.length : node.childNodes.length);
+    selection.setBaseAndExtent(selected[0], within(selected[0], selected[1]), selected[2], within(selected[2], selected[3]));
+  }
+  return redraw;
 }

@@ -24,7 +24,10 @@ if (button) {
   });
   show();
 }
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawCharts(document));
+// Charts have the colours of what they are drawn on: a screen in the dark, paper, colours that are forced.
+for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)", "print"]) {
+  matchMedia(query).addEventListener("change", () => drawCharts(document));
+}
 
 // --- forms: what is empty stays out of the address; a span that was typed replaces "last"
 for (const field of document.querySelectorAll("[data-zone]")) {

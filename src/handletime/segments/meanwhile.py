@@ -1,0 +1,69 @@
+"""Where an agent's focus was, over all conversations of an account (rules.md 1, "Focus").
+
+A conversation's own events say when an agent's focus is on it, not where it is else. That is what a person wants to
+know of the time that does not count as handle time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import NamedTuple
+
+
+class Move(NamedTuple):
+    """A `focused` or `unfocused` of one agent; or a loss that a removed conversation left, which has no conversation.
+
+    `position` says of such a loss how many of the agent's moves, of the same time and sequence, come before it.
+    """
+
+    time: int
+    sequence: int
+    focused: bool
+    event: str
+    conversation: str | None
+    position: int = -1
+
+
+class Focus(NamedTuple):
+    """Where an agent's focus was from a moment to another (epoch ms): on a conversation, or on none if it is known."""
+
+    start: int
+    end: int
+    conversation: str | None
+    known: bool = True
+
+
+def focus_of(moves: Iterable[Move], start: int, end: int) -> Iterator[Focus]:
+    """Where the focus of the agent who made these moves was in [start, end), stretch by stretch, without gaps.
+
+    The moves begin with the agent's last `focused` before `start`, if there is one, and there are none missing after
+    it up to `end`. What comes before the first of them is not known, and neither is what follows a removed one.
+    """
+    now, conversation, known = start, None, False
+    for move in in_order(moves):
+        was = Focus(now, min(max(move.time, now), end), conversation, known)
+        if move.focused:
+            conversation, known = move.conversation, move.conversation is not None
+        elif known and move.conversation == conversation:
+            conversation = None
+        if was[2:] != (conversation, known):
+            if was.start < was.end:
+                yield was
+            now = was.end
+    if now < end:
+        yield Focus(now, end, conversation, known)
+
+
+def in_order(moves: Iterable[Move]) -> Iterator[Move]:
+    """Moves of one agent, those of removed conversations too, in the order of all events (rules.md 1, "Order")."""
+    for _, found in groupby(sorted(moves, key=_moment), key=_moment):
+        together = list(found)
+        named = sorted((each for each in together if each.position < 0), key=lambda each: each[3:5])
+        placed = [((i, 1), each) for i, each in enumerate(named)]
+        placed += [((each.position, 0), each) for each in together if each.position >= 0]
+        yield from (each for _, each in sorted(placed, key=lambda pair: pair[0]))
+
+
+def _moment(move: Move) -> tuple[int, int]:
+    return move.time, move.sequence

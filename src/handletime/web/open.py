@@ -1,0 +1,119 @@
+"""`/open`: the open conversations behind a number of the page Now, one by one; it keeps itself up to date too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+import msgspec
+from litestar import Response, get
+
+from handletime.api.errors import JSON
+from handletime.api.parameters import Choice
+from handletime.api.service import HttpRequest, query_of
+from handletime.web.labels import AccountLabels, Kind
+from handletime.web.live import Conversation, now_of
+from handletime.web.now import Fresh, glimpse
+from handletime.web.page import HEADERS, Asker, Page, ThePage
+from handletime.web.view import View, read_view
+
+SHOWN: Final = 500
+STATES: Final = {
+    "": "all",
+    "queued": "in queue",
+    "waits": "waiting for an answer",
+    "stale": "waiting for over a day",
+}
+STATE: Final = Choice("state", "Only those in queue, or whose consumer waits.", "", choices=tuple(STATES)[1:])
+COLUMNS: Final = {
+    "state": "State",
+    "waits": "waits",
+    "since": "since",
+    "skill": "Skill",
+    "agent": "Agent",
+    "conversation": "Conversation",
+    "source": "Source",
+    "focus": "focus of",
+}
+"""What the list can be sorted by, and the columns' headings."""
+SORT: Final = Choice("sort", "The column that the rows are sorted by.", "waits", choices=tuple(COLUMNS))
+DIRECTION: Final = Choice("direction", "Which way; the longest wait first.", "", choices=("asc", "desc"))
+_ORDER: Final = {"queued": 0, "waits": 1, "answered": 2}
+_Key = Callable[[Conversation], object]
+
+
+class Column(NamedTuple):
+    """A heading: its text, the link that sorts by it, and which way the rows are sorted by it now, if they are."""
+
+    name: str
+    text: str
+    href: str
+    sorted: str
+
+
+@get("/open", sync_to_thread=True, name="page-open")
+def open_conversations(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """The open conversations behind a number of the page Now, the longest wait first."""
+    asker = page.asker(request, "operations")
+    return page.html(request, "open.html", asker, **_shown(request, page, asker))
+
+
+@get("/open/data", sync_to_thread=True, name="page-open-data")
+def open_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """The list anew, for browsers that ask for it."""
+    asker = page.asker(request, "operations")
+    live = page.text(request, "open_live.html", asker, **_shown(request, page, asker))
+    return Response(msgspec.json.encode(Fresh(live)), media_type=JSON, headers=HEADERS)
+
+
+def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, object]:
+    at = page.service.clock.now()
+    query = query_of(request)
+    view = read_view(query, at, asker.session.zone)
+    state, sort, direction = query.get(STATE), query.get(SORT), query.get(DIRECTION)
+    query.check()
+    falling = (direction or ("desc" if sort == "waits" else "asc")) == "desc"
+    found = now_of(glimpse(page, asker), view, at).conversations
+    rows = [each for each in found if state in ("", each.state) or (state == "stale" and each.is_stale(at))]
+    return {
+        "view": view,
+        "at": at,
+        "state": state,
+        "states": STATES,
+        "columns": _columns(view, state, sort, falling=falling),
+        "kept": {"state": state or None, "sort": sort if sort != "waits" else None, "direction": direction or None},
+        "total": len(rows),
+        "rows": in_order(rows, asker.labels, sort, falling=falling)[:SHOWN],
+    }
+
+
+def _columns(view: View, state: str, sort: str, *, falling: bool) -> list[Column]:
+    found = []
+    for name, text in COLUMNS.items():
+        turned = (not falling) if name == sort else name == "waits"
+        href = view.href("/open", state=state or None, sort=name, direction="desc" if turned else "asc")
+        found.append(Column(name, text, href, ("descending" if falling else "ascending") if name == sort else ""))
+    return found
+
+
+def in_order(rows: list[Conversation], labels: AccountLabels, sort: str, *, falling: bool) -> list[Conversation]:
+    """Rows that stand with the longest wait first, by a column; those that have nothing there are last either way."""
+
+    def named(kind: Kind, number: int | None) -> str | None:
+        return None if number is None else labels.text(kind, number).casefold()
+
+    keys: dict[str, _Key] = {
+        "state": lambda each: _ORDER[each.state],
+        # The longest wait began first.
+        "waits": lambda each: None if each.waiting_since is None else -each.waiting_since,
+        "since": lambda each: each.waiting_since,
+        "skill": lambda each: named("skill", each.skill),
+        "agent": lambda each: named("agent", each.agent),
+        "conversation": lambda each: each.id,
+        "source": lambda each: each.source.casefold() if each.source else None,
+        "focus": lambda each: named("agent", next(iter(each.focus), None)),
+    }
+    key = keys[sort]
+    some = [each for each in rows if key(each) is not None]
+    some.sort(key=key, reverse=falling)  # type: ignore[arg-type]
+    return some + [each for each in rows if key(each) is None]
