@@ -219,6 +219,17 @@ def _of_1970(seconds: int) -> str:
     return _text(datetime.fromtimestamp(seconds / 1000, UTC))
 
 
+def ended_at(conversation: str, agent: int, end: str) -> list[Event]:
+    """A conversation of one agent that ended at a time, a minute after it began."""
+    begun = datetime.fromisoformat(end) - timedelta(minutes=1)
+    event = {"conversationId": conversation}
+    return [
+        {**event, "eventId": "1", "time": _text(begun), "type": "opened", "skillId": 10},
+        {**event, "eventId": "2", "time": _after(begun, 5), "type": "assigned", "agentId": agent},
+        {**event, "eventId": "3", "time": _after(begun, 60), "type": "closed", "closedBy": "agent"},
+    ]
+
+
 def _after(begun: datetime, seconds: int) -> str:
     return _text(begun + timedelta(seconds=seconds))
 
