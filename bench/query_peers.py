@@ -34,7 +34,6 @@ SUMMED: Final = [
     "firstResponsesAfterTransfer",
     "firstResponsesNew",
     "interactive",
-    "messages",
     "nonResponsiveAgent",
     "nonResponsiveConsumer",
     "response",

@@ -7,6 +7,23 @@ written (a container, a Spark executor), they are compiled in memory, and one lo
 Numba sees that a function's own file has changed, but not that one it calls has, in another file: what it keeps would
 then be wrong, or crash. So each state of the sources has a folder of its own; and each place where they lie, each
 Numba, Python and processor, so that of a folder one can say whether all is there.
+
+**Memory.** Numba counts references to arrays and frees an array after the last line that names it. It does not count
+records: `state = states[0]` is a bare pointer into the array. If nothing names `states` any more, its memory is freed,
+and whoever uses `state` reads and writes what belongs to somebody else by then: a crash, or a wrong number. So:
+
+- A record is taken only from an array that lasts until the function ends. That is one that the function was given (a
+  parameter that is not bound anew, a field of it, or a slice of one of these), or one that it makes, binds once and
+  returns at each end. What needs a record of another array gets the array from its caller, or is made a function of its
+  own that gets it.
+- The same holds where the record is only read or copied at once: `states[0].time`, `records[i] = states[0]`.
+- A function returns no record.
+- A borrowing function counts nothing at all. It makes no array, calls no function that may make one, and returns
+  numbers only: no array, slice or record.
+
+Slices and tuples of arrays are counted, and so may be handed on and kept.
+`tests/house/test_compiled.py` reads the sources for this; `tests/segments/test_memory_reuse.py` runs them under
+allocators that hand out freed memory at once, and under valgrind.
 """
 
 from __future__ import annotations
@@ -102,12 +119,15 @@ def is_now_complete() -> None:
 
 
 def compiled(function: F) -> F:
-    """Marks a function for compilation, without the interpreter's lock while it runs."""
+    """Marks a function for compilation, without the interpreter's lock while it runs.
+
+    It takes records only from arrays that last as long as it runs (see above).
+    """
     return cast(F, numba.njit(cache=_folder is not None, nogil=True)(function))
 
 
 def borrowing(function: F) -> F:
-    """The same for a function that makes no array: it does not count references to those it is given.
+    """The same for a function that makes no array and returns numbers: it counts no references to arrays it is given.
 
     Counting them costs more than most of these functions, above all where two threads count the same ones. It is put
     where it is called: handing it all arrays of a table would cost more than most do, too.

@@ -337,7 +337,8 @@ def test_as_a_table_the_rows_and_their_order_are_the_same(world: World, account:
     assert answer.headers["x-total-count"] == "2"
     assert "link" not in answer.headers
     for row, segment in zip(rows, segments, strict=True):
-        assert row == {key: str(value) for key, value in segment.items()} | {"employeeId": "'=1+1"}
+        told = {"employeeId": "'=1+1", "totalHandleTimeMillis": ""}  # There is no focus event.
+        assert row == {key: str(value) for key, value in segment.items()} | told
     assert rows[0]["groupId"] == "-1"
 
 
@@ -395,6 +396,21 @@ def test_text_that_a_spreadsheet_would_take_for_a_formula_is_text(world: World, 
     answer = world.get(f"/api/account/{account}/agent-segments?source=test&format=csv", account)
     (row,) = csv.DictReader(io.StringIO(answer.text))
     assert (row["conversationId"], row["employeeId"]) == (f"'{start}1", f"'{start}2")
+
+
+def test_handle_time_without_focus_data_is_an_empty_cell_and_0_is_0(world: World, account: str) -> None:
+    """The JSON has LivePerson's number, which knows no difference."""
+    put(world, account, [NOW - HOUR], agentId=1)
+    put(world, account, [NOW - 2 * HOUR], agentId=2, conversation="seen")
+    world.store.put(
+        account,
+        [{"conversationId": "seen", "eventId": "f", "time": NOW - 3 * HOUR, "type": "focused", "agentId": 2}],
+    )
+    path = f"/api/account/{account}/agent-segments?source=test"
+    rows = csv.DictReader(io.StringIO(world.get(path, account, Accept="text/csv").text))
+    assert {row["agentId"]: row["totalHandleTimeMillis"] for row in rows} == {"1": "", "2": "0"}
+    segments = world.get(path, account).json()["segments"]
+    assert {segment["agentId"]: segment["totalHandleTimeMillis"] for segment in segments} == {1: 0, 2: 0}
 
 
 @pytest.mark.parametrize(

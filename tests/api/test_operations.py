@@ -245,7 +245,7 @@ def test_all_levels_are_what_the_metrics_say_of_the_same_window(
         (last,) = connection.execute('select max(epoch_ms("end")) from agent_segments').fetchone() or (0,)
         now = last + 1
         monkeypatch.setattr(world.clock, "moment", now)
-        window = Window(now - 1440 * MINUTE, now, 5 * MINUTE)
+        window = Window(now - 1440 * MINUTE, now, range(now - 1440 * MINUTE, now, 5 * MINUTE))
         wanted = {
             by: aggregate(connection, AGENT_METRICS, by, window)  # type: ignore[arg-type]
             for by in [(), ("agentId",), ("skillId", "agentId"), ("interval", "agentId")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import random
 import re
 import shlex
 from datetime import UTC, datetime, timedelta
@@ -13,9 +14,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from handletime.durations import duration
 from handletime.store.keys import Permission
 from tests.browser.centre import HOSTILE, LABELS, Centre, ended_at, expected, opened_just_now
 from tests.browser.conftest import Visitor, serious_findings
+from tests.test_durations import BORDERS
 
 pytestmark = pytest.mark.requires_command("chromium")
 
@@ -163,13 +166,28 @@ def test_an_account_sees_nothing_of_another(visitor: Visitor) -> None:
     visitor.wrong.clear()  # The browser reports the 404 itself.
 
 
+def test_durations_read_in_the_browser_as_on_the_server(visitor: Visitor) -> None:
+    page = visitor.sign_in()
+    dice = random.Random(5)
+    values = [*BORDERS, *(round(10 ** dice.uniform(0, 10)) for _ in range(2000))]
+    said = page.evaluate(
+        """async (values) => {
+            const script = document.querySelector('script[src$="/page.js"]').src;
+            const { duration } = await import(script.replace(/page\\.js$/, "charts.js"));
+            return values.map((value) => duration(value));
+        }""",
+        values,
+    )
+    assert said == [duration(value) for value in values]
+
+
 # --- down to the events -----------------------------------------------------------------------------------------------
 
 
 def test_from_the_list_to_the_picture_of_a_conversation(visitor: Visitor) -> None:
     page = visitor.sign_in("golden", "/segments")
     (row,) = page.locator("tbody tr").all()
-    expect(row).to_contain_text("1 m 09 s")
+    expect(row).to_contain_text("1 min 9 s")
     row.get_by_role("link", name=re.compile("^Why")).click()
     expect(page.get_by_role("heading", name="Why c1")).to_be_visible()
     human = expected()["agentSegments"][1]

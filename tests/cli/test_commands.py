@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -68,7 +69,7 @@ def test_derive_writes_the_three_tables_and_a_summary(format_: str, run: Run, tm
         f"""select agentId, totalHandleTimeMillis, responseMillis::varchar, epoch_ms("end"), focusData
         from {reader}('{table}') order by start"""  # noqa: S608
     ).fetchall()
-    assert [row[:2] for row in rows] == [(9, 0), (2, 69000)]
+    assert [row[:2] for row in rows] == [(9, None), (2, 69000)]
     assert [row[2].replace(" ", "") for row in rows] == ["[500,1000]", "[40000,30000]"]
     assert [row[3] for row in rows] == [1795165214000, 1795165370000]
     assert [row[4] for row in rows] == [False, True]
@@ -172,6 +173,120 @@ def test_report_takes_windows_and_intervals(run: Run) -> None:
     assert json.loads(done.stdout)["rows"] == [{counted: 1}]
 
 
+CLOSES = ["2025-10-25T22:30:00Z", "2025-10-26T00:30:00Z", "2025-10-26T01:30:00Z", "2025-10-26T23:10:00Z"]
+"""In Berlin 00:30, 02:30 twice and 00:10 of the next day: clocks are put back at 03:00."""
+
+
+def closed_at(*times: str, user_type: str = "human") -> bytes:
+    """A conversation for each time, in which an agent is assigned and the consumer closes."""
+    kinds: list[dict[str, object]] = [
+        {"type": "opened", "skillId": 7},
+        {"type": "assigned", "agentId": 1 if user_type == "human" else 9, "userType": user_type},
+        {"type": "closed", "closedBy": "consumer"},
+    ]
+    events = (
+        {"conversationId": f"{user_type} {time}", "eventId": str(place), "time": time, **kind}
+        for time in times
+        for place, kind in enumerate(kinds)
+    )
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def test_report_cuts_by_the_clock_of_a_zone(run: Run) -> None:
+    counted, events = "totalAgentConversationSegments", closed_at(*CLOSES)
+    options = ["report", "-", "--metrics", counted, "--tz", "europe/berlin", "--format", "csv", "--interval"]
+    assert run(*options, "day", stdin=events).stdout.splitlines() == [
+        f"interval,{counted}",
+        "2025-10-26T00:00:00.000+02:00,3",
+        "2025-10-27T00:00:00.000+01:00,1",
+    ]
+    assert run(*options, 1440, stdin=events).stdout == run(*options, "DAY", stdin=events).stdout
+    hours = run(*options, "hour", stdin=events).stdout.splitlines()[1:]
+    assert len(hours) == 26, "a day of 25 hours, and the first one of the next"
+    assert hours[1:5] == [
+        "2025-10-26T01:00:00.000+02:00,0",
+        "2025-10-26T02:00:00.000+02:00,1",
+        "2025-10-26T02:00:00.000+01:00,1",
+        "2025-10-26T03:00:00.000+01:00,0",
+    ]
+    dates = ["--from", "2025-10-26", "--to", "2025-10-27"]
+    answer = json.loads(run("report", "-", *dates, "--tz", "Europe/Berlin", "--format", "json", stdin=events).stdout)
+    assert (answer["from"], answer["to"]) == ("2025-10-26T00:00:00.000+02:00", "2025-10-27T00:00:00.000+01:00")
+    assert answer["rows"][0][counted] == 3
+    answer = json.loads(run("report", "-", *dates, "--format", "json", stdin=events).stdout)
+    assert (answer["from"], answer["to"]) == ("2025-10-26T00:00:00.000Z", "2025-10-27T00:00:00.000Z")
+
+
+def test_report_says_on_the_terminal_whose_clock_it_shows_and_which_of_two_hours(run: Run) -> None:
+    done = run("report", "-", "--tz", "Europe/Berlin", "--interval", "hour", stdin=closed_at(*CLOSES))
+    assert "from 2025-10-26 00:00 to 2025-10-27 00:10:00.001 (Europe/Berlin)" in done.stdout
+    assert "2025-10-26 02:00 +02:00 " in done.stdout
+    assert "2025-10-26 02:00 +01:00 " in done.stdout
+    assert "2025-10-26 03:00 " in done.stdout
+    assert "03:00 +" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("user_type", "agents"), [("human", ["1"]), ("bot", ["9"]), ("all", ["1", "9"]), (None, ["1", "9"])]
+)
+def test_report_leaves_bots_out_where_it_is_told_to(run: Run, user_type: str | None, agents: list[str]) -> None:
+    events = closed_at(*CLOSES) + closed_at(CLOSES[0], user_type="bot")
+    only = [] if user_type is None else ["--user-type", user_type]
+    counted = ["--metrics", "totalAgentConversationSegments,totalSkillConversationSegments", "--format", "csv"]
+    found = run("report", "-", *only, *counted, "--by", "agent", stdin=events).stdout.splitlines()[1:]
+    assert [row.partition(",")[0] for row in found] == agents
+    number = str(sum({"1": 4, "9": 1}[agent] for agent in agents))
+    assert run("report", "-", *only, *counted, stdin=events).stdout.splitlines()[1] == f"{number},{number}"
+    table = run("report", "-", *only, stdin=events).stdout
+    assert table.startswith(
+        {"human": "Segments of human agents", "bot": "Segments of bots"}.get(str(user_type), "Segments that")
+    )
+    assert ("no focus data" in table) is (user_type != "bot"), "bots do not handle"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--tz", "localtime"], "'localtime' is no time zone; write its IANA name, such as Europe/Berlin"),
+        (["--tz", "posix/Europe/Berlin"], "is no time zone"),
+        (["--interval", "0"], "'0' is no interval; write a number of minutes (up to 999999), or hour, day or week"),
+        (["--interval", "month"], "is no interval"),
+        (["--interval", "1000000"], "a number of minutes (up to 999999)"),
+        (["--interval", "hour", "--from", "0001-01-01"], "--interval cuts the time in more than 1,000,000"),
+        (["--interval", "1", "--from", "1990-01-01"], "--interval cuts the time in more than 1,000,000"),
+        (["--from", "2026-02-30"], "write 2026-11-20T09:00:00Z, 2026-11-20 or epoch milliseconds"),
+        (["--user-type", "robot"], "is not one of 'human', 'bot', 'all'"),
+    ],
+)
+def test_report_says_what_an_option_may_be(run: Run, options: list[str], told: str) -> None:
+    done = run("report", "-", *options, stdin=closed_at(*CLOSES))
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())
+
+
+def test_help_says_that_bots_are_counted_unless_they_are_left_out(run: Run) -> None:
+    told = " ".join(run("report", "--help").stdout.split())
+    assert "`all` counts both together. [default: all]" in told
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "table"])
+def test_report_knows_unknown_from_nothing(run: Run, format_: str) -> None:
+    """Of two agents who handled nothing only one has focus data."""
+    focused = b'{"conversationId": "x", "eventId": "f", "time": 1000000000000, "type": "focused", "agentId": 9}\n'
+    seen = closed_at(CLOSES[0], user_type="bot").replace(b'"bot"', b'"human"') + focused
+    options = ["--by", "agent", "--metrics", "totalHandleTimeMillis,avgHandleTimeMillis", "--format", format_]
+    found = run("report", "-", *options, stdin=closed_at(CLOSES[0]) + seen).stdout
+    if format_ == "csv":
+        assert found.splitlines()[1:] == ["1,,", "9,0,0"]
+    elif format_ == "json":
+        assert [list(row.values()) for row in json.loads(found)["rows"]] == [[1, None, None], [9, 0, 0]]
+    else:
+        lines = [re.split(r" {2,}", line.strip()) for line in found.splitlines()]
+        cells = {line[0]: line[1:] for line in lines}
+        assert cells["1"] == ["no focus data", "no focus data"]
+        assert cells["9"] == ["0 s", "0 s"]
+
+
 @pytest.mark.parametrize("case", sorted(path.stem for path in (GOLDEN / "examples").glob("*.json")))
 def test_explain_fits_a_terminal_of_100_columns_and_adds_up(case: str, run: Run) -> None:
     events = events_of(case)
@@ -180,7 +295,7 @@ def test_explain_fits_a_terminal_of_100_columns_and_adds_up(case: str, run: Run)
     assert all(len(line) <= 100 for line in text.splitlines())
     explanation = json.loads(run("explain", "-", "--conversation", "c1", "--format", "json", stdin=events).stdout)
     handled = sum(moment.get("handleTimeMillis", 0) for moment in explanation["moments"])
-    assert handled == sum(segment["totalHandleTimeMillis"] for segment in explanation["agentSegments"])
+    assert handled == sum(segment["totalHandleTimeMillis"] or 0 for segment in explanation["agentSegments"])
     expected = json.loads((GOLDEN / "examples" / f"{case}.json").read_text())["agentSegments"]
     assert handled == sum(s["totalHandleTimeMillis"] for s in expected if s["conversationId"] == "c1")
 

@@ -95,3 +95,22 @@ def test_a_folder_that_holds_something_else_is_left_alone(tmp_path: Path) -> Non
     with pytest.raises(InputError, match="cannot be used for the tables"):
         begin(tmp_path)
     assert (tmp_path / "agent_segments").read_text() == "notes"
+
+
+def test_tables_of_an_earlier_version_get_the_columns_of_today(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever reads a column believes what the log says of it: that it is never null, for example."""
+    with monkeypatch.context() as earlier:
+        columns = COLUMNS["agent_segments"]
+        handle_time = columns.get_field_index("totalHandleTimeMillis")
+        stricter = columns.set(handle_time, columns.field(handle_time).with_nullable(False))
+        earlier.setitem(COLUMNS, "agent_segments", stricter.remove(stricter.get_field_index("responses")))
+        begun = begin(tmp_path)
+        finish(tmp_path, begun, Run(begun.number, 1000, begun.versions, ""))
+        assert not begin(tmp_path).is_older
+    for _ in range(2):
+        begun = begin(tmp_path)
+        assert begun.is_older, "until a run has written everything anew"
+    fields = {field.name: field.nullable for field in DeltaTable(tmp_path / "agent_segments").schema().fields}
+    assert fields == {"accountId": False, "day": True, **{field.name: field.nullable for field in columns}}
+    finish(tmp_path, begun, Run(begun.number, 2000, begun.versions, ""))
+    assert not begin(tmp_path).is_older

@@ -46,6 +46,15 @@ def test_the_numbers_of_livepersons_agent_page_come_out(connected: Connect) -> N
     assert len(by_both) == 2
 
 
+def test_responses_are_counted_and_messages_are_a_metric_of_their_own(connected: Connect) -> None:
+    case = json.loads((GOLDEN / "responses-not-messages.json").read_text())
+    connection, expected = connected(case["events"]), case["expected"]
+    metrics = [METRICS[name] for name in expected["metricsTotal"]]
+    assert aggregate(connection, metrics, [], EVERYTHING) == [expected["metricsTotal"]]
+    by_agent = aggregate(connection, metrics, ["agentId"], EVERYTHING)
+    assert {str(row.pop("agentId")): row for row in by_agent} == expected["metricsPerAgent"]
+
+
 @pytest.mark.parametrize("seed", range(40))
 @pytest.mark.parametrize("by", [(), ("agentId",), ("skillId",), ("skillId", "agentId"), ("accountId",)])
 def test_every_metric_is_what_arithmetic_by_hand_says(seed: int, by: tuple[By, ...], connected: Connect) -> None:
@@ -101,7 +110,7 @@ def by_hand(metric: Metric, segments: list[Row], focused: set[tuple[str, object]
     count = len(with_focus) if metric.per == "handled" else sum(number(metric.per, s) for s in segments)
     if not count:
         return -1
-    return {"percent": 100 * total / count, "messages": total / count}.get(metric.unit, total // count)
+    return {"percent": 100 * total / count, "responses": total / count}.get(metric.unit, total // count)
 
 
 def single_values(name: str, segments: list[Row], with_focus: list[Row]) -> list[int]:
@@ -129,9 +138,8 @@ def number(name: str, s: Row) -> int:
             return int(s["outcome"] == name)
         case "abandonedInQueue":
             return int(bool(s["abandonedInQueue"]))
-        case "messages":
-            messages = int(str(s["agentMessages"]))
-            return messages - 1 if messages and follows in ("takeover", "resume") else messages
+        case "agentMessages":
+            return int(str(s["agentMessages"]))
         case "duration":
             return int(str(s["end"])) - int(str(s["start"]))
         case "firstResponse":
@@ -165,7 +173,7 @@ def test_intervals_are_half_open_and_add_up(connected: Connect) -> None:
     assert isinstance(first, int)
     assert isinstance(last, int)
     metric = METRICS["totalAgentConversationSegments"]
-    rows = aggregate(connection, [metric], ["interval"], Window(first, last + 1, 10))
+    rows = aggregate(connection, [metric], ["interval"], Window(first, last + 1, range(first, last + 1, 10)))
     assert sum(int(str(row[metric.key])) for row in rows) == len(ends)
     for row in rows:
         start = int(str(row["interval"]))

@@ -36,7 +36,7 @@ def test_what_is_rolled_up_is_what_was_asked_by_itself(seed: int, interval: int,
     (first, last) = connection.execute(
         'select min(epoch_ms("end")), max(epoch_ms("end")) from agent_segments'
     ).fetchone() or (0, 0)
-    window = Window(first, last + 1, interval)
+    window = Window(first, last + 1, range(first, last + 1, interval))
     bounds = [*range(first, last + 1, interval), last + 1]
     for table, metrics in (("agentSegments", AGENT_METRICS), ("skillSegments", SKILL_METRICS)):
         ids = ("skillId", "agentId") if table == "agentSegments" else ("skillId",)

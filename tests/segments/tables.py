@@ -33,6 +33,16 @@ def rows_of(table: pa.Table) -> list[Row]:
     return [{name: _plain(value) for name, value in row.items()} for row in table.to_pylist()]
 
 
+def agent_segments_of(table: pa.Table) -> list[Row]:
+    """The same of agent segments, with 0 as handle time where it is unknown, as in the golden cases.
+
+    Unknown it has to be exactly where there is no focus data.
+    """
+    rows = rows_of(table)
+    assert [row["totalHandleTimeMillis"] is None for row in rows] == [not row["focusData"] for row in rows]
+    return [{**row, "totalHandleTimeMillis": row["totalHandleTimeMillis"] or 0} for row in rows]
+
+
 def _plain(value: object) -> object:
     return (value - EPOCH) // timedelta(milliseconds=1) if isinstance(value, datetime) else value
 

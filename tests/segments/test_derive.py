@@ -17,7 +17,7 @@ from handletime.segments.parts import prepare, prepared_parts
 from handletime.segments.tables import AGENT_SEGMENTS, HANDLE_TIME_UNITS, SKILL_SEGMENTS, segment_id
 from tests.messy_streams import RawEvent, messy_stream
 from tests.plain_reading import Reading, event_of, losses_of, read, without_duplicates
-from tests.segments.tables import Row, events_of, in_order, losses_table, rows_of
+from tests.segments.tables import Row, agent_segments_of, events_of, in_order, losses_table, rows_of
 
 GOLDEN = sorted(Path(__file__).parent.parent.joinpath("golden").glob("[ce]*/*.json"))
 SHORT = range(200)
@@ -31,7 +31,7 @@ def test_the_golden_case_comes_out(path: Path) -> None:
     units: dict[object, list[Row]] = {}
     for unit in rows_of(derived.handle_time_units):
         units.setdefault(unit["segmentId"], []).append(unit)
-    segments = by_start(rows_of(derived.agent_segments))
+    segments = by_start(agent_segments_of(derived.agent_segments))
     for segment in segments:
         segment["handleTimeUnits"] = units.get(segment["segmentId"], [])
     assert like(case["agentSegments"], segments) == in_milliseconds(case["agentSegments"])
@@ -89,12 +89,12 @@ def agree(seed: int) -> None:
 
 
 def same_rows(derived: Derived, expected: Reading, seed: int) -> None:
-    for table, rows in (
-        (derived.agent_segments, expected.agent_segments),
-        (derived.skill_segments, expected.skill_segments),
-        (derived.handle_time_units, expected.handle_time_units),
+    for found, rows in (
+        (agent_segments_of(derived.agent_segments), expected.agent_segments),
+        (rows_of(derived.skill_segments), expected.skill_segments),
+        (rows_of(derived.handle_time_units), expected.handle_time_units),
     ):
-        assert in_order(rows_of(table), like=rows) == in_order(rows), f"messy_stream({seed})"
+        assert in_order(found, like=rows) == in_order(rows), f"messy_stream({seed})"
 
 
 @pytest.mark.parametrize("seed", FEW)
@@ -161,7 +161,7 @@ def conversation_of(event: RawEvent) -> tuple[str, str]:
 def test_outcomes_partition_and_handle_time_lies_within_the_time_in_focus(seed: int) -> None:
     prepared = prepare(events_of(messy_stream(seed)))
     derived, _trace = derive_prepared(prepared)
-    ended = [row for row in rows_of(derived.agent_segments) if row["end"] is not None]
+    ended = [row for row in agent_segments_of(derived.agent_segments) if row["end"] is not None]
     outcomes = ("interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent")
     assert sum(row["outcome"] == outcome for row in ended for outcome in outcomes) == len(ended)
     for account, conversation in {(str(row["accountId"]), str(row["conversationId"])) for row in ended}:

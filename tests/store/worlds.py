@@ -119,9 +119,17 @@ def of_account(tables: Tables, account: str) -> Tables:
 
 
 def stored_rows(store: Store, account: str) -> Tables:
-    """What a reader of an account sees, with the columns of `segments.tables`."""
+    """What a reader of an account sees, with the columns of `segments.tables`.
+
+    A handle time that is unknown is 0 in a store, and null in the tables.
+    """
     with store.reader(account).snapshot() as connection:
-        return {name: in_order(rows_of(seen(connection, name, schema.names))) for name, schema in SCHEMAS.items()}
+        rows = {name: rows_of(seen(connection, name, schema.names)) for name, schema in SCHEMAS.items()}
+    unknown = [row for row in rows["agent_segments"] if not row["focusData"]]
+    assert {row["totalHandleTimeMillis"] for row in unknown} <= {0}
+    for row in unknown:
+        row["totalHandleTimeMillis"] = None
+    return {name: in_order(found) for name, found in rows.items()}
 
 
 def seen(snapshot: Snapshot, name: str, columns: list[str]) -> pa.Table:

@@ -12,12 +12,13 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from handletime.durations import duration
 from handletime.segments.explain import Explanation, explain
 from handletime.segments.parts import prepare
 from handletime.web.labels import AccountLabels
 from handletime.web.picture import LEFT, RIGHT, WIDTH, Scale, draw, lines_of, millis_of
 from handletime.web.why import doubts_of
-from handletime.web.words import CLAUSES, NO_EFFECT, NOT_HANDLED, duration
+from handletime.web.words import CLAUSES, NO_EFFECT, NOT_HANDLED
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 

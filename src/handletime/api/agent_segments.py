@@ -204,6 +204,8 @@ CSV_NAMES: Final = (
 
 def _csv_row(row: Segment) -> list[object]:
     cells: dict[str, object] = msgspec.to_builtins(shown(row))
+    if not row.focus_data:
+        cells["totalHandleTimeMillis"] = None  # unknown; only the JSON has LivePerson's 0
     return [cells.get(name) for name in CSV_NAMES]
 
 

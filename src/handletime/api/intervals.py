@@ -1,65 +1,130 @@
-"""How a timeframe is cut: in pieces of so many minutes, or in hours, days or weeks of a calendar (http-api.md 3)."""
+"""Time zones by their names, and how time is cut: in minutes, or in hours, days or weeks of a calendar (http-api.md 3).
+
+The clock of a zone is put forward and back. What it shows is taken literally: a day has 23 or 25 hours then, an hour
+that comes twice is two hours, and a date that a zone left out (Pacific/Apia, 30 December 2011) is no day.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from handletime.events.model import EPOCH
+from handletime.durations import DAY, HOUR, MINUTE
+from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
 
 Calendar = Literal["hour", "day", "week"]
 CALENDAR: Final[tuple[Calendar, ...]] = ("hour", "day", "week")
 Interval = int | Calendar
 """Minutes, or a unit of the calendar."""
+_MONDAY: Final = 4 * DAY
+"""The first Monday after the epoch."""
+_SHIFT_MAX: Final = 2 * DAY
+"""No clock is further from UTC, or put forward or back by more."""
 
 
 def bounds(start: int, end: int, interval: Interval | None, zone: ZoneInfo) -> list[int]:
-    """The ends of the intervals of [start, end), in epoch milliseconds; the first and the last are its own."""
+    """The ends of the intervals of [start, end), in epoch milliseconds; the first and the last are its own.
+
+    Minutes count from the start, as LivePerson counts them; hours, days and weeks are those of the zone.
+    """
     if interval is None:
         return [start, end]
     if isinstance(interval, int):
-        return [*range(start, end, interval * 60_000), end]
-    inner = (moment for moment in _calendar(start, end, interval, zone) if start < moment < end)
-    return [start, *inner, end]
+        return [*range(start, end, interval * MINUTE), end]
+    return clock_bounds(start, end, interval, zone)
 
 
-def _calendar(start: int, end: int, unit: Calendar, zone: ZoneInfo) -> Iterator[int]:
-    if unit == "hour":
-        yield from _hours(start, end, zone)
-        return
-    days = 7 if unit == "week" else 1
-    local = _at(start).astimezone(zone).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
-    local -= timedelta(days=local.weekday() if unit == "week" else 0)
-    while (moment := _millis(local.replace(tzinfo=zone))) < end:
-        yield moment
-        local += timedelta(days=days)
+def clock_bounds(start: int, end: int, interval: Interval, zone: ZoneInfo) -> list[int]:
+    """The same, but minutes are those of the zone's clock too: every 30 minutes is at :00 and :30 there.
+
+    Up to a day, an interval begins whenever the clock shows a full one, counted from the beginning of 1970, or is put
+    past one, forward or back. A day or what is whole days begins at the first moment at which the clock shows its
+    date, or a later one.
+    """
+    return [start, *(border for border in _borders(start, end, interval, zone) if border > start), end]
 
 
-def _hours(start: int, end: int, zone: ZoneInfo) -> Iterator[int]:
-    """Every moment at which the clocks of the zone show a full hour; also where they are put forward or back."""
-    quarter = 900_000
-    for moment in range(start // quarter * quarter, end, quarter):
-        if _at(moment).astimezone(zone).minute == 0:
-            yield moment
+def begin_of(moment: int, interval: Interval, zone: ZoneInfo) -> int:
+    """The beginning of the interval of a zone that a moment lies in, in epoch milliseconds."""
+    return max(_borders(moment - length_of(interval), moment + 1, interval, zone), default=moment)
 
 
-def _at(millis: int) -> datetime:
-    return EPOCH + timedelta(milliseconds=millis)
+def begin_of_day(day: date, zone: ZoneInfo) -> int:
+    """The first moment at which the clocks of a zone show a date, or a later one where they leave it out."""
+    midnight = (datetime(day.year, day.month, day.day) - EPOCH.replace(tzinfo=None)) // timedelta(milliseconds=1)
+    for begin, end, offset in _stretches(midnight - _SHIFT_MAX, midnight + _SHIFT_MAX, zone):
+        if (moment := max(begin, midnight - offset)) < end:
+            return moment
+    return midnight
 
 
-def _millis(moment: datetime) -> int:
-    return (moment.astimezone(UTC) - EPOCH) // timedelta(milliseconds=1)
+def length_of(interval: Interval) -> int:
+    """How long an interval is while no clock is changed, in milliseconds."""
+    return interval * MINUTE if isinstance(interval, int) else {"hour": HOUR, "day": DAY, "week": 7 * DAY}[interval]
+
+
+def _borders(start: int, end: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
+    """Where intervals begin, before the end and from a while before the start on."""
+    step, phase = length_of(interval), _MONDAY if interval == "week" else 0
+    whole_days = step % DAY == 0
+    last: int | None = None
+    for begin, until, offset in _stretches(start - _SHIFT_MAX, end, zone):
+        shift = offset - phase
+        place, rest = divmod(begin + shift, step)
+        if last is not None and (place > last if whole_days else place != last or not rest):
+            yield begin
+        # Clocks that are put back over midnight begin no day a second time.
+        last = max(place, last) if whole_days and last is not None else place
+        yield from range((last + 1) * step - shift, until, step)
+        last = max(last, (until - 1 + shift) // step)
+
+
+def _stretches(start: int, end: int, zone: ZoneInfo) -> Iterator[tuple[int, int, int]]:
+    """The times in which a zone's clocks are not changed: begin, end, and the offset from UTC, in milliseconds."""
+    begin, offset = start, _offset(start, zone)
+    for at in range(start, end, HOUR):
+        after = min(at + HOUR, end)
+        if (changed := _offset(after, zone)) != offset:
+            change = _change(at, after, offset, zone)
+            yield begin, change, offset
+            begin, offset = change, changed
+    if begin < end:
+        yield begin, end, offset
+
+
+def _change(before: int, after: int, offset: int, zone: ZoneInfo) -> int:
+    """When the offset stops being this one; it is so at the first moment and not at the last."""
+    while after - before > 1:
+        middle = (before + after) // 2
+        if _offset(middle, zone) == offset:
+            before = middle
+        else:
+            after = middle
+    return after
+
+
+def _offset(millis: int, zone: ZoneInfo) -> int:
+    """How far the clocks of a zone are ahead of UTC; at the edges of the years 1 to 9999 as a little within."""
+    within = min(max(millis, TIME_MIN + _SHIFT_MAX), TIME_MAX - _SHIFT_MAX)
+    shift = (EPOCH + timedelta(milliseconds=within)).astimezone(zone).utcoffset() or timedelta()
+    return shift // timedelta(milliseconds=1)
 
 
 def zone_named(name: str) -> ZoneInfo | None:
-    """A time zone by its IANA name, in any letter case; None where there is none."""
-    known = _zones().get(name.lower())
+    """A time zone by its IANA name, in any letter case; None where there is none of this name.
+
+    This is the one place that says what a zone's name is. Not everything that lies beside the zones' files is one:
+    `localtime`, `posixrules` and `Factory` say nothing of a place, `posix/…` and `right/…` are other forms of zones.
+    """
+    known = _zones().get(name.strip().lower())
     return ZoneInfo(known) if known else None
 
 
 @cache
 def _zones() -> dict[str, str]:
-    return {name.lower(): name for name in available_timezones()}
+    """The names by their lower case. Every zone's name begins with a capital letter."""
+    names = (name for name in available_timezones() if name[0].isupper() and name != "Factory")
+    return {name.lower(): name for name in names}

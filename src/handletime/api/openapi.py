@@ -268,7 +268,7 @@ def _element_schema() -> Doc:
         "description": "The chosen metrics; -1 is an average over nothing.",
         "type": "object",
         "properties": {
-            metric.name: {"type": "number" if metric.unit == "messages" else "integer", "description": metric.meaning}
+            metric.name: {"type": "number" if metric.unit == "responses" else "integer", "description": metric.meaning}
             for metric in (*AGENT_METRICS, *SKILL_METRICS)
         },
         "additionalProperties": False,

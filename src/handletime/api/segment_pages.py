@@ -78,6 +78,7 @@ class Segment(NamedTuple):
     group: int
     end_reason: str
     handle_time: int
+    """In milliseconds; 0 where it is unknown: where there is no focus data."""
     user_type: str
     outcome: str
     source: str | None
@@ -95,7 +96,7 @@ class Page(NamedTuple):
 # ruff: noqa: S608
 
 _SELECT: Final = """select segmentId, epoch_ms(start), epoch_ms("end"), conversationId, agentId, employeeId, skillId,
-    groupId, cast(endReason as varchar), totalHandleTimeMillis,
+    groupId, cast(endReason as varchar), coalesce(totalHandleTimeMillis, 0),
     cast(userType as varchar), cast(outcome as varchar), source, focusData from agent_segments"""
 
 

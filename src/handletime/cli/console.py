@@ -1,4 +1,4 @@
-"""What the commands share on a terminal: options, progress, and how durations and counts read."""
+"""What the commands share on a terminal: options, progress, and how counts read."""
 
 from __future__ import annotations
 
@@ -103,23 +103,6 @@ def prepared(files: Sequence[str], account: str, memory: int) -> Iterator[Prepar
 
     with reading(files, account) as (blocks, told):
         yield from prepared_parts(good_events(blocks), memory=memory, told=told)
-
-
-def duration(milliseconds: float) -> str:
-    """A duration as people say it: 450 ms, 55 s, 12 min 5 s, 34 h 12 min, 3 d 4 h."""
-    whole = round(milliseconds)
-    if whole < 1000:
-        return f"{whole} ms"
-    if whole < 10_000:
-        return f"{whole / 1000:.1f} s"
-    seconds = whole // 1000
-    for small, large, size, limit in (("s", "min", 60, 3600), ("min", "h", 3600, 172_800), ("h", "d", 86_400, None)):
-        if small == "s" and seconds < 60:
-            return f"{seconds} s"
-        if limit is None or seconds < limit:
-            rest = seconds % size // {"s": 1, "min": 60, "h": 3600}[small]
-            return f"{seconds // size} {large} {rest} {small}" if rest else f"{seconds // size} {large}"
-    raise AssertionError("unreachable")
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

@@ -8,8 +8,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from handletime.cli.console import EFFECTS, account_option, count, duration, memory_option, reading
+from handletime.cli.console import EFFECTS, account_option, count, memory_option, reading
 from handletime.cli.spark import OF_SPARK, derive_there, refuse, spark_options
+from handletime.durations import duration
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
-from handletime.cli.console import EFFECTS, account_option, count, duration, memory_option, prepared
+from handletime.cli.console import EFFECTS, account_option, count, memory_option, prepared
+from handletime.durations import duration
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import click
 
-from handletime.cli.console import Instant, account_option, count, duration, memory_option, prepared
+from handletime.cli.console import Instant, account_option, count, memory_option, prepared
+from handletime.durations import duration
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
+    import duckdb
     from rich.table import Table
 
+    from handletime.api.intervals import Interval
     from handletime.metrics.aggregate import By, Row, Value, Window
     from handletime.metrics.registry import Metric
     from handletime.segments.derive import Derived, Quality
@@ -27,8 +34,11 @@ KEYS: dict[Grouping, tuple[By, ...]] = {
     "skill,agent": ("skillId", "agentId"),
     "total": (),
 }
+UserType = Literal["human", "bot", "all"]
 NO_FOCUS_DATA = "no focus data"
 WIDTH_OF_FILES = 120
+INTERVALS_MAX: Final = 1_000_000
+"""More rows than this nobody reads; memory would end first."""
 
 
 class Block(NamedTuple):
@@ -58,6 +68,7 @@ BLOCKS = (
             "nonResponsiveConsumerAgentSegmentPercent",
             "nonResponsiveAgentAgentSegmentPercent",
             "abandonedAgentSegmentPercent",
+            "agentMessages",
             "avgAgentMessagesinAgentSegment",
             "avgAgentSegmentDuration",
         ),
@@ -87,6 +98,62 @@ BLOCKS = (
         ),
     ),
 )
+
+
+class Day(click.ParamType["int | date"]):
+    """A moment, or a date whose beginning the time zone decides."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int | date:
+        """The date, or epoch milliseconds. Fails with what is allowed."""
+        text = str(value)
+        try:
+            return date.fromisoformat(text) if _DATE.fullmatch(text) else _MOMENT(text, param, ctx)
+        except ValueError:
+            return _MOMENT(text, param, ctx)
+
+
+_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_MOMENT: Final = Instant()
+
+
+class Cut(click.ParamType["Interval"]):
+    """Minutes, or hour, day or week."""
+
+    name = "interval"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Interval:
+        """Minutes as a number, or the unit. Fails with what is allowed."""
+        from handletime.api.intervals import CALENDAR
+
+        text = str(value).strip().lower()
+        for unit in CALENDAR:
+            if text == unit:
+                return unit
+        if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS or int(text) < 1:
+            self.fail(
+                f"{value!r} is no interval; write a number of minutes (up to 999999), or hour, day or week", param, ctx
+            )
+        return int(text)
+
+
+_DIGITS: Final = 6
+
+
+class Zone(click.ParamType["ZoneInfo"]):
+    """A time zone by its name."""
+
+    name = "zone"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
+        """The zone. Fails with what is allowed."""
+        from handletime.api.intervals import zone_named
+
+        zone = zone_named(str(value))
+        if zone is None:
+            self.fail(f"{value!r} is no time zone; write its IANA name, such as Europe/Berlin", param, ctx)
+        return zone
 
 
 def _metrics(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
@@ -124,9 +191,30 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     show_default=True,
     help="Whose numbers to tell apart.",
 )
-@click.option("--interval", type=click.IntRange(1), metavar="MIN", help="Also cut the time in intervals, in minutes.")
-@click.option("--from", "start", type=Instant(), help="Segments that ended from this time on.")
-@click.option("--to", "end", type=Instant(), help="… and before this one.")
+@click.option(
+    "--interval",
+    type=Cut(),
+    metavar="MIN|hour|day|week",
+    help="Also cut the time in intervals: so many minutes by the clock, hours, days or weeks.",
+)
+@click.option("--from", "start", type=Day(), help="Segments that ended from this time on. A date begins at midnight.")
+@click.option("--to", "end", type=Day(), help="… and before this one.")
+@click.option(
+    "--tz",
+    "zone",
+    type=Zone(),
+    default="UTC",
+    show_default=True,
+    metavar="ZONE",
+    help="Whose clock intervals, dates and the times shown mean: an IANA name, such as Europe/Berlin.",
+)
+@click.option(
+    "--user-type",
+    type=click.Choice(["human", "bot", "all"]),
+    default="all",
+    show_default=True,
+    help="Only segments of human agents, or of bots; `all` counts both together.",
+)
 @click.option("--metrics", callback=_metrics, metavar="NAME,…", help="These metrics, or all.")
 @click.option(
     "--list-metrics", is_flag=True, is_eager=True, expose_value=False, callback=_list_metrics, help="Say what there is."
@@ -144,9 +232,11 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
 def report(
     files: tuple[str, ...],
     by: Grouping,
-    interval: int | None,
-    start: int | None,
-    end: int | None,
+    interval: Interval | None,
+    start: int | date | None,
+    end: int | date | None,
+    zone: ZoneInfo,
+    user_type: UserType,
     metrics: list[str] | None,
     format_: Literal["table", "csv", "json"],
     memory: int,
@@ -155,27 +245,45 @@ def report(
     """Report the metrics of ended segments: outcomes, first response, response and handle time.
 
     A segment counts where it ends. Averages of response times mislead: look at the medians and percentiles beside
-    them. Durations are milliseconds in csv and json. An average over nothing is -1.
+    them. Durations are milliseconds in csv and json. An average over nothing is -1. Handle time without focus data is
+    unknown: empty in csv, null in json.
     """
     from handletime.metrics.registry import METRICS
     from handletime.metrics.source import connect
 
     keys: tuple[By, ...] = (*KEYS[by], *(("interval",) if interval else ()))
     with tempfile.TemporaryDirectory(prefix="handletime-") as folder:
-        connection, quality = connect(_derived(files, account, memory), Path(folder), memory=memory)
+        parts = _derived(files, account, memory)
+        only = None if user_type == "all" else user_type
+        connection, quality = connect(parts, Path(folder), memory=memory, user_type=only)
         with connection:
-            window = _window(connection, start, end, interval)
+            window = _window(connection, start, end, interval, zone)
             chosen = [METRICS[name] for name in metrics or METRICS]
             if len(quality.accounts) > 1:
                 keys = ("accountId", *keys)  # ids of two accounts have nothing in common
             rows = _rows(connection, chosen, keys, window)
             total = _rows(connection, chosen, (), window)
+    if format_ == "table":
+        _print(Report(rows, total if keys else [], keys, window, zone, user_type), metrics, quality)
+        return
+    for row in rows:
+        if "interval" in row:
+            row["interval"] = _rfc_3339(row["interval"], zone)
     if format_ == "json":
-        sys.stdout.write(_json(rows, total, window))
-    elif format_ == "csv":
-        _csv(rows, [*keys, *(metric.key for metric in chosen)])
+        sys.stdout.write(_json(rows, total, window, zone))
     else:
-        _print(rows, total if keys else [], keys, metrics, quality, window)
+        _csv(rows, [*keys, *(metric.key for metric in chosen)])
+
+
+class Report(NamedTuple):
+    """What was found: a row for each group, and one for all, by these keys; and what was asked for."""
+
+    rows: list[Row]
+    total: list[Row]
+    keys: tuple[By, ...]
+    window: Window
+    zone: ZoneInfo
+    user_type: UserType
 
 
 def _derived(files: Sequence[str], account: str, memory: int) -> Iterator[Derived]:
@@ -188,49 +296,67 @@ def _of_part(part: Prepared) -> Derived:
     return derive_prepared(part)[0]
 
 
-def _window(connection: object, start: int | None, end: int | None, interval: int | None) -> Window:
+def _window(
+    connection: duckdb.DuckDBPyConnection,
+    start: int | date | None,
+    end: int | date | None,
+    interval: Interval | None,
+    zone: ZoneInfo,
+) -> Window:
+    from handletime.api.intervals import begin_of, begin_of_day, clock_bounds, length_of
     from handletime.metrics.aggregate import Window, span
 
-    first, last = span(connection) or (start or 0, (start or 0))  # type: ignore[arg-type]
-    length = interval * 60_000 if interval else None
+    start = begin_of_day(start, zone) if isinstance(start, date) else start
+    end = begin_of_day(end, zone) if isinstance(end, date) else end
+    first, last = span(connection) or (start or 0, (start or 0))
     if start is None:
-        start = first // length * length if length else first
+        start = first if interval is None else begin_of(first, interval, zone)
     end = last + 1 if end is None else end
     if end < start:
         raise click.UsageError("--from lies after --to, or after the last segment's end")
-    return Window(start, end, length)
+    if interval is None:
+        return Window(start, end)
+    if (end - start) // length_of(interval) > INTERVALS_MAX:
+        raise click.UsageError(
+            f"--interval cuts the time in more than {INTERVALS_MAX:,}; choose a longer one, or a shorter time"
+        )
+    return Window(start, end, clock_bounds(start, end, interval, zone)[:-1] if start < end else [])
 
 
-def _rows(connection: object, metrics: list[Metric], keys: tuple[By, ...], window: Window) -> list[Row]:
+def _rows(
+    connection: duckdb.DuckDBPyConnection, metrics: list[Metric], keys: tuple[By, ...], window: Window
+) -> list[Row]:
     """Rows of all groups; of every interval, too, where nothing tells them apart otherwise."""
     from handletime.metrics.aggregate import aggregate, of_nothing
     from handletime.metrics.registry import HANDLE_TIME, METRICS
-    from handletime.segments.files import instant
 
     needed = [*metrics, METRICS["segmentsWithFocusData"]]
-    rows = aggregate(connection, list({m.key: m for m in needed}.values()), keys, window)  # type: ignore[arg-type]
-    if keys == ("interval",) and window.interval:
+    rows = aggregate(connection, list({m.key: m for m in needed}.values()), keys, window)
+    if keys == ("interval",):
         there = {row["interval"]: row for row in rows}
         empty: Row = {metric.key: of_nothing(metric) for metric in needed}
-        starts = range(window.start, window.end, window.interval)
-        rows = [there.get(start, {"interval": start, **empty}) for start in starts]
+        rows = [there.get(start, {"interval": start, **empty}) for start in window.starts]
     for row in rows:
         if not row["segmentsWithFocusData"]:
             row.update({key: None for key in HANDLE_TIME if key in row})
-        if "interval" in row:
-            row["interval"] = instant(int(row["interval"] or 0))
         if METRICS["segmentsWithFocusData"] not in metrics:
             del row["segmentsWithFocusData"]
     return rows
 
 
-def _json(rows: list[Row], total: list[Row], window: Window) -> str:
+def _rfc_3339(millis: Value | str, zone: ZoneInfo) -> str:
+    """A moment with the offset of the zone, `Z` for UTC, and milliseconds."""
+    from handletime.web.words import local
+
+    text = local(int(millis or 0), zone).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z" if zone.key == "UTC" else text
+
+
+def _json(rows: list[Row], total: list[Row], window: Window, zone: ZoneInfo) -> str:
     import msgspec
 
-    from handletime.segments.files import instant
-
-    answer = {"from": instant(window.start), "to": instant(window.end), "rows": rows, "total": total}
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2).decode() + "\n"
+    span = {"from": _rfc_3339(window.start, zone), "to": _rfc_3339(window.end, zone)}
+    return msgspec.json.format(msgspec.json.encode({**span, "rows": rows, "total": total}), indent=2).decode() + "\n"
 
 
 def _csv(rows: list[Row], names: list[str]) -> None:
@@ -244,33 +370,26 @@ def _csv(rows: list[Row], names: list[str]) -> None:
 # --- on a terminal ---------------------------------------------------------------------------------------------------
 
 
-def _print(
-    rows: list[Row],
-    total: list[Row],
-    keys: tuple[By, ...],
-    metrics: list[str] | None,
-    quality: Quality,
-    window: Window,
-) -> None:
+def _print(report: Report, metrics: list[str] | None, quality: Quality) -> None:
     from rich.console import Console
-
-    from handletime.segments.files import instant
 
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH_OF_FILES
-    if not rows:
-        console.print("No segment ended in this time.")
+    whose = {"human": " of human agents", "bot": " of bots", "all": ""}[report.user_type]
+    if not report.rows:
+        console.print(f"No segments{whose} ended in this time.")
     else:
-        console.print(f"Segments that ended from {instant(window.start)} to {instant(window.end)}")
-    for block in _blocks(metrics) if rows else ():
-        if not _says_something(block, rows):
+        start, end = (_clock(moment, report.zone) for moment in report.window[:2])
+        console.print(f"Segments{whose} that ended from {start} to {end} ({report.zone.key})")
+    for block in _blocks(metrics) if report.rows else ():
+        if not _says_something(block, report):
             continue
         console.print()
-        if block.title == "Handle time" and all(row["avgHandleTimeMillis"] is None for row in rows):
+        if block.title == "Handle time" and all(row["avgHandleTimeMillis"] is None for row in report.rows):
             console.print(f"[bold]Handle time[/bold]: {NO_FOCUS_DATA}")
         else:
-            console.print(_table(block, rows, total, keys))
+            console.print(_table(block, report))
     console.print()
     for line in _notes(quality):
         console.print(line, style="dim", highlight=False)
@@ -283,27 +402,31 @@ def _blocks(metrics: list[str] | None) -> Iterable[Block]:
     return [Block("", tuple(metrics[i : i + 4])) for i in range(0, len(metrics), 4)]
 
 
-def _says_something(block: Block, rows: list[Row]) -> bool:
-    """Whether a block has numbers: skill segments have none by agent."""
-    return block.title != "Skill segments" or any(row["totalSkillConversationSegments"] for row in rows)
+def _says_something(block: Block, report: Report) -> bool:
+    """Whether a block has numbers: skill segments have none by agent, and bots do not handle."""
+    if block.title == "Handle time":
+        return report.user_type != "bot"
+    return block.title != "Skill segments" or any(row["totalSkillConversationSegments"] for row in report.rows)
 
 
-def _table(block: Block, rows: list[Row], total: list[Row], keys: tuple[By, ...]) -> Table:
+def _table(block: Block, report: Report) -> Table:
     from rich import box
     from rich.table import Table
 
     from handletime.metrics.registry import METRICS
 
+    keys = report.keys
     table = Table(title=block.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for key in keys:
         table.add_column(key.removesuffix("Id"), justify="left" if key == "interval" else "right", no_wrap=True)
     for name in block.metrics:
         table.add_column(METRICS[name].label or name, justify="right", no_wrap=bool(METRICS[name].label))
-    for row in rows:
-        table.add_row(*(_key(row[key]) for key in keys), *_cells(block, row))
-    if total and len(rows) > 1:
+    for row in report.rows:
+        shown = (_clock(row[key], report.zone) if key == "interval" else str(row[key]) for key in keys)
+        table.add_row(*shown, *_cells(block, row))
+    if report.total and len(report.rows) > 1:
         table.add_section()
-        table.add_row("all", *[""] * (len(keys) - 1), *_cells(block, total[0]), style="bold")
+        table.add_row("all", *[""] * (len(keys) - 1), *_cells(block, report.total[0]), style="bold")
     return table
 
 
@@ -315,9 +438,14 @@ def _cells(block: Block, row: Row) -> list[str]:
     return [_cell(METRICS[name], row[name]) for name in block.metrics]
 
 
-def _key(value: Value | str) -> str:
-    text = str(value)
-    return text[:19].replace("T", " ").removesuffix(":00") if text.endswith("Z") else text
+def _clock(millis: Value | str, zone: ZoneInfo) -> str:
+    """A moment on the clocks of the zone; with its offset where they show this time twice."""
+    from handletime.web.words import local
+
+    moment = local(int(millis or 0), zone)
+    text = moment.replace(tzinfo=None).isoformat(" ", "milliseconds").removesuffix(".000").removesuffix(":00")
+    twice = moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
+    return f"{text} {moment.isoformat()[-6:]}" if twice else text
 
 
 def _cell(metric: Metric, value: Value | str) -> str:
@@ -332,7 +460,7 @@ def _cell(metric: Metric, value: Value | str) -> str:
             return duration(value)
         case "percent":
             return f"{value:.1f} %"
-        case "messages":
+        case "responses":
             return f"{value:.2f}"
         case _:
             return f"{value:,}"

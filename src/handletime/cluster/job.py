@@ -226,6 +226,11 @@ class _Job:
         last = self._begun.last
         if last is None:
             raise InputError(f"{self._asked.out} has no tables yet: derive all events once, without --since or --day")
+        if self._begun.is_older:
+            raise InputError(
+                f"the tables in {self._asked.out} were made by an earlier version: derive all events once, without "
+                "--since or --day"
+            )
         new = self._new()
         first, end = _bounds(self._asked.days)
         look = Looking(_numbered(pieces(new)), self._asked.account, first, end)

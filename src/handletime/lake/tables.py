@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import msgspec
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -180,11 +180,14 @@ class Begun(NamedTuple):
     last: Run | None
     number: int
     versions: Mapping[str, int]
+    is_older: bool = False
+    """Whether the last run's tables are of an earlier version: this one has to write all files anew."""
 
 
 def begin(lake: Path) -> Begun:
     """Makes the tables that are not there, and undoes what a run that was killed had done.
 
+    Tables of an earlier version get the columns of today.
     Raises InputError where the folder holds something else.
     """
     lake.mkdir(parents=True, exist_ok=True)
@@ -194,24 +197,41 @@ def begin(lake: Path) -> Begun:
     versions = {}
     try:
         for name, columns in COLUMNS.items():
-            table = DeltaTable.create(
-                lake / name,
-                pa.schema([*(pa.field(p, _PARTITION_TYPES[p], p == "day") for p in PARTITIONS), *columns]),
-                mode="ignore",
-                partition_by=[*PARTITIONS],
-            )
+            whole = pa.schema([*(pa.field(p, _PARTITION_TYPES[p], p == "day") for p in PARTITIONS), *columns])
+            table = DeltaTable.create(lake / name, whole, mode="ignore", partition_by=[*PARTITIONS])
             wanted = last.versions[name] if last else 0
             if table.version() != wanted and _paths(lake, name, table.version()) != _paths(lake, name, wanted):
                 table.restore(wanted)
                 table.update_incremental()
+            _bring_up_to_date(table, Schema.from_arrow(whole))
             versions[name] = table.version()
             # The number of a run that was killed is not used again.
             number = max(number, (table.transaction_version(_APPLICATION) or 0) + 1)
         versions[RUNS] = DeltaTable.create(lake / RUNS, _RUN, mode="ignore").version()
+        is_older = last is not None and any(
+            _differences(DeltaTable(lake / name, version=version).schema(), DeltaTable(lake / name).schema())
+            for name, version in last.versions.items()
+        )
     except (DeltaError, OSError) as error:
         raise InputError(f"{lake} cannot be used for the tables: {error}") from error
     crash_point("lake-begun")
-    return Begun(last, number, versions)
+    return Begun(last, number, versions, is_older)
+
+
+def _differences(found: Schema, wanted: Schema) -> list[Field]:
+    """The columns that are not there, or may not be null and have to."""
+    there = {field.name: field for field in found.fields}
+    return [f for f in wanted.fields if f.name not in there or (f.nullable and not there[f.name].nullable)]
+
+
+def _bring_up_to_date(table: DeltaTable, wanted: Schema) -> None:
+    there = {field.name for field in table.schema().fields}
+    for field in _differences(table.schema(), wanted):
+        if field.name in there:
+            table.alter.drop_column_not_null(field.name)
+        else:
+            table.alter.add_columns([Field(field.name, field.type, nullable=True)])
+        table.update_incremental()
 
 
 def _paths(lake: Path, name: str, version: int) -> set[str]:

@@ -52,11 +52,14 @@ class Relations(Protocol):
 
 
 class Window(NamedTuple):
-    """Segments count where they end in [start, end), epoch milliseconds; `interval` cuts it, in milliseconds."""
+    """Segments count where they end in [start, end), epoch milliseconds; `starts` are those of its intervals, if any.
+
+    They stand in ascending order, and the first is no later than `start`.
+    """
 
     start: int
     end: int
-    interval: int | None = None
+    starts: Sequence[int] = ()
 
 
 def span(relations: Relations) -> tuple[int, int] | None:
@@ -118,13 +121,14 @@ def _query(
     window: Window,
     source: str = "{}",
 ) -> Iterable[tuple[tuple[int | str, ...], dict[str, int]]]:
-    interval = '$start + (epoch_ms("end") - $start) // $interval * $interval'
-    keys = [f"{interval if key == 'interval' else key} as key_{key}" for key in by]
+    keys = [f"{'intervalStart' if key == 'interval' else key} as key_{key}" for key in by]
     names = [f"key_{key}" for key in by]
     parameters: dict[str, object] = {"start": window.start, "end": window.end}
-    if "interval" in by:
-        parameters["interval"] = window.interval
     relation = source.format(RELATIONS[table])
+    if "interval" in by:
+        parameters["starts"] = list(window.starts)
+        starts = "(select unnest($starts::bigint[]) as intervalStart)"
+        relation = f'{relation} asof join {starts} on epoch_ms("end") >= intervalStart'
     where = 'where epoch_ms("end") >= $start and epoch_ms("end") < $end'
     group = f"group by {', '.join(names)}" if names else "having count(*) > 0"
     cursor = relations.execute(f"select {', '.join([*keys, *columns])} from {relation} {where} {group}", parameters)
@@ -143,7 +147,7 @@ def value_of(metric: Metric, sums: Mapping[str, int]) -> Value:
     match metric.unit:
         case "percent":
             return 100 * total / count
-        case "messages":
+        case "responses":
             return total / count
         case _:
             return total // count
@@ -213,7 +217,7 @@ class Sums(NamedTuple):
         match metric.unit:
             case "percent":
                 values = 100 * total / some
-            case "messages":
+            case "responses":
                 values = total / some
             case _:
                 values = total // some

@@ -11,7 +11,7 @@ import msgspec
 
 from handletime.segments.sums import Table
 
-Unit = Literal["count", "messages", "millis", "percent"]
+Unit = Literal["count", "responses", "millis", "percent"]
 
 VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
     "agentSegments": {
@@ -27,7 +27,7 @@ VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
 class Metric(msgspec.Struct, frozen=True):
     """One metric.
 
-    A count is `sum`; an average `sum` / `per`, -1 over nothing, truncated unless it counts messages; a share the
+    A count is `sum`; an average `sum` / `per`, -1 over nothing, truncated unless it counts responses; a share the
     same in percent; a percentile the nearest rank of the single values of `values`.
     """
 
@@ -103,11 +103,11 @@ AGENT_METRICS: Final = (
     Metric(
         "avgAgentMessagesinAgentSegment",
         "agentSegments",
-        "messages",
-        "Messages of the assigned agent per segment; not the first one after a takeover or resume",
-        "messages",
+        "responses",
+        "Responses per segment, not messages; the first answer after a takeover or resume is none",
+        "responses",
         "segments",
-        label="messages",
+        label="responses\nper segment",
     ),
     Metric(
         "avgAgentSegmentDuration",
@@ -240,6 +240,14 @@ SKILL_METRICS: Final = (
 """The metrics of LivePerson's page "Messaging Skill Segment", in its order."""
 
 OUR_METRICS: Final = (
+    Metric(
+        "agentMessages",
+        "agentSegments",
+        "count",
+        "Messages that the assigned agents wrote, responses or not",
+        "agentMessages",
+        label="messages",
+    ),
     *_shares("agentSegments", "agent"),
     *_shares("skillSegments", "skill"),
     *_percentiles("FirstResponse", "firstResponse", "the first responses"),

@@ -10,10 +10,13 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
+from handletime.segments.columns import NEVER
+
 
 class Move(NamedTuple):
     """A `focused` or `unfocused` of one agent; or a loss that a removed conversation left, which has no conversation.
 
+    `lease` is that of a `focused`, in milliseconds.
     `position` says of such a loss how many of the agent's moves, of the same time and sequence, come before it.
     """
 
@@ -23,6 +26,7 @@ class Move(NamedTuple):
     event: str
     conversation: str | None
     position: int = -1
+    lease: int | None = None
 
 
 class Focus(NamedTuple):
@@ -40,19 +44,32 @@ def focus_of(moves: Iterable[Move], start: int, end: int) -> Iterator[Focus]:
     The moves begin with the agent's last `focused` before `start`, if there is one, and there are none missing after
     it up to `end`. What comes before the first of them is not known, and neither is what follows a removed one.
     """
-    now, conversation, known = start, None, False
+    was = Focus(start, end, None, known=False)
+    for time, conversation, known in _changes(moves):
+        change = min(max(time, was.start), end)
+        if (conversation, known) != was[2:]:
+            if was.start < change:
+                yield was._replace(end=change)
+            was = Focus(change, end, conversation, known)
+    if was.start < end:
+        yield was
+
+
+def _changes(moves: Iterable[Move]) -> Iterator[tuple[int, str | None, bool]]:
+    """When the focus may have changed, the conversation that has it from then on, and whether that is known."""
+    conversation, known, lease_end = None, False, NEVER
     for move in in_order(moves):
-        was = Focus(now, min(max(move.time, now), end), conversation, known)
+        if lease_end < move.time:
+            yield lease_end, None, True
+            conversation, lease_end = None, NEVER
         if move.focused:
             conversation, known = move.conversation, move.conversation is not None
+            lease_end = NEVER if move.lease is None else move.time + move.lease
         elif known and move.conversation == conversation:
-            conversation = None
-        if was[2:] != (conversation, known):
-            if was.start < was.end:
-                yield was
-            now = was.end
-    if now < end:
-        yield Focus(now, end, conversation, known)
+            conversation, lease_end = None, NEVER
+        yield move.time, conversation, known
+    if lease_end != NEVER:
+        yield lease_end, None, True
 
 
 def in_order(moves: Iterable[Move]) -> Iterator[Move]:

@@ -19,7 +19,7 @@ SUMS: Final[dict[Table, dict[str, str]]] = {
         "nonResponsiveConsumer": "(outcome = 'nonResponsiveConsumer')::int",
         "abandoned": "(outcome = 'abandoned')::int",
         "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
-        "messages": "agentMessages - (agentMessages > 0 and follows in ('takeover', 'resume'))::int",
+        "agentMessages": "agentMessages",
         "duration": '(epoch_us("end") - epoch_us(start)) // 1000',
         "firstResponse": "coalesce(firstResponseMillis, 0)",
         "firstResponses": "(firstResponseMillis is not null)::int",
@@ -50,7 +50,7 @@ KEPT: Final[dict[Table, dict[str, str]]] = {
     table: {
         name: term
         for name, term in terms.items()
-        if term != "1" and "focusData" not in term and name != "abandonedInQueue"  # that is a column as it stands
+        if term != "1" and "focusData" not in term and term.removesuffix("::int") != name  # else: a column as it is
     }
     for table, terms in SUMS.items()
 }

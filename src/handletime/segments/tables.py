@@ -44,7 +44,7 @@ AGENT_SEGMENTS: Final = _schema(
     ("agentMessages", pa.int32(), False),
     ("firstResponseMillis", pa.int64(), True),
     ("responseMillis", pa.list_(pa.int64()), False),
-    ("totalHandleTimeMillis", pa.int64(), False),
+    ("totalHandleTimeMillis", pa.int64(), True),
     ("focusData", pa.bool_(), False),
 )
 """One row an agent segment (rules.md 2.1); `end`, `endReason` and `outcome` are null while it runs.
@@ -53,7 +53,7 @@ Times are UTC with milliseconds, durations integer milliseconds. `assignedEventI
 `skillSegmentSequence` the skill segment it lies in, `agentMessages` all counted messages of its agent,
 `firstResponseMillis` null where there is none that is valid (3.1), `responseMillis` its responses in time order (3.2).
 `focusData` is whether there is any focus event of its agent, in any conversation: where there is none, the handle time
-is unknown, not 0.
+is unknown and `totalHandleTimeMillis` null, not 0 (3.3).
 """
 
 SKILL_SEGMENTS: Final = _schema(
@@ -110,6 +110,7 @@ def agent_segment_table(
     sources = np.where(rows["source_row"] < 0, 0, rows["source_row"])
     accounts, agents = _take(events, "accountId", assigned), columns.agent[place]
     conversations, event_ids = _take(events, "conversationId", assigned), _take(events, "eventId", assigned)
+    focus_data = focused.among(columns, place)
     return _table(
         AGENT_SEGMENTS,
         accountId=accounts,
@@ -131,8 +132,8 @@ def agent_segment_table(
         agentMessages=rows["agent_messages"],
         firstResponseMillis=pa.array(rows["first_response"], mask=rows["first_response"] < 0),
         responseMillis=lists(rows["responses_end"], responses),
-        totalHandleTimeMillis=rows["handle_time"],
-        focusData=focused.among(columns, place),
+        totalHandleTimeMillis=pa.array(rows["handle_time"], mask=~focus_data),
+        focusData=focus_data,
     )
 
 

@@ -241,9 +241,10 @@ _SOURCES: Final[dict[str, _Source]] = {
         events_table,
     ),
     "agent_segments": _Source(
-        f"""select accountId, t.*, started as placed, exists (
-                from kept.agents f where f.account = t.account and f.agentId = t.agentId and focused) as focusData
-            from kept.agent_segments t join kept.accounts using (account) where {_OF_ACCOUNT} and {_STARTED}""",  # noqa: S608
+        f"""select * replace (case when focusData then totalHandleTimeMillis end as totalHandleTimeMillis) from (
+                select accountId, t.*, started as placed, exists (
+                    from kept.agents f where f.account = t.account and f.agentId = t.agentId and focused) as focusData
+                from kept.agent_segments t join kept.accounts using (account) where {_OF_ACCOUNT} and {_STARTED})""",  # noqa: S608
         'epoch_ms("end")',
         _derived_table("agent_segments"),
     ),

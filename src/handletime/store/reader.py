@@ -143,12 +143,16 @@ _LAST_FOCUSED: Final = f"""
     where account = $account and agentId = $agent and type = {model.FOCUSED} and time between $low and $start"""  # noqa: S608
 _MOVES: Final = f"""
     with moves as materialized (
-        select time, sequence, type, eventId, number, position from kept.focus_moves
+        select time, sequence, type, eventId, number, arrival, position from kept.focus_moves
         where account = $account and agentId = $agent and time >= $low and time < $end order by time limit $most)
-    select time, sequence, type = {model.FOCUSED}, coalesce(eventId, ''), conversationId, coalesce(position, -1)
+    select time, sequence, type = {model.FOCUSED}, coalesce(eventId, ''), conversationId, coalesce(position, -1),
+        leaseMillis
     from moves left join (
         select number, conversationId from kept.conversations
         where account = $account and number in (select number from moves)) using (number)
+    left join (
+        select number, arrival, leaseMillis from kept.events
+        where leaseMillis is not null and number in (select number from moves)) using (number, arrival)
     order by time"""  # noqa: S608
 
 

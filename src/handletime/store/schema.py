@@ -80,6 +80,8 @@ _FIRST: Final = (
 _CORRECTIONS: Final = (
     "alter table kept.events add column revision bigint default 0",
     "alter table kept.events add column leaseMillis bigint",
+    # Sums once kept counted some of the agent's messages in a way of their own; responses are counted now (rules.md 4).
+    "alter table kept.agent_segments drop column messages",
 )
 MIGRATIONS: Final = (_FIRST, _CORRECTIONS)
 """What makes each version of the schema from the one before."""

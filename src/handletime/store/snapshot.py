@@ -31,7 +31,10 @@ _SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':'
 _FOCUS_DATA: Final = "agentId in (select agentId from kept.agents where account = {account} and focused)"
 
 RELATIONS: Final = ("agent_segments", "skill_segments", "handle_time_units")
-"""The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments."""
+"""The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments.
+
+`totalHandleTimeMillis` without `focusData` is unknown, and 0 in a store: whoever asks for it asks for both.
+"""
 
 
 class Definition(NamedTuple):

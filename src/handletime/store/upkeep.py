@@ -188,7 +188,10 @@ def _values(name: str, *, stored: bool) -> Iterator[str]:
     for field in SCHEMAS[name]:
         if field.name in ("accountId", "conversationId", "segmentId", "focusData"):
             continue
-        if pa.types.is_dictionary(field.type):
+        if field.name == "totalHandleTimeMillis":
+            # Without focus data it is derived as unknown; a store keeps 0, and who has focus data beside it.
+            yield f'coalesce("{field.name}", 0)'
+        elif pa.types.is_dictionary(field.type):
             yield f'cast("{field.name}" as varchar)'
         elif pa.types.is_timestamp(field.type):
             yield f'epoch_ms("{field.name}")'

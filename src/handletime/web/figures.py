@@ -70,7 +70,8 @@ AGENT_COLUMNS: Final = (
         totalHandleTimeMillis="total",
         segmentsWithFocusData="segments with focus data",
     ),
-    _columns("Segment, average", avgAgentSegmentDuration="duration", avgAgentMessagesinAgentSegment="messages"),
+    _columns("Segment, average", avgAgentSegmentDuration="duration", avgAgentMessagesinAgentSegment="responses"),
+    _columns("Messages", agentMessages="by the agent"),
     _columns(
         "Share of segments",
         interactiveAgentSegmentPercent="interactive",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -40,6 +40,13 @@ class Conversation(NamedTuple):
     waiting_since: int | None
     focus: dict[int, int]
     """Whose focus is here, and since when."""
+    lease_ends: Mapping[int, int] = {}
+    """The last moment (epoch ms) of those that have a lease."""
+
+    def seen_at(self, at: int) -> Conversation:
+        """The same without the focus whose lease has ended by a moment."""
+        ended = {agent for agent, end in self.lease_ends.items() if end < at}
+        return self._replace(focus={agent: since for agent, since in self.focus.items() if agent not in ended})
 
     @property
     def state(self) -> str:
@@ -138,14 +145,15 @@ def glimpse_of(prepared: Prepared | None) -> Glimpse:
 
 def now_of(glimpse: Glimpse, view: View, at: int) -> Now:
     """The open conversations that match the view's filters, whatever its span, in sums."""
-    shown = [each for each in glimpse.conversations if _matches(each, view)]
+    conversations = [each.seen_at(at) if each.lease_ends else each for each in glimpse.conversations]
+    shown = [each for each in conversations if _matches(each, view)]
     by_skill: dict[int, list[Conversation]] = {}
     by_agent: dict[int, list[Conversation]] = {}
     for each in shown:
         by_skill.setdefault(each.skill, []).append(each)
         if each.agent is not None:
             by_agent.setdefault(each.agent, []).append(each)
-    focus = {agent: (each.id, since) for each in glimpse.conversations for agent, since in each.focus.items()}
+    focus = {agent: (each.id, since) for each in conversations for agent, since in each.focus.items()}
     agents = [
         _of_agent(agent, found, focus.get(agent), agent in glimpse.with_focus, at) for agent, found in by_agent.items()
     ]
@@ -208,6 +216,7 @@ def _conversations(prepared: Prepared, derived: Derived, trace: Trace) -> Iterat
             since = max(row["begun"], left.get(name, 0))
         else:
             since = _waits_since(trace.state[places], ordered.records["time"][places], segment["begun"])
+        focus, lease_ends = _focus(ordered.records[places], columns.lost_time[ordered.rows[places]])
         yield Conversation(
             id=name,
             skill=row["skillId"],
@@ -216,7 +225,8 @@ def _conversations(prepared: Prepared, derived: Derived, trace: Trace) -> Iterat
             group=segment["groupId"] if segment else None,
             source=_source(events, ordered.rows[places], trace.effect[places]),
             waiting_since=since,
-            focus=_focus(ordered.records[places], columns.lost_time[ordered.rows[places]]),
+            focus=focus,
+            lease_ends=lease_ends,
         )
 
 
@@ -252,13 +262,17 @@ def _source(events: pa.Table, rows: I32, effects: I8) -> str | None:
     return None
 
 
-def _focus(records: Records, lost: I64) -> dict[int, int]:
-    """Whose focus is here at the end of all events, and since when."""
+def _focus(records: Records, lost: I64) -> tuple[dict[int, int], dict[int, int]]:
+    """Whose focus is here at the end of all events, and since when; the last moment of those that have a lease."""
     here: dict[int, int] = {}
+    ends: dict[int, int] = {}
     for place in np.flatnonzero((records["type"] == model.FOCUSED) | (records["type"] == model.UNFOCUSED)):
-        agent = int(records["agent"][place])
+        agent, time = int(records["agent"][place]), int(records["time"][place])
+        goes_on = ends.pop(agent, NEVER) >= time
         if records["type"][place] == model.UNFOCUSED or lost[place] != NEVER:
             here.pop(agent, None)
-        else:
-            here.setdefault(agent, int(records["time"][place]))
-    return here
+            continue
+        here[agent] = here.get(agent, time) if goes_on else time
+        if records["has_skill"][place]:
+            ends[agent] = time + int(records["skill"][place])
+    return here, ends

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from handletime.api.ports import Reader
+from handletime.durations import duration
 from handletime.segments.explain import Explanation
 from handletime.segments.meanwhile import Focus
-from handletime.web.words import duration
 
 VISITS_SHOWN: Final = 4
 

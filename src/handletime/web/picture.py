@@ -9,6 +9,7 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
+from handletime.durations import duration
 from handletime.events.decode import instant
 from handletime.segments.explain import Explanation, Json, Moment
 from handletime.web.labels import AccountLabels
@@ -24,7 +25,6 @@ from handletime.web.words import (
     UNIT_ENDS,
     UNIT_STARTS,
     clock,
-    duration,
     local,
     moment,
 )
@@ -450,7 +450,11 @@ class _Artist:
         holds, here = [], False
         for each in self.moments:
             if each.detail.get("agentId") == agent and not each.no_effect:
-                here = True if each.type == "focused" else here and each.type not in ("unfocused", "focusLost")
+                here = (
+                    True
+                    if each.type == "focused"
+                    else here and each.type not in ("unfocused", "focusLost", "leaseEnded")
+                )
             holds.append(here)
         return self._runs(holds)
 
@@ -543,10 +547,12 @@ def _line(each: Moment, labels: AccountLabels, zone: ZoneInfo, visits: Sequence[
     if agent is not None:
         by = labels.text("agent", int(str(agent)))
     reason = each.detail.get("reason")
-    what = {"focusLost": "focus lost to another conversation"}.get(each.type, each.type)
+    ends = {"focusLost": "focus lost to another conversation", "leaseEnded": "focus ended: the lease ended"}
+    what = ends.get(each.type, each.type)
     what += f" ({reason})" if reason else ""
     if "skillId" in each.detail:
         what += f", {labels.text('skill', int(str(each.detail['skillId'])))}"
+    what += f", corrected (revision {each.revision})" if each.revision else ""
     effect = NO_EFFECT.get(each.no_effect, each.no_effect) if each.no_effect else ""
     counts = ""
     if each.lasts_millis:

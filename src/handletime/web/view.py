@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from handletime.api.intervals import Calendar, bounds, zone_named
+from handletime.api.intervals import Interval, clock_bounds, zone_named
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
 from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
@@ -54,7 +54,7 @@ NAMED_MAX: Final = 10
 HUMAN: Final = "human"
 """Whose segments count where nobody says whose: bots answer at once, and handle nothing."""
 LONG_MINUTES: Final = 30
-_CALENDAR: Final[dict[str, Calendar]] = {"hour": "hour", "day": "day", "week": "week"}
+_CALENDAR: Final[dict[str, Interval]] = {"hour": "hour", "day": "day", "week": "week"}
 _FIRST: Final = TIME_MIN + 366 * DAY
 _LAST: Final = TIME_MAX - 366 * DAY
 """Spans lie within these: what is near the edge of the calendar has clocks, days and weeks beyond it."""
@@ -394,11 +394,8 @@ def _bars(start: int, end: int, cut: str) -> int:
 
 
 def _bounds(start: int, end: int, cut: str, zone: ZoneInfo) -> list[int]:
-    """The ends of the intervals: full hours, days and weeks of the zone, full minutes of the clock."""
-    if cut in _CALENDAR:
-        return bounds(start, end, _CALENDAR[cut], zone)
-    step = int(cut) * MINUTE
-    return [start, *range(start - start % step + step, end, step), end]
+    """The ends of the intervals: full hours, days and weeks of the zone, full minutes of its clock."""
+    return clock_bounds(start, end, _CALENDAR.get(cut) or int(cut), zone)
 
 
 def _parts(ends: list[int], cut: str, zone: ZoneInfo, now: int) -> frozenset[int]:

@@ -55,7 +55,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
 def doubts_of(explanation: Explanation, long_minutes: int) -> list[str]:
     """What the data of a conversation are worth, where one should know."""
     doubts = []
-    beside = ("message", "focused", "unfocused", "focusLost")
+    beside = ("message", "focused", "unfocused", "focusLost", "leaseEnded", "withdrawn")
     opening = next((each for each in explanation.moments if each.type not in beside), None)
     if opening is not None and opening.type != "opened":
         doubts.append(

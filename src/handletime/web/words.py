@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from handletime.durations import duration
 from handletime.events.model import EPOCH
 from handletime.metrics.registry import Metric
 
@@ -85,23 +86,6 @@ CLAUSES: Final = {
 """What the clauses of rules.md say, in a sentence each."""
 
 
-def duration(milliseconds: float) -> str:
-    """A duration in its two largest units: 450 ms, 55 s, 12 m 05 s, 34 h 12 m, 3 d 04 h."""
-    whole = round(milliseconds)
-    if whole < 1000:
-        return f"{whole} ms" if whole else "0 s"
-    if whole < 10_000:
-        return f"{whole // 100 / 10:g} s"
-    seconds = whole // 1000
-    for small, large, inner, outer in (("s", "m", 1, 60), ("m", "h", 60, 3600), ("h", "d", 3600, 86_400)):
-        if small == "s" and seconds < 60:
-            return f"{seconds} s"
-        limit = {"m": 3600, "h": 172_800}.get(large)
-        if limit is None or seconds < limit:
-            return f"{seconds // outer:,} {large} {seconds % outer // inner:02d} {small}"
-    raise AssertionError("unreachable")
-
-
 def value(metric: Metric, number: float | None) -> str:
     """A metric's value with its unit; -1 is an average over nothing."""
     if number is None or (number == -1 and (metric.per or metric.values)):
@@ -111,7 +95,7 @@ def value(metric: Metric, number: float | None) -> str:
             return duration(number)
         case "percent":
             return f"{number:.0f} %" if number in (0, 100) else f"{number:.1f} %"
-        case "messages":
+        case "responses":
             return f"{number:.1f}"
         case _:
             return f"{number:,}"

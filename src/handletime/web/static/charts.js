@@ -10,13 +10,17 @@ const COLORS = {
   p90: "--agent",
 };
 
+// As handletime/durations.py has it; a test compares the two.
 export function duration(millis) {
-  const s = Math.round(millis / 1000);
-  if (millis < 1000) return millis ? `${Math.round(millis)} ms` : "0";
-  if (s < 60) return `${s} s`;
-  if (s < 3600) return s % 60 ? `${Math.floor(s / 60)} m ${String(s % 60).padStart(2, "0")} s` : `${s / 60} m`;
-  if (s < 172800) return s % 3600 < 60 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 3600)} h ${String(Math.floor((s % 3600) / 60)).padStart(2, "0")} m`;
-  return `${Math.floor(s / 86400)} d`;
+  const whole = Math.trunc(millis);
+  if (whole < 1000) return whole ? `${whole} ms` : "0 s";
+  if (whole < 10000) return `${Math.floor(whole / 1000)}.${Math.floor(whole / 100) % 10} s`;
+  if (whole < 60000) return `${Math.floor(whole / 1000)} s`;
+  const [large, name, small, rest] =
+    whole < 3600000 ? [60000, "min", 1000, "s"] : whole < 172800000 ? [3600000, "h", 60000, "min"] : [86400000, "d", 3600000, "h"];
+  const more = Math.floor((whole % large) / small);
+  const most = Math.floor(whole / large).toLocaleString("en");
+  return more ? `${most} ${name} ${more} ${rest}` : `${most} ${name}`;
 }
 
 export function drawCharts(within) {
