@@ -192,8 +192,62 @@ def test_without_a_header_it_is_told_what_is_missing(server: Server, authorizati
 def test_the_header_is_sent_once_and_is_of_a_known_kind(server: Server) -> None:
     token = f"Bearer {server.new.token}"
     assert server.problem([token, token]) == "parameter_rejected"
-    assert server.problem("Basic dXNlcjpwYXNz") == "parameter_rejected"
+    assert server.problem("Digest dXNlcjpwYXNz") == "parameter_rejected"
     assert server.problem("Bearer " + "x" * AUTHORIZATION_MAX) == "parameter_rejected"
+
+
+# HTTP Basic, for tools that keep only user names and passwords
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+@pytest.mark.parametrize("user", ["", "token", "anybody at all", "acme\\ä", "€" * 100])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_a_token_is_the_password_of_whatever_user(server: Server, user: str, method: str) -> None:
+    given = basic(user, server.new.token)
+    assert server.ask(given, method=method) == server.new.id
+    assert server.ask(given.replace("Basic ", "bASIC  "), method=method) == server.new.id
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "get", ""])
+def test_only_reading_takes_it(server: Server, method: str) -> None:
+    refused = server.refusal(basic("user", server.new.token), method=method)
+    assert parse_qs(refused.reason)["oauth_problem"] == ["parameter_rejected"]
+    assert "Basic" not in refused.reason
+
+
+@pytest.mark.parametrize(
+    "password", ["", "x", "ht_0", "é", "\0", f"ht_{'0' * 12}_{'0' * 64}", f"ht_{'0' * 12}_{'0' * 64}:", ":"]
+)
+def test_a_wrong_password_is_a_wrong_token(server: Server, password: str) -> None:
+    wrong, basic_wrong = server.refusal("Bearer x"), server.refusal(basic(server.new.token, password))
+    assert (basic_wrong.reason, basic_wrong.message, basic_wrong.challenge) == (
+        wrong.reason,
+        wrong.message,
+        wrong.challenge,
+    )
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        "",
+        "x",
+        "=",
+        "dXNlcg",
+        base64.b64encode(b"no colon").decode(),
+        base64.b64encode(b"\xff:\xff").decode(),
+        "dXNl cjpw",
+        "dXNlcjpw*",
+        "é",
+        "\udcff",
+    ],
+)
+def test_what_is_no_basic_is_told_so(server: Server, packed: str) -> None:
+    refused = server.refusal(f"Basic {packed}")
+    assert parse_qs(refused.reason)["oauth_problem"] == ["parameter_rejected"]
 
 
 # OAuth 1.0a: what holds
@@ -216,6 +270,7 @@ URLS = [
     "https://contact.example/api?q=a%20b&q=a+b&q=&q",
     "https://contact.example/api?skillIds=3&skillIds=1&skillIds=2&SKILLIDS=0",
     "https://contact.example/api?q=%C3%A4%E2%82%AC%F0%9F%99%82&%C3%A4=1",
+    "https://contact.example/api?agentIds%5B%5D=2&agentIds%5B%5D=1&agentIds%5b%5d=%5B",
     "https://contact.example/api?q=%26%3D%25%2F%3F%23&q=~-._*'()!",
     "https://contact.example/api?path=/year=2026/month=11/sequences.1.gz",
     "https://contact.example/api?path=%2Fyear%3D2026%2Fmonth%3D11",
@@ -232,7 +287,7 @@ def test_a_signed_request_is_let_in(server: Server, url: str, algorithm: str) ->
     assert server.ask(signed_by_oauthlib(server.new, url, algorithm), url) == server.new.id
 
 
-RAW = ['?q=a"b', "?q=[1]{2}|^`<>", "?q=ä€", "?q=100%", "?q=%zz&r=1%", "/ä?q=a\\b"]
+RAW = ['?q=a"b', "?q=[1]{2}|^`<>", "?q=ä€", "?agentIds[]=2&agentIds%5B%5D=1", "?q=100%", "?q=%zz&r=1%", "/ä?q=a\\b"]
 
 
 @pytest.mark.parametrize("rest", RAW)

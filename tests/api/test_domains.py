@@ -25,10 +25,26 @@ def test_all_services_are_objects_of_the_same_three_keys(world: World) -> None:
         assert world.client.get(f"/api/account/nobody/service/{name}/baseURI.json").json() == entry
 
 
+@pytest.mark.parametrize("name", ["agentVep", "msgEwtAPI", "asyncMessagingEnt", "x", "9", "A" * 64])
+def test_every_service_is_here(world: World, name: str) -> None:
+    """Older wrappers look up others before anything else, and end where that fails."""
+    answer = world.client.get(f"/api/account/acme/service/{name}/baseURI.json?version=1.0")
+    assert answer.status_code == 200
+    assert answer.json() == {"service": name, "account": "acme", "baseURI": world.url.removeprefix("http://")}
+
+
 @pytest.mark.parametrize(
-    "path", ["acme/service/other/baseURI.json", "a%2Fb/service/baseURI.json", "!/service/baseURI.json"]
+    "path",
+    [
+        "acme/service/not-one/baseURI.json",
+        f"acme/service/{'A' * 65}/baseURI.json",
+        "acme/service/a%2Fb/baseURI.json",
+        "acme/service/%C3%A4/baseURI.json",
+        "a%2Fb/service/baseURI.json",
+        "!/service/baseURI.json",
+    ],
 )
-def test_another_service_and_an_impossible_account_are_a_404(world: World, path: str) -> None:
+def test_a_name_that_is_none_and_an_impossible_account_are_a_404(world: World, path: str) -> None:
     assert world.client.get(f"/api/account/{path}").status_code == 404
 
 
@@ -68,3 +84,11 @@ def test_a_trusted_proxy_is_believed_and_a_public_url_before_all() -> None:
         assert world.client.get(path, headers=forwarded).json()["baseURI"] == "reports.example.com:444"
         links = world.get("/api/account/acme/agent-segments?source=x").json()["pagination"]["references"]
         assert links[0]["href"].startswith("https://reports.example.com:444/api/account/acme/agent-segments?")
+
+
+def test_the_path_of_a_public_url_is_part_of_where_it_is() -> None:
+    with World(ApiSettings(public_url="https://example.com:444/hand/time/")) as world:
+        one = world.client.get("/api/account/acme/service/agentVep/baseURI.json").json()
+        assert one == {"service": "agentVep", "account": "acme", "baseURI": "example.com:444/hand/time"}
+        listed = world.client.get("/api/account/acme/service/baseURI.json").json()["baseURIs"]
+        assert [each["baseURI"] for each in listed] == ["example.com:444/hand/time"] * 2

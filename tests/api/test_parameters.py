@@ -21,6 +21,7 @@ SOURCE = Text("source", "", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
 FROM = Time("from", "")
 MILLIS = Millis("toMillis", "")
 OLD = "is before 1 January 2000 in epoch milliseconds; write a time as old as that in RFC 3339"
+METRICS_TWO = {"interactiveAgentSegments", "avgAgentSegmentDuration"}
 MOMENT = 1_652_389_200_000  # 2022-05-13T00:00:00+03:00
 
 
@@ -50,6 +51,12 @@ def causes(parameter: Parameter[Any], query: str | bytes) -> Sequence[str]:
         (AGENT, "AGENTID=9223372036854775807", 2**63 - 1),
         (IDS, "agentIds=12,13", {12, 13}),
         (IDS, "agentIds=12&agentids=13", {12, 13}),
+        (IDS, "agentIds[]=12&agentIds[]=13", {12, 13}),
+        (IDS, "agentIds%5B%5D=12&AGENTIDS%5b%5d=13,14&agentIds=15", {12, 13, 14, 15}),
+        (IDS, "agentIds[]=", None),
+        (IDS, "agentIds[]=all", None),
+        (IDS, "agentIds[0]=12&[]=13&agentIds=14", {14}),
+        (LIMIT, "limit[]=7", 100),
         (IDS, "agentIds=+12+,%2013,,-1,", {12, 13, -1}),
         (IDS, "agentIds=All", None),
         (IDS, "agentIds=all&agentIds=ALL", None),
@@ -62,6 +69,7 @@ def causes(parameter: Parameter[Any], query: str | bytes) -> Sequence[str]:
         (SORT, "SORT=skill%3Adesc", Sort("Skill", True)),
         (USER_TYPE, "userType=HUMAN", "human"),
         (METRICS, "metrics=INTERACTIVEagentsegments , ", {"interactiveAgentSegments"}),
+        (METRICS, "metrics[]=avgAgentSegmentDuration&metrics[]=interactiveAgentSegments", METRICS_TWO),
         (METRICS, "metrics=All", METRICS.default),
         (INTERVAL, "interval=Week", "week"),
         (FROM, "from=2022-05-13T00:00:00%2B03:00", Moment(MOMENT, "+03:00")),

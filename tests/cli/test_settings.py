@@ -149,7 +149,7 @@ def test_the_server_does_what_it_is_told(tmp_path: Path) -> None:
     (tmp_path / "h.toml").write_text('public-url = "https://reports.example.com/x"\nlog-format = "text"\n')
     with serving(tmp_path / "store", "--config", str(tmp_path / "h.toml")) as server:
         answer = httpx.get(f"{server.url}/api/account/acme/service/leDataReporting/baseURI.json")
-        assert answer.json()["baseURI"] == "reports.example.com"
+        assert answer.json()["baseURI"] == "reports.example.com/x"
         assert server.stop() == 0
     log = server.log.read_text()
     assert re.search(r"Z INFO    handletime\.requests: GET /api/account/\{account\}/service/\{name\}", log)

@@ -20,8 +20,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from handletime.cli import cli
+from handletime.clock import SystemClock
 from handletime.settings import SETTINGS, read_file
-from tests.cli.test_serve import SEGMENTS, Server, bearer, new_key, serving
+from tests.cli.test_serve import INTAKE, SEGMENTS, Server, bearer, new_key, serving
 
 ROOT: Final = Path(__file__).parents[2]
 DOCKERFILE: Final = (ROOT / "Dockerfile").read_text()
@@ -156,13 +157,17 @@ def test_every_path_of_the_checkout_in_the_docs_is_there() -> None:
 def test_the_example_in_python_runs(server: tuple[Server, dict[str, Any]], tmp_path: Path) -> None:
     running, key = server
     (tmp_path / "key.json").write_text(json.dumps(key))
-    (example,) = blocks("python")
+    example = "".join(blocks("python"))
+    # The second one asks for a conversation.
+    event = {"conversationId": "shop/4711 a+b 100%", "eventId": "1", "time": SystemClock().now(), "type": "opened"}
+    sent = httpx.post(running.url + INTAKE, content=json.dumps(event), headers=bearer(key))
+    assert sent.status_code == 200
     environment = {**os.environ, "URL": running.url}
     command = [sys.executable, "-W", "ignore::ResourceWarning", "-c", example]
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
     )
-    assert (done.stdout, done.returncode) == ("0 segments\n", 0), done.stderr
+    assert (done.stdout, done.returncode) == ("0 segments\n200\n200\n", 0), done.stderr
 
 
 def test_every_metric_is_documented(server: tuple[Server, dict[str, Any]]) -> None:

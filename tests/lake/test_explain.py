@@ -16,10 +16,8 @@ from handletime.errors import NotHere
 from handletime.lake.lake import Lake, LakeSettings
 from handletime.segments.explain import Explanation, explain
 from handletime.segments.parts import prepare
-from handletime.store.opening import StoreSettings
-from handletime.store.sidefile import SideFile
-from handletime.store.store import Store
 from tests.lake.conftest import ACCOUNTS, DAY, Places, of_account
+from tests.store.worlds import a_store
 
 ONE = LakeSettings(threads=1)
 
@@ -102,14 +100,11 @@ def test_without_events_it_says_so(places: Places) -> None:
         lake.reader("north").prepared("c")
 
 
-def test_where_an_agents_focus_was_is_known_as_far_as_the_run_knows_it(places: Places) -> None:
+def test_where_an_agents_focus_was_is_known_as_far_as_the_run_knows_it(places: Places, tmp_path: Path) -> None:
     told = 0
-    with (
-        Lake(places.lake, ONE) as lake,
-        SideFile(places.folder / "store") as side,
-        Store(places.folder / "store", side, StoreSettings(memory_bytes=256 << 20, threads=1)) as store,
-    ):
+    with Lake(places.lake, ONE) as lake, a_store(tmp_path / "store") as store:
         for account in ACCOUNTS:
+            store.ingest(account, of_account(places.events, account))
             mine = of_account(places.events, account)
             times = mine["time"].cast(pa.int64())
             moves = mine.filter(pc.is_in(mine["type"].cast(pa.string()), pa.array(["focused", "unfocused"])))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import stat
@@ -176,10 +177,16 @@ def test_only_bearer_tokens_are_taken(path: Path) -> None:
     assert authenticator.authenticate(AuthRequest("GET", "http://x/", f"Bearer {new.token}")).account == "north"
     for given, told in (
         ('OAuth oauth_consumer_key="x"', "takes no OAuth 1.0a"),
-        ("Basic x", "must be `Bearer"),
+        ("Basic x", "must be the base64"),
+        ("Digest x", "must be `Bearer"),
         (None, "a required parameter"),
         ("Bearer nonsense", "unacceptable"),
     ):
         with pytest.raises(Unauthorized) as refused:
             authenticator.authenticate(AuthRequest("GET", "http://x/", given))
         assert told.replace(" ", "%20").replace("`", "%60") in refused.value.reason
+    basic = "Basic " + base64.b64encode(f"anybody:{new.token}".encode()).decode()
+    for method in ("GET", "HEAD"):
+        assert authenticator.authenticate(AuthRequest(method, "http://x/", basic)).account == "north"
+    with pytest.raises(Unauthorized):
+        authenticator.authenticate(AuthRequest("POST", "http://x/", basic))

@@ -4,6 +4,7 @@ takes. The routes are those of the application: one without a row here fails.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,7 @@ class Site(NamedTuple):
     """A server with the accounts `mine` and `theirs`, of which both have the conversation `secret`."""
 
     client: httpx.Client
+    log: Path
     folder: Path
     keys: dict[str, NewKey]
 
@@ -108,7 +110,7 @@ def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         )
     )
     with httpx.Client(base_url=url, timeout=60) as client:
-        site = Site(client, folder, keys)
+        site = Site(client, server.log, folder, keys)
         for account, key in ((MINE, keys["mine"]), (THEIRS, keys["theirs"])):
             answer = client.post(f"/api/account/{account}/events", content=body, headers=ndjson(key.token))
             assert answer.json() == {"accepted": 5, "duplicates": 0}
@@ -116,6 +118,11 @@ def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             revoke(side, keys["revoked"].id)
         yield site
     server.kill()
+
+
+def basic(token: str) -> dict[str, str]:
+    """The header of a tool that keeps only user names and passwords."""
+    return {"Authorization": "Basic " + base64.b64encode(f"anybody:{token}".encode()).decode()}
 
 
 def ndjson(token: str | None) -> dict[str, str]:
@@ -138,15 +145,18 @@ def test_every_route_has_a_row() -> None:
     assert routes() == {*API, *PAGES, *FORMS, *OPEN}
 
 
-def ask(site: Site, route: str, account: str, token: str | None) -> httpx.Response:
-    """Asks a route of the API for what an account has."""
-    method, path = route.split(" ")
+def ask(
+    site: Site, route: str, account: str, token: str | None, *, method: str = "", named: dict[str, str] | None = None
+) -> httpx.Response:
+    """Asks a route of the API for what an account has; with another method than its own, or other headers."""
+    own, path = route.split(" ")
+    method = method or own
     segment = first_segment(site, account)
     file = first_file(site, account)
     where = path.format(account=account, conversation="secret", segment=segment) + API[route][1].format(file=file)
     event = b'{"conversationId":"new","eventId":"x","time":1795165200000,"type":"opened"}'
     content = event if method == "POST" else None
-    return site.client.request(method, where, headers=ndjson(token), content=content)
+    return site.client.request(method, where, headers=named or ndjson(token), content=content)
 
 
 def first_segment(site: Site, account: str) -> str:
@@ -186,6 +196,60 @@ def test_whoever_may_not_is_refused(route: str, site: Site) -> None:
     lacking = ask(site, route, MINE, site.keys[f"no {permission}"].token)
     assert lacking.status_code == 403
     assert "secret" not in lacking.text
+
+
+@pytest.mark.parametrize("route", API)
+def test_the_same_as_the_password_of_http_basic_where_it_only_reads(route: str, site: Site) -> None:
+    permission = API[route][0]
+    mine = site.keys["mine"].token
+
+    def status(token: str, account: str = MINE, method: str = "") -> int:
+        return ask(site, route, account, None, method=method, named=basic(token)).status_code
+
+    if route.startswith("POST"):
+        refused = ask(site, route, MINE, None, named={**ndjson(None), **basic(mine)})
+        assert refused.status_code == 401
+        assert "Basic" not in refused.headers["www-authenticate"]
+        return
+    assert {status(mine), status(mine, method="HEAD")} == {200}
+    wrong = [
+        ask(site, route, account, None, named=basic(token))
+        for account, token in [
+            (MINE, f"ht_{site.keys['mine'].id}_{'0' * 64}"),
+            (MINE, "nonsense"),
+            (MINE, site.keys["revoked"].token),
+            (MINE, site.keys["theirs"].token),
+            (THEIRS, mine),
+            (NOBODYS, mine),
+        ]
+    ]
+    assert {shown(answer) for answer in wrong} == {shown(ask(site, route, MINE, "nonsense"))}
+    for answer in (*wrong, ask(site, route, MINE, None)):
+        assert answer.status_code == 401
+        assert {"Bearer", "Basic", "OAuth"} <= set(re.findall(r"(?:^|, )(\w+) realm=", challenge(answer)))
+    assert status(site.keys[f"no {permission}"].token) == 403
+
+
+def test_a_key_in_http_basic_is_logged_by_its_id_and_opens_no_page(site: Site) -> None:
+    token = site.keys["mine"].token
+    headers = basic(token) | {"Accept": "text/html"}
+    for route in PAGES:
+        answer = site.client.get(route.split(" ")[1], headers=headers)
+        assert answer.status_code == 303
+        assert "www-authenticate" not in answer.headers
+    # What a script of the page is refused makes no browser ask for a password.
+    refused = site.client.get("/now/data", headers=basic(token))
+    assert refused.status_code == 401
+    assert "Basic" not in challenge(refused)
+    secret = token.rpartition("_")[2]
+    told = site.log.read_text()
+    assert site.keys["mine"].id in told
+    assert secret not in told
+    assert basic(token)["Authorization"].split()[1] not in told
+
+
+def challenge(answer: httpx.Response) -> str:
+    return str(answer.headers["www-authenticate"])
 
 
 def shown(answer: httpx.Response) -> tuple[int, str, str]:

@@ -19,7 +19,9 @@ from litestar.enums import HttpMethod, ScopeType
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from handletime.api.agent_segments import agent_segments
+from handletime.api.body import Incoming
 from handletime.api.breakdown import breakdown
+from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
 from handletime.api.errors import JSON, answer_to
 from handletime.api.errors import Message as MessageBody
@@ -53,11 +55,11 @@ ROUTES: Final[list[Any]] = [
     docs,
     docs_style,
 ]
-UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static"})
-"""Routes without a limit: whoever watches the server, and files that are in memory anyway."""
-OPEN: Final = frozenset(
-    {"begin", "domain", "domains", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"}
-)
+UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static", "domain", "domains"})
+"""Routes without a limit: whoever watches the server, files that are in memory anyway, and the look-up of the host,
+which clients ask for before every call, many behind one address (http-api.md 4).
+"""
+OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"})
 """Routes that need no key, so that every request is counted as a stranger's. All others ask for one themselves."""
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""
@@ -128,7 +130,8 @@ class Door:
         self._meters.begun()
         request: HTTPScope = scope
         method = str(request["method"])
-        answer = _Answer(send, begin(request, method))
+        incoming = Incoming(request, receive)
+        answer = _Answer(send, begin(request, method), incoming)
         try:
             path = canonical(request.get("raw_path") or request["path"].encode())
             if method not in METHODS:
@@ -139,7 +142,9 @@ class Door:
                 request["path"] = path
                 if method == HttpMethod.HEAD:
                     request["method"] = HttpMethod.GET
-                await self._app(scope, receive, answer)
+                if request["method"] == HttpMethod.GET:
+                    await incoming.ignore()
+                await self._app(scope, incoming, Compressing(request, answer))
         finally:
             seconds = time.perf_counter() - begun
             route = request.get("path_template")
@@ -147,20 +152,27 @@ class Door:
             if answer.trace.limit:
                 self._meters.refused(answer.trace.limit)
             _log(request, answer, route, seconds)
+        if not incoming.ended:
+            await incoming.linger()
 
 
 class _Answer:
-    """What is sent for a request: the same, with its id; of a HEAD no body."""
+    """What is sent for a request: the same, with its id, and a word where the connection ends; of a HEAD no body."""
 
-    def __init__(self, send: Send, trace: Trace) -> None:
+    def __init__(self, send: Send, trace: Trace, incoming: Incoming) -> None:
         self._send = send
+        self._incoming = incoming
         self.trace = trace
         self.status = GONE
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode())]
+            headers = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode())]
+            await self._incoming.ignore()
+            if not self._incoming.ended and self._incoming.can_end_connection:
+                headers.append((b"connection", b"close"))
+            message["headers"] = headers
         elif message["type"] == "http.response.body" and self.trace.method == HttpMethod.HEAD:
             message["body"] = b""
         await self._send(message)

@@ -1,4 +1,5 @@
-"""Who is asking, and what the key allows: Bearer (RFC 6750) and OAuth 1.0a (RFC 5849), http-api.md 1.
+"""Who is asking, and what the key allows: Bearer (RFC 6750), on GET also as the password of HTTP Basic (RFC 7617), and
+OAuth 1.0a (RFC 5849), http-api.md 1.
 
 oauthlib compares the signatures. What it would let pass, or would refuse without saying why, is decided here
 before: other methods, parameters given twice, the clock; and after it the nonce (http-api.md 1, "Authorization").
@@ -6,6 +7,8 @@ before: other methods, parameters given twice, the clock; and after it the nonce
 
 from __future__ import annotations
 
+import base64
+import binascii
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +31,10 @@ WINDOW_S: Final = 300
 _FORGET_S: Final = WINDOW_S + 60
 """Nonces are kept a little longer than their timestamps are accepted, for a clock that is set back."""
 METHODS: Final = (SIGNATURE_HMAC_SHA1, SIGNATURE_HMAC_SHA256)
+READING: Final = frozenset({"GET", "HEAD"})
+"""Methods on which a token is also taken as the password of HTTP Basic."""
+BASIC: Final = 'Basic realm="handletime", charset="UTF-8"'
+"""How a 401 offers that."""
 _METHODS_TOLD: Final = " or ".join(METHODS)
 _REQUIRED: Final = (
     "oauth_consumer_key",
@@ -83,14 +90,14 @@ class Authenticator:
         Raises Unauthorized, the same for every wrong key; NotNow and StoreError as `SideFile` does.
         """
         now_ms = self._clock.now()
-        scheme, credentials = credentials_of(request.authorization)
-        match scheme.lower():
+        scheme, credentials = credentials_of(request)
+        match scheme:
             case "bearer":
                 key = self._bearer(credentials, now_ms)
             case "oauth":
                 key = self._oauth(request, credentials, now_ms)
             case _:
-                raise rejected("Authorization must be `Bearer <token>` or OAuth 1.0a")
+                raise rejected(f"{told_of_bearer(request.method)} or OAuth 1.0a")
         self._keys.used(key, now_ms)
         return key
 
@@ -157,9 +164,12 @@ class _Validator(RequestValidator):
         return True
 
 
-def credentials_of(authorization: str | Sequence[str] | None) -> tuple[str, str]:
-    """Scheme and the rest of the one Authorization header. Raises Unauthorized."""
-    headers = [authorization] if isinstance(authorization, str) else list(authorization or ())
+def credentials_of(request: AuthRequest) -> tuple[str, str]:
+    """The scheme, in lower case, and the rest of the one Authorization header. HTTP Basic, where it is taken, becomes
+    `bearer` and the password. Raises Unauthorized.
+    """
+    given = request.authorization
+    headers = [given] if isinstance(given, str) else list(given or ())
     if len(headers) > 1:
         raise rejected("Authorization was sent more than once")
     header = headers[0].replace("\t", " ").strip(" ") if headers else ""
@@ -167,8 +177,38 @@ def credentials_of(authorization: str | Sequence[str] | None) -> tuple[str, str]
         raise _absent("Authorization")
     if len(header) > AUTHORIZATION_MAX:
         raise rejected(f"Authorization is longer than {AUTHORIZATION_MAX} characters")
+    scheme, rest = _scheme_and_rest(header)
+    if scheme != "basic" or request.method not in READING:
+        return scheme, rest
+    password = _password(rest)
+    if password is None:
+        raise rejected("HTTP Basic must be the base64 of `<any name>:<token>`")
+    return "bearer", password
+
+
+def told_of_bearer(method: str) -> str:
+    """How a token may be given with a method, for errors."""
+    also = ", HTTP Basic with the token as password" if method in READING else ""
+    return f"Authorization must be `Bearer <token>`{also}"
+
+
+def password_of(authorization: str) -> str | None:
+    """The password in the value of an Authorization header, None where it is not HTTP Basic."""
+    scheme, rest = _scheme_and_rest(authorization)
+    return _password(rest) if scheme == "basic" else None
+
+
+def _scheme_and_rest(header: str) -> tuple[str, str]:
     scheme, _, rest = header.partition(" ")
-    return scheme, rest.strip(" ")
+    return scheme.lower(), rest.strip(" ")
+
+
+def _password(packed: str) -> str | None:
+    try:
+        _, colon, password = base64.b64decode(packed, validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return password if colon else None
 
 
 def _parameters(header: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from handletime.api.auth import AuthRequest, credentials_of, rejected, wrong_key
+from handletime.api.auth import AuthRequest, credentials_of, rejected, told_of_bearer, wrong_key
 from handletime.clock import Clock
 from handletime.store.keys import Key
 
@@ -24,11 +24,11 @@ class BearerAuthenticator:
 
     def authenticate(self, request: AuthRequest) -> Key:
         """The key that the request was made with. Raises Unauthorized; what the keys raise."""
-        scheme, token = credentials_of(request.authorization)
-        if scheme.lower() == "oauth":
+        scheme, token = credentials_of(request)
+        if scheme == "oauth":
             raise rejected("this server takes no OAuth 1.0a: use `Bearer <token>`")
-        if scheme.lower() != "bearer":
-            raise rejected("Authorization must be `Bearer <token>`")
+        if scheme != "bearer":
+            raise rejected(told_of_bearer(request.method))
         key = self._keys.by_token(token, self._clock.now())
         if key is None:
             raise wrong_key()

@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from threading import Lock
-from typing import Final, Literal
+from typing import Any, Final, Literal, cast
 
 import pyarrow as pa
 from litestar.exceptions import InternalServerException
+from litestar.types import HTTPReceiveMessage, HTTPScope, Receive
 
 from handletime.api.errors import BadRequest, Refused, TooMany
 from handletime.api.service import HttpRequest
@@ -25,7 +26,11 @@ UNPACKED_MAX: Final = 256 << 20
 PIECE: Final = 4 << 20
 _DRAIN_MAX: Final = 64 << 20
 """So much of a body that is too large is still read, so that its sender gets to see the answer."""
-_DISCARD_MAX: Final = 1 << 20
+IGNORED_MAX: Final = 1 << 20
+"""So much of a body that nobody wants is read, so that the connection stays usable."""
+IGNORED_SECONDS: Final = 2.0
+"""So long it is waited for, with the answer at hand."""
+LINGER_SECONDS: Final = 5.0
 _BOM: Final = b"\xef\xbb\xbf"
 Coding = Literal["identity", "gzip", "zstd"]
 
@@ -115,17 +120,50 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> li
     return chunks
 
 
-async def discard(request: HttpRequest, idle_seconds: float) -> None:
-    """Reads and forgets the body of a request that is refused, if it is small: else its sender, who still sends, would
-    see a broken connection instead of the answer.
-    """
-    length = request.headers.get("content-length", "")
-    if not length.isdecimal() or int(length) > _DISCARD_MAX:
-        return
-    stream = request.stream()
-    with suppress(TimeoutError, InternalServerException):
-        while await asyncio.wait_for(anext(stream, b""), idle_seconds):
-            pass
+class Incoming:
+    """The body of one request as it comes in, which knows whether all of it has come."""
+
+    def __init__(self, scope: HTTPScope, receive: Receive) -> None:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        length = headers.get(b"content-length", b"")
+        self._receive = receive
+        self._length = int(length) if length.isdigit() else 0
+        self.ended = _is_http_1(scope) and not self._length and b"transfer-encoding" not in headers
+        """Whether nothing of it will come any more."""
+        self.can_end_connection = _is_http_1(scope)
+        """Whether an answer can say that the connection ends. In HTTP/2 it goes on, and clients send all they have."""
+        self._ignored = False
+
+    async def __call__(self) -> HTTPReceiveMessage:
+        """The next message, as ASGI has it."""
+        message: Any = await self._receive()
+        self.ended = self.ended or not message.get("more_body", False)
+        return cast("HTTPReceiveMessage", message)
+
+    async def ignore(self) -> None:
+        """Reads and forgets what nobody wants, if it is at most `IGNORED_MAX` (or the answer could not say that the
+        connection ends) and comes within `IGNORED_SECONDS`: then the connection can be used for the next request.
+        """
+        most = IGNORED_MAX if self.can_end_connection else _DRAIN_MAX
+        if not self._ignored and self._length <= most:
+            self._ignored = True
+            await self._discard(most, IGNORED_SECONDS)
+
+    async def linger(self) -> None:
+        """Reads on after the answer, for a while: whoever still sends would else see a broken connection instead."""
+        await self._discard(_DRAIN_MAX, LINGER_SECONDS)
+
+    async def _discard(self, most: int, seconds: float) -> None:
+        size = 0
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self.ended and size <= most:
+                    message: Any = await self()
+                    size += len(message.get("body", b""))
+
+
+def _is_http_1(scope: HTTPScope) -> bool:
+    return scope["http_version"].startswith("1")
 
 
 def coding_of(request: HttpRequest) -> Coding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -11,10 +12,13 @@ from handletime.api.errors import JSON, Refused
 from handletime.api.service import HttpRequest, InPath, TheService, existing_account
 
 SERVICES: Final = ("agentActivityDomain", "leDataReporting")
+"""Those that are listed; any other name is answered too."""
+_SPELLED: Final = {name.lower(): name for name in SERVICES}
+_NAME: Final = re.compile("[A-Za-z0-9]{1,64}")
 
 
 class BaseUri(msgspec.Struct, frozen=True):
-    """Where one service is: host, and port if there is one."""
+    """Where one service is: host, port if there is one, and the path before ours if there is one."""
 
     service: str
     account: str
@@ -29,18 +33,17 @@ class BaseUris(msgspec.Struct, frozen=True):
 
 @get("/api/account/{account:str}/service/{name:str}/baseURI.json", sync_to_thread=False, name="domain")
 def domain(request: HttpRequest, service: TheService, account: InPath, name: InPath) -> Response[bytes]:
-    """Where a service is."""
+    """Where a service is: here, whichever it is. Older wrappers look up others first, and end where that fails."""
     account = existing_account(account)
-    known = {service_name.lower(): service_name for service_name in SERVICES}
-    if name.lower() not in known:
-        raise Refused(404, "There is no such service.")
-    answer = BaseUri(known[name.lower()], account, service.host(request))
+    if not _NAME.fullmatch(name):
+        raise Refused(404, "There is no such service: a name is 1 to 64 letters and digits.")
+    answer = BaseUri(_SPELLED.get(name.lower(), name), account, service.base_uri(request))
     return Response(msgspec.json.encode(answer), media_type=JSON)
 
 
 @get("/api/account/{account:str}/service/baseURI.json", sync_to_thread=False, name="domains")
 def domains(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
     """Where all services are."""
-    account, host = existing_account(account), service.host(request)
-    answer = BaseUris([BaseUri(name, account, host) for name in SERVICES])
+    account, here = existing_account(account), service.base_uri(request)
+    answer = BaseUris([BaseUri(name, account, here) for name in SERVICES])
     return Response(msgspec.json.encode(answer), media_type=JSON)

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 from litestar import Response, post
 from litestar.di import NamedDependency
 
-from handletime.api.body import Budget, Coding, Share, coding_of, discard, lines_of, receive, unpacked
+from handletime.api.body import Budget, Coding, Share, coding_of, lines_of, receive, unpacked
 from handletime.api.errors import JSON, Refused, TooMany
 from handletime.api.service import HttpRequest, InPath, Service, TheService
 from handletime.api.turns import FairThreads
-from handletime.errors import FAULTS_SHOWN, Fault, Forbidden, InvalidEvents, NotHere, Unauthorized
+from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere
 from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, EVENTS
 from handletime.store.waiting import may_hold
@@ -162,12 +162,8 @@ async def events(
     request: HttpRequest, service: TheService, intake: NamedDependency[Intake], account: InPath
 ) -> Response[bytes]:
     """Stores events, all of the request or nothing."""
-    try:
-        account = await intake.admit(request, service, account)
-        intake.check_place(account)
-    except (TooMany, Unauthorized, Forbidden):
-        await discard(request, service.settings.body_idle_seconds)
-        raise
+    account = await intake.admit(request, service, account)
+    intake.check_place(account)
     if service.store.read_only is not None:
         raise NotHere(service.store.read_only)
     done = await intake.take(request, service, account)

@@ -199,6 +199,11 @@ def document() -> Doc:
             "headers": {name: _header(name, *told) for name, told in _HEADERS.items()},
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "The token of a key"},
+                "basic": {
+                    "type": "http",
+                    "scheme": "basic",
+                    "description": "On GET: any user name, and the token of a key as password",
+                },
                 "oauth1": {
                     "type": "apiKey",
                     "in": "header",
@@ -283,7 +288,7 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
         "operationId": method.id,
         "parameters": [_with_example(p, method) for p in (*_path_parameters(method.path), *_query_parameters(method))],
         "responses": {"200": answer} | {str(status): _error(status, schema_of) for status in _statuses(method)},
-        "security": [{"bearer": []}, {"oauth1": []}] if method.permission else [],
+        "security": _security(method),
     }
     if method.permission:
         operation["description"] = " ".join([f"Needs the permission `{method.permission}`.", *_about_tables(method)])
@@ -311,10 +316,16 @@ def _with_example(described: Doc, method: Method) -> Doc:
     return described | ({"example": values[described["name"]]} if described["name"] in values else {})
 
 
+def _security(method: Method) -> list[Doc]:
+    if not method.permission:
+        return []
+    return [{name: []} for name in ("bearer", "basic", "oauth1") if name != "basic" or method.verb == "get"]
+
+
 def _path_parameters(path: str) -> Iterator[Doc]:
     schemas: dict[str, Doc] = {
         "accountId": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
-        "service": {"type": "string", "enum": list(domains.SERVICES)},
+        "service": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
         "conversationId": {"type": "string", "minLength": 1, "maxLength": 128},
         "segmentId": {"type": "string", "minLength": 1},
     }
@@ -432,6 +443,7 @@ def docs() -> Response[bytes]:
         f'<link rel="stylesheet" href="docs/style.css"></head><body><h1>handletime {escape(__version__)}</h1>'
         '<p>The same for programs: <a href="openapi.json">openapi.json</a>. Errors are JSON. '
         "Every GET can be a HEAD. A key goes into the header <code>Authorization</code>: as <code>Bearer</code> token, "
+        "on GET also as the password of HTTP Basic with any user name, "
         "or by OAuth 1.0a with HMAC-SHA1 or HMAC-SHA256.</p>"
         f"{methods}</body></html>"
     )

@@ -1,7 +1,8 @@
 """Query parameters: every one declared once, read by one set of rules (http-api.md 1).
 
 Names, and the values of closed lists, in any letter case. Empty values are as if absent, unknown names are ignored.
-A list given twice is joined, anything else given twice is a fault. All faults of a request are collected.
+A list given twice, also as `name[]`, is joined, anything else given twice is a fault. All faults of a request are
+collected.
 """
 
 from __future__ import annotations
@@ -356,7 +357,9 @@ class Query:
             raise BadRequest([f"{name}: {message}" for name, message in self._faults])
 
     def _values(self, parameter: Parameter[T]) -> list[str]:
-        names = (parameter.name, *parameter.aliases)
+        names = [parameter.name, *parameter.aliases]
+        if parameter.is_list:
+            names += [f"{name}[]" for name in names]
         values = [value for name in names for value in self._given.get(name.lower(), ())]
         return [value for value in values if value.strip(" ,")] if parameter.is_list else values
 

@@ -13,7 +13,7 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
-from handletime.api.auth import AuthRequest, authorize
+from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.errors import Refused
 from handletime.api.limits import ACCOUNT, Rate, Recent, client_of
 from handletime.api.parameters import Query, Text
@@ -75,8 +75,13 @@ class Service:
         account = unquote(account)
         given = request.headers.getall("authorization", [])
         url = self.origin(request) + _as_sent(request)
-        key = self.key_of(request, AuthRequest(trace_of(request.scope).method, url, given or None))
-        authorize(key, account, permission)
+        asked = AuthRequest(trace_of(request.scope).method, url, given or None)
+        try:
+            authorize(self.key_of(request, asked), account, permission)
+        except Unauthorized as error:
+            if asked.method in READING:
+                raise Unauthorized(error.reason, error.message, f"{error.challenge}, {BASIC}") from None
+            raise
         return account
 
     def key_of(self, request: HttpRequest, asked: AuthRequest) -> Key:
@@ -121,9 +126,10 @@ class Service:
             host = _listening_at(request)
         return f"{scheme}://{host}"
 
-    def host(self, request: HttpRequest) -> str:
-        """The host, and the port if there is one, where the client sees this server."""
-        return urlsplit(self.origin(request)).netloc
+    def base_uri(self, request: HttpRequest) -> str:
+        """The host, the port if there is one, and the path before ours, where the client sees this server."""
+        origin = urlsplit(self.origin(request))
+        return origin.netloc + origin.path
 
     def _is_from_proxy(self, request: HttpRequest) -> bool:
         if not self._proxies or request.client is None:
@@ -144,7 +150,8 @@ def _credentials(request: HttpRequest) -> bytes:
     """What a request says of who is asking, without what differs each time, and with nothing secret left in it."""
     given = request.headers.get("authorization", "")
     app_key = _APP_KEY.search(given)
-    return hashlib.sha256((app_key[0] if app_key else given or request.headers.get("cookie", "")).encode()).digest()
+    said = app_key[0] if app_key else password_of(given) or given or request.headers.get("cookie") or ""
+    return hashlib.sha256(said.encode()).digest()
 
 
 def _last(forwarded: str) -> str:

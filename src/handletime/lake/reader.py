@@ -115,7 +115,8 @@ _HELD: Final = """select count(distinct conversationId) from agent_segments
     where conversationId in (select unnest($wanted))"""
 _LAST_FOCUSED: Final = """select max(epoch_ms(time)) from {moves}
     where agentId = $agent and type = 'focused' and epoch_ms(time) between $low and $start"""
-_MOVES: Final = """select epoch_ms(time), sequence, type = 'focused', eventId, conversationId, -1 from {moves}
+_MOVES: Final = """select epoch_ms(time), sequence, type = 'focused', eventId, conversationId, -1, leaseMillis
+    from {moves}
     where agentId = $agent and epoch_ms(time) >= $low and epoch_ms(time) < $end order by time limit $most"""
 _COLUMNS: Final = ", ".join(f"'{name}'" for name in EVENTS.names)
 _EVENTS: Final = f"""select columns(lambda c: c in ({_COLUMNS}))
@@ -183,7 +184,11 @@ class OfFiles:
         if not files:
             return _nothing(COLUMNS[table])
         paths = [str(self._lake / table / file.path) for file in files]
-        return f"read_parquet({_list(paths)}, hive_partitioning = false)"
+        rows = f"read_parquet({_list(paths)}, hive_partitioning = false)"
+        if table == FOCUS_MOVES:
+            # Files of earlier versions have no `leaseMillis`.
+            return f"(from {rows} union all by name from {_nothing(COLUMNS[table])})"
+        return rows
 
 
 def _window(parameters: Mapping[str, object]) -> Window | None:

@@ -62,6 +62,7 @@ COLUMNS: Final[Mapping[str, pa.Schema]] = {
             pa.field("time", INSTANT, False),
             pa.field("sequence", pa.int64(), False),
             pa.field("type", pa.string(), False),
+            pa.field("leaseMillis", pa.int64()),
         ]
     ),
 }

@@ -16,13 +16,14 @@ from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
 
 _EVENTS: Final = b"""\
-{"eventId":"1","conversationId":"a","time":1,"type":"opened","skillId":1}
-{"eventId":"2","conversationId":"a","time":2,"type":"message","sentBy":"consumer"}
-{"eventId":"3","conversationId":"a","time":3,"type":"assigned","agentId":1}
-{"eventId":"4","conversationId":"a","time":4,"type":"focused","agentId":1}
-{"eventId":"5","conversationId":"a","time":5,"type":"message","sentBy":"agent","agentId":1}
-{"eventId":"6","conversationId":"b","time":6,"type":"focused","agentId":1}
-{"eventId":"7","conversationId":"a","time":7,"type":"closed","closedBy":"agent"}
+{"eventId":"1","conversationId":"a","time":1795165200001,"type":"opened","skillId":1}
+{"eventId":"2","conversationId":"a","time":1795165200002,"type":"message","sentBy":"consumer"}
+{"eventId":"3","conversationId":"a","time":1795165200003,"type":"assigned","agentId":1}
+{"eventId":"4","conversationId":"a","time":1795165200004,"type":"focused","agentId":1,"leaseMillis":1000}
+{"eventId":"5","conversationId":"a","time":1795165200005,"type":"message","sentBy":"agent","agentId":1}
+{"eventId":"6","conversationId":"b","time":1795165200006,"type":"focused","agentId":1}
+{"eventId":"7","conversationId":"a","time":1795165200007,"type":"closed","closedBy":"agent"}
+{"eventId":"7","conversationId":"a","time":1795165200008,"revision":1,"type":"closed","closedBy":"consumer"}
 """
 
 

@@ -9,21 +9,25 @@ from typing import Final
 import msgspec
 from litestar import Response, get
 from litestar.response import ServerSentEvent, ServerSentEventMessage
+from markupsafe import Markup
+from msgspec.structs import replace
 
 from handletime.api.errors import JSON
-from handletime.api.parameters import Query
+from handletime.api.parameters import Choice, Query, Text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError
 from handletime.web.charts import charts_of
 from handletime.web.figures import history_of, slowest_of, worth_of
+from handletime.web.fresh import Fresh, Known, Ticking, history_state, known_of, live_state
 from handletime.web.live import Glimpse, now_of
 from handletime.web.page import HEADERS, Asker, Page, SignedOut, ThePage
 from handletime.web.view import View, read_view
+from handletime.web.words import moment
 
 EVERY_S: Final = 5.0
-"""How often the upper half is sent anew."""
+"""How often it is looked whether the upper half has changed."""
 HISTORY_EVERY: Final = 12
-"""The charts are sent with every so many of these."""
+"""Whether the charts have, with every so many of these."""
 STREAM_S: Final = 120.0
 """So long a stream lasts; then the browser asks for the next. Nothing waits for one for ever."""
 STREAMS_MAX: Final = 256
@@ -31,11 +35,8 @@ STREAMS_MAX: Final = 256
 RETRY_MS: Final = 2000
 
 
-class Fresh(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a page that is open already shows from now on: HTML of its parts."""
-
-    live: str
-    history: str = ""
+HISTORY: Final = Choice("history", "Whether the charts are wanted too.", "", choices=("yes",))
+KNOWN: Final = Text("known", "Which states of its parts the page shows.")
 
 
 @get("/", sync_to_thread=True, name="now")
@@ -45,12 +46,17 @@ def now(request: HttpRequest, page: ThePage) -> Response[bytes]:
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
     query.check()
-    return page.html(request, "now.html", asker, view=view, **_live(page, asker, view), **_history(page, asker, view))
-
-
-def _live(page: Page, asker: Asker, view: View) -> dict[str, object]:
     at = page.service.clock.now()
-    return {"now": now_of(glimpse(page, asker), view, at)}
+    live = _live(request, page, asker, view, at)
+    history = _history(request, page, asker, view, renewed=False)
+    parts = {"live": Markup(live), "live_state": live_state(live)}  # noqa: S704 — templates of ours
+    more = {"history": Markup(history), "history_state": history_state(history, view.bounds)}  # noqa: S704
+    return page.html(request, "now.html", asker, view=view, **parts, **more)
+
+
+def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int) -> str:
+    shown = now_of(glimpse(page, asker), view, at)
+    return page.text(request, "now_live.html", asker, view=view, now=shown, ticking=Ticking(at))
 
 
 def glimpse(page: Page, asker: Asker) -> Glimpse:
@@ -59,38 +65,47 @@ def glimpse(page: Page, asker: Asker) -> Glimpse:
     return page.glimpses.of(asker.account, page.reader(asker))
 
 
-def _history(page: Page, asker: Asker, view: View) -> dict[str, object]:
+def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, renewed: bool) -> str:
     reader = page.reader(asker)
     history = history_of(reader, view)
-    return {
+    shown = {
         "history": history,
         "charts": charts_of(history, view),
         "worth": worth_of(reader, view),
         "slowest": slowest_of(reader, view, asker.account),
+        "renewed": renewed,
     }
+    return page.text(request, "history.html", asker, view=view, **shown)
 
 
 @get("/now/data", sync_to_thread=True, name="now-data")
 def now_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """The parts of the page anew, for browsers that ask for them."""
-    return Response(msgspec.json.encode(_fresh(request, page, history=True)), media_type=JSON, headers=HEADERS)
+    """The parts of the page that changed, for browsers that ask for them."""
+    query = query_of(request)
+    fresh = _fresh(request, page, known_of(query.get(KNOWN) or ""), history=bool(query.get(HISTORY)))
+    return Response(msgspec.json.encode(fresh), media_type=JSON, headers=HEADERS)
 
 
-def _fresh(request: HttpRequest, page: Page, *, history: bool) -> Fresh:
+def _fresh(request: HttpRequest, page: Page, known: Known, *, history: bool) -> Fresh:
     asker = page.asker(request, "operations")
     query: Query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    at = page.service.clock.now()
+    view = read_view(query, at, asker.session.zone)
     query.check()
-    live = page.text(request, "now_live.html", asker, view=view, **_live(page, asker, view))
-    if not history:
-        return Fresh(live)
-    parts = {"view": view, "renewed": True, **_history(page, asker, view)}
-    return Fresh(live, page.text(request, "history.html", asker, **parts))
+    fresh = Fresh(at, moment(at, view.zone))
+    live = _live(request, page, asker, view, at)
+    if (state := live_state(live)) != known.live:
+        fresh = replace(fresh, live=live, live_state=state)
+    if history:
+        told = _history(request, page, asker, view, renewed=True)
+        if (state := history_state(told, view.bounds)) != known.history:
+            fresh = replace(fresh, history=told, history_state=state)
+    return fresh
 
 
 @get("/now/events", name="now-events")
 async def now_events(request: HttpRequest, page: ThePage) -> Response[bytes] | ServerSentEvent:
-    """The same, sent whenever some seconds have passed."""
+    """The same, sent every few seconds: mostly only what time it is."""
     await asyncio.to_thread(_check, request, page)
     if page.streams >= STREAMS_MAX or page.stopping.is_set():
         return Response(b"", status_code=204, headers=HEADERS)
@@ -111,23 +126,25 @@ async def _stream(request: HttpRequest, page: Page) -> AsyncIterator[ServerSentE
     page.streams += 1
     ends = asyncio.get_running_loop().time() + STREAM_S
     count = 0
+    known = known_of(request.headers.get("last-event-id") or query_of(request).get(KNOWN) or "")
     try:
         while asyncio.get_running_loop().time() < ends and not page.stopping.is_set():
             count += 1
             try:
-                fresh = await _in_thread(request, page, history=count % HISTORY_EVERY == 0)
+                fresh = await _in_thread(request, page, known, history=count % HISTORY_EVERY == 0)
             except SignedOut:
                 yield ServerSentEventMessage(event="ended", data="sign in again")
                 return
             except HandletimeError as error:
                 yield ServerSentEventMessage(event="trouble", data=str(error).replace("\n", " "))
             else:
-                yield ServerSentEventMessage(event="fresh", data=msgspec.json.encode(fresh).decode())
+                known = Known(fresh.live_state or known.live, fresh.history_state or known.history)
+                yield ServerSentEventMessage(event="fresh", data=msgspec.json.encode(fresh).decode(), id=str(known))
             await page.stopped_within(EVERY_S)
     finally:
         page.streams -= 1
 
 
-async def _in_thread(request: HttpRequest, page: Page, *, history: bool) -> Fresh:
+async def _in_thread(request: HttpRequest, page: Page, known: Known, *, history: bool) -> Fresh:
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(None, lambda: _fresh(request, page, history=history))
+    return await loop.run_in_executor(None, lambda: _fresh(request, page, known, history=history))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from litestar import Response, get
+from markupsafe import Markup
+from msgspec.structs import replace
 
 from handletime.api.errors import JSON
 from handletime.api.parameters import Choice
 from handletime.api.service import HttpRequest, query_of
+from handletime.web.fresh import Fresh, Ticking, known_of, live_state
 from handletime.web.labels import AccountLabels, Kind
 from handletime.web.live import Conversation, now_of
-from handletime.web.now import Fresh, glimpse
+from handletime.web.now import KNOWN, glimpse
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.view import View, read_view
+from handletime.web.words import moment
 
 SHOWN: Final = 500
 STATES: Final = {
@@ -55,18 +59,26 @@ class Column(NamedTuple):
 def open_conversations(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The open conversations behind a number of the page Now, the longest wait first."""
     asker = page.asker(request, "operations")
-    return page.html(request, "open.html", asker, **_shown(request, page, asker))
+    shown = _shown(request, page, asker)
+    live = page.text(request, "open_live.html", asker, **shown)
+    parts = {"live": Markup(live), "live_state": live_state(live)}  # noqa: S704 — a template of ours
+    return page.html(request, "open.html", asker, **shown, **parts)
 
 
 @get("/open/data", sync_to_thread=True, name="page-open-data")
 def open_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """The list anew, for browsers that ask for it."""
+    """The list anew if it has changed, for browsers that ask for it."""
     asker = page.asker(request, "operations")
-    live = page.text(request, "open_live.html", asker, **_shown(request, page, asker))
-    return Response(msgspec.json.encode(Fresh(live)), media_type=JSON, headers=HEADERS)
+    known = known_of(query_of(request).get(KNOWN) or "")
+    shown = _shown(request, page, asker)
+    live = page.text(request, "open_live.html", asker, **shown)
+    fresh = Fresh(shown["at"], moment(shown["at"], shown["view"].zone))
+    if (state := live_state(live)) != known.live:
+        fresh = replace(fresh, live=live, live_state=state)
+    return Response(msgspec.json.encode(fresh), media_type=JSON, headers=HEADERS)
 
 
-def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, object]:
+def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
     at = page.service.clock.now()
     query = query_of(request)
     view = read_view(query, at, asker.session.zone)
@@ -78,6 +90,7 @@ def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, object]:
     return {
         "view": view,
         "at": at,
+        "ticking": Ticking(at),
         "state": state,
         "states": STATES,
         "columns": _columns(view, state, sort, falling=falling),

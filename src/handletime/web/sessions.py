@@ -31,6 +31,7 @@ SESSIONS_MAX: Final = 10_000
 COOKIE_LENGTH: Final = 43
 _TOUCHED_EVERY_MS: Final = 60_000
 _NONCE: Final = 12
+_FORM_BYTES: Final = 32
 _VERSION: Final = 2
 _SCHEMA: Final = """
 create table if not exists sessions (
@@ -118,8 +119,30 @@ def _holds(begun: int, used: object, now_ms: int) -> bool:
 
 
 def form_token(cookie: str) -> str:
-    """What a form must carry to count as sent from a page that this cookie was given to."""
-    return hmac.new(cookie.encode(), b"form", hashlib.sha256).hexdigest()
+    """What a form must carry to count as sent from a page that this cookie was given to.
+
+    Another one each time: pages are compressed, and from their lengths one that stays the same could be guessed.
+    """
+    mask = secrets.token_bytes(_FORM_BYTES)
+    return (mask + _xor(mask, _form_bytes(cookie))).hex()
+
+
+def is_form_token(sent: str, cookie: str) -> bool:
+    """Whether a form carries what a page of this cookie gave it."""
+    try:
+        given = bytes.fromhex(sent)
+    except ValueError:
+        return False
+    mask, masked = given[:_FORM_BYTES], given[_FORM_BYTES:]
+    return len(masked) == _FORM_BYTES and hmac.compare_digest(_xor(mask, masked), _form_bytes(cookie))
+
+
+def _form_bytes(cookie: str) -> bytes:
+    return hmac.digest(cookie.encode(), b"form", "sha256")
+
+
+def _xor(one: bytes, other: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(one, other, strict=True))
 
 
 def _hash(cookie: str) -> bytes:

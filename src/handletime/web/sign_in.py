@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 import secrets
 from typing import Final
 from urllib.parse import parse_qs
@@ -18,7 +17,7 @@ from handletime.api.intervals import zone_named
 from handletime.api.service import HttpRequest
 from handletime.errors import Unauthorized
 from handletime.web.page import COOKIE, FORM_COOKIE, HEADERS, Page, ThePage, is_local
-from handletime.web.sessions import LONGEST_MS, form_token
+from handletime.web.sessions import LONGEST_MS, form_token, is_form_token
 
 FORM_MAX: Final = 16 << 10
 IDLE_SECONDS: Final = 10.0
@@ -113,6 +112,6 @@ async def _fields(request: HttpRequest, cookie: str) -> dict[str, str]:
         body = b"".join(await receive(request, share, IDLE_SECONDS))
     fields = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
     sent = fields.get("form_token", "")
-    if not cookie or not sent.isascii() or not hmac.compare_digest(form_token(cookie), sent):
+    if not cookie or not is_form_token(sent, cookie):
         raise Refused(403, "This form is too old, or was not sent from here; open the page again.")
     return fields

@@ -1,12 +1,19 @@
 // A page that keeps itself up to date: it is sent what is new, or asks for it where that does not work.
 import { drawCharts } from "./charts.js";
 import morphdom from "./vendor/morphdom-esm.js";
+import { count } from "./ticking.js";
 
 const EVERY_MS = 5000;
 const PATIENCE_MS = 15000;
+const HISTORY_EVERY = 12;
 
 export function keepUpToDate(now) {
-  const query = now.dataset.query ? `?${now.dataset.query}` : "";
+  const live = document.getElementById("live");
+  const history = document.getElementById("history");
+  // What is shown, so that only what differs from it is sent.
+  const query = () => `?${now.dataset.query ? `${now.dataset.query}&` : ""}known=${live.dataset.state ?? ""}.${history?.dataset.state ?? ""}`;
+  let asked = 0;
+  let missed = false;
   const trouble = document.getElementById("trouble");
   let polling = null;
   let heard = Date.now();
@@ -40,10 +47,19 @@ export function keepUpToDate(now) {
     if (gone) say("");
     gone = false;
     if (pause.getAttribute("aria-pressed") === "true") return;
-    replace(document.getElementById("live"), fresh.live);
-    if (fresh.history && !document.querySelector("#history details[open]")) {
-      const history = document.getElementById("history");
-      if (replace(history, fresh.history)) drawCharts(history);
+    if (fresh.live) replace(live, fresh.live, fresh.liveState);
+    count(live, fresh.at, fresh.now);
+    // A chart that is read as a table stays as it is; what came meanwhile is asked for afterwards.
+    const read = history?.querySelector("details[open]");
+    if (fresh.history && !read) {
+      if (replace(history, fresh.history, fresh.historyState)) drawCharts(history);
+      missed = false;
+    } else if (fresh.history) {
+      missed = true;
+    } else if (missed && !read) {
+      missed = false;
+      asked = 0;
+      ask();
     }
   };
 
@@ -62,7 +78,8 @@ export function keepUpToDate(now) {
 
   const ask = async () => {
     try {
-      const answer = await fetch(`${now.dataset.live}/data${query}`, { headers: { Accept: "application/json" } });
+      const more = asked++ % HISTORY_EVERY ? "" : "&history=yes";
+      const answer = await fetch(`${now.dataset.live}/data${query()}${more}`, { headers: { Accept: "application/json" } });
       if (answer.status === 401 || answer.status === 403) return ended();
       if (!answer.ok) return lost();
       show(await answer.json());
@@ -77,7 +94,7 @@ export function keepUpToDate(now) {
 
   let source = null;
   const listen = () => {
-    source = new EventSource(`${now.dataset.live}/events${query}`);
+    source = new EventSource(`${now.dataset.live}/events${query()}`);
     source.addEventListener("open", () => {
       clearInterval(polling);
       polling = null;
@@ -105,7 +122,8 @@ export function keepUpToDate(now) {
 
 // Puts new HTML in the place of the old, and touches only what differs: what has the focus, what is selected and how far
 // was scrolled stay. Says whether a chart has other data now, and has to be drawn.
-function replace(element, html) {
+function replace(element, html, state) {
+  element.dataset.state = state;
   const fresh = element.cloneNode(false);
   fresh.innerHTML = html;
   const focused = element.contains(document.activeElement) ? document.activeElement : null;

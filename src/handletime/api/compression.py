@@ -1,0 +1,181 @@
+"""Answers made smaller where the client offers it: gzip and zstd, by `Accept-Encoding` (RFC 9110 12.5.3).
+
+Litestar's own middleware knows neither zstd nor quality values, and names no `Vary` where it does nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import io
+import zlib
+from collections.abc import Iterable
+from functools import cache
+from typing import Any, Final, Literal, Protocol
+
+import pyarrow as pa
+from litestar.types import HTTPScope, Message, Send
+
+from handletime.api.negotiation import named
+
+LEAST: Final = 1 << 10
+"""Smaller answers stay as they are."""
+_AT_ONCE: Final = 64 << 10
+"""More is compressed in another thread: it takes a millisecond and longer."""
+_GZIP_LEVEL: Final = 4
+_ZSTD_LEVEL: Final = 3
+_TYPES: Final = frozenset({b"application/json", b"application/x-ndjson", b"image/svg+xml"})
+"""Beside all that is text."""
+_FROM_HERE: Final = frozenset({b"", b"same-origin", b"none"})
+Headers = list[tuple[bytes, bytes]]
+Coding = Literal["gzip", "zstd"]
+
+
+def coding_of(accept_encoding: str) -> Coding | None:
+    """The coding that a client likes best of those that there are; None where it names none, or likes none better than
+    the plain answer.
+    """
+    offered = named(accept_encoding)
+    likes: dict[Coding, float] = {
+        "zstd": offered.get("zstd", 0.0),
+        "gzip": max(offered.get(name, 0.0) for name in ("gzip", "x-gzip")),
+    }
+    best = max(likes, key=lambda coding: likes[coding])
+    return best if likes[best] > 0 and likes[best] >= offered.get("identity", 0.0) else None
+
+
+class Compressing:
+    """What is sent for a request, compressed where that is right.
+
+    Not what has decided about `Accept-Encoding` itself, and so names it in `Vary`: the breakdown's files. And nothing
+    that a browser asks for on behalf of another site (`Sec-Fetch-Site`): that site could choose parts of the answer,
+    see how long it gets, and so guess what else is in it (BREACH).
+    """
+
+    def __init__(self, scope: HTTPScope, send: Send) -> None:
+        headers = _by_name(scope["headers"])
+        self._send = send
+        self._coding: Coding | None = None
+        if headers.get(b"sec-fetch-site", b"").lower() in _FROM_HERE:
+            self._coding = coding_of(headers.get(b"accept-encoding", b"").decode("latin-1"))
+        self._start: Any = None
+        self._stream: _Stream | None = None
+
+    async def __call__(self, message: Message) -> None:
+        """Sends a message of ASGI. The first is held back until there is something of the body."""
+        if message["type"] == "http.response.start" and self._may_compress(message):
+            self._start = message
+        elif message["type"] == "http.response.body" and self._start is not None:
+            await self._begin(message["body"], more=message.get("more_body", False))
+        elif message["type"] == "http.response.body" and self._stream is not None:
+            body = self._stream.add(message["body"], last=not message.get("more_body", False))
+            await self._send({**message, "body": body})
+        else:
+            await self._send(message)
+
+    def _may_compress(self, start: Any) -> bool:
+        """Whether an answer's kind allows it; what others may keep of it then says what it depends on."""
+        headers = _by_name(start["headers"])
+        kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+        varies = headers.get(b"vary", b"")
+        if not (kind.startswith(b"text/") or kind in _TYPES) or b"accept-encoding" in varies.lower():
+            return False
+        vary = b", ".join(filter(None, (varies, b"Accept-Encoding")))
+        start["headers"] = [*_without(start["headers"], b"vary"), (b"vary", vary)]
+        return self._coding is not None and b"content-encoding" not in headers
+
+    async def _begin(self, body: bytes, *, more: bool) -> None:
+        start, self._start, coding = self._start, None, self._coding
+        if coding is not None and (more or len(body) >= LEAST):
+            headers: Headers = [*_without(start["headers"], b"content-length"), (b"content-encoding", coding.encode())]
+            if more:
+                self._stream = _GzipStream() if coding == "gzip" else _ZstdStream()
+                body = self._stream.add(body, last=False)
+            else:
+                body = await _compressed(body, coding)
+                headers.append((b"content-length", str(len(body)).encode()))
+            start["headers"] = headers
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+
+def _by_name(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers by lower-case name, those that came several times as one."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        key = name.lower()
+        found[key] = found[key] + b", " + value if key in found else value
+    return found
+
+
+def _without(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Headers:
+    return [each for each in headers if each[0].lower() != name]
+
+
+async def _compressed(body: bytes, coding: Coding) -> bytes:
+    work = _gzipped if coding == "gzip" else _zstd
+    return work(body) if len(body) <= _AT_ONCE else await asyncio.to_thread(work, body)
+
+
+def _gzipped(body: bytes) -> bytes:
+    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
+
+
+def _zstd(body: bytes) -> bytes:
+    packed: bytes = _codec().compress(body, asbytes=True)
+    return packed
+
+
+@cache
+def _codec() -> pa.Codec:
+    return pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
+
+
+class _Stream(Protocol):
+    """An answer that comes in pieces; each can be read as soon as it has come."""
+
+    def add(self, piece: bytes, *, last: bool) -> bytes:
+        """What is to be sent for one more piece."""
+
+
+class _GzipStream:
+    def __init__(self) -> None:
+        self._packing = zlib.compressobj(_GZIP_LEVEL, wbits=31)
+
+    def add(self, piece: bytes, *, last: bool) -> bytes:
+        return self._packing.compress(piece) + self._packing.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+
+
+class _ZstdStream:
+    """Takes some 400 KiB for as long as the answer lasts."""
+
+    def __init__(self) -> None:
+        self._sink = _Sink()
+        self._packing = pa.CompressedOutputStream(pa.PythonFile(self._sink, "w"), "zstd")
+
+    def add(self, piece: bytes, *, last: bool) -> bytes:
+        self._packing.write(piece)
+        if last:
+            self._packing.close()
+        else:
+            self._packing.flush()
+        return self._sink.take()
+
+
+class _Sink(io.RawIOBase):
+    """Where Arrow writes to, until it is taken away."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, piece: Any) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def take(self) -> bytes:
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        return taken

@@ -1,0 +1,139 @@
+"""What a page that is open already is sent: only what changed, and an idle one next to nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from handletime.clock import SystemClock
+from handletime.store.keys import create
+from handletime.store.sidefile import SideFile
+from handletime.web.fresh import Ticking, history_state, known_of, live_state
+from handletime.web.page import COOKIE
+from handletime.web.sessions import SESSIONS, Sessions
+from tests.crash.nursery import Nursery
+
+MINUTE_S = 60
+IDLE_MAX = 10_000
+"""Bytes that an idle page may cost in a minute."""
+UTC = ZoneInfo("UTC")
+AT = 1_795_000_000_000
+
+
+def test_a_part_has_not_changed_where_only_time_went_on() -> None:
+    def part(at: int, waits: int = 3) -> str:
+        told = Ticking(at)
+        return f"<p>as of {told.moment(at, UTC)}: {waits} wait, the longest {told.duration(at - AT + 5000)}</p>"
+
+    assert part(AT) != part(AT + 90_000)
+    assert live_state(part(AT)) == live_state(part(AT + 90_000))
+    assert live_state(part(AT)) != live_state(part(AT, waits=4))
+    # Another wait is another one, though it has gone on for as long.
+    assert live_state(f"{Ticking(AT).duration(5)}") != live_state(f"{Ticking(AT + 1).duration(5)}")
+    # Another moment than now is a text like others.
+    assert live_state(f"{Ticking(AT).moment(AT - 1000, UTC)}") != live_state(f"{Ticking(AT).moment(AT - 2000, UTC)}")
+
+
+def test_figures_have_not_changed_where_only_the_edges_of_the_span_moved() -> None:
+    cuts = [AT, AT + 3_600_000, AT + 7_200_000]
+    moved = [AT + 60_000, AT + 3_600_000, AT + 7_260_000]
+    assert history_state(f"<a href='?from={AT}'>5</a>", cuts) == history_state(
+        f"<a href='?from={AT + 60_000}'>5</a>", moved
+    )
+    assert history_state("5", cuts) != history_state("6", cuts)
+    assert history_state("5", cuts) != history_state("5", [AT, AT + 3_500_000, AT + 7_200_000])
+
+
+@pytest.mark.parametrize("text", ["", ".", "x", "a" * 17 + ".", "a.b.c", "a.b\n\nevent: ended", "é.", "0" * 16])
+def test_what_no_page_can_show_is_nothing(text: str) -> None:
+    assert known_of(text) == ("", "")
+
+
+class Site(NamedTuple):
+    """A server with 60 conversations that wait, and a browser that is signed in."""
+
+    client: httpx.Client
+    token: str
+
+    def bring(self, conversation: str) -> None:
+        """A consumer more waits."""
+        event = {"conversationId": conversation, "eventId": "1", "time": SystemClock().now(), "type": "opened"}
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/x-ndjson"}
+        self.client.post("/api/account/acme/events", content=json.dumps(event), headers=headers).raise_for_status()
+
+    def known(self) -> str:
+        """What the page shows as it is opened."""
+        states = re.findall(r'data-state="([0-9a-f]{16})"', self.client.get("/", headers={"Accept": "text/html"}).text)
+        assert len(states) == 2
+        return ".".join(states)
+
+
+@pytest.fixture(scope="module")
+def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site") / "store"
+    folder.mkdir(mode=0o700)
+    with SideFile(folder) as side:
+        key = create(side, "acme", ["admin"])
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
+    url = server.address()
+    assert url is not None, server.log.read_text()
+    with Sessions(folder / SESSIONS) as sessions:
+        cookie = sessions.begin(key.token, "Europe/Berlin", SystemClock().now())
+    with httpx.Client(base_url=url, timeout=60, headers={"Cookie": f"{COOKIE}={cookie}"}) as client:
+        site = Site(client, key.token)
+        for number in range(60):
+            site.bring(f"c{number}")
+        yield site
+    server.kill()
+
+
+def told(site: Site, seconds: float, known: str, **headers: str) -> tuple[list[dict[str, Any]], int]:
+    """What a page is sent within so many seconds, and its bytes as they were sent, uncompressed."""
+    found, size = [], 0
+    named = {"Accept-Encoding": "identity", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    ends = time.monotonic() + seconds
+    with site.client.stream("GET", f"/now/events?known={known}", headers=named) as answer:
+        for line in answer.iter_lines():
+            size += len(line) + 2
+            if line.startswith("data: "):
+                found.append(json.loads(line.removeprefix("data: ")))
+                if time.monotonic() + 5 > ends:
+                    break
+    return found, size
+
+
+def test_an_idle_page_costs_next_to_nothing(site: Site) -> None:
+    known = site.known()
+    begun = time.monotonic()
+    found, size = told(site, 11, known)
+    seconds = time.monotonic() - begun
+    assert len(found) >= 3
+    assert all(set(each) == {"at", "now"} for each in found)
+    assert len({each["at"] for each in found}) == len(found)
+    assert size / seconds * MINUTE_S < IDLE_MAX // 2
+    for how in ("", "&history=yes"):
+        answer = site.client.get(f"/now/data?known={known}{how}")
+        assert len(answer.content) * MINUTE_S / 5 < IDLE_MAX // 2
+        assert set(answer.json()) == {"at", "now"}
+
+
+def test_what_changed_is_sent_once(site: Site) -> None:
+    known = site.known()
+    site.bring("one more")
+    time.sleep(2.1)  # So old may be what the server looks at.
+    found, _ = told(site, 6, known)
+    assert "live" in found[0]
+    assert all("live" not in each for each in found[1:])
+    shown = f"{found[0]['liveState']}.{known.partition('.')[2]}"
+    assert shown == site.known()
+    # The browser says so itself when it comes back to the stream.
+    assert "live" not in told(site, 0, known, Last_Event_ID=shown)[0][0]
+    assert "live" in site.client.get("/now/data", params={"known": known}).json()
+    assert {"live", "history"} <= set(site.client.get("/now/data", params={"history": "yes"}).json())
