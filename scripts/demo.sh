@@ -68,6 +68,7 @@ run explain "$demo/month.ndjson.gz" --conversation "$conversation"
 
 # Port 0 is any that is free: which one, the server says in its first line.
 say serve --data "$demo/store" --port "$port" --labels scripts/demo-labels.csv
+: >"$demo/served"  # it is looked into before the server has begun it, and may hold an earlier demo's address
 "$handletime" serve --data "$demo/store" --port "$port" --labels "$(dirname "$0")/demo-labels.csv" --log-level warning >"$demo/served" &
 server=$!
 trap 'kill -TERM $server 2>/dev/null || :' INT TERM EXIT

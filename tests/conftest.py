@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -23,7 +24,10 @@ settings.load_profile("house")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compiles the derivation, once, before workers and servers all do it at the same time."""
+    """Lets children be interrupted; compiles the derivation, once, before workers and servers all do it at once."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        # Started by `&` or `nohup` in a script. What is ignored stays so in children, and some tests send Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if not hasattr(config, "workerinput") and not is_complete():
         print("compiling the derivation (once, about a minute)", flush=True)
         subprocess.run([sys.executable, "-P", "-m", warming.__name__], check=True)

@@ -14,7 +14,7 @@ RawEvent = dict[str, object]
 Name = TypeVar("Name", int, str)
 
 BASE = 1_795_165_200_000  # 2026-11-20T09:00:00Z, like the examples
-YEAR_2000 = 946_684_800_000
+MILLIS_MIN = 946_684_800_000  # 2000-01-01T00:00:00Z
 ID_LIMIT = 2**63
 
 ACCOUNTS = ("local", "B2", "b2", "Z" * 64, "7", "A7", "a", "0")
@@ -399,10 +399,9 @@ class _Stream:
             for name in OPTIONAL:
                 if name not in rendered and random.random() < 0.5:
                     rendered[name] = None
-        time = _number(event["time"])
         as_text = self.temper.rendering == "text" or (self.temper.rendering == "mixed" and random.random() < 0.5)
-        if as_text or time < YEAR_2000:  # A smaller number would be taken for seconds, and refused.
-            rendered["time"] = _time_text(time, random)
+        if as_text or _number(event["time"]) < MILLIS_MIN:  # no number means a time before 2000
+            rendered["time"] = _time_text(_number(event["time"]), random)
         return rendered
 
 

@@ -296,13 +296,13 @@ class At:
 
 
 def test_retention_removes_what_is_older_round_by_round(house: House) -> None:
-    clock = At(14 * DAY_MS)
+    clock = At(BASE + 14 * DAY_MS)
     with Retention(house, 10, clock, first_s=0, every_s=0.05):
-        assert eventually(lambda: house.store.count_older(4 * DAY_MS) == 0)
-        assert house.store.count_older(99 * DAY_MS) == 8
+        assert eventually(lambda: house.store.count_older(BASE + 4 * DAY_MS) == 0)
+        assert house.store.count_older(BASE + 99 * DAY_MS) == 8
         assert house.shelf.find("local", "/file") is None
         clock.moment += 2 * DAY_MS
-        assert eventually(lambda: house.store.count_older(99 * DAY_MS) == 6)
+        assert eventually(lambda: house.store.count_older(BASE + 99 * DAY_MS) == 6)
     assert house.store.check() == []
     assert house.store.rebuild().differences == 0
 

@@ -146,6 +146,8 @@ def test_the_window_has_defaults_and_limits(ask: Callable[..., Json], query: str
         (f"from={NOW - 40 * DAY}&offset=x", ["from", "from", "offset"]),
         (f"from={NOW - 40 * DAY}&to=x", ["to", "from"]),
         (f"fromMillis={NOW + 1}&to={NOW}&toMillis={NOW}", ["toMillis", "fromMillis"]),
+        (f"from={NOW // 1000}", ["from"]),
+        (f"fromMillis={NOW // 1000}&toMillis=0", ["fromMillis", "toMillis"]),
         ("limit=501", ["limit"]),
         ("offset=-1", ["offset"]),
         ("sort=Date&sortType=Date", ["sort"]),

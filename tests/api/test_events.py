@@ -1,4 +1,4 @@
-"""Events in, over a real socket (http-api.md 5), with the traps of safety.md."""
+"""Events in, over a real socket (http-api.md 5), and what has broken others."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ GOOD = lines([an_event(0)])
     [
         (lines([an_event(1, type="open")]), "line 2: type: "),
         (lines([an_event(1, time="soon")]), "line 2: time: "),
+        (lines([an_event(1, time=NOW // 1000)]), f"line 2: time: {NOW // 1000} looks like seconds; "),
         (lines([an_event(1, time=NOW + DAY + 1)]), "line 2: time: must not be more than 24 hours in the future"),
         (lines([an_event(1, accountId="other")]), "line 2: accountId: "),
         (lines([an_event(1, eventId="a\0b")]), "line 2: eventId: "),

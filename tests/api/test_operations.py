@@ -186,6 +186,8 @@ BOTH = ["msgagentsegments", "msgskillsegments"]
         (f"v=1&timeframe=60&fromMillis={NOW}", ["fromMillis"]),
         (f"v=1&timeframe=60&toMillis={NOW}&to=x", ["to", "toMillis"]),
         (f"v=1&timeframe=44641&to={NOW}", ["timeframe"]),
+        (f"v=1&timeframe=60&to={NOW // 1000}", ["to"]),
+        (f"v=1&from={NOW // 1000 - 60}&to={NOW // 1000}", ["from", "to"]),
     ],
 )
 def test_what_is_not_allowed_is_a_400(world: World, method: str, query: str, names: list[str]) -> None:

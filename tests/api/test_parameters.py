@@ -11,7 +11,7 @@ import pytest
 from handletime.api.agent_segments import SORT
 from handletime.api.errors import BadRequest
 from handletime.api.operations import INTERVAL, METRICS, USER_TYPE, ZONE
-from handletime.api.parameters import Id, Ids, Integer, Moment, Parameter, Query, Text, Time
+from handletime.api.parameters import Id, Ids, Integer, Millis, Moment, Parameter, Query, Text, Time
 from handletime.api.segment_pages import Sort
 
 LIMIT = Integer("limit", "", 100, least=1, most=500)
@@ -19,6 +19,8 @@ AGENT = Id("AgentId", "")
 IDS = Ids("agentIds", "")
 SOURCE = Text("source", "", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
 FROM = Time("from", "")
+MILLIS = Millis("toMillis", "")
+OLD = "is before 1 January 2000 in epoch milliseconds; write a time as old as that in RFC 3339"
 METRICS_TWO = {"interactiveAgentSegments", "avgAgentSegmentDuration"}
 MOMENT = 1_652_389_200_000  # 2022-05-13T00:00:00+03:00
 
@@ -102,6 +104,11 @@ def test_what_is_allowed_is_taken(parameter: Parameter[Any], query: str, expecte
         (IDS, "agentIds=12,all", "agentIds: must be all, or integers separated by commas"),
         (IDS, "agentIds=12&agentIds=all", "agentIds: must be all, or integers separated by commas"),
         (IDS, "agentIds=12;13", "agentIds: must be all, or integers separated by commas"),
+        (FROM, "from=1795820410", "from: 1795820410 looks like seconds; epoch milliseconds are wanted"),
+        (MILLIS, "toMillis=1795820410", "toMillis: 1795820410 looks like seconds; epoch milliseconds are wanted"),
+        (MILLIS, "toMillis=253402300800000", "toMillis: must be epoch milliseconds of the years 2000 to 9999"),
+        *((FROM, f"from={number}", f"from: {number} {OLD}") for number in (0, -1, 946_684_799_999)),
+        *((MILLIS, f"toMillis={number}", f"toMillis: {number} {OLD}") for number in (0, -1, 946_684_799_999)),
         (SOURCE, "", "source: is required"),
         (SOURCE, "source=", "source: is required"),
         (SOURCE, "source=" + "a" * 21, "source: must have at most 20 characters"),

@@ -15,7 +15,9 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from handletime.cli.derive import summary
 from handletime.metrics.registry import METRICS
+from handletime.segments.derive import Quality
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -93,6 +95,20 @@ def test_bad_lines_stop_it_before_anything_is_written(run: Run, tmp_path: Path) 
     assert "line 9: conversationId: is missing" in done.stderr
     assert "--skip-invalid" in done.stderr
     assert not list(tmp_path.glob("out/*"))
+
+
+@pytest.mark.parametrize(
+    ("duplicates", "differing", "told"),
+    [
+        (1, 0, "1 duplicate left out"),
+        (1, 1, "1 duplicate left out, which says something else than the first"),
+        (5, 1, "5 duplicates left out, 1 of them says something else than the first"),
+        (5, 2, "5 duplicates left out, 2 of them say something else than the first"),
+        (5000, 5000, "5,000 duplicates left out, 5,000 of them say something else than the first"),
+    ],
+)
+def test_duplicates_are_counted_in_good_english(duplicates: int, differing: int, told: str) -> None:
+    assert list(summary(Quality(duplicates=duplicates, differing_copies=differing)))[1:] == [told]
 
 
 def test_skip_invalid_sets_bad_lines_aside_with_reasons(run: Run, tmp_path: Path) -> None:

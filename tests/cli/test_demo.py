@@ -21,6 +21,8 @@ WAIT_S = 180
 def test_the_demo_serves_a_month_and_its_lines_work(tmp_path: Path) -> None:
     said = tmp_path / "said"
     environment = {"DEMO_DIR": str(tmp_path / "demo"), "DEMO_PORT": "0", "DEMO_CONVERSATIONS": "900"}
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "served").write_text("an earlier demo at http://127.0.0.1:9\n")
     with said.open("w") as out:
         demo = subprocess.Popen(
             ["sh", ROOT / "scripts" / "demo.sh", Path(sys.executable).parent],
@@ -45,6 +47,7 @@ def test_the_demo_serves_a_month_and_its_lines_work(tmp_path: Path) -> None:
         demo.wait(60)
     assert demo.returncode == 130
     assert "Traceback" not in said.read_text()
+    assert "No such file" not in said.read_text()
     assert json.loads((tmp_path / "demo" / "key.json").read_text())["account"] == "demo"
 
 

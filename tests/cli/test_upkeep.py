@@ -291,6 +291,8 @@ def test_ctrl_c_stops_what_the_server_does(large: Path) -> None:
         (["forget", "--data", "nowhere", "--account", "a", "--conversation", "\udcff"], 1, "must be UTF-8"),
         (["prune", "--data", "nowhere"], 2, "--before"),
         (["prune", "--data", "nowhere", "--before", "yesterday"], 2, "is no time"),
+        (["prune", "--data", "nowhere", "--before", "1795820410"], 2, "1795820410 looks like seconds; epoch millise"),
+        (["export", "--data", "nowhere", "--out", "x", "--from", "0"], 2, "0 is before 1 January 2000"),
         (["forget", "--data", "nowhere", "--account", "a"], 2, "--conversation"),
         (["backup", "--data", "nowhere"], 2, "TARGET"),
         (["restore", "nothing", "--data", "new"], 1, "nothing is no backup"),

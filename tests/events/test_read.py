@@ -68,6 +68,22 @@ def a_table(number: int) -> pa.Table:
     return pa.table({"eventId": ids, "conversationId": ids, "time": times, "type": ["opened"] * number})
 
 
+def test_what_spark_writes_by_default_is_refused_and_how_it_is_written_otherwise_is_said(save: Save) -> None:
+    times = pa.array([NOON], pa.timestamp("ms", "UTC")).cast(pa.timestamp("ns", "UTC"))
+    table = a_table(1).set_column(2, "time", times)
+    sink = io.BytesIO()
+    pq.write_table(table, sink, use_deprecated_int96_timestamps=True)
+    assert pq.ParquetFile(io.BytesIO(sink.getvalue())).schema.column(2).physical_type == "INT96"
+    blocks = list(read_events([save(sink.getvalue())]))
+    (fault,) = faults_of(blocks)
+    assert "time: must be timestamps with a time zone" in fault
+    assert fault.endswith("spark.sql.parquet.outputTimestampType=TIMESTAMP_MILLIS")
+    for unit in ("ms", "us"):
+        blocks = list(read_events([save(parquet(table.set_column(2, "time", times.cast(pa.timestamp(unit, "UTC")))))]))
+        assert faults_of(blocks) == []
+        assert blocks[0].decoded.events["time"].cast(pa.int64()).to_pylist() == [NOON]
+
+
 def event_ids(blocks: Sequence[Block]) -> list[str]:
     return [str(event) for block in blocks for event in block.decoded.events["eventId"].to_pylist()]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -10,6 +11,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from handletime.api.openapi import document
 from handletime.events import model
 from handletime.events.decode import decode_lines
 from handletime.events.model import FIELDS, TYPES
@@ -72,6 +74,46 @@ def test_every_clause_that_is_named_stands_in_the_rules(paper: Path) -> None:
     named = set(re.findall(r"\brules(?:\.md)?`? (\d(?:\.\d)?)\b", paper.read_text()))
     in_tables = {row[-1] for row in rows_of(paper.read_text(), "rules")}
     assert (named | in_tables) - clauses == set()
+
+
+FOLDERS: Final = ("src", "tests", "docs", "bench", "scripts", "packaging", ".ci")
+TEXTS: Final = {".py", ".md", ".sh", ".toml", ".yml", ".service", ""}
+CITED: Final = re.compile(r"(?<![\w./-])[\w./-]*\w\.md\b")
+
+
+def texts() -> Iterator[tuple[Path, str]]:
+    """What the house wrote: code, scripts and papers."""
+    for path in sorted([*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]):
+        if path.is_file() and path.suffix in TEXTS and not {"vendor", "corpus"} & set(path.parts):
+            yield path, path.read_text()
+
+
+def test_every_paper_that_is_cited_is_there() -> None:
+    """Under its path, or by its name alone where it lies in docs/ or beside what cites it."""
+    cited = [(path, paper) for path, text in texts() for paper in CITED.findall(text)]
+    assert len(cited) > 100
+    assert [
+        f"{name_of(path)}: {paper}"
+        for path, paper in cited
+        if not any((place / paper).is_file() for place in (path.parent, ROOT, DOCS))
+    ] == []
+
+
+def test_every_chapter_of_the_http_contract_that_is_cited_is_there() -> None:
+    chapters = set(re.findall(r"^#+ (\d(?:\.\d)?)\b", (DOCS / "http-api.md").read_text(), re.MULTILINE))
+    cited = {(name_of(path), chapter) for path, text in texts() for chapter in CHAPTER.findall(text)}
+    assert len(cited) > 10
+    assert [f"{path}: {chapter}" for path, chapter in sorted(cited) if chapter not in chapters] == []
+
+
+CHAPTER: Final = re.compile(r"\bhttp-api\.md\)? (\d(?:\.\d)?)\b")
+
+
+def test_every_method_stands_in_the_http_contract() -> None:
+    said = (DOCS / "http-api.md").read_text()
+    paths = [path for path in document()["paths"] if isinstance(path, str)]
+    assert len(paths) > 8
+    assert [path for path in paths if path not in said] == []
 
 
 # --- names ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from handletime.segments.derive import derive
 from handletime.segments.explain import explain
 from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import prepare
+from handletime.store.reader import Reader
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, standing_copies
@@ -60,9 +61,15 @@ def test_all_conversations_are_there_until_one_is_forgotten(tmp_path: Path) -> N
         assert store.reader("other").holds_all(["c0"])
 
 
+def told(reader: Reader, agent: int, start: int, end: int) -> list[Focus]:
+    """Where an agent's focus was; all moments are counted from `BASE`."""
+    stretches = reader.focus(agent, BASE + start, BASE + end)
+    return [one._replace(start=one.start - BASE, end=one.end - BASE) for one in stretches]
+
+
 def test_an_agents_focus_is_told_within_its_account_alone(tmp_path: Path) -> None:
     def focused(conversation: str, at: int, type_: str = "focused") -> dict[str, object]:
-        return {"eventId": f"{at}", "conversationId": conversation, "type": type_, "time": at, "agentId": 7}
+        return {"eventId": f"{at}", "conversationId": conversation, "type": type_, "time": BASE + at, "agentId": 7}
 
     day = 86_400_000
     mine = [focused("a", 0), focused("b", day), focused("gone", 90 * day), focused("a", 91 * day)]
@@ -72,7 +79,7 @@ def test_an_agents_focus_is_told_within_its_account_alone(tmp_path: Path) -> Non
         store.ingest("other", events_of([focused("theirs", 2 * day), focused("a", 100 * day)]))
         reader = store.reader("local")
         # The move that matters may be long ago.
-        assert reader.focus(7, 80 * day, 81 * day) == [Focus(80 * day, 81 * day, "b")]
+        assert told(reader, 7, 80 * day, 81 * day) == [Focus(80 * day, 81 * day, "b")]
         whole = [
             Focus(-1, 0, None, known=False),
             Focus(0, day, "a"),
@@ -81,22 +88,22 @@ def test_an_agents_focus_is_told_within_its_account_alone(tmp_path: Path) -> Non
             Focus(91 * day, 91 * day + 5, "a"),
             Focus(91 * day + 5, 101 * day, None),
         ]
-        assert reader.focus(7, -1, 101 * day) == whole
+        assert told(reader, 7, -1, 101 * day) == whole
         store.forget("local", "gone")
         whole[3] = Focus(90 * day, 91 * day, None, known=False)
-        assert store.reader("local").focus(7, -1, 101 * day) == whole
-        assert reader.focus(8, 0, 1) == [Focus(0, 1, None, known=False)]
-        assert store.reader("nobody").focus(7, 0, 1) == [Focus(0, 1, None, known=False)]
+        assert told(store.reader("local"), 7, -1, 101 * day) == whole
+        assert told(reader, 8, 0, 1) == [Focus(0, 1, None, known=False)]
+        assert told(store.reader("nobody"), 7, 0, 1) == [Focus(0, 1, None, known=False)]
         theirs = [Focus(0, 2 * day, None, known=False), Focus(2 * day, 3 * day, "theirs")]
-        assert store.reader("other").focus(7, 0, 3 * day) == theirs
+        assert told(store.reader("other"), 7, 0, 3 * day) == theirs
 
 
 def test_of_too_many_moves_the_last_are_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moves = [
-        {"eventId": f"{n}", "conversationId": f"c{n % 2}", "type": "focused", "time": n, "agentId": 7}
+        {"eventId": f"{n}", "conversationId": f"c{n % 2}", "type": "focused", "time": BASE + n, "agentId": 7}
         for n in range(10)
     ]
     monkeypatch.setattr("handletime.store.reader.MOVES_MAX", 5)
     with a_store(tmp_path / "store") as store:
         store.ingest("local", events_of(moves))
-        assert store.reader("local").focus(7, 0, 100) == [Focus(n, n + 1, f"c{n % 2}") for n in range(5)]
+        assert told(store.reader("local"), 7, 0, 100) == [Focus(n, n + 1, f"c{n % 2}") for n in range(5)]

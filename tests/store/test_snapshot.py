@@ -101,7 +101,8 @@ WITHIN = [
     "  WITH a as (select 1 as x) select * from a, skill_segments",
     "select unnest([1, 2]), x from (values (1), (2)) t(x), range(3), generate_series(1, 2)",
     "(select agentId from agent_segments) union all (select skillId from skill_segments) order by 1 desc nulls last",
-    "select distinct agentId, sum(messages) filter (abandoned > 0) over (partition by skillId) from agent_segments",
+    "select distinct agentId, sum(agentMessages) filter (abandoned > 0) over (partition by skillId) "
+    "from agent_segments",
     "select case when agentId = any($ids) then 1 end from agent_segments where skillId between 1 and 2",
     "select agentId from agent_segments a where exists (from skill_segments s where s.skillId = a.skillId)",
     "select count(*) from agent_segments group by grouping sets ((agentId), ()) having count(*) > 0",

@@ -51,6 +51,13 @@ def test_spans(last: str, zone: str, start: str, end: str) -> None:
     assert (view.start, view.end) == (instant(start), instant(end))
 
 
+def test_a_link_to_a_span_before_2000_leads_back_to_it() -> None:
+    view = view_of("from=1999-12-31T23:00&to=2000-01-01T01:00")
+    assert view.parameters()["from"] == "1999-12-31T23:00:00Z"
+    assert view.parameters()["to"] == "946688400000"
+    assert view_of(view.href("").removeprefix("?")) == view
+
+
 def test_times_without_an_offset_are_those_of_the_zone() -> None:
     view = view_of("from=2026-11-20T09:00&to=2026-11-20T17:00&tz=Europe/Berlin")
     assert (view.start, view.end) == (instant("2026-11-20T08:00:00Z"), instant("2026-11-20T16:00:00Z"))

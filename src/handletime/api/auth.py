@@ -2,7 +2,7 @@
 OAuth 1.0a (RFC 5849), http-api.md 1.
 
 oauthlib compares the signatures. What it would let pass, or would refuse without saying why, is decided here
-before: other methods, parameters given twice, the clock; and after it the nonce (safety.md, "OAuth 1.0a").
+before: other methods, parameters given twice, the clock; and after it the nonce (http-api.md 1, "Authorization").
 """
 
 from __future__ import annotations

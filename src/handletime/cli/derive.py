@@ -119,14 +119,18 @@ class _Aside:
         self._file.close()
 
 
+def _differing(quality: Quality) -> str:
+    if not quality.differing_copies:
+        return ""
+    who = "which" if quality.duplicates == 1 else f"{quality.differing_copies:,} of them"
+    return f", {who} {'says' if quality.differing_copies == 1 else 'say'} something else than the first"
+
+
 def summary(quality: Quality) -> Iterator[str]:
     """What the data are worth, a line each; nothing that is zero."""
     yield f"{count(quality.events, 'event')} of {count(quality.conversations, 'conversation')}"
     if quality.duplicates:
-        differ = f", {quality.differing_copies:,} of them say something else than the first" * (
-            quality.differing_copies > 0
-        )
-        yield f"{count(quality.duplicates, 'duplicate')} left out{differ}"
+        yield f"{count(quality.duplicates, 'duplicate')} left out{_differing(quality)}"
     if quality.corrected:
         copies = "copy" if quality.corrected == 1 else "copies"
         yield f"{quality.corrected:,} {copies} replaced by corrections"

@@ -141,7 +141,7 @@ def _about(out: Path, done: Done, days: tuple[date, date] | None) -> Iterator[st
     rows = ", ".join(count(done.rows[name], one) for name, one in names.items())
     yield f"{out}: run {done.run.number}: {rows} written in {count(done.files, 'file')}"
     if done.replaced:
-        yield f"{count(done.replaced, 'file')} of earlier runs replaced; what others have in them was kept"
+        yield f"{count(done.replaced, 'file')} of earlier runs replaced; what others have there was kept"
     if days is not None and done.first is not None and done.last is not None:
         yield f"the conversations of {_days(days)} have events from {_moment(done.first)} to {_moment(done.last)}"
 

@@ -47,7 +47,8 @@ def rebuild(folder: Path, memory: int | None, dry_run: bool) -> None:
 
 def _rebuilt(rebuilt: Rebuilt) -> Iterator[str]:
     rows = count(sum(rebuilt.rows.values()), "row")
-    yield f"{count(rebuilt.events, 'event')} of {count(rebuilt.conversations, 'conversation')} give {rows}"
+    verb = "gives" if rebuilt.events == 1 else "give"
+    yield f"{count(rebuilt.events, 'event')} of {count(rebuilt.conversations, 'conversation')} {verb} {rows}"
     if not rebuilt.differences:
         yield "All rows are identical with those that are stored."
         return

@@ -13,7 +13,7 @@ import msgspec
 from handletime.api.intervals import Interval, clock_bounds, zone_named
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
-from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
+from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
 from handletime.metrics.aggregate import Selection
 from handletime.web.labels import KINDS, AccountLabels, Kind
 from handletime.web.words import local, moment, offset_of, which_of_two
@@ -147,6 +147,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             "long": self.long_minutes if self.long_minutes != LONG_MINUTES else None,
         }
         given |= changes
+        for name in ("from", "to"):
+            at = given.get(name)
+            if isinstance(at, int) and at < MILLIS_MIN:
+                given[name] = Moment(at)  # no number means a time before 2000
         return {name: str(value) for name, value in given.items() if value is not None}
 
     def href(self, path: str, **changes: object) -> str:

@@ -16,7 +16,7 @@ the reason is the event's. A `messageId` that cannot be an event's id becomes `m
 `message:<timeL>:<seq>`. 2⁵³ − 1 is the largest integer that every reader of JSON keeps.
 
 What can differ between two copies of a record is its opening, whose skill comes late, and its close. So these two have
-the newest time in the record as `revision`: the newer copy counts, whichever comes first (sources.md 2).
+the newest time in the record as `revision`: the newer copy counts, whichever comes first (docs/liveperson-history.md).
 """
 
 from __future__ import annotations
