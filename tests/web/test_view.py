@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from handletime.api.errors import BadRequest
 from handletime.api.parameters import Query
 from handletime.events.decode import instant
+from handletime.events.model import MILLIS_MIN
 from handletime.web.labels import AccountLabels
 from handletime.web.view import BARS_MAX, DAY, HOUR, INTERVALS, SPANS, View, read_view, settled
 from handletime.web.words import clock, moment
@@ -131,7 +132,7 @@ def applied(view: View) -> View:
 
 
 @given(
-    start=st.integers(0, NOW - DAY),
+    start=st.integers(MILLIS_MIN, NOW - DAY),
     length=st.integers(1, 400 * DAY),
     zone=st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Africa/Monrovia"]),
 )
