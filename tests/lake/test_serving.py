@@ -45,7 +45,7 @@ def test_without_events_nothing_is_explained_and_it_says_why(places: Places, nur
         assert answer.status_code == 404
         assert "started without --events" in answer.json()["message"]
         signed_in(site, "north")
-        page = site.client.get("/why?conversation=any", headers={"Accept": "text/html"})
+        page = site.client.get("/why?conversation=any&tz=UTC", headers={"Accept": "text/html"})
         assert page.status_code == 404
         assert "started without --events" in page.text
 

@@ -262,7 +262,7 @@ def _let_be_absent(struct: type[msgspec.Struct], schema: Doc) -> None:
 
 def _close_lists(moment: Doc) -> None:
     """Names the values that a moment's fields may have."""
-    moment["type"]["enum"] = [name for name in RULES if name not in EFFECTS]
+    moment["type"]["enum"] = [name for name in RULES if name not in EFFECTS or name in model.TYPES]
     moment["noEffect"]["enum"] = [*EFFECTS[1:], None]
     moment["rule"] = {"type": "string", "enum": sorted({*RULES.values()})}
 
