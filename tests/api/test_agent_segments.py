@@ -147,7 +147,7 @@ def test_the_window_has_defaults_and_limits(ask: Callable[..., Json], query: str
         (f"from={NOW - 40 * DAY}&to=x", ["to", "from"]),
         (f"fromMillis={NOW + 1}&to={NOW}&toMillis={NOW}", ["toMillis", "fromMillis"]),
         (f"from={NOW // 1000}", ["from"]),
-        (f"fromMillis={NOW // 1000}&toMillis=0", ["fromMillis", "toMillis"]),
+        (f"fromMillis={NOW // 1000}&toMillis=0", ["toMillis", "fromMillis"]),
         ("limit=501", ["limit"]),
         ("offset=-1", ["offset"]),
         ("sort=Date&sortType=Date", ["sort"]),
@@ -208,7 +208,7 @@ def test_pages_followed_link_by_link_give_each_segment_once_in_a_total_order(
         link = references.get("next")
     descending = direction == ":desc" or (key == "Date" and not direction)
     assert found == in_order(whole, key, descending=descending)
-    assert world.get(references["last"], account).json()["segments"] == found[len(found) - len(found) % 7 :]
+    assert world.get(references["last"], account).json()["segments"] == found[(len(found) - 1) // 7 * 7 :]
     assert world.get(references["first"], account).json()["segments"] == found[:7]
 
 

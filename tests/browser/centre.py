@@ -186,9 +186,10 @@ def desk() -> list[Event]:
 
     found = [event("forgotten", 20 * 24 * 60, "opened", skillId=20, source="SMS")]
     found += [message("forgotten", 20 * 24 * 60 - 1, "consumer")]
+    # Numbers like these are refused today, but stand in stores of before; as text they can be brought.
     seconds = int(now.timestamp()) - 4000
-    found += [{**event("seconds", 0, "opened", skillId=20), "time": seconds}]
-    found += [{**message("seconds", 0, "consumer"), "time": seconds + 10}]
+    found += [{**event("seconds", 0, "opened", skillId=20), "time": _of_1970(seconds)}]
+    found += [{**message("seconds", 0, "consumer"), "time": _of_1970(seconds + 10)}]
     for conversation, begun in (("one", 60), ("two", 50)):
         found += [event(conversation, begun, "opened", skillId=10, source="WEB")]
         found += [message(conversation, begun - 1, "consumer"), event(conversation, begun - 2, "assigned", agentId=7)]
@@ -210,6 +211,22 @@ def opened_just_now(conversation: str) -> list[Event]:
     return [
         {**event, "eventId": "1", "type": "opened", "skillId": 10},
         {**event, "eventId": "2", "type": "message", "sentBy": "consumer"},
+    ]
+
+
+def _of_1970(seconds: int) -> str:
+    """What seconds say that are taken for milliseconds."""
+    return _text(datetime.fromtimestamp(seconds / 1000, UTC))
+
+
+def ended_at(conversation: str, agent: int, end: str) -> list[Event]:
+    """A conversation of one agent that ended at a time, a minute after it began."""
+    begun = datetime.fromisoformat(end) - timedelta(minutes=1)
+    event = {"conversationId": conversation}
+    return [
+        {**event, "eventId": "1", "time": _text(begun), "type": "opened", "skillId": 10},
+        {**event, "eventId": "2", "time": _after(begun, 5), "type": "assigned", "agentId": agent},
+        {**event, "eventId": "3", "time": _after(begun, 60), "type": "closed", "closedBy": "agent"},
     ]
 
 

@@ -7,6 +7,7 @@ import io
 import random
 import re
 import shlex
+from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
@@ -15,7 +16,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from handletime.durations import duration
 from handletime.store.keys import Permission
-from tests.browser.centre import HOSTILE, LABELS, Centre, expected, opened_just_now
+from tests.browser.centre import HOSTILE, LABELS, Centre, ended_at, expected, opened_just_now
 from tests.browser.conftest import Visitor, serious_findings
 from tests.test_durations import BORDERS
 
@@ -44,7 +45,7 @@ def test_a_key_opens_the_page_and_signing_out_closes_it(visitor: Visitor) -> Non
     visitor.wrong.clear()  # The browser reports the 401 itself.
     page.get_by_label("Key").fill(visitor.centre.keys["centre"].token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page).to_have_url(re.compile(r"/segments\?last=7d$"))
+    expect(page).to_have_url(re.compile(r"/segments\?last=7d&tz=Europe%2FBerlin$"))
     (cookie,) = visitor.context.cookies()
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"
@@ -67,7 +68,7 @@ def test_a_revoked_key_ends_its_sessions_where_they_are(visitor: Visitor) -> Non
     expect(page.get_by_role("alert")).to_contain_text("was revoked or has expired")
     page.get_by_label("Key").fill(visitor.centre.keys["centre"].token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page).to_have_url(re.compile(r"/agents\?last=7d$"))
+    expect(page).to_have_url(re.compile(r"/agents\?last=7d&tz=Europe%2FBerlin$"))
 
 
 def test_a_key_that_is_revoked_while_the_page_is_open_is_told(visitor: Visitor) -> None:
@@ -108,7 +109,7 @@ def test_signing_in_never_leads_to_another_site(visitor: Visitor, after: str) ->
     page = visitor.open(f"/sign-in?next={quote(after, safe='')}")
     page.get_by_label("Key").fill(visitor.centre.keys["golden"].token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page).to_have_url(visitor.centre.url + "/")
+    expect(page).to_have_url(visitor.centre.url + "/?tz=Europe%2FBerlin")
 
 
 def test_every_answer_allows_the_page_what_it_needs_and_nothing_else(visitor: Visitor) -> None:
@@ -402,6 +403,7 @@ def test_names_are_read_again_when_the_file_changes(visitor: Visitor) -> None:
     [
         ("Skill", "10", "skill"),
         ("Agent", "3001", "agent"),
+        ("Agent", "3002", "agent"),
         ("Group", "501", "group"),
         ("Source", "sms", "source"),
         ("Time zone", "Asia/Kolkata", "tz"),
@@ -419,7 +421,8 @@ def test_a_filter_stands_in_the_address(visitor: Visitor, label: str, value: str
     assert (after < before) == (name in ("skill", "agent", "group", "source"))
     assert parse_qs(urlsplit(page.url).query)["last"] == ["31d"]
     page.goto(page.url)  # As somebody else would open it.
-    expect(page.get_by_label(label, exact=True)).to_have_value(value)
+    names = {"10": "Billing", "3001": "Heron", "501": "Team North"}
+    expect(page.get_by_label(label, exact=True)).to_have_value(names.get(value, value))
     assert number(page.locator(".all-segments").text_content().split()[0]) == after  # type: ignore[union-attr]
 
 
@@ -446,9 +449,256 @@ def test_an_address_that_does_not_fit_says_what_is_allowed(visitor: Visitor) -> 
     page = visitor.sign_in("centre")
     page = visitor.open("/?interval=never&agent=x&tz=Nowhere")
     expect(page.get_by_role("heading", name="This address does not fit")).to_be_visible()
-    for cause in ("interval: must be one of", "agent: must be an integer", "tz: must be the IANA name"):
+    for cause in ("interval: must be one of", "agent: no agent is called “x”", "tz: must be the IANA name"):
         expect(page.get_by_text(cause)).to_be_visible()
     visitor.wrong.clear()  # The browser reports the 400 itself.
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "typed", "cause", "right"),
+    [
+        ("tz=Mars%2FOlympus", "Time zone", "Mars/Olympus", "tz: must be the IANA name of a time zone", "UTC"),
+        ("from=2026-11-20T10:00&to=2026-11-20T09:00", "From", "2026-11-20T10:00", "from: must be before to", ""),
+        ("from=1026-11-20T10:00&to=2026-11-20T09:00", "From", "1026-11-20T10:00", "at most 1,000 weeks", ""),
+        ("from=noon", "From", "noon", "from: must be a date and a time of day (2026-11-20T09:00)", ""),
+        ("agent=Penguin", "Agent", "Penguin", "no agent is called “Penguin”", "3001"),
+        ("agent=her", "Agent", "her", "no agent is called “her”, but there is Heron (3001)", "heron"),
+    ],
+)
+def test_what_is_wrong_is_said_beside_what_was_typed(
+    visitor: Visitor, query: str, field: str, typed: str, cause: str, right: str
+) -> None:
+    page = visitor.sign_in("centre", f"/agents?sort=name&skill=10&{query}")
+    expect(page.get_by_role("alert")).to_contain_text(cause)
+    form = page.get_by_role("form", name="Filters")
+    expect(form.get_by_label(field, exact=True)).to_have_value(typed)
+    expect(form.get_by_label(field, exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_label("Skill")).to_have_value("10")
+    expect(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Skills")).to_be_visible()
+    form.get_by_label(field, exact=True).fill(right)
+    if "to=" in query:
+        form.get_by_label("to", exact=True).fill("")
+    form.get_by_role("button", name="Apply").click()
+    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    expect(form.get_by_label("Skill")).to_have_value("Billing")
+    assert parse_qs(urlsplit(page.url).query)["sort"] == ["name"]
+    visitor.wrong.clear()  # The browser reports the 400 itself.
+
+
+@pytest.mark.parametrize("typed", ["heron", " HERON ", "3001"])
+def test_a_filter_takes_names(visitor: Visitor, typed: str) -> None:
+    page = visitor.sign_in("centre", "/segments?last=31d")
+    page.get_by_label("Agent", exact=True).fill(typed)
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile(r"[?&]agent=3001(&|$)"))
+    expect(page.get_by_label("Agent", exact=True)).to_have_value("Heron")
+    assert set(page.locator("tbody td:nth-child(3) bdi").all_text_contents()) == {"Heron"}
+
+
+# --- whose clocks -----------------------------------------------------------------------------------------------------
+
+
+def test_every_link_says_whose_clocks(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/")
+    why = visitor.open("/segments").locator("a.why").first.get_attribute("href") or ""
+    wrong = "/agents?interval=never"
+    for path in (*VIEWS.values(), "/skills?last=7d&skill=10", why, wrong, "/nowhere"):
+        visitor.open(path)
+        links = page.locator("a[href]").evaluate_all("all => all.map(each => each.getAttribute('href'))")
+        leading = [link for link in links if link.startswith("/") and link not in ("/docs", "/sign-in")]
+        assert len(leading) > 4
+        assert [link for link in leading if "tz=" not in link] == [], path
+        for form in page.locator("form[method=get], form[role=search]").all():
+            assert form.locator("[name=tz]").count() == 1, path
+        assert "tz=" in page.url or path == "/nowhere"
+    visitor.wrong.clear()  # The browser reports the 400 and the 404 itself.
+
+
+def test_a_copied_link_shows_everybody_the_same(centre: Centre, chromium: Browser) -> None:
+    seen: list[tuple[str, ...]] = []
+    for zone in ("Asia/Tokyo", "America/New_York"):
+        visitor = Visitor(centre, chromium, timezone_id=zone)
+        day = (datetime.now(UTC) - timedelta(days=1)).date()
+        page = visitor.sign_in("centre", seen[0][0] if seen else f"/segments?from={day}T12:00&to={day}T18:00")
+        told = [page.locator(part).inner_text() for part in (".title", "main tbody", ".foot")]
+        seen.append((page.url.removeprefix(centre.url), *told))
+        visitor.context.close()
+    assert seen[0] == seen[1]
+    assert "Asia/Tokyo" in seen[0][-1]
+
+
+def test_apply_keeps_the_span_in_the_hour_that_comes_twice(visitor: Visitor) -> None:
+    ends = [f"2025-10-26T{time}Z" for time in ("00:10:00", "00:40:00", "01:10:00", "01:40:00.100")]
+    visitor.centre.keys["autumn"] = visitor.centre.new_key("autumn")
+    visitor.centre.bring("autumn", [event for i, end in enumerate(ends) for event in ended_at(f"c{i}", 7, end)])
+    page = visitor.sign_in("autumn", "/segments?from=2025-10-26T00:10Z&to=1761442800101&tz=Europe/Berlin")
+    total, title = page.locator("#total"), page.locator(".title")
+    expect(total).to_have_text("4")
+    told = title.inner_text()
+    assert "2025-10-26 02:10 +02:00 – 2025-10-26 02:40 +01:00" in told
+    assert "2025-10-26 02:40:00 +01:00" in page.locator("tbody td:nth-child(2)").all_text_contents()
+    for _ in range(2):
+        page.get_by_role("button", name="Apply").click()
+        expect(page).to_have_url(re.compile("toOffset=%2B01%3A00"))
+        expect(total).to_have_text("4")
+        assert title.inner_text() == told
+    page.get_by_label("02:10 comes twice").select_option("second, +01:00")
+    page.get_by_role("button", name="Apply").click()
+    expect(total).to_have_text("2")
+    expect(title).to_contain_text("2025-10-26 02:10 +01:00 – 2025-10-26 02:40 +01:00")
+
+
+# --- many, and nobody -------------------------------------------------------------------------------------------------
+
+
+def test_hundreds_of_agents_have_pages_and_a_search(visitor: Visitor) -> None:
+    visitor.centre.keys["crowd"] = visitor.centre.new_key("crowd")
+    end = datetime.now(UTC) - timedelta(hours=1)
+    events = [event for agent in range(5001, 5241) for event in ended_at(f"c{agent}", agent, end.isoformat())]
+    visitor.centre.bring("crowd", events)
+    page = visitor.sign_in("crowd", "/agents?last=24h&sort=id&direction=asc")
+    names = page.locator("table.metrics tbody th bdi")
+    seen = []
+    for place in ("1–100", "101–200", "201–240"):
+        expect(page.locator(".pages")).to_contain_text(f"{place} of 240")
+        expect(page.locator("tfoot th")).to_have_text("all 240 agents")
+        expect(page.locator("tfoot td.n").first).to_have_text("240")
+        seen += names.all_text_contents()
+        assert "sort=id&direction=asc" in page.url
+        if len(seen) < 240:
+            page.get_by_role("link", name="Next").click()
+    assert seen == [f"agent {number}" for number in range(5001, 5241)]
+    page.get_by_role("link", name="Previous").click()
+    page.get_by_role("searchbox").fill("agent 523")
+    page.get_by_role("button", name="Find").click()
+    expect(names).to_have_text([f"agent {number}" for number in range(5230, 5240)])
+    expect(page.locator(".pages")).to_contain_text("1–10 of 10 found, 240 in all")
+    page.get_by_role("searchbox").fill("penguin")
+    page.get_by_role("button", name="Find").click()
+    expect(page.get_by_text("No agent is called anything like “penguin”.")).to_be_visible()
+    page.get_by_role("link", name="All 240 agents").click()
+    expect(names).to_have_count(100)
+
+
+def test_two_tables_of_a_page_are_sorted_apart(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/skills?last=31d")
+    first, second = page.locator("#table tbody th bdi"), page.locator("#table2 tbody th bdi")
+    before = first.all_text_contents()
+    below = second.all_text_contents()
+    assert min(len(before), len(below)) > 2
+    page.locator("#table2 thead th.stick a").click()
+    expect(page).to_have_url(re.compile("sort2=name&direction2=asc"))
+    assert first.all_text_contents() == before
+    assert second.all_text_contents() == sorted(below, key=str.casefold)
+    page.locator("#table thead th.stick a").click()
+    page.locator("#table thead th.stick a").click()
+    expect(page).to_have_url(re.compile("sort=name&direction=desc&.*sort2=name&direction2=asc"))
+    assert first.all_text_contents() == sorted(before, key=str.casefold, reverse=True)
+    assert second.all_text_contents() == sorted(below, key=str.casefold)
+
+
+def test_chart_and_table_of_a_skill_say_the_same(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/skills?last=7d&skill=10")
+    chart = page.locator("[data-chart]").first
+    expect(chart.get_by_role("heading")).to_have_text("Skill segments by outcome")
+    told = dict(part.strip().rsplit(" ", 1) for part in chart.locator("figcaption span").inner_text().split(", "))
+    cells = page.locator("#table tfoot td.n").all_text_contents()
+    outcomes = ("interactive", "non-responsive consumer", "non-responsive agent", "abandoned")
+    assert cells[1:5] == [told[outcome] for outcome in outcomes]
+    chart.locator("summary").click()
+    rows = chart.locator("details tbody tr")
+    expect(rows.last).to_contain_text("(part)")
+    assert sum(number(each) for each in rows.locator("td:nth-child(2)").all_text_contents()) == number(cells[1])
+    chart.locator("details tbody td a").first.click()
+    expect(page.get_by_role("heading", name="Skill segments")).to_be_visible()
+
+
+def test_humans_are_counted_and_it_is_said(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/segments?last=7d")
+    counts = {}
+    for type_, link in (("human", ""), ("bot", "bots"), ("all", "all")):
+        if link:
+            page.locator(".whose").get_by_role("link", name=link).click()
+            expect(page).to_have_url(re.compile(f"userType={type_}"))
+        expect(page.locator(".whose b")).to_have_text(
+            {"human": "human agents only", "bot": "bots only", "all": "human agents and bots"}[type_]
+        )
+        counts[type_] = number(page.locator("#total").text_content())
+    assert 0 < counts["human"] < counts["all"] == counts["human"] + counts["bot"]
+    for path in ("/", "/agents"):
+        visitor.open(f"{path}?last=7d")
+        expect(page.locator(".whose b")).to_have_text("human agents only")
+    whole = page.locator("table.metrics tfoot td.n").first
+    expect(whole).to_have_text(f"{counts['human']:,}")
+
+
+def test_unknown_handle_time_is_never_nothing(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=31d&sort=totalHandleTimeMillis&direction=asc&userType=all")
+    cells = page.locator("table.metrics tbody td.n:nth-child(22)").all_text_contents()
+    known, unknown = page.locator("table.metrics tbody td.n:nth-child(23)").all_text_contents(), "no focus data"
+    assert len(cells) == len(known) > 10
+    without = [cell for cell, count in zip(cells, known, strict=True) if count == "0"]
+    assert unknown in without
+    assert set(without) <= {unknown, "–"}  # The latter are bots.
+    assert cells[-len(without) :] == without
+    total = page.locator("table.metrics tfoot td.n:nth-child(22)")
+    assert re.search(r"of [\d,]+ of [\d,]+ segments$", total.inner_text())
+    assert "0 s" not in cells
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_a_mistyped_address_is_a_page(visitor: Visitor, signed_in: bool) -> None:
+    page = visitor.sign_in("centre") if signed_in else visitor.page
+    for path in ("/agent", "/segments/7", "/account/centre", "/sign-out"):
+        answer = page.goto(visitor.centre.url + path)
+        assert answer is not None
+        assert answer.status == (405 if path == "/sign-out" else 404)
+        allowed = {"OPTIONS", "POST"} if path == "/sign-out" else {""}
+        assert set(answer.headers.get("allow", "").split(", ")) == allowed
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        expect(page.get_by_role("heading", name="There is no such page")).to_be_visible()
+        assert "centre" not in page.locator("main").inner_text()
+        assert page.get_by_role("navigation", name="Pages").count() == signed_in
+    page.get_by_role("main").get_by_role("link", name="Agents").click()
+    expect(page.get_by_role("heading", name="Agents" if signed_in else "Sign in")).to_be_visible()
+    browser = {"Accept": "text/html,application/xhtml+xml"}
+    for path, headers in (("/api/nothing", browser), ("/operations/api/nothing", browser), ("/agent", {})):
+        plain = httpx.get(visitor.centre.url + path, headers=headers)
+        assert (plain.status_code, plain.json()) == (404, {"message": "There is nothing here."})
+    visitor.wrong.clear()  # The browser reports the 404 itself.
+
+
+def test_the_form_works_without_scripts(centre: Centre, chromium: Browser) -> None:
+    visitor = Visitor(centre, chromium, java_script_enabled=False)
+    try:
+        page = visitor.sign_in("centre", "/segments?last=7d")
+        page.get_by_label("Agent", exact=True).fill("Heron")
+        page.get_by_role("button", name="Apply").click()
+        assert parse_qs(urlsplit(page.url).query, keep_blank_values=True) == {
+            "agent": ["3001"],
+            "last": ["7d"],
+            "tz": ["UTC"],
+        }
+        page = visitor.open("/agents?last=7d")
+        page.get_by_role("link", name="abandoned").first.click()
+        expect(page.get_by_role("columnheader", name="abandoned").first).to_have_attribute("aria-sort", "descending")
+    finally:
+        visitor.context.close()
+
+
+def test_long_tables_can_be_skipped(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/segments?last=7d")
+    for path, skip, then in (
+        ("/segments?last=7d", "Skip the table of 50 segments", "Next"),
+        ("/skill-segments?last=7d", "Skip the table of 50 segments", "Next"),
+        ("/agents?last=7d", re.compile(r"Skip the table of \d+ agents"), "APIs"),
+    ):
+        visitor.open(path)
+        page.get_by_role("link", name=skip).focus()
+        expect(page.get_by_role("link", name=skip)).to_be_in_viewport()
+        page.keyboard.press("Enter")
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name=then)).to_be_focused()
 
 
 # --- states -----------------------------------------------------------------------------------------------------------

@@ -37,16 +37,17 @@ API: Final[dict[str, tuple[Permission, str]]] = {
 }
 """Routes that need a key, the permission, and what else they are asked with."""
 PAGES: Final[dict[str, tuple[Permission, str]]] = {
-    "GET /": ("operations", ""),
-    "GET /open": ("operations", ""),
-    "GET /now/data": ("operations", ""),
-    "GET /now/events": ("operations", ""),
-    "GET /agents": ("operations", ""),
-    "GET /skills": ("operations", ""),
-    "GET /segments": ("handle-time", ""),
-    "GET /segments.csv": ("handle-time", ""),
-    "GET /skill-segments": ("operations", ""),
-    "GET /why": ("handle-time", "?conversation=secret"),
+    "GET /": ("operations", "?tz=UTC"),
+    "GET /open": ("operations", "?tz=UTC"),
+    "GET /open/data": ("operations", "?tz=UTC"),
+    "GET /now/data": ("operations", "?tz=UTC"),
+    "GET /now/events": ("operations", "?tz=UTC"),
+    "GET /agents": ("operations", "?tz=UTC"),
+    "GET /skills": ("operations", "?tz=UTC"),
+    "GET /segments": ("handle-time", "?tz=UTC"),
+    "GET /segments.csv": ("handle-time", "?tz=UTC"),
+    "GET /skill-segments": ("operations", "?tz=UTC"),
+    "GET /why": ("handle-time", "?conversation=secret&tz=UTC"),
 }
 """Routes of the page, which need a session."""
 FORMS: Final = {"POST /sign-in", "POST /sign-out"}

@@ -46,7 +46,7 @@ def reader(request: pytest.FixtureRequest) -> MemoryReader:
 
 def view_of(reader: MemoryReader, more: str = "") -> View:
     times = reader.events["time"].cast("int64").to_pylist()
-    query = Query(f"from={min(times) - 1}&to={max(times) + 1}&interval=5{more}".encode())
+    query = Query(f"from={min(times) - 1}&to={max(times) + 1}&interval=5&userType=all{more}".encode())
     view = read_view(query, max(times) + 10)
     query.check()
     return view
@@ -80,6 +80,40 @@ def test_a_table_counts_what_was_derived(reader: MemoryReader) -> None:
     assert table.total.values["p90ResponseMillis"] == nearest(whole, 90)
     known = [each for row in table.rows if (each := row.values["p90ResponseMillis"]) is not None]
     assert known == sorted(known, reverse=True)
+
+
+def test_what_is_unknown_is_not_nothing(reader: MemoryReader) -> None:
+    by_agent: dict[int, list[Row]] = defaultdict(list)
+    for segment in ended(reader):
+        if segment["userType"] == "human":
+            by_agent[segment["agentId"]].append(segment)
+    table = table_of(reader, view_of(reader), "agentId", "agentSegments", "totalHandleTimeMillis", descending=False)
+    for row in table.rows:
+        mine = by_agent.get(cast(int, row.number), [])
+        known = [each for each in mine if each["focusData"]]
+        assert row.known == (len(known), len(mine))
+        handled = sum(each["totalHandleTimeMillis"] for each in known)
+        assert row.values["totalHandleTimeMillis"] == (handled if known else None)
+        assert bool(row.trend) == bool(known)
+    totals = [row.values["totalHandleTimeMillis"] for row in table.rows]
+    some = [each for each in totals if each is not None]
+    assert totals == sorted(some) + [None] * (len(totals) - len(some))
+    assert table.total.known == tuple(sum(row.known[i] for row in table.rows) for i in (0, 1))
+
+
+def test_bots_are_left_out_unless_asked_for(reader: MemoryReader) -> None:
+    humans = [row for row in ended(reader) if row["userType"] == "human"]
+    times = reader.events["time"].cast("int64").to_pylist()
+    view = read_view(Query(f"from={min(times) - 1}&to={max(times) + 1}&interval=5".encode()), max(times) + 10)
+    assert history_of(reader, view).total["totalAgentConversationSegments"] == len(humans)
+    table = table_of(reader, view, "agentId", "agentSegments", "id", descending=False)
+    assert table.total.values["totalAgentConversationSegments"] == len(humans)
+    skills = [row for row in rows_of(derive(reader.events).skill_segments) if row["end"] is not None]
+    of_skills = history_of(reader, view, "skillSegments")
+    assert of_skills.total["totalSkillConversationSegments"] == len(skills)
+    by_skill = table_of(reader, view, "skillId", "skillSegments", "id", descending=False)
+    abandoned = "skillSegmentsAbandonedByConsumers"
+    assert sum(cast(list[int], of_skills.of(abandoned))) == by_skill.total.values[abandoned]
 
 
 def test_intervals_add_up_to_the_whole(reader: MemoryReader) -> None:

@@ -70,7 +70,9 @@ class Site(NamedTuple):
 
     def known(self) -> str:
         """What the page shows as it is opened."""
-        states = re.findall(r'data-state="([0-9a-f]{16})"', self.client.get("/", headers={"Accept": "text/html"}).text)
+        states = re.findall(
+            r'data-state="([0-9a-f]{16})"', self.client.get("/?tz=Europe/Berlin", headers={"Accept": "text/html"}).text
+        )
         assert len(states) == 2
         return ".".join(states)
 
@@ -99,7 +101,7 @@ def told(site: Site, seconds: float, known: str, **headers: str) -> tuple[list[d
     found, size = [], 0
     named = {"Accept-Encoding": "identity", **{name.replace("_", "-"): value for name, value in headers.items()}}
     ends = time.monotonic() + seconds
-    with site.client.stream("GET", f"/now/events?known={known}", headers=named) as answer:
+    with site.client.stream("GET", f"/now/events?tz=Europe/Berlin&known={known}", headers=named) as answer:
         for line in answer.iter_lines():
             size += len(line) + 2
             if line.startswith("data: "):
@@ -119,7 +121,7 @@ def test_an_idle_page_costs_next_to_nothing(site: Site) -> None:
     assert len({each["at"] for each in found}) == len(found)
     assert size / seconds * MINUTE_S < IDLE_MAX // 2
     for how in ("", "&history=yes"):
-        answer = site.client.get(f"/now/data?known={known}{how}")
+        answer = site.client.get(f"/now/data?tz=Europe/Berlin&known={known}{how}")
         assert len(answer.content) * MINUTE_S / 5 < IDLE_MAX // 2
         assert set(answer.json()) == {"at", "now"}
 

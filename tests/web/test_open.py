@@ -45,9 +45,7 @@ ROWS = [
     conversation("a", 100, skill=2, agent=8),
     conversation("d", None, skill=3, agent=9, focus={8: 1}),
 ]
-LABELS = AccountLabels(
-    "", {("", "agent", 8): "zoe", ("", "agent", 9): "Amy", ("", "skill", 2): "orders", ("", "skill", 1): "Sales"}
-)
+LABELS = AccountLabels("", {("", "agent"): {8: "zoe", 9: "Amy"}, ("", "skill"): {2: "orders", 1: "Sales"}})
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from typing import cast
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from handletime.api.errors import BadRequest
 from handletime.api.parameters import Query
 from handletime.events.decode import instant
-from handletime.web.view import BARS_MAX, DAY, HOUR, INTERVALS, SPANS, View, read_view
+from handletime.events.model import MILLIS_MIN
+from handletime.web.labels import AccountLabels
+from handletime.web.view import BARS_MAX, DAY, HOUR, INTERVALS, SPANS, View, read_view, settled
+from handletime.web.words import clock, moment
 
 NOW = cast(int, instant("2026-11-21T12:34:56.789Z"))
 
@@ -29,7 +34,8 @@ def test_without_anything_it_is_the_last_day_by_the_hour() -> None:
     assert view.bounds[0] == NOW - DAY
     assert view.bounds[-1] == NOW
     assert {bound % HOUR for bound in view.bounds[1:-1]} == {0}
-    assert view.href("/agents") == "/agents"
+    assert view.href("/agents") == "/agents?tz=UTC"
+    assert (view.user_type, view.given_user_type) == ("human", "all")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_a_link_to_a_span_before_2000_leads_back_to_it() -> None:
 def test_times_without_an_offset_are_those_of_the_zone() -> None:
     view = view_of("from=2026-11-20T09:00&to=2026-11-20T17:00&tz=Europe/Berlin")
     assert (view.start, view.end) == (instant("2026-11-20T08:00:00Z"), instant("2026-11-20T16:00:00Z"))
-    assert (view.start_local, view.end_local) == ("2026-11-20T09:00", "2026-11-20T17:00")
+    assert (view.start_field.value, view.end_field.value) == ("2026-11-20T09:00", "2026-11-20T17:00")
     assert view_of("from=2026-11-20T09:00Z&to=1795200000000").start == instant("2026-11-20T09:00:00Z")
 
 
@@ -65,8 +71,16 @@ def test_times_without_an_offset_are_those_of_the_zone() -> None:
     [
         ("last=fortnight", "last: must be one of"),
         ("from=2026-11-20T09:00&to=2026-11-20T09:00", "from: must be before to"),
-        ("from=yesterday", "from: must be RFC 3339"),
+        ("from=yesterday", "from: must be a date and a time of day (2026-11-20T09:00)"),
         ("from=2026-01-01T00:00&to=2026-11-01T00:00&interval=5", f"interval: must cut the span in at most {BARS_MAX}"),
+        ("from=1000-01-01T00:00&to=2000-01-01T00:00", "from: must be at most 1,000 weeks"),
+        ("from=1000-01-01T00:00&to=2000-01-01T00:00&interval=week", "from: must be at most 1,000 weeks"),
+        ("from=2030-01-01T00:00", "from: must be before now"),
+        ("from=0001-01-01T00:00&tz=Asia/Tokyo", "from: must be a moment of the years 2 to 9998"),
+        ("to=9999-12-31T23:00&tz=America/New_York", "to: must be a moment of the years 2 to 9998"),
+        ("to=0001-01-01T00:00:01Z", "to: must be a moment of the years 2 to 9998"),
+        ("from=9999-12-30T00:00&to=9999-12-31T23:59:59.999&interval=day", "to: must be a moment of the years 2"),
+        ("fromOffset=two", "fromOffset: must match"),
         ("agent=x", "agent: must be an integer"),
         ("tz=Nowhere", "tz: must be the IANA name"),
         ("long=0", "long: must be greater than or equal to 1"),
@@ -96,6 +110,155 @@ def test_a_link_means_the_view_that_it_is_of(
     query = given_view.href("", **first, userType=user_type, long=long).lstrip("?")
     view = view_of(query)
     assert (view.agent, view.source, view.user_type, view.long_minutes) == (agent, source, user_type, long)
+    assert view.zone.key == zone
     assert view_of(view.href("").lstrip("?")) == view
     assert view_of(view.fixed("").lstrip("?")).bounds == view.bounds
     assert all(a < b for a, b in zip(view.bounds, view.bounds[1:], strict=False))
+
+
+# --- the clocks ------------------------------------------------------------------------------------------------------
+
+BERLIN = ZoneInfo("Europe/Berlin")
+FIRST = cast(int, instant("2026-10-25T00:30:00Z"))
+"""02:30 in Berlin, of which there is another one an hour later."""
+
+
+def applied(view: View) -> View:
+    """The view of the form with nothing changed, as a browser sends it."""
+    fields = {"from": view.start_field, "to": view.end_field}
+    query = {name: field.value for name, field in fields.items()}
+    query |= {f"{name}Offset": field.offset for name, field in fields.items() if field.offsets}
+    return view_of(urlencode({**query, "tz": view.zone.key}))
+
+
+@given(
+    start=st.integers(MILLIS_MIN, NOW - DAY),
+    length=st.integers(1, 400 * DAY),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "Australia/Lord_Howe", "America/St_Johns", "Africa/Monrovia"]),
+)
+@example(FIRST + 1, HOUR, "Europe/Berlin")
+@example(FIRST + HOUR - 1, 1, "Europe/Berlin")
+@example(FIRST + HOUR, 1000, "Europe/Berlin")
+def test_a_form_with_nothing_changed_means_the_same_span(start: int, length: int, zone: str) -> None:
+    view = view_of(urlencode({"from": start, "to": start + length, "tz": zone}))
+    assert (applied(view).start, applied(view).end) == (start, start + length)
+
+
+def test_of_a_time_that_comes_twice_the_span_has_both_unless_one_is_chosen() -> None:
+    typed = "from=2026-10-25T02:30&to=2026-10-25T02:30&tz=Europe/Berlin"
+    both = view_of(typed)
+    assert (both.start, both.end) == (FIRST, FIRST + HOUR)
+    assert both.start_field.offsets == both.end_field.offsets == ("+02:00", "+01:00")
+    assert (both.start_field.offset, both.end_field.offset) == ("+02:00", "+01:00")
+    later = view_of(f"from=2026-10-25T02:30&fromOffset={quote('+01:00')}&to=2026-10-25T04:00&tz=Europe/Berlin")
+    assert later.start == FIRST + HOUR
+    # What was chosen for an hour that comes twice says nothing of another one, nor what is no offset of this one.
+    other = view_of("from=2026-11-20T02:30&fromOffset=%2B02:00&to=2026-11-20T04:00&tz=Europe/Berlin")
+    assert other.start == instant("2026-11-20T01:30:00Z")
+    assert view_of(f"{typed}&fromOffset=%2B05:00").start == FIRST
+
+
+def test_a_time_that_does_not_exist_is_taken_with_the_offset_before() -> None:
+    view = view_of("from=2026-03-29T02:30&to=2026-03-29T04:00&tz=Europe/Berlin")
+    assert (view.start, view.start_field.value) == (instant("2026-03-29T01:30:00Z"), "2026-03-29T03:30")
+    assert view.start_field.offsets == ()
+
+
+def test_an_hour_that_comes_twice_is_named_with_its_offset() -> None:
+    assert moment(FIRST, BERLIN) == "2026-10-25 02:30:00 +02:00"
+    assert moment(FIRST + HOUR, BERLIN, seconds=False) == "2026-10-25 02:30 +01:00"
+    assert clock(FIRST + HOUR, BERLIN) == "02:30:00.000 +01:00"
+    assert moment(FIRST + 2 * HOUR, BERLIN) == "2026-10-25 03:30:00"
+    assert moment(cast(int, instant("2026-03-29T01:30:00Z")), BERLIN) == "2026-03-29 03:30:00"
+
+
+@pytest.mark.parametrize(
+    ("query", "count", "parts"),
+    [
+        ("last=24h", 25, {0, 24}),
+        ("last=today", 13, {12}),
+        ("last=yesterday", 24, set()),
+        ("from=2026-11-20T09:00&to=2026-11-20T12:00&interval=hour", 3, set()),
+        ("from=2026-11-20T09:01&to=2026-11-20T12:00&interval=hour", 3, {0}),
+        ("from=2026-11-20T09:00&to=2026-11-20T11:59&interval=hour", 3, {2}),
+        ("from=2026-11-20T09:01&to=2026-11-20T09:02&interval=hour", 1, {0}),
+        ("from=2026-11-21T10:00&to=2026-11-21T15:00&interval=hour", 5, {2, 3, 4}),
+        ("from=2026-11-20T09:00&to=2026-11-20T09:10&interval=5", 2, set()),
+        ("from=2026-10-25T00:00&to=2026-10-26T00:00&interval=day&tz=Europe/Berlin", 1, set()),
+    ],
+)
+def test_intervals_that_are_not_whole_are_known(query: str, count: int, parts: set[int]) -> None:
+    view = view_of(query)
+    assert (len(view.bounds) - 1, set(view.parts)) == (count, parts)
+
+
+# --- what an address leaves open -------------------------------------------------------------------------------------
+
+LABELS = AccountLabels(
+    "acme",
+    {
+        ("", "agent"): {1: "Heron", 2: "Wren", 3: "wren", 4: "Grey heron"},
+        ("acme", "agent"): {5: "Straße"},
+        ("", "skill"): {10: "Billing", 11: "Heron", 12: "77"},
+        ("other", "skill"): {12: "Secret"},
+    },
+)
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", "tz=Europe%2FBerlin"),
+        ("tz=", "tz=Europe%2FBerlin"),
+        ("tz=UTC", "tz=UTC"),
+        ("TZ=utc&last=7d", "TZ=utc&last=7d"),
+        ("agent=heron&skill=HERON&tz=UTC", "agent=1&skill=11&tz=UTC"),
+        ("agent=+Grey+Heron+&tz=UTC", "agent=4&tz=UTC"),
+        ("agent=STRASSE&tz=UTC", "agent=5&tz=UTC"),
+        ("agent=7&skill=-1&skill=&tz=UTC", "agent=7&skill=-1&tz=UTC"),
+        ("skill=77&tz=UTC", "skill=77&tz=UTC"),
+        ("from=&to=2026-10-25T02:30%2B01:00&agent=%20", "to=2026-10-25T02:30%2B01:00&tz=Europe%2FBerlin"),
+    ],
+)
+def test_an_address_says_all_of_it(query: str, expected: str) -> None:
+    found = settled(query.encode(), "Europe/Berlin", LABELS)
+    assert (found.query, found.causes) == (expected, [])
+    assert settled(expected.encode(), "Asia/Tokyo", LABELS) == found
+
+
+@pytest.mark.parametrize(
+    ("query", "cause"),
+    [
+        ("agent=wren", "agent: 2 agents are called “wren”: 2, 3; give the id of one"),
+        ("agent=ero", "agent: no agent is called “ero”, but there is Heron (1), Grey heron (4)"),
+        ("agent=crow", "agent: no agent is called “crow”; give a name of the labels, or an id"),
+        ("skill=Secret", "skill: no skill is called “Secret”; give a name of the labels, or an id"),
+        ("group=North", "group: no group is called “North”; give a name of the labels, or an id"),
+    ],
+)
+def test_names_of_several_or_nobody_are_said(query: str, cause: str) -> None:
+    found = settled(query.encode(), "UTC", LABELS)
+    assert (found.query, found.causes) == (f"{query}&tz=UTC", [cause])
+
+
+def test_of_many_names_some_are_told() -> None:
+    many = AccountLabels("acme", {("", "agent"): dict.fromkeys(range(30), "Heron")})
+    (same,) = settled(b"agent=heron", "UTC", many).causes
+    assert same.startswith("agent: 30 agents are called “heron”: 0, 1, 2")
+    assert "9 and 20 more; give" in same
+    (like,) = settled(b"agent=her", "UTC", many).causes
+    assert like.endswith("Heron (9) and 20 more")
+
+
+def test_a_session_of_a_zone_that_is_none_is_in_utc() -> None:
+    assert settled(b"", "Mars/Olympus", LABELS).query == "tz=UTC"
+
+
+def test_whose_segments_count() -> None:
+    human, every, bots = view_of(""), view_of("userType=ALL"), view_of("userType=bot")
+    assert "userType = 'human'" in human.agent_segments.where
+    assert "userType" not in human.skill_segments.where
+    assert "userType" not in every.agent_segments.where + every.skill_segments.where
+    assert "userType = 'bot'" in bots.agent_segments.where
+    assert "userType = 'bot'" in bots.skill_segments.where
+    assert "userType = 'human'" in view_of("userType=human").skill_segments.where

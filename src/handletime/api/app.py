@@ -6,16 +6,17 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Response
 from litestar.di import Provide
 from litestar.enums import HttpMethod, ScopeType
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from handletime.api.agent_segments import agent_segments
@@ -68,10 +69,16 @@ _LOG: Final = logging.getLogger("handletime.requests")
 _SOURCE: Final = replace(SOURCE, required=False)
 
 
-def make_app(service: Service, *, more_routes: list[Any] | None = None, meters: Meters | None = None) -> ASGIApp:
+def make_app(
+    service: Service,
+    *,
+    more_routes: list[Any] | None = None,
+    meters: Meters | None = None,
+    nowhere: Callable[[HttpRequest, Exception], Response[bytes]] = answer_to,
+) -> ASGIApp:
     """The ASGI application over a service; `more_routes` are those of the page and the administration.
 
-    `meters` are those that the store is observed by, if it is.
+    `meters` are those that the store is observed by, if it is. `nowhere` answers what leads to no route.
     """
     meters = meters or Meters()
     intake = Intake(service.settings.ingest_requests, service.settings.ingest_bytes)
@@ -101,7 +108,7 @@ def make_app(service: Service, *, more_routes: list[Any] | None = None, meters: 
             "meters": Provide(lambda: meters, sync_to_thread=False),
         },
         before_request=let_in,
-        exception_handlers={Exception: answer_to},
+        exception_handlers={Exception: answer_to, NotFoundException: nowhere, MethodNotAllowedException: nowhere},
         lifespan=[life],
         openapi_config=None,
         logging_config=None,

@@ -50,7 +50,9 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         compiling = None if settings.events is None else warm(service, stack)
         sessions = stack.enter_context(Sessions())
         page = Page(service, sessions, Labels(settings.labels), with_now=False)
-        app = make_app(service, more_routes=page_routes(page, with_now=False), meters=meters)
+        app = make_app(
+            service, more_routes=page_routes(page, with_now=False), meters=meters, nowhere=page.answer_to_nowhere
+        )
         run_app(app, listen, begun, listening, page.stop)
     _log.info("stopped")
     end_with(compiling)

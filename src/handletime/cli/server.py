@@ -78,7 +78,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
             stack.enter_context(Retention(house, settings.retain_days, clock))
         sessions = stack.enter_context(Sessions(settings.folder / SESSIONS))
         page = Page(service, sessions, Labels(settings.labels))
-        app = make_app(service, more_routes=page_routes(page), meters=meters)
+        app = make_app(service, more_routes=page_routes(page), meters=meters, nowhere=page.answer_to_nowhere)
         run_app(app, listen, begun, listening, page.stop)
     _log.info("stopped")
     end_with(compiling)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
 
-from handletime.metrics.registry import METRICS
+from handletime.metrics.registry import METRICS, Metric
 from handletime.web.figures import History, Value
 from handletime.web.view import View
-from handletime.web.words import local, value
+from handletime.web.words import local, value, which_of_two
 
 TREND_WIDTH: Final = 96
 TREND_HEIGHT: Final = 22
@@ -27,7 +28,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """One chart over the intervals of a view: moments in epoch seconds."""
+    """One chart over the intervals of a view: bounds in epoch milliseconds, `parts` the places of those not whole."""
 
     id: str
     title: str
@@ -35,6 +36,7 @@ class Chart(msgspec.Struct, frozen=True):
     stacked: bool
     zone: str
     bounds: list[int]
+    parts: list[int]
     times: list[str]
     series: list[Series]
     total: str
@@ -51,101 +53,162 @@ class _Line(NamedTuple):
     outcome: str | None = None
 
 
-_CHARTS: Final = (
+_AGENT_OUTCOMES: Final = (
+    "outcomes",
+    "Agent segments by outcome",
+    True,
     (
-        "outcomes",
-        "Segments by outcome",
-        True,
-        (
-            _Line("interactiveAgentSegments", "interactive", "interactive", "interactive"),
-            _Line(
-                "agentSegmentsWithNonResponsiveConsumers",
-                "non-responsive consumer",
-                "nonResponsiveConsumer",
-                "nonResponsiveConsumer",
-            ),
-            _Line(
-                "agentSegmentsWithNonResponsiveAgents",
-                "non-responsive agent",
-                "nonResponsiveAgent",
-                "nonResponsiveAgent",
-            ),
-            _Line("agentSegmentsAbandonedByConsumers", "abandoned", "abandoned", "abandoned"),
+        _Line("interactiveAgentSegments", "interactive", "interactive", "interactive"),
+        _Line(
+            "agentSegmentsWithNonResponsiveConsumers",
+            "non-responsive consumer",
+            "nonResponsiveConsumer",
+            "nonResponsiveConsumer",
         ),
+        _Line(
+            "agentSegmentsWithNonResponsiveAgents",
+            "non-responsive agent",
+            "nonResponsiveAgent",
+            "nonResponsiveAgent",
+        ),
+        _Line("agentSegmentsAbandonedByConsumers", "abandoned", "abandoned", "abandoned"),
     ),
+)
+_SKILL_OUTCOMES: Final = (
+    "skill-outcomes",
+    "Skill segments by outcome",
+    True,
+    (
+        _Line("interactiveSkillSegments", "interactive", "interactive", "interactive"),
+        _Line(
+            "skillSegmentsWithNonResponsiveConsumers",
+            "non-responsive consumer",
+            "nonResponsiveConsumer",
+            "nonResponsiveConsumer",
+        ),
+        _Line(
+            "skillSegmentsWithNonResponsiveAgents",
+            "non-responsive agent",
+            "nonResponsiveAgent",
+            "nonResponsiveAgent",
+        ),
+        _Line("skillSegmentsAbandonedByConsumers", "abandoned", "abandoned", "abandoned"),
+    ),
+)
+_TIMES: Final = (
     (
         "first-response",
-        "First response",
+        "First response, agent segments",
         False,
         (_Line("medianFirstResponseMillis", "median", "median"), _Line("p90FirstResponseMillis", "p90", "p90")),
     ),
     (
         "response",
-        "Response time",
+        "Response time, agent segments",
         False,
         (_Line("medianResponseMillis", "median", "median"), _Line("p90ResponseMillis", "p90", "p90")),
     ),
     (
         "handle-time",
-        "Handle time of a segment",
+        "Handle time of an agent segment",
         False,
         (_Line("medianHandleTimeMillis", "median", "median"), _Line("p90HandleTimeMillis", "p90", "p90")),
     ),
 )
+_Kind = tuple[str, str, bool, tuple[_Line, ...]]
 
 
-def charts_of(history: History, view: View) -> list[Chart]:
-    """The charts of a history."""
-    times = [_told(start, view) for start in history.bounds[:-1]]
-    charts = []
-    for name, title, stacked, lines in _CHARTS:
-        series = [
-            Series(
-                line.name,
-                line.kind,
-                history.of(line.metric),
-                [value(METRICS[line.metric], each) for each in history.of(line.metric)],
-                _behind(view, name, line.outcome),
-            )
-            for line in lines
-        ]
-        charts.append(
-            Chart(
-                name,
-                title,
-                "count" if stacked else "millis",
-                stacked,
-                view.zone.key,
-                history.bounds,
-                times,
-                series,
-                _total(history, lines),
-            )
+def charts_of(history: History, view: View, skill_history: History | None = None) -> list[Chart]:
+    """The charts of a history; outcomes are those of the skill segments where their history is given."""
+    if skill_history is None:
+        outcomes = _chart(history, view, _AGENT_OUTCOMES)
+    else:
+        outcomes = _chart(skill_history, view, _SKILL_OUTCOMES)
+    return [outcomes, *(_chart(history, view, kind) for kind in _TIMES)]
+
+
+def _chart(history: History, view: View, kind: _Kind) -> Chart:
+    name, title, stacked, lines = kind
+    series = [
+        Series(
+            line.name,
+            line.kind,
+            history.of(line.metric),
+            [value(METRICS[line.metric], each) for each in history.of(line.metric)],
+            _behind(view, name, line.outcome),
         )
-    return charts
+        for line in lines
+    ]
+    return Chart(
+        id=name,
+        title=title,
+        unit="count" if stacked else "millis",
+        stacked=stacked,
+        zone=view.zone.key,
+        bounds=history.bounds,
+        parts=sorted(view.parts),
+        times=[_told(place, start, view) for place, start in enumerate(history.bounds[:-1])],
+        series=series,
+        total=_total(history, lines),
+    )
 
 
 def _behind(view: View, chart: str, outcome: str | None) -> str:
-    user_type = "human" if chart == "handle-time" else view.user_type
-    changes = {"last": None, "from": None, "to": None, "interval": None}
-    return view.href("/segments", **(changes | {"outcome": outcome, "userType": user_type}))
+    changes: dict[str, object] = {"last": None, "from": None, "to": None, "interval": None, "outcome": outcome}
+    if chart == "skill-outcomes":
+        return view.href("/skill-segments", **changes)
+    if chart == "handle-time":
+        changes["userType"] = None  # Humans', as where nothing is said: bots have none.
+    return view.href("/segments", **changes)
 
 
 def _total(history: History, lines: Sequence[_Line]) -> str:
     return ", ".join(f"{line.name} {value(METRICS[line.metric], history.total.get(line.metric, 0))}" for line in lines)
 
 
-def _told(start: int, view: View) -> str:
-    return local(start, view.zone).strftime("%Y-%m-%d" if view.cut in ("day", "week") else "%a %d %b %H:%M")
+def _told(place: int, start: int, view: View) -> str:
+    at = local(start, view.zone)
+    by_day = view.cut in ("day", "week")
+    text = at.strftime("%Y-%m-%d") if by_day else at.strftime("%a %d %b %H:%M") + which_of_two(at)
+    return f"{text} ({PART})" if place in view.parts else text
 
 
-def trend_line(values: Sequence[Value]) -> str:
-    """The points of a small line, gaps left out; "" where there is nothing to see."""
-    known = [(i, each) for i, each in enumerate(values) if each is not None]
+PART: Final = "part"
+"""What is said of an interval that is cut off, or not over."""
+
+
+class Stroke(NamedTuple):
+    """A piece of a small line: its points, and whether it leads to or from an interval that is not whole."""
+
+    points: str
+    is_part: bool
+
+
+def trend_of(values: Sequence[Value], parts: Collection[int]) -> list[Stroke]:
+    """A small line, gaps left out; none where there is nothing to see."""
+    known = [(i, float(each)) for i, each in enumerate(values) if each is not None]
     if len(known) < 2:
-        return ""
-    most = max(float(each) for _, each in known) or 1.0
+        return []
+    most = max(each for _, each in known) or 1.0
     step = TREND_WIDTH / max(len(values) - 1, 1)
-    return " ".join(
-        f"{i * step:.1f},{TREND_HEIGHT - 2 - float(each) / most * (TREND_HEIGHT - 4):.1f}" for i, each in known
-    )
+    points = [f"{i * step:.1f},{TREND_HEIGHT - 2 - each / most * (TREND_HEIGHT - 4):.1f}" for i, each in known]
+    pieces = [i in parts or j in parts for (i, _), (j, _) in pairwise(known)]
+    return [
+        Stroke(" ".join(points[group[0] : group[-1] + 2]), is_part)
+        for is_part, group in (
+            (is_part, list(group)) for is_part, group in groupby(range(len(pieces)), pieces.__getitem__)
+        )
+    ]
+
+
+def trend_told(metric: Metric, values: Sequence[Value], parts: Collection[int]) -> str:
+    """The same in words: of whole intervals, and what a last one that is not whole has so far."""
+    known = [(i, each) for i, each in enumerate(values) if each is not None]
+    whole = [each for i, each in known if i not in parts]
+    told = []
+    if whole:
+        texts = [value(metric, each) for each in (min(whole), max(whole), whole[-1])]
+        told.append("lowest {}, highest {}, last {}".format(*texts))
+    if known and known[-1][0] in parts:
+        told.append(f"then {value(metric, known[-1][1])} in a part of an interval")
+    return f"trend: {'; '.join(told)}" if told else ""

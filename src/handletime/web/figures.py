@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
 from handletime.api.ports import Reader
 from handletime.metrics.aggregate import NOTHING, By, Selection, Sums, instant_of, sums_of
 from handletime.metrics.percentiles import percentiles_of
-from handletime.metrics.registry import METRICS, Metric
+from handletime.metrics.registry import HANDLE_TIME, METRICS, Metric
 from handletime.segments.sums import Table
 from handletime.segments.tables import segment_id
 from handletime.web.view import View
@@ -102,13 +102,8 @@ SKILL_COLUMNS: Final = (
         abandonedSkillSegmentPercent="abandoned",
     ),
 )
-OUTCOME_OF: Final = {
-    "interactive": "interactive",
-    "nonResponsiveConsumer": "nonResponsiveConsumer",
-    "nonResponsiveAgent": "nonResponsiveAgent",
-    "abandoned": "abandoned",
-}
-"""Sums that count the segments of one outcome."""
+HUMAN_SEGMENTS: Final = Metric("humanSegments", "agentSegments", "count", "Segments of human agents", "humanSegments")
+"""Of so many the handle time could be known; no metric of the tables, but each row of agent segments has it."""
 
 
 class Row(NamedTuple):
@@ -117,6 +112,13 @@ class Row(NamedTuple):
     number: int | None
     values: Values
     trend: list[Value]
+
+    @property
+    def known(self) -> tuple[int, int]:
+        """Of how many segments the handle time is known, and of how many it could be: those of human agents."""
+        found = (self.values.get(key) or 0 for key in ("segmentsWithFocusData", HUMAN_SEGMENTS.key))
+        known, human = (int(each) for each in found)
+        return known, human
 
 
 class TableOf(NamedTuple):
@@ -145,6 +147,8 @@ def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *,
     metrics = metrics_of(groups)
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
     trended = METRICS.get(sort, metrics[0])
+    beside = [HUMAN_SEGMENTS, METRICS["segmentsWithFocusData"]] if table == "agentSegments" else []
+    metrics = [*metrics, HUMAN_SEGMENTS] if beside else metrics
     with reader.snapshot() as snapshot:
         finest = sums_of(snapshot, table, [m for m in metrics if not m.values], ("interval", each), of)
         values = _by_key(finest.rolled_up((each,)), metrics, (each,))
@@ -159,21 +163,23 @@ def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *,
                 for key, v in percentiles_of(snapshot, table, [trended], ("interval", each), of).items()
             }
         else:
-            by_both = _by_key(finest, [trended], ("interval", each))
+            by_both = _by_key(finest, [trended, *beside], ("interval", each))
             trends = {key: v[trended.key] for key, v in by_both.items()}
     count = len(view.bounds) - 1
     rows = []
     for (number,), row in values.items():
-        trend = [_shown(trended, trends.get((place, number))) for place in range(count)]
+        is_unknown = trended.key in HANDLE_TIME and row[trended.key] is None
+        trend = [] if is_unknown else [_shown(trended, trends, (place, number)) for place in range(count)]
         rows.append(Row(number, row, trend))
     return TableOf(_sorted(rows, sort, descending=descending), Row(None, total.get((), {}), []))
 
 
-def _shown(metric: Metric, value: Value) -> Value:
+def _shown(metric: Metric, values: Mapping[tuple[int, ...], Value], key: tuple[int, ...]) -> Value:
     """A value in a chart: nothing where an average is over nothing, 0 where nothing was counted."""
+    value = values.get(key, NOTHING)
     if metric.values or metric.per:
         return None if value == NOTHING else value
-    return value or 0
+    return 0 if value == NOTHING else value
 
 
 def _by_key(sums: Sums, metrics: Sequence[Metric], by: Sequence[By]) -> dict[tuple[int, ...], Values]:
@@ -183,9 +189,16 @@ def _by_key(sums: Sums, metrics: Sequence[Metric], by: Sequence[By]) -> dict[tup
     rows = zip(*columns, strict=True)
     empty: Values = {metric.key: None for metric in metrics if metric.values}
     return {
-        key: {**empty, **{metric.key: value for metric, value in zip(summed, row, strict=True)}}
+        key: _without_unknown({**empty, **{metric.key: value for metric, value in zip(summed, row, strict=True)}})
         for key, row in zip(keys, rows, strict=True)
     }
+
+
+def _without_unknown(values: Values) -> Values:
+    """The same; a sum of handle times is unknown, not 0, where no segment has one (rules.md 3.3)."""
+    if values.get("totalHandleTimeMillis") == 0 and values.get("segmentsWithFocusData") == 0:
+        values["totalHandleTimeMillis"] = None
+    return values
 
 
 def _add(
@@ -230,30 +243,38 @@ class History(NamedTuple):
         return not self.total
 
 
-HISTORY: Final = (
-    *("interactiveAgentSegments", "agentSegmentsWithNonResponsiveConsumers"),
-    *("agentSegmentsWithNonResponsiveAgents", "agentSegmentsAbandonedByConsumers", "totalAgentConversationSegments"),
-    *("medianFirstResponseMillis", "p90FirstResponseMillis", "medianResponseMillis", "p90ResponseMillis"),
-    *("avgHandleTimeMillis", "medianHandleTimeMillis", "p90HandleTimeMillis", "totalHandleTimeMillis"),
-    "segmentsWithFocusData",
-)
+HISTORY: Final[dict[Table, tuple[str, ...]]] = {
+    "agentSegments": (
+        *("interactiveAgentSegments", "agentSegmentsWithNonResponsiveConsumers"),
+        *("agentSegmentsWithNonResponsiveAgents", "agentSegmentsAbandonedByConsumers"),
+        *("totalAgentConversationSegments", "medianFirstResponseMillis", "p90FirstResponseMillis"),
+        *("medianResponseMillis", "p90ResponseMillis", "medianHandleTimeMillis", "p90HandleTimeMillis"),
+    ),
+    "skillSegments": (
+        *("interactiveSkillSegments", "skillSegmentsWithNonResponsiveConsumers"),
+        *("skillSegmentsWithNonResponsiveAgents", "skillSegmentsAbandonedByConsumers"),
+        "totalSkillConversationSegments",
+    ),
+}
 """What the charts show."""
 
 
-def history_of(reader: Reader, view: View) -> History:
-    """The metrics of the charts by interval."""
-    metrics = [METRICS[key] for key in HISTORY]
+def history_of(reader: Reader, view: View, table: Table = "agentSegments") -> History:
+    """The metrics of the charts by interval, of agent segments or of skill segments."""
+    metrics = [METRICS[key] for key in HISTORY[table]]
     ranked = [metric for metric in metrics if metric.values]
-    of = view.agent_segments
+    of = view.agent_segments if table == "agentSegments" else view.skill_segments
     with reader.snapshot() as snapshot:
-        finest = sums_of(snapshot, "agentSegments", [m for m in metrics if not m.values], ("interval",), of)
+        finest = sums_of(snapshot, table, [m for m in metrics if not m.values], ("interval",), of)
         values = _by_key(finest, metrics, ("interval",))
         total = _by_key(finest.rolled_up(()), metrics, ())
-        _add(values, total, percentiles_of(snapshot, "agentSegments", ranked, ("interval",), of, with_total=True))
+        if ranked:
+            _add(values, total, percentiles_of(snapshot, table, ranked, ("interval",), of, with_total=True))
     places = range(len(view.bounds) - 1)
-    series = {
-        metric.key: [_shown(metric, values.get((place,), {}).get(metric.key)) for place in places] for metric in metrics
-    }
+    series: dict[str, list[Value]] = {}
+    for metric in metrics:
+        of_metric = {key: row.get(metric.key, NOTHING) for key, row in values.items()}
+        series[metric.key] = [_shown(metric, of_metric, (place,)) for place in places]
     return History(view.bounds, series, total.get((), {}))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,12 +23,13 @@ KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")
 LABEL_MAX: Final = 200
 LABELS_MAX: Final = 1_000_000
 FILE_MAX: Final = 256 << 20
+_NUMBER: Final = re.compile(r"-?[0-9]+")
 _LOOK_EVERY_S: Final = 1.0
 _HEADER: Final = ["kind", "id", "label"]
 _FORM: Final = "kind,id,label (and account, where names are one account's alone)"
 _log: Final = logging.getLogger(__name__)
-Names = Mapping[tuple[str, str, int], str]
-"""Labels by account ("" for all), kind and id."""
+Names = Mapping[tuple[str, Kind], dict[int, str]]
+"""Labels by id, for each account ("" for all) and kind."""
 _Stamp = tuple[int, int, int]
 
 
@@ -74,24 +76,40 @@ class AccountLabels:
 
     def name(self, kind: Kind, number: int) -> str | None:
         """The name of an agent, skill or group; None where it has none."""
-        return self._names.get((self._account, kind, number)) or self._names.get(("", kind, number))
+        own = self._names.get((self._account, kind), {}).get(number)
+        return own or self._names.get(("", kind), {}).get(number)
 
     def text(self, kind: Kind, number: int) -> str:
         """The name, or `agent 7`; of -1, which is nobody's id, what it stands for."""
         return self.name(kind, number) or (f"no {kind}" if number == -1 else f"{kind} {number}")
 
-    def all(self, kind: Kind) -> dict[int, str]:
+    def all(self, kind: Kind) -> Mapping[int, str]:
         """All names of a kind, by id."""
-        found = {number: label for (account, k, number), label in self._names.items() if (account, k) == ("", kind)}
-        own = {n: label for (account, k, n), label in self._names.items() if (account, k) == (self._account, kind)}
-        return found | own
+        for_all, own = self._names.get(("", kind), {}), self._names.get((self._account, kind), {})
+        return for_all | own if own else for_all
+
+    def unique(self, kind: Kind, number: int) -> str:
+        """The name, if no other of the kind has it and it is no number; else the id: so it means this one again."""
+        name = self.name(kind, number) or ""
+        return name if self.called(kind, name) == [number] and not _NUMBER.fullmatch(name) else str(number)
+
+    def called(self, kind: Kind, text: str) -> list[int]:
+        """The ids of a kind that have this name, in any letter case, in order."""
+        wanted = _plain(text)
+        return sorted(number for number, label in self.all(kind).items() if _plain(label) == wanted)
+
+    def like(self, kind: Kind, text: str) -> list[int]:
+        """The ids of a kind whose names have this text in them, in any letter case, in order."""
+        wanted = _plain(text)
+        return sorted(number for number, label in self.all(kind).items() if wanted in _plain(label))
 
 
 def read_labels(path: Path) -> Names:
     """The names of a file, with one header line. Raises InputError with the line, and what is allowed; OSError."""
     if path.stat().st_size > FILE_MAX:
         raise InputError(f"{path}: must have at most {FILE_MAX >> 20} MiB")
-    names: dict[tuple[str, str, int], str] = {}
+    names: dict[tuple[str, Kind], dict[int, str]] = {}
+    count = 0
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = csv.reader(file, strict=True)
@@ -100,9 +118,11 @@ def read_labels(path: Path) -> Names:
                 raise InputError(f"{path}: line 1: must be {_FORM}")
             for row in rows:
                 if row:
-                    key, label = _named(row, len(header), f"{path}: line {rows.line_num}")
-                    names[key] = label
-                if len(names) > LABELS_MAX:
+                    account, kind, number, label = _named(row, len(header), f"{path}: line {rows.line_num}")
+                    of_kind = names.setdefault((account, kind), {})
+                    count += number not in of_kind
+                    of_kind[number] = label
+                if count > LABELS_MAX:
                     raise InputError(f"{path}: must have at most {LABELS_MAX:,} names")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be UTF-8") from error
@@ -111,11 +131,18 @@ def read_labels(path: Path) -> Names:
     return names
 
 
-def _named(row: list[str], columns: int, place: str) -> tuple[tuple[str, str, int], str]:
+def _plain(text: str) -> str:
+    """A name without what does not tell names apart: letter case, spaces around it."""
+    return text.strip().casefold()
+
+
+def _named(row: list[str], columns: int, place: str) -> tuple[str, Kind, int, str]:
+    """The account, kind, id and label of a line."""
     if len(row) != columns:
         raise InputError(f"{place}: must have {columns} cells: {_FORM}")
-    kind, number, label, *account = (cell.strip() for cell in row)
-    if kind.lower() not in KINDS:
+    given, number, label, *account = (cell.strip() for cell in row)
+    kind = next((each for each in KINDS if each == given.lower()), None)
+    if kind is None:
         raise InputError(f"{place}: kind: must be one of {', '.join(KINDS)}")
     try:
         identity = int(number)
@@ -125,7 +152,7 @@ def _named(row: list[str], columns: int, place: str) -> tuple[tuple[str, str, in
         raise InputError(f"{place}: id: must be a signed 64-bit integer")
     if not label or len(label) > LABEL_MAX or not label.isprintable():
         raise InputError(f"{place}: label: must have 1 to {LABEL_MAX} characters, no control characters")
-    return ("".join(account), kind.lower(), identity), label
+    return "".join(account), kind, identity, label
 
 
 def _stamp(path: Path) -> _Stamp:

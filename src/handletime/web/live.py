@@ -165,11 +165,12 @@ def now_of(glimpse: Glimpse, view: View, at: int) -> Now:
 
 def _matches(each: Conversation, view: View) -> bool:
     source = view.source.lower() if view.source else None
+    type_ = view.given_user_type  # In the queue nobody has it yet; so all, if nothing else was asked for.
     return (
         view.skill in (None, each.skill)
         and view.agent in (None, each.agent)
         and view.group in (None, each.group)
-        and (view.user_type == "all" or (each.agent is not None and each.is_bot == (view.user_type == "bot")))
+        and (type_ == "all" or (each.agent is not None and each.is_bot == (type_ == "bot")))
         and source in (None, (each.source or "").lower())
     )
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import jinja2
 from litestar import Response
@@ -20,6 +20,7 @@ from litestar.exceptions import HTTPException
 
 from handletime.api.auth import AuthRequest, authorize
 from handletime.api.errors import RETRY_AFTER_S, BadRequest, Refused, TooMany, answer_to, note_refusal
+from handletime.api.parameters import Query
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, Service
 from handletime.errors import Forbidden, HandletimeError, InputError, NotHere, NotNow, Unauthorized
@@ -27,7 +28,7 @@ from handletime.web import words
 from handletime.web.labels import AccountLabels, Labels
 from handletime.web.live import Glimpses
 from handletime.web.sessions import Session, Sessions
-from handletime.web.view import INTERVALS, SPANS
+from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
 
 if TYPE_CHECKING:
     from handletime.store.keys import Key, Permission
@@ -48,6 +49,10 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 NOW: Final = "/"
+WITH_FORM: Final = frozenset({NOW, "/agents", "/skills", "/segments", "/skill-segments"})
+"""The pages with the form of the filters."""
+PROGRAMS: Final = ("/api/", "/operations/")
+"""What programs ask for: errors there are JSON, whoever asks."""
 TITLES: Final = {NOW: "Now", "/agents": "Agents", "/skills": "Skills", "/segments": "Segments"}
 _LOG: Final = logging.getLogger("handletime.web")
 
@@ -58,6 +63,14 @@ class SignedOut(InputError):
     def __init__(self, *, ended: bool) -> None:
         self.ended = ended
         super().__init__("Sign in first.")
+
+
+class Elsewhere(Exception):
+    """The address leaves open what another one says: that one should be opened instead."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        super().__init__(address)
 
 
 class Asker(NamedTuple):
@@ -89,7 +102,18 @@ class Page:
         self.stopping = asyncio.Event()
 
     def asker(self, request: HttpRequest, permission: Permission) -> Asker:
-        """Who asks. Raises SignedOut; Forbidden where the key may not see this."""
+        """Who asks. Raises SignedOut; Forbidden where the key may not see this.
+
+        A page's address says everything that is shown: one that leaves open whose clocks, or has names, is answered
+        with the one that does not. So Elsewhere is raised, or BadRequest for names that nobody or several have.
+        """
+        asker = self._signed_in(request)
+        authorize(asker.key, asker.account, permission)
+        if wants_page(request):
+            self._settle(request, asker)
+        return asker
+
+    def _signed_in(self, request: HttpRequest) -> Asker:
         cookie = request.cookies.get(COOKIE, "")
         session = self.sessions.find(cookie, self.service.clock.now())
         if session is None:
@@ -100,8 +124,27 @@ class Page:
         except Unauthorized as error:
             self.sessions.end(cookie)
             raise SignedOut(ended=True) from error
-        authorize(key, key.account, permission)
         return Asker(key, session, self.labels.of(key.account), self.service.store.reader(key.account))
+
+    def _settle(self, request: HttpRequest, asker: Asker) -> None:
+        given = request.scope["query_string"]
+        query = settled(given, asker.session.zone, asker.labels)
+        if query.causes:
+            names = {cause.partition(":")[0] for cause in query.causes}
+            raise BadRequest(
+                query.causes + [cause for cause in self._faults(given, asker) if _name(cause) not in names]
+            )
+        if query.query.encode() != given:
+            raise Elsewhere(f"{request.scope['path']}?{query.query}")
+
+    def _faults(self, query_string: bytes, asker: Asker) -> list[str]:
+        query = Query(query_string)
+        read_view(query, self.service.clock.now(), asker.session.zone)
+        try:
+            query.check()
+        except BadRequest as error:
+            return error.causes
+        return []
 
     def check_ready(self) -> None:
         """Raises NotNow where conversations cannot be derived just now."""
@@ -121,13 +164,16 @@ class Page:
 
     def html(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> Response[bytes]:
         """A page of a template."""
-        status = int(str(more.pop("status", 200)))
+        status = int(str(more.get("status", 200)))
         text = self.text(request, template, asker, **more)
         return Response(text.encode(), media_type=HTML, status_code=status, headers=HEADERS)
 
     def text(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> str:
         """The same as text; also of a part of a page."""
         values = {
+            "given": {},
+            "wrong": set(),
+            "with_forms": WITH_FORM,
             "base": self.base,
             "origin": self.service.origin(request),
             "static": f"{self.base}/static/{tag()}",
@@ -139,6 +185,7 @@ class Page:
             "words": words,
             "spans": SPANS,
             "intervals": INTERVALS,
+            "user_types": USER_TYPES,
             **more,
         }
         return _templates().get_template(template).render(values)
@@ -154,17 +201,47 @@ class Page:
 
     def answer_to(self, request: Any, error: Exception) -> Response[bytes]:
         """The answer to any exception that a page ended with: a page too, where one was asked for."""
-        if "text/html" not in request.headers.get("accept", ""):
+        if not wants_page(request):
             return answer_to(request, _for_programs(error))
         if isinstance(error, SignedOut):
             return self._to_sign_in(request, error)
+        if isinstance(error, Elsewhere):
+            return Response(b"", status_code=303, headers={**HEADERS, "Location": self.base + error.address})
         status, title, causes = _told(request, error)
         again = isinstance(error, NotNow) and not isinstance(error, TooMany)
-        answer = self.html(request, "error.html", status=status, title=title, causes=causes, again=again)
+        asker = self._asker_if_any(request) if status < 500 else None
+        more: dict[str, object] = {} if asker is None else self._as_given(request, asker, error)
+        answer = self.html(request, "error.html", asker, status=status, title=title, causes=causes, again=again, **more)
         note_refusal(request, error)
         if isinstance(error, NotNow):
             answer.headers["Retry-After"] = str(error.wait_s if isinstance(error, TooMany) else RETRY_AFTER_S)
+        if isinstance(error, HTTPException) and (allowed := (error.headers or {}).get("allow")):
+            answer.headers["Allow"] = allowed
         return answer
+
+    def answer_to_nowhere(self, request: Any, error: Exception) -> Response[bytes]:
+        """The answer to an address that is none of this server's: a page for browsers, but not in the APIs' paths."""
+        if isinstance(error, HTTPException) and not request.scope["path"].startswith(PROGRAMS):
+            return self.answer_to(request, error)
+        return answer_to(request, error)
+
+    def _asker_if_any(self, request: Any) -> Asker | None:
+        """Who asks, of a request that went wrong; None where nobody is signed in, or this cannot be said now."""
+        try:
+            return self._signed_in(request)
+        except HandletimeError:
+            return None
+
+    def _as_given(self, request: Any, asker: Asker, error: Exception) -> dict[str, object]:
+        """What the form of the filters needs where an address is wrong: what was given, and a view of what is right."""
+        wrong = {_name(cause) for cause in error.causes} if isinstance(error, BadRequest) else set()
+        left_out = wrong | (_SPAN if wrong & _SPAN else set())
+        given = dict(parse_qsl(request.scope["query_string"].decode("latin-1"), errors="replace"))
+        right = urlencode({name: value for name, value in given.items() if name not in left_out})
+        kept = {name: value for name, value in given.items() if name not in _IN_FORM}
+        now, zone = self.service.clock.now(), asker.session.zone
+        view = read_view(Query(right.encode()), now, zone)
+        return {"view": view, "given": given, "wrong": wrong, "with_form": isinstance(error, BadRequest), "kept": kept}
 
     def _to_sign_in(self, request: HttpRequest, error: SignedOut) -> Response[bytes]:
         if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET" and not error.ended:
@@ -182,6 +259,23 @@ def _for_programs(error: Exception) -> Exception:
 
 
 ThePage = NamedDependency[Page]
+
+
+_IN_FORM: Final = frozenset(
+    {"from", "to", "fromOffset", "toOffset", "last", "interval", "tz"}
+    | {"skill", "agent", "group", "userType", "source", "long"}
+)
+_SPAN: Final = frozenset({"from", "to", "last", "interval"})
+
+
+def _name(cause: str) -> str:
+    """The parameter that a cause is about."""
+    return cause.partition(":")[0]
+
+
+def wants_page(request: Any) -> bool:
+    """Whether a page is asked for, as browsers do that go to an address."""
+    return "text/html" in request.headers.get("accept", "")
 
 
 def address_of(request: HttpRequest) -> str:

@@ -20,7 +20,7 @@ from handletime.api.timeframe import AGE_MAX, SPAN_MAX
 from handletime.events.model import EPOCH
 from handletime.metrics.aggregate import instant_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
-from handletime.web.view import USER_TYPE, View, read_view
+from handletime.web.view import View, read_view
 from handletime.web.words import OUTCOMES
 
 OUTCOME: Final = Choice("outcome", "Only segments with this outcome.", "", choices=tuple(OUTCOMES))
@@ -56,7 +56,6 @@ class Asked(NamedTuple):
             "last": None,
             "from": self.view.start,
             "to": self.view.end,
-            "userType": self.wanted.user_type or ALL,
             "outcome": self.wanted.outcome,
             "ConversationId": self.wanted.conversation,
             "EmployeeId": self.wanted.employee,
@@ -78,8 +77,7 @@ class Asked(NamedTuple):
 
 def read(query: Query, now: int, zone: str) -> Asked:
     """What a query asks for. Raises BadRequest."""
-    view = read_view(query, now, zone)
-    user_type = query.get(USER_TYPE) if query.has(USER_TYPE) else "human"
+    view = read_view(query, now, zone, cuts=False)
     wanted = Wanted(
         view.start,
         min(view.end, now),
@@ -88,7 +86,7 @@ def read(query: Query, now: int, zone: str) -> Asked:
         query.get(EMPLOYEE),
         view.skill,
         view.group,
-        None if user_type == ALL else user_type,
+        None if view.user_type == ALL else view.user_type,
         query.get(OUTCOME) or None,
         view.source,
     )
@@ -230,7 +228,7 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The skill segments behind a number of the page of skills, newest first."""
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    view = read_view(query, page.service.clock.now(), asker.session.zone, cuts=False)
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
     query.check()
     of = view.skill_segments

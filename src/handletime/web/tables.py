@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
-from urllib.parse import urlencode
 
 from litestar import Response, get
 
-from handletime.api.parameters import Choice, Query, Text
+from handletime.api.parameters import Choice, Integer, Query, Text
 from handletime.api.service import HttpRequest, query_of
+from handletime.metrics.aggregate import NOTHING
 from handletime.metrics.registry import METRICS, Metric
 from handletime.segments.sums import Table
-from handletime.web.charts import charts_of, trend_line
+from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -19,6 +20,7 @@ from handletime.web.figures import (
     Each,
     Row,
     history_of,
+    metrics_of,
     slowest_of,
     table_of,
     worth_of,
@@ -28,25 +30,42 @@ from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 from handletime.web.words import value
 
-ROWS_MAX: Final = 200
-"""So many rows are shown; sorting and filters bring the others."""
-SORT: Final = Text("sort", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
-DIRECTION: Final = Choice("direction", "Which way.", "", choices=("asc", "desc"))
+ROWS: Final = 100
+"""So many rows are on a page."""
+SEARCH_FROM: Final = 20
+"""A table of more rows has a search."""
 
 
-class Sorting(NamedTuple):
-    """By what the rows are sorted, and which way."""
+class Listing(NamedTuple):
+    """How the rows of one table are chosen and sorted; of two tables on a page the second one's names end in 2."""
 
+    suffix: str
     key: str
     descending: bool
+    find: str
+    offset: int
+    given: bool
+    """Whether the address says how to sort."""
+
+    def parameters(self, **changes: object) -> dict[str, object | None]:
+        """What stands in the address, with some of it changed, by the names without the suffix."""
+        direction = "desc" if self.descending else "asc"
+        shown: dict[str, object | None] = {
+            "sort": self.key if self.given else None,
+            "direction": direction if self.given else None,
+            "find": self.find or None,
+            "offset": self.offset or None,
+        }
+        return {name + self.suffix: value for name, value in (shown | changes).items()}
 
 
 class Cell(NamedTuple):
-    """One value, and a link to the segments behind it."""
+    """One value, a link to the segments behind it, and what it covers where that is not all."""
 
     text: str
     href: str
     metric: Metric
+    covers: str = ""
 
 
 class Shown(NamedTuple):
@@ -56,8 +75,31 @@ class Shown(NamedTuple):
     name: str
     href: str
     cells: list[Cell]
-    trend: str
+    trend: list[Stroke]
     trend_told: str
+
+
+class Made(NamedTuple):
+    """A table: its title, headings, the rows of this page, and the whole of all rows."""
+
+    id: str
+    title: str
+    kind: Kind
+    groups: tuple[Columns, ...]
+    rows: list[Shown]
+    has: int
+    """So many rows, found or not."""
+    found: int
+    """So many are found, on all pages."""
+    total: Shown
+    trended: str
+    listing: Listing
+    sorts: dict[str, str]
+    pages: dict[str, str]
+    everything: str
+    """The address of all rows again."""
+    search: dict[str, str]
+    """What a search keeps of the address."""
 
 
 @get("/agents", sync_to_thread=True, name="page-agents")
@@ -76,15 +118,20 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    sorting = _read_sorting(query, AGENT_COLUMNS if kind == "agent" else SKILL_COLUMNS)
+    first = _read_listing(query, "", AGENT_COLUMNS if kind == "agent" else SKILL_COLUMNS)
+    second = _read_listing(query, "2", AGENT_COLUMNS)
     query.check()
     alone = view.agent if kind == "agent" else view.skill
-    tables = [_table(page, asker, view, sorting, kind)]
+    listings = {"": first, "2": second}
+    tables = [_table(page, asker, view, listings, "", kind)]
     if kind == "skill" or alone is not None:
-        other: Kind = "skill" if kind == "agent" else "agent"
-        each: Each = "agentId" if other == "agent" or (kind == "skill" and alone is None) else "skillId"
-        tables.append(_table(page, asker, view, sorting, "agent" if each == "agentId" else "skill", beside=True))
+        other: Kind = "skill" if kind == "agent" or alone is None else "agent"
+        tables.append(_table(page, asker, view, listings, "2", other, of_page=kind))
     reader = page.reader(asker)
+    charts = []
+    if alone is not None:
+        skill_history = history_of(reader, view, "skillSegments") if kind == "skill" else None
+        charts = charts_of(history_of(reader, view), view, skill_history)
     return page.html(
         request,
         "tables.html",
@@ -93,98 +140,138 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         kind=kind,
         alone=alone,
         tables=tables,
-        sorting=sorting,
+        keep={**first.parameters(offset=None), **second.parameters(offset=None)},
+        search_from=SEARCH_FROM,
         worth=worth_of(reader, view),
-        charts=charts_of(history_of(reader, view), view) if alone is not None else [],
+        charts=charts,
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
     )
 
 
-def _read_sorting(query: Query, groups: tuple[Columns, ...]) -> Sorting:
-    key = query.get(SORT) or groups[0].columns[0].metric.key
-    if key not in METRICS and key not in ("id", "name"):
-        query.fault(SORT, "must be id, name or the name of a metric")
-    direction = query.get(DIRECTION) or ("asc" if key in ("id", "name") else "desc")
-    return Sorting(key, direction == "desc")
+def _read_listing(query: Query, suffix: str, groups: tuple[Columns, ...]) -> Listing:
+    sort = Text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
+    turn = Choice(f"direction{suffix}", "Which way.", "", choices=("asc", "desc"))
+    key = query.get(sort) or groups[0].columns[0].metric.key
+    if key not in {metric.key for metric in metrics_of(groups)} and key not in ("id", "name"):
+        query.fault(sort, "must be id, name or the name of a metric of this table")
+    direction = query.get(turn) or _natural(key)
+    find = query.get(Text(f"find{suffix}", "Only rows with this in their name or id.", longest=200)) or ""
+    offset = query.get(Integer(f"offset{suffix}", "So many rows are left out.", 0, least=0))
+    return Listing(suffix, key, direction == "desc", find.strip(), offset, query.has(sort) or query.has(turn))
 
 
-class Made(NamedTuple):
-    """A table: its title, headings and rows, the whole last."""
-
-    title: str
-    kind: Kind
-    groups: tuple[Columns, ...]
-    rows: list[Shown]
-    more: int
-    total: Shown
-    trended: str
-    sorts: dict[str, str]
+def _natural(key: str) -> str:
+    """Which way a column is sorted at first."""
+    return "asc" if key in ("id", "name") else "desc"
 
 
-def _table(page: Page, asker: Asker, view: View, sorting: Sorting, kind: Kind, *, beside: bool = False) -> Made:
-    """One table. Agents and, beside an agent, skills have agent segments; the page of skills has skill segments."""
-    of_agents = kind == "agent" or beside
+def _table(
+    page: Page,
+    asker: Asker,
+    view: View,
+    listings: dict[str, Listing],
+    suffix: str,
+    kind: Kind,
+    *,
+    of_page: Kind | None = None,
+) -> Made:
+    """One table. The page of skills has skill segments, then agent segments; all others have agent segments.
+
+    `of_page` is of what the page is that a second table stands on.
+    """
+    of_agents = kind == "agent" or of_page is not None
     table: Table = "agentSegments" if of_agents else "skillSegments"
     groups = AGENT_COLUMNS if of_agents else SKILL_COLUMNS
     each: Each = "agentId" if kind == "agent" else "skillId"
-    key = sorting.key
-    known = {column.metric.key for group in groups for column in group.columns}
-    made = table_of(page.reader(asker), view, each, table, key if key in known else "id", descending=sorting.descending)
+    listing = listings[suffix]
+    known = {metric.key for metric in metrics_of(groups)}
+    key = listing.key if listing.key in known else "id"
+    made = table_of(page.reader(asker), view, each, table, key, descending=listing.descending)
     rows = made.rows
-    if key == "name":
-        rows = sorted(
-            rows, key=lambda row: asker.labels.text(kind, row.number or 0).casefold(), reverse=sorting.descending
-        )
-    trended = METRICS[key] if key in known else groups[0].columns[0].metric
-    titles = {
-        ("agent", False): "Agents",
-        ("agent", True): "By agent",
-        ("skill", False): "Skills",
-        ("skill", True): "By skill",
-    }
+    if listing.key == "name":
+        rows = sorted(rows, key=lambda row: _name(row, kind, asker.labels), reverse=listing.descending)
+    found = [row for row in rows if _is_found(row, kind, asker.labels, listing.find)]
+    trended = METRICS[listing.key] if listing.key in known else groups[0].columns[0].metric
+    path = f"/{of_page or kind}s"
+
+    def href(**changes: object) -> str:
+        both = {name: value for each in listings.values() for name, value in each.parameters().items()}
+        return view.href(path, **(both | listing.parameters(**changes)))
+
+    def sorted_by(key: str) -> str:
+        turned = ("asc" if listing.descending else "desc") if key == listing.key else _natural(key)
+        return href(sort=key, direction=turned, offset=None) + f"#table{suffix}"
+
+    kept = [
+        listing.parameters(find=None, offset=None),
+        *(each.parameters() for s, each in listings.items() if s != suffix),
+    ]
     return Made(
-        titles[kind, beside],
+        f"table{suffix}",
+        f"By {kind}" if of_page else f"{kind.capitalize()}s",
         kind,
         groups,
-        [_row(row, view, kind, groups, asker.labels, trended) for row in rows[:ROWS_MAX]],
-        max(len(rows) - ROWS_MAX, 0),
+        [_row(row, view, kind, groups, asker.labels, trended) for row in found[listing.offset : listing.offset + ROWS]],
+        len(rows),
+        len(found),
         _row(made.total, view, kind, groups, asker.labels, trended),
         trended.meaning,
-        {name: _sort_link(view, sorting, name) for name in (*known, "id", "name")},
+        listing,
+        {name: sorted_by(name) for name in (*known, "id", "name")},
+        {
+            title: href(offset=offset or None) + f"#table{suffix}"
+            for title, offset in _pages(listing.offset, len(found))
+        },
+        href(find=None, offset=None) + f"#table{suffix}",
+        view.parameters(**{name: value for each in kept for name, value in each.items()}),
     )
 
 
-def _sort_link(view: View, sorting: Sorting, key: str) -> str:
-    natural = key not in ("id", "name")
-    descending = not sorting.descending if key == sorting.key else natural
-    parameters = view.parameters(sort=key, direction="desc" if descending else "asc")
-    return f"?{urlencode(parameters)}"
+def _name(row: Row, kind: Kind, labels: AccountLabels) -> str:
+    return labels.text(kind, row.number or 0).casefold()
+
+
+def _is_found(row: Row, kind: Kind, labels: AccountLabels, find: str) -> bool:
+    return find.casefold() in _name(row, kind, labels) or find in str(row.number)
+
+
+def _pages(offset: int, count: int) -> Iterator[tuple[str, int]]:
+    """The other pages of a table: what their links are called, and where they begin."""
+    if offset > 0:
+        yield "Previous", max(0, min(offset - ROWS, (count - 1) // ROWS * ROWS))
+    if offset + ROWS < count:
+        yield "Next", offset + ROWS
 
 
 def _row(
     row: Row, view: View, kind: Kind, groups: tuple[Columns, ...], labels: AccountLabels, trended: Metric
 ) -> Shown:
     chosen = {} if row.number is None else {kind: row.number}
-    cells = []
-    for group in groups:
-        for column in group.columns:
-            metric = column.metric
-            number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
-            text = value(metric, number)
-            cells.append(Cell(text, _behind(view, metric, chosen) if number not in (None, 0, -1) else "", metric))
-    name = "all" if row.number is None else labels.text(kind, row.number)
-    known = [each for each in row.trend if each is not None]
-    told = [value(trended, each) for each in (min(known), max(known), known[-1])] if known else []
     return Shown(
         row.number,
-        name,
+        "all" if row.number is None else labels.text(kind, row.number),
         "" if row.number is None else view.href(f"/{kind}s", **chosen),
-        cells,
-        trend_line(row.trend),
-        "trend: lowest {}, highest {}, last {}".format(*told) if told else "",
+        [_cell(row, column.metric, view, chosen) for group in groups for column in group.columns],
+        trend_of(row.trend, view.parts),
+        trend_told(trended, row.trend, view.parts),
     )
 
 
+def _cell(row: Row, metric: Metric, view: View, chosen: dict[Kind, int]) -> Cell:
+    if metric.key == _TOTAL_HANDLED:
+        known, human = row.known
+        if human and not known:
+            return Cell(NO_FOCUS_DATA, "", metric)
+        covers = f"of {known:,} of {human:,} segments" if known < human else ""
+    else:
+        covers = ""
+    number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
+    href = _behind(view, metric, chosen) if number not in (None, 0, NOTHING) else ""
+    return Cell(value(metric, number), href, metric, covers)
+
+
+NO_FOCUS_DATA: Final = "no focus data"
+_TOTAL_HANDLED: Final = "totalHandleTimeMillis"
 _OUTCOMES: Final = {"interactive", "nonResponsiveConsumer", "nonResponsiveAgent", "abandoned"}
 
 
@@ -194,6 +281,7 @@ def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
     if metric.table == "skillSegments":
         of = metric.sum if metric.sum in _OUTCOMES or metric.sum == "abandonedInQueue" else None
         return view.fixed("/skill-segments", interval=None, outcome=of, **chosen)
-    human = metric.sum in ("handleTime", "handled") or metric.values == "handleTime"
-    user_type = "human" if human else view.user_type
-    return view.segments(view.start, view.end, outcome=of, userType=user_type, **chosen)
+    changes: dict[str, object] = {"outcome": of, **{str(name): number for name, number in chosen.items()}}
+    if metric.sum in ("handleTime", "handled") or metric.values == "handleTime":
+        changes["userType"] = None  # Humans', as where nothing is said: bots have none.
+    return view.segments(view.start, view.end, **changes)

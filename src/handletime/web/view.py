@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlencode
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from handletime.api.intervals import Interval, clock_bounds, zone_named
 from handletime.api.operations import UTC, ZoneParameter
-from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time
-from handletime.events.model import EPOCH, MILLIS_MIN
+from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
+from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
 from handletime.metrics.aggregate import Selection
-from handletime.web.words import local, moment
+from handletime.web.labels import KINDS, AccountLabels, Kind
+from handletime.web.words import local, moment, offset_of, which_of_two
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
@@ -32,6 +33,12 @@ SPANS: Final = {
 }
 """What `last` may be, and what the page calls it; days are those of the time zone."""
 _LAST_TOLD: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
+USER_TYPES: Final = {
+    "": {"": "human", "bot": "bot", "all": "all"},
+    "/skills": {"": "human; of skill segments all", "human": "human", "bot": "bot", "all": "all"},
+    "/skill-segments": {"": "all", "human": "human", "bot": "bot"},
+}
+"""What `userType` may be, by page, and what the form calls it; first what is meant where nothing is said."""
 INTERVALS: Final = {
     "auto": "automatic",
     "5": "5 minutes",
@@ -42,10 +49,21 @@ INTERVALS: Final = {
     "week": "week",
 }
 BARS_MAX: Final = 1000
+NAMED_MAX: Final = 10
+"""So many ids are told where a name is that of several, or of none."""
+HUMAN: Final = "human"
+"""Whose segments count where nobody says whose: bots answer at once, and handle nothing."""
 LONG_MINUTES: Final = 30
 _CALENDAR: Final[dict[str, Interval]] = {"hour": "hour", "day": "day", "week": "week"}
+_FIRST: Final = TIME_MIN + 366 * DAY
+_LAST: Final = TIME_MAX - 366 * DAY
+"""Spans lie within these: what is near the edge of the calendar has clocks, days and weeks beyond it."""
+_SPAN_MAX: Final = BARS_MAX * 7 * DAY
 _AUTO: Final = ((2 * HOUR, "5"), (9 * HOUR, "15"), (3 * DAY, "hour"), (70 * DAY, "day"))
 """How a span up to this length is cut where nobody says how."""
+
+
+_WALL_TIME: Final = "must be a date and a time of day (2026-11-20T09:00), with an offset or not, or epoch milliseconds"
 
 
 @dataclass(frozen=True)
@@ -62,7 +80,12 @@ class WallTime(Single["Moment | datetime | None"]):
             naive = None
         if naive is not None and naive.tzinfo is None and len(text) >= len("2026-11-20T09:00"):
             return naive
-        return Time(self.name, self.meaning).read_one(text)
+        try:
+            return Time(self.name, self.meaning).read_one(text)
+        except Wrong as error:
+            if text.isdecimal():
+                raise
+            raise Wrong(_WALL_TIME) from error
 
     def schema(self) -> Schema:
         """Its JSON schema."""
@@ -72,17 +95,24 @@ class WallTime(Single["Moment | datetime | None"]):
 LAST_PARAMETER: Final = Choice("last", "The last hours or days.", "24h", choices=tuple(SPANS))
 FROM: Final = WallTime("from", "From here on, instead of `last`.")
 TO: Final = WallTime("to", "Up to here.")
+FROM_OFFSET: Final = Text("fromOffset", "Which of two, where clocks show `from` twice.", pattern=r"[+ -][0-9:]{5,8}")
+TO_OFFSET: Final = Text("toOffset", "Which of two, where clocks show `to` twice.", pattern=r"[+ -][0-9:]{5,8}")
 INTERVAL: Final = Choice("interval", "How the span is cut.", "auto", choices=tuple(INTERVALS))
 AGENT: Final = Id("agent", "Only this agent.")
 SKILL: Final = Id("skill", "Only this skill.")
 GROUP: Final = Id("group", "Only this agent group.")
-USER_TYPE: Final = Choice("userType", "Human agents, or bots.", ALL, choices=("human", "bot", ALL))
+USER_TYPE: Final = Choice("userType", "Human agents, or bots.", HUMAN, choices=(HUMAN, "bot", ALL))
 SOURCE: Final = Text("source", "Only conversations that started there, in any letter case.")
+ZONE: Final = ZoneParameter("tz", "Whose clocks the times are.", UTC)
 LONG: Final = Integer("long", "Units longer than so many minutes are told.", LONG_MINUTES, least=1, most=10_080)
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A span of time [start, end) in epoch milliseconds, its cuts and filters. `last` is "" where it is fixed."""
+    """A span of time [start, end) in epoch milliseconds, its cuts and filters. `last` is "" where it is fixed.
+
+    `parts` are the places of the intervals that the span, or the time that has passed, holds only a part of.
+    `user_type` is whose agent segments count: humans' where the address says nothing (`user_type_given`).
+    """
 
     start: int
     end: int
@@ -90,27 +120,29 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     interval: str
     cut: str
     bounds: list[int]
+    parts: frozenset[int]
     zone: ZoneInfo
     agent: int | None
     skill: int | None
     group: int | None
     user_type: str
+    user_type_given: bool
     source: str | None
     long_minutes: int
 
     def parameters(self, **changes: object) -> dict[str, str]:
-        """What stands in the address, with some of it changed; None leaves it out."""
+        """What stands in the address, with some of it changed; None leaves it out. The time zone always does."""
         span: dict[str, object | None] = {"last": self.last if self.last != "24h" else None}
         if not self.last:
             span = {"from": self.start, "to": self.end}
         given: dict[str, object | None] = {
             **span,
             "interval": self.interval if self.interval != "auto" else None,
-            "tz": self.zone.key if self.zone.key != "UTC" else None,
+            "tz": self.zone.key,
             "agent": self.agent,
             "skill": self.skill,
             "group": self.group,
-            "userType": self.user_type if self.user_type != ALL else None,
+            "userType": self.user_type if self.user_type_given else None,
             "source": self.source,
             "long": self.long_minutes if self.long_minutes != LONG_MINUTES else None,
         }
@@ -123,8 +155,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     def href(self, path: str, **changes: object) -> str:
         """A link to a page with this view, some of it changed."""
-        query = urlencode(self.parameters(**changes), quote_via=quote)
-        return f"{path}?{query}" if query else path
+        return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
+
+    def bare(self, path: str) -> str:
+        """A link to a page as it is without any choice, on the same clocks."""
+        return f"{path}?{urlencode({'tz': self.zone.key}, quote_via=quote)}"
 
     def fixed(self, path: str, **changes: object) -> str:
         """The same with the span fixed: what is seen there does not move with the time."""
@@ -146,14 +181,25 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return f"{moment(self.start, self.zone, seconds=False)} – {moment(self.end, self.zone, seconds=False)}"
 
     @property
-    def start_local(self) -> str:
-        """The start as a field for date and time has it."""
-        return local(self.start, self.zone).strftime("%Y-%m-%dT%H:%M")
+    def is_filtered(self) -> bool:
+        """Whether anything but the span and whose clocks was chosen."""
+        filters = (self.agent, self.skill, self.group, self.source)
+        return self.user_type_given or any(each is not None for each in filters)
 
     @property
-    def end_local(self) -> str:
+    def given_user_type(self) -> str:
+        """The user type that was asked for, all where none was: of what has no agent yet, or had several."""
+        return self.user_type if self.user_type_given else ALL
+
+    @property
+    def start_field(self) -> Field:
+        """The start, for a field of a form."""
+        return field_of(self.start, self.zone)
+
+    @property
+    def end_field(self) -> Field:
         """The end."""
-        return local(self.end, self.zone).strftime("%Y-%m-%dT%H:%M")
+        return field_of(self.end, self.zone)
 
     @property
     def agent_segments(self) -> Selection:
@@ -164,30 +210,61 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             "group": ("groupId = $group", self.group),
             "source": ("lower(source) = lower($source)", self.source),
         }
-        return self._selection(conditions)
+        return self._selection(conditions, self.user_type)
 
     @property
     def skill_segments(self) -> Selection:
-        """The skill segments that are meant: these have a skill and a user type, and no agent, group or source."""
-        return self._selection({"skill": ("skillId = $skill", self.skill)})
+        """The skill segments that are meant: these have a skill and a user type, and no agent, group or source.
 
-    def _selection(self, conditions: dict[str, tuple[str, object | None]]) -> Selection:
+        Those of every user type, unless one was asked for: most have several agents, or none.
+        """
+        return self._selection({"skill": ("skillId = $skill", self.skill)}, self.given_user_type)
+
+    def _selection(self, conditions: dict[str, tuple[str, object | None]], user_type: str) -> Selection:
         given = {name: condition for name, condition in conditions.items() if condition[1] is not None}
         where = " and ".join(["true", *(condition for condition, _ in given.values())])
-        if self.user_type != ALL:
-            where += f" and userType = '{self.user_type}'"  # one of a closed list; compared as what the column is
+        if user_type != ALL:
+            where += f" and userType = '{user_type}'"  # one of a closed list; compared as what the column is
         return Selection(self.bounds, where, {name: value for name, (_, value) in given.items()})
 
 
-def read_view(query: Query, now: int, zone: str = "UTC") -> View:
-    """The view that an address means; `zone` is the browser's. Faults are noted in the query."""
-    tz = query.get(ZoneParameter("tz", "Whose clocks the times are.", _zone(zone)))
+class Field(msgspec.Struct, frozen=True):
+    """A moment as a field for date and time has it: `step` in seconds as fine as the moment is.
+
+    `offsets` are the two that the clocks had where they show this time twice, else none; `offset` is the right one.
+    """
+
+    value: str
+    step: str
+    offset: str
+    offsets: tuple[str, ...]
+
+
+def field_of(millis: int, zone: ZoneInfo) -> Field:
+    """A moment on the clocks of a zone, to the millisecond."""
+    at = local(millis, zone)
+    fine = (at.microsecond > 0, at.second > 0)
+    spec, step = ("milliseconds", "0.001") if fine[0] else ("seconds", "1") if fine[1] else ("minutes", "60")
+    twice = which_of_two(at)
+    offsets = tuple(offset_of(at.replace(fold=fold)) for fold in (0, 1)) if twice else ()
+    return Field(at.replace(tzinfo=None).isoformat(timespec=spec), step, offset_of(at), offsets)
+
+
+def read_view(query: Query, now: int, zone: str = "UTC", *, cuts: bool = True) -> View:
+    """The view that an address means; `zone` is the browser's. Faults are noted in the query.
+
+    `cuts`: whether the page cuts the span in intervals; then it may not be longer than can be cut.
+    """
+    tz = query.get(ZONE) if query.has(ZONE) else _zone(zone)
     start, end, last = _span(query, now, tz)
     interval = query.get(INTERVAL)
     cut = interval if interval != "auto" else _cut_of(end - start)
-    ends = [start, end] if start >= end or _bars(start, end, cut) > BARS_MAX else _bounds(start, end, cut, tz)
-    if start < end and _bars(start, end, cut) > BARS_MAX:
+    is_cut = cuts and start < end and _bars(start, end, cut) <= BARS_MAX
+    if cuts and end - start > _SPAN_MAX:
+        query.fault(FROM, f"must be at most {BARS_MAX:,} weeks (19 years) before to")
+    elif cuts and not is_cut:
         query.fault(INTERVAL, f"must cut the span in at most {BARS_MAX} intervals; choose a longer one")
+    ends = _bounds(start, end, cut, tz) if is_cut else [start, end]
     return View(
         start=start,
         end=end,
@@ -195,14 +272,68 @@ def read_view(query: Query, now: int, zone: str = "UTC") -> View:
         interval=interval,
         cut=cut,
         bounds=ends,
+        parts=_parts(ends, cut, tz, now) if is_cut else frozenset(),
         zone=tz,
         agent=query.get(AGENT),
         skill=query.get(SKILL),
         group=query.get(GROUP),
         user_type=query.get(USER_TYPE),
+        user_type_given=query.has(USER_TYPE),
         source=query.get(SOURCE),
         long_minutes=query.get(LONG),
     )
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A query with everything said that it left open, and what could not be: one cause for each."""
+
+    query: str
+    causes: list[str]
+
+
+def settled(query_string: bytes, zone: str, labels: AccountLabels) -> Settled:
+    """An address's query as it can be shared: with the time zone, and ids in the place of names.
+
+    A name that nobody or several have stays, and is a cause. Whatever is empty is left out; all else stays as it is.
+    """
+    fields = [field for field in query_string.split(b"&") if field.partition(b"=")[2]]
+    kept, causes = [], []
+    for field in fields:
+        name, _, value = (unquote_to_bytes(part.replace(b"+", b" ")) for part in field.partition(b"="))
+        kind = next((each for each in KINDS if each.encode() == name.lower()), None)
+        text = value.decode(errors="replace").strip()
+        if not text:
+            continue
+        if kind is None or _is_number(text):
+            kept.append(quote_from_bytes(field, safe="=%+!$'()*,-./:;@_~?"))
+            continue
+        found = labels.called(kind, text)
+        if len(found) == 1:
+            kept.append(f"{kind}={found[0]}")
+        else:
+            kept.append(f"{kind}={quote(text, safe='')}")
+            causes.append(f"{kind}: {_unclear(kind, text, found, labels)}")
+    if not any(unquote_to_bytes(field.partition(b"=")[0]).lower() == b"tz" for field in fields):
+        kept.append(f"tz={quote(_zone(zone).key, safe='')}")
+    return Settled("&".join(kept), causes)
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").isascii() and text.removeprefix("-").isdecimal()
+
+
+def _unclear(kind: Kind, text: str, found: list[int], labels: AccountLabels) -> str:
+    """What is wrong with a name that several have, or nobody."""
+    if found:
+        more = f" and {len(found) - NAMED_MAX:,} more" if len(found) > NAMED_MAX else ""
+        ids = ", ".join(map(str, found[:NAMED_MAX]))
+        return f"{len(found):,} {kind}s are called “{text}”: {ids}{more}; give the id of one"
+    like = labels.like(kind, text)
+    if not like:
+        return f"no {kind} is called “{text}”; give a name of the labels, or an id"
+    names = ", ".join(f"{labels.text(kind, number)} ({number})" for number in like[:NAMED_MAX])
+    more = f" and {len(like) - NAMED_MAX:,} more" if len(like) > NAMED_MAX else ""
+    return f"no {kind} is called “{text}”, but there is {names}{more}"
 
 
 def _zone(name: str) -> ZoneInfo:
@@ -211,13 +342,15 @@ def _zone(name: str) -> ZoneInfo:
 
 def _span(query: Query, now: int, zone: ZoneInfo) -> tuple[int, int, str]:
     last = query.get(LAST_PARAMETER)
-    given_start, given_end = _millis(query, FROM, zone), _millis(query, TO, zone)
+    # Of a time that comes twice the span has as much as it can, unless the address says which.
+    given_start = _millis(query, FROM, query.get(FROM_OFFSET), zone, fold=0)
+    given_end = _millis(query, TO, query.get(TO_OFFSET), zone, fold=1)
     if given_start is None and given_end is None:
         return *_last(last, now, zone), last
     end = now if given_end is None else given_end
     start = end - LAST.get(last, DAY) if given_start is None else given_start
     if start >= end:
-        query.fault(FROM, "must be before to")
+        query.fault(FROM, "must be before to" if given_end is not None else "must be before now, if to is not given")
         return now - DAY, now, last
     return start, end, ""
 
@@ -233,15 +366,26 @@ def _last(last: str, now: int, zone: ZoneInfo) -> tuple[int, int]:
     return (before - EPOCH) // timedelta(milliseconds=1), today
 
 
-def _millis(query: Query, parameter: WallTime, zone: ZoneInfo) -> int | None:
+def _millis(query: Query, parameter: WallTime, offset: str | None, zone: ZoneInfo, *, fold: int) -> int | None:
     found = query.get(parameter)
-    if isinstance(found, datetime):
-        try:
-            return (found.replace(tzinfo=zone) - EPOCH) // timedelta(milliseconds=1)
-        except OverflowError:
-            query.fault(parameter, "must be a moment of the years 1 to 9999")
-            return None
-    return None if found is None else found.millis
+    if found is None:
+        return None
+    millis = found.millis if isinstance(found, Moment) else _on_the_clock(found, offset, zone, fold)
+    if _FIRST <= millis < _LAST:
+        return millis
+    query.fault(parameter, "must be a moment of the years 2 to 9998")
+    return None
+
+
+def _on_the_clock(wall: datetime, offset: str | None, zone: ZoneInfo, fold: int) -> int:
+    """When the clocks of a zone show a time; of a time that they show twice, when at this offset, else by `fold`."""
+    at = wall.replace(tzinfo=zone, fold=fold)
+    if not which_of_two(at):
+        at = at.replace(fold=0)
+    elif offset is not None:
+        both = {offset_of(each): each for each in (at.replace(fold=0), at.replace(fold=1))}
+        at = both.get(offset.replace(" ", "+"), at)
+    return (at - EPOCH) // timedelta(milliseconds=1)
 
 
 def _cut_of(length: int) -> str:
@@ -256,3 +400,10 @@ def _bars(start: int, end: int, cut: str) -> int:
 def _bounds(start: int, end: int, cut: str, zone: ZoneInfo) -> list[int]:
     """The ends of the intervals: full hours, days and weeks of the zone, full minutes of its clock."""
     return clock_bounds(start, end, _CALENDAR.get(cut) or int(cut), zone)
+
+
+def _parts(ends: list[int], cut: str, zone: ZoneInfo, now: int) -> frozenset[int]:
+    """The places of intervals that are not whole: the first and the last may be cut off, others may not be over."""
+    whole = [end in _bounds(end - 1, end + 1, cut, zone)[1:-1] for end in (ends[0], ends[-1])]
+    cut_off = {place for place, is_whole in zip((0, len(ends) - 2), whole, strict=True) if not is_whole}
+    return frozenset(cut_off | {place for place, end in enumerate(ends[1:]) if end > now})

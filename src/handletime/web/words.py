@@ -109,11 +109,24 @@ def local(millis: int, zone: ZoneInfo) -> datetime:
         return EPOCH + timedelta(milliseconds=millis)
 
 
+def which_of_two(at: datetime) -> str:
+    """The offset from UTC, ` +02:00`, of a time that the clocks show twice as they are put back; else ""."""
+    first, second = at.replace(fold=0).utcoffset(), at.replace(fold=1).utcoffset()
+    return f" {offset_of(at)}" if first is not None and second is not None and first > second else ""
+
+
+def offset_of(at: datetime) -> str:
+    """The offset from UTC of a moment in a zone: `+02:00`."""
+    return at.isoformat()[len(at.replace(tzinfo=None).isoformat()) :]
+
+
 def moment(millis: int, zone: ZoneInfo, *, seconds: bool = True) -> str:
-    """A moment as people read it: 2026-11-20 09:04:31."""
-    return local(millis, zone).strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M")
+    """A moment as people read it: 2026-11-20 09:04:31; in an hour that comes twice with its offset."""
+    at = local(millis, zone)
+    return at.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M") + which_of_two(at)
 
 
 def clock(millis: int, zone: ZoneInfo) -> str:
-    """The time of day with milliseconds: 09:04:31.250."""
-    return local(millis, zone).strftime("%H:%M:%S.%f")[:-3]
+    """The time of day with milliseconds: 09:04:31.250; in an hour that comes twice with its offset."""
+    at = local(millis, zone)
+    return at.strftime("%H:%M:%S.%f")[:-3] + which_of_two(at)

@@ -53,17 +53,20 @@ function draw(figure) {
   const order = chart.series.map((_, i) => i);
   if (chart.stacked) order.reverse();
   const grid = { stroke: color("--line"), width: 1 };
-  const axis = { stroke: color("--quiet"), grid, ticks: grid, font: "12px system-ui, sans-serif" };
+  // Sizes follow the screen, as those of texts do.
+  const rem = parseFloat(style.fontSize);
+  const axis = { stroke: color("--quiet"), grid, ticks: grid, font: `${0.75 * rem}px system-ui, sans-serif` };
   const interval = (millis) => Math.max(chart.bounds.findLastIndex((bound, i) => bound <= millis && i < starts.length), 0);
   const told = (chart.unit === "millis" ? duration : (value) => value.toLocaleString("en"));
   const plot = new uPlot(
     {
       width: place.clientWidth || 600,
-      height: 220,
+      height: Math.round(13.75 * rem),
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), chart.zone === "UTC" ? "Etc/UTC" : chart.zone),
+      hooks: { drawClear: [(u) => hatch(u, chart, color("--line"))] },
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
       scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
-      axes: [{ ...axis, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 64, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : told(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      axes: [{ ...axis, size: 3.1 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : told(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
       series: [
         { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
         ...order.map((i) => {
@@ -74,7 +77,7 @@ function draw(figure) {
             value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.told[at]),
             ...(chart.stacked
               ? { fill: stroke, stroke, width: 0, points: { show: false }, paths: bars(chart.bounds) }
-              : { stroke, width: 2, dash: series.kind === "p90" ? [6, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 5 } }),
+              : { stroke, width: 2, dash: series.kind === "p90" ? [6, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 0.3 * rem } }),
           };
         }),
       ],
@@ -95,8 +98,7 @@ function draw(figure) {
 
 // The segments behind a value.
 function behind(chart, part, at) {
-  const base = document.querySelector(".brand").getAttribute("href").replace(/\/$/, "");
-  return `${base}${chart.series[part].link}&from=${chart.bounds[at]}&to=${chart.bounds[at + 1]}`;
+  return `${document.documentElement.dataset.base}${chart.series[part].link}&from=${chart.bounds[at]}&to=${chart.bounds[at + 1]}`;
 }
 
 // The same as a table, made when it is asked for.
@@ -130,8 +132,31 @@ function fill(details, chart) {
   details.append(scroll);
 }
 
-// The times on the axis: the day where it is a new one, else the clock.
+// Hatches the intervals that are not whole: that are not over, or that the span cuts off.
+function hatch(plot, chart, color) {
+  const { ctx, bbox } = plot;
+  for (const part of chart.parts) {
+    const [left, right] = [part, part + 1].map((at) => plot.valToPos(chart.bounds[at] / 1000, "x", true));
+    ctx.save();
+    ctx.beginPath();
+    ctx.rect(left, bbox.top, right - left, bbox.height);
+    ctx.clip();
+    ctx.strokeStyle = color;
+    ctx.lineWidth = devicePixelRatio;
+    ctx.beginPath();
+    for (let x = left - bbox.height; x < right; x += 7 * devicePixelRatio) {
+      ctx.moveTo(x, bbox.top + bbox.height);
+      ctx.lineTo(x + bbox.height, bbox.top);
+    }
+    ctx.stroke();
+    ctx.restore();
+  }
+}
+
+// The times on the axis: the day where it is a new one, else the clock, with its offset in an hour that comes twice.
 function clocks(splits, step, zone) {
+  const offset = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "longOffset" });
+  const offsetAt = (seconds) => offset.formatToParts(seconds * 1000).find((part) => part.type === "timeZoneName").value.slice(3) || "+00:00";
   const day = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
   const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", hour12: false });
   let before = null;
@@ -139,7 +164,10 @@ function clocks(splits, step, zone) {
     const [on, at] = [day.format(seconds * 1000), clock.format(seconds * 1000)];
     const isNew = on !== before;
     before = on;
-    return step >= 86400 ? on : isNew ? `${at}\n${on}` : at;
+    if (step >= 86400) return on;
+    const twice = [-3600, -1800, 1800, 3600].some((by) => day.format((seconds + by) * 1000) === on && clock.format((seconds + by) * 1000) === at);
+    const which = twice ? ` ${offsetAt(seconds)}` : "";
+    return isNew ? `${at}${which}\n${on}` : at + which;
   });
 }
 
