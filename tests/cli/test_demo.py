@@ -40,7 +40,7 @@ def test_the_demo_serves_a_month_and_its_lines_work(tmp_path: Path) -> None:
         segments, agents, skills, explanation = (as_curl_asks(line) for line in lines)
         assert len(segments.json()["segments"]) == 2
         assert agents.json()["metricsTotal"]["totalAgentConversationSegments"] > 0
-        assert skills.text.startswith("timestamp,skillId,")
+        assert skills.text.startswith("timestamp,intervalStart,skillId,")
         assert explanation.json()["agentSegments"]
     finally:
         os.killpg(demo.pid, signal.SIGINT)

@@ -216,16 +216,10 @@ def told_time(millis: object, text: object, place: str, tell: Tell) -> int | Non
     """Epoch milliseconds, as `moment`. That the `…L` of what is at `place` is none, or disagrees, is told."""
     at, name = instant(integer(millis)), place.rpartition(".")[2]
     if at is None:
-        in_words = _instant_of(text)
-        instead = (
-            ""
-            if is_nobody(text)
-            else f"; {name} counts"
-            if in_words is not None
-            else f"; {name} is no time with an offset"
-        )
-        tell(f"{place}L: {_why_not(millis)}{instead}")
-        return in_words
+        at = _instant_of(text)
+        usable = "counts" if at is not None else "is no time with an offset"
+        tell(f"{place}L: {_why_not(millis)}" + ("" if is_nobody(text) else f"; {name} {usable}"))
+        return at
     if text is not None and _instant_of(text, UTC) != at:
         tell(f"{place}: disagrees with {name}L, which counts")
     return at
