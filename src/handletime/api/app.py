@@ -160,6 +160,11 @@ class Door:
                     await incoming.ignore()
                 app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
                 await app(scope, incoming, Compressing(request, answer))
+        except Exception as error:
+            # What answers errors failed itself.
+            if answer.status != GONE:
+                raise
+            await _respond(answer_to(Request(scope), error), scope, incoming, answer)
         finally:
             seconds = time.perf_counter() - begun
             route = request.get("path_template")
@@ -171,9 +176,11 @@ class Door:
             await incoming.linger()
 
     async def _answer_nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request: HttpRequest = Request(scope, receive, send)
-        answer = self._nowhere(request, NotFoundException()).to_asgi_response(None, request)
-        await answer(scope, receive, send)
+        await _respond(self._nowhere(Request(scope), NotFoundException()), scope, receive, send)
+
+
+async def _respond(response: Response[bytes], scope: Scope, receive: Receive, send: Send) -> None:
+    await response.to_asgi_response(None, Request(scope))(scope, receive, send)
 
 
 class _Answer:

@@ -27,7 +27,7 @@ from handletime.errors import Forbidden, HandletimeError, InputError, NotHere, N
 from handletime.web import words
 from handletime.web.labels import AccountLabels, Labels
 from handletime.web.live import Glimpses
-from handletime.web.sessions import Session, Sessions
+from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ class Page:
         return asker
 
     def _signed_in(self, request: HttpRequest) -> Asker:
-        cookie = request.cookies.get(COOKIE, "")
+        cookie = cookie_of(request, COOKIE)
         session = self.sessions.find(cookie, self.service.clock.now())
         if session is None:
             self.service.count_stranger(request)
@@ -273,6 +273,12 @@ def _name(cause: str) -> str:
     return cause.partition(":")[0]
 
 
+def cookie_of(request: HttpRequest, name: str) -> str:
+    """A cookie that a browser sent; "" where it sent none, or one that is none of ours."""
+    given = request.cookies.get(name, "")
+    return given if is_cookie(given) else ""
+
+
 def wants_page(request: Any) -> bool:
     """Whether a page is asked for, as browsers do that go to an address."""
     return "text/html" in request.headers.get("accept", "")
@@ -280,8 +286,13 @@ def wants_page(request: Any) -> bool:
 
 def address_of(request: HttpRequest) -> str:
     """Path and query, as they can stand in a link."""
-    query = request.scope["query_string"].decode("latin-1")
+    query = in_link(request.scope["query_string"])
     return str(request.scope["path"]) + (f"?{query}" if query else "")
+
+
+def in_link(address: str | bytes) -> str:
+    """An address, or a part of one, with escapes for what is not ASCII: as it can stand in a header."""
+    return quote(address, safe="/?#[]@!$&'()*+,;=:%~")
 
 
 def is_local(address: str) -> bool:

@@ -130,7 +130,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     long_minutes: int
 
-    def parameters(self, **changes: object) -> dict[str, str]:
+    # Positional only: whatever somebody put into an address may be among the changes.
+    def parameters(self, /, **changes: object) -> dict[str, str]:
         """What stands in the address, with some of it changed; None leaves it out. The time zone always does."""
         span: dict[str, object | None] = {"last": self.last if self.last != "24h" else None}
         if not self.last:
@@ -153,7 +154,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
                 given[name] = Moment(at)  # no number means a time before 2000
         return {name: str(value) for name, value in given.items() if value is not None}
 
-    def href(self, path: str, **changes: object) -> str:
+    def href(self, path: str, /, **changes: object) -> str:
         """A link to a page with this view, some of it changed."""
         return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
 
@@ -161,7 +162,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """A link to a page as it is without any choice, on the same clocks."""
         return f"{path}?{urlencode({'tz': self.zone.key}, quote_via=quote)}"
 
-    def fixed(self, path: str, **changes: object) -> str:
+    def fixed(self, path: str, /, **changes: object) -> str:
         """The same with the span fixed: what is seen there does not move with the time."""
         span = {"last": None, "from": self.start, "to": self.end}
         return self.href(path, **(span | changes))
