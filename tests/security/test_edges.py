@@ -6,7 +6,6 @@ The server is a real one. In its store are conversations of now, of the first da
 from __future__ import annotations
 
 import http.client
-import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,15 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
-from handletime.clock import SystemClock
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
 from handletime.web.page import COOKIE, FORM_COOKIE
-from handletime.web.sessions import SESSIONS, Sessions
 from tests.crash.nursery import Nursery
+from tests.signed_in import ACCOUNT, signed_in
 
 LIMIT_S: Final = 120
-ACCOUNT: Final = "acct1mine"
 API: Final = (
     f"/api/account/{ACCOUNT}/agent-segments?source=test",
     f"/api/account/{ACCOUNT}/agent-segments/breakdown?source=test",
@@ -152,39 +147,23 @@ class Site(NamedTuple):
 
 @pytest.fixture(scope="module")
 def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("edges") / "store"
-    folder.mkdir(mode=0o700)
-    with SideFile(folder) as side:
-        key = create(side, ACCOUNT, ["admin"])
-    server = nursery.start(folder, "serve", "--data", folder, "--port", "0", "--address-rate", "0", "--key-rate", "0")
-    url = server.address()
-    assert url is not None, server.log.read_text()
-    with Sessions(folder / SESSIONS) as sessions:
-        cookie = sessions.begin(key.token, "Pacific/Apia", SystemClock().now())
-    host, _, port = url.removeprefix("http://").partition(":")
-    site = Site(host, int(port), key.token, cookie, server.log)
-    # In the first minute of the calendar, in its first days, before 1970, and now.
-    times = {"first": "0001-01-01T00:00:{:02}Z", "early": "0001-01-02T12:00:{:02}Z", "old": "1969-12-31T23:59:{:02}Z"}
-    now = SystemClock().now() - 60_000
-    lines = [
-        json.dumps({"conversationId": name, "eventId": str(place), "time": form.format(place), **event})
-        for name, form in times.items()
-        for place, event in enumerate(EVENTS)
-    ]
-    lines += [
-        json.dumps({"conversationId": "now", "eventId": str(place), "time": now + 1000 * place, **event})
-        for place, event in enumerate(EVENTS)
-    ]
-    status, _, told = site.ask(
-        "POST",
-        f"/api/account/{ACCOUNT}/events",
-        "\n".join(lines).encode(),
-        Authorization=f"Bearer {key.token}",
-        Content_Type="application/x-ndjson",
-    )
-    assert status == 200, told
-    yield site
-    server.kill()
+    with signed_in(nursery, tmp_path_factory.mktemp("edges") / "store", "Pacific/Apia") as here:
+        here.ended(["now"])
+        # In the first minute of the calendar, in its first days, before 1970.
+        times = {
+            "first": "0001-01-01T00:00:{:02}Z",
+            "early": "0001-01-02T12:00:{:02}Z",
+            "old": "1969-12-31T23:59:{:02}Z",
+        }
+        here.bring(
+            *(
+                {"conversationId": name, "eventId": str(place), "time": form.format(place), **event}
+                for name, form in times.items()
+                for place, event in enumerate(EVENTS)
+            )
+        )
+        url = here.client.base_url
+        yield Site(url.host, url.port or 80, here.token, here.cookie, here.log)
 
 
 EVENTS: Final[list[dict[str, object]]] = [
@@ -270,7 +249,7 @@ def test_no_cookie_breaks_the_sign_in(site: Site, cookie: str) -> None:
             assert re.match(rf"{FORM_COOKIE}=[\w-]{{43}};", headers["set-cookie"])
 
 
-def signed_in(site: Site, **fields: str) -> tuple[int, Mapping[str, str], bytes]:
+def sign_in(site: Site, **fields: str) -> tuple[int, Mapping[str, str], bytes]:
     """What comes back for the form of the sign-in, with some of its fields changed, as they stand on the wire."""
     _, headers, page = site.ask("GET", "/sign-in")
     token = re.search(rb'name="form_token" value="([^"]+)"', page)
@@ -301,7 +280,7 @@ def signed_in(site: Site, **fields: str) -> tuple[int, Mapping[str, str], bytes]
     ],
 )
 def test_where_a_sign_in_leads_is_ascii_and_here(site: Site, given: str, where: str) -> None:
-    status, headers, body = signed_in(site, next=given)
+    status, headers, body = sign_in(site, next=given)
     assert (status, headers.get("location")) == (303, where), (body[:300], site.told())
     assert "x-injected" not in {name.lower() for name in headers}
 
@@ -320,13 +299,13 @@ def test_where_somebody_wanted_to_go_is_kept_over_a_sign_in(site: Site) -> None:
         assert answer.status == 303
         assert place.isascii()
         after = place.partition("next=")[2]
-        assert signed_in(site, next=after)[1]["location"] == quote(wanted, safe="/?=&%")
+        assert sign_in(site, next=after)[1]["location"] == quote(wanted, safe="/?=&%")
 
 
 @settings(max_examples=60, database=None)
 @given(STRANGE, st.sampled_from(["form_token", "key", "next", "tz", "other"]))
 def test_no_field_breaks_the_sign_in(site: Site, value: str, name: str) -> None:
-    status, headers, body = signed_in(site, **{name: value})
+    status, headers, body = sign_in(site, **{name: value})
     assert status < 500, (body[:300], site.told())
     assert "x-injected" not in {each.lower() for each in headers}
 

@@ -101,21 +101,23 @@ class Page:
         """So many browsers are being sent what is new."""
         self.stopping = asyncio.Event()
 
-    def asker(self, request: HttpRequest, permission: Permission) -> Asker:
+    def asker(self, request: HttpRequest, permission: Permission, *, is_use: bool = True) -> Asker:
         """Who asks. Raises SignedOut; Forbidden where the key may not see this.
+
+        `is_use`: whether a person asks, or an open page by itself, which keeps no session alive.
 
         A page's address says everything that is shown: one that leaves open whose clocks, or has names, is answered
         with the one that does not. So Elsewhere is raised, or BadRequest for names that nobody or several have.
         """
-        asker = self._signed_in(request)
+        asker = self._signed_in(request, is_use=is_use)
         authorize(asker.key, asker.account, permission)
         if wants_page(request):
             self._settle(request, asker)
         return asker
 
-    def _signed_in(self, request: HttpRequest) -> Asker:
+    def _signed_in(self, request: HttpRequest, *, is_use: bool = True) -> Asker:
         cookie = cookie_of(request, COOKIE)
-        session = self.sessions.find(cookie, self.service.clock.now())
+        session = self.sessions.find(cookie, self.service.clock.now(), is_use=is_use)
         if session is None:
             self.service.count_stranger(request)
             raise SignedOut(ended=bool(cookie))

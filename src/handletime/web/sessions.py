@@ -87,11 +87,14 @@ class Sessions:
         self._file.use(work)
         return cookie
 
-    def find(self, cookie: str, now_ms: int) -> Session | None:
-        """The session of a cookie; None where there is none, or it has ended."""
+    def find(self, cookie: str, now_ms: int, *, is_use: bool = True) -> Session | None:
+        """The session of a cookie; None where there is none, or it has ended.
+
+        `is_use`: whether a person asks. What an open page asks for by itself keeps no session alive.
+        """
         if not is_cookie(cookie):
             return None
-        return self._file.use(lambda db: _find(db, cookie, now_ms))
+        return self._file.use(lambda db: _find(db, cookie, now_ms, is_use=is_use))
 
     def end(self, cookie: str) -> None:
         """Signs a browser out."""
@@ -108,7 +111,7 @@ def is_cookie(text: str) -> bool:
     return _COOKIE.fullmatch(text) is not None
 
 
-def _find(db: sqlite3.Connection, cookie: str, now_ms: int) -> Session | None:
+def _find(db: sqlite3.Connection, cookie: str, now_ms: int, *, is_use: bool) -> Session | None:
     hashed = _hash(cookie)
     sql = "select sealed, cast(zone as blob), begun, used from sessions where hash = ?"
     rows = db.execute(sql, (hashed,)).fetchall()
@@ -119,7 +122,7 @@ def _find(db: sqlite3.Connection, cookie: str, now_ms: int) -> Session | None:
     if token is None or not _holds(begun, used, now_ms):
         db.execute("delete from sessions where hash = ?", (hashed,))
         return None
-    if abs(now_ms - used) > _TOUCHED_EVERY_MS:
+    if is_use and abs(now_ms - used) > _TOUCHED_EVERY_MS:
         db.execute("update sessions set used = ? where hash = ?", (now_ms, hashed))
     return Session(token, zone.decode(), form_token(cookie))
 
