@@ -509,6 +509,19 @@ def test_old_nonces_are_forgotten_a_few_at_a_time(side: SideFile) -> None:
     assert [seen[0] for seen in left] == [2, 4, 6, 8, 10, 11, 11, 11]
 
 
+def test_what_was_forgotten_is_never_new_again_also_after_a_restart(tmp_path: Path) -> None:
+    with SideFile(tmp_path) as side:
+        for second in (10, 11, 12):
+            assert side.use_nonce("k", second, "n", forget_before=0)
+        # The clock is put forward.
+        assert side.use_nonce("k", 900, "n", forget_before=540)
+    with SideFile(tmp_path) as side:
+        # And back: 10 and 11 are forgotten, 12 is not.
+        assert [side.use_nonce("k", second, "n", forget_before=0) for second in (10, 11, 12)] == [False, False, False]
+        assert not side.use_nonce("k", 11, "another", forget_before=0)
+        assert side.use_nonce("k", 12, "another", forget_before=0)
+
+
 @pytest.mark.requires_command("strace")
 def test_keys_are_synced_with_their_folder_and_nonces_and_commits_are_not(tmp_path: Path) -> None:
     code = """if True:
