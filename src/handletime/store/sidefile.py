@@ -55,7 +55,7 @@ _MIGRATIONS: Final = (
     ),
     (
         "CREATE TABLE forgotten (one INTEGER PRIMARY KEY CHECK (one = 1), timestamp INTEGER NOT NULL)",
-        f"INSERT INTO forgotten VALUES (1, {-(2**63)})",
+        "INSERT INTO forgotten VALUES (1, -1)",
     ),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
