@@ -55,12 +55,12 @@ class Site(NamedTuple):
 
 
 @contextmanager
-def signed_in(nursery: Nursery, folder: Path, zone: str = "UTC") -> Iterator[Site]:
+def signed_in(nursery: Nursery, folder: Path, zone: str = "UTC", *options: object) -> Iterator[Site]:
     """Serves a new store in a folder that is made, until the end; the browser is in a time zone."""
     folder.mkdir(mode=0o700)
     with SideFile(folder) as side:
         key = create(side, ACCOUNT, ["admin"])
-    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0", *options)
     try:
         url = server.address()
         assert url is not None, server.log.read_text()

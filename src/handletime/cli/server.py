@@ -37,6 +37,7 @@ from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
 from handletime.errors import InputError
+from handletime.regular import open_regular
 from handletime.settings import ServerSettings
 from handletime.store import warming
 from handletime.store.keys import Keys
@@ -48,6 +49,8 @@ from handletime.web.routes import page_routes
 from handletime.web.sessions import SESSIONS, Sessions
 
 _log: Final = logging.getLogger(__name__)
+PEM_MAX: Final = 1 << 20
+"""Bytes of a file with certificates or a key."""
 HEAPS: Final = 2
 """Of the C library, for all threads."""
 _M_ARENA_MAX: Final = -8
@@ -218,6 +221,8 @@ def stop(*_: object) -> NoReturn:
 
 def check_tls(cert: Path, key: Path) -> None:
     """Raises InputError where these are no certificate and its key."""
+    for path in (cert, key):
+        open_regular(path, PEM_MAX).close()
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
