@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from handletime.api.intervals import Interval, clock_bounds, zone_named
+from handletime.api.intervals import Interval, begin_of_day, clock_bounds, zone_named
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
@@ -359,12 +359,12 @@ def _span(query: Query, now: int, zone: ZoneInfo) -> tuple[int, int, str]:
 def _last(last: str, now: int, zone: ZoneInfo) -> tuple[int, int]:
     if last in LAST:
         return now - LAST[last], now
-    midnight = local(now, zone).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
-    today = (midnight.replace(tzinfo=zone) - EPOCH) // timedelta(milliseconds=1)
+    today = local(now, zone).date()
+    begin = begin_of_day(today, zone)
     if last == "today":
-        return today, max(now, today + 1)
-    before = (midnight - timedelta(days=1)).replace(tzinfo=zone)
-    return (before - EPOCH) // timedelta(milliseconds=1), today
+        return begin, max(now, begin + 1)
+    # Where a zone left out the date of the day before, the day before is the one before that.
+    return begin_of_day(local(begin - 1, zone).date(), zone), begin
 
 
 def _millis(query: Query, parameter: WallTime, offset: str | None, zone: ZoneInfo, *, fold: int) -> int | None:
