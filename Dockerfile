@@ -5,12 +5,14 @@ FROM python:3.13-slim AS build
 WORKDIR /build
 RUN python -m venv /opt/handletime
 ENV PATH=/opt/handletime/bin:$PATH
-COPY requirements/runtime.txt requirements/runtime.txt
+COPY requirements/runtime.txt requirements/build.txt requirements/
 RUN pip install --no-cache-dir --require-hashes -r requirements/runtime.txt
+# What builds the wheel is pinned too, and does not come along.
+RUN python -m venv with && with/bin/pip install --no-cache-dir --require-hashes -r requirements/build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
-# hatchling builds the wheel; it does not come along.
-RUN pip wheel --no-cache-dir --no-deps --wheel-dir dist . && pip install --no-cache-dir --no-deps dist/*.whl
+RUN with/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir dist . \
+    && pip install --no-cache-dir --no-index --no-deps dist/*.whl
 # Compiles the derivation, so that no start has to. On another processor than this one, the first start
 # compiles anew.
 ENV HANDLETIME_CACHE_DIR=/opt/handletime/cache

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import click
 
 from handletime.errors import InputError
+from handletime.regular import read_regular
 
 PREFIX: Final = "HANDLETIME_"
 
@@ -268,13 +269,17 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 """By field; what has none is required."""
 
 
+FILE_MAX: Final = 1 << 20
+"""Bytes of a file of settings."""
+
+
 def read_file(path: Path) -> Mapping[str, str]:
     """What a TOML file sets: values as one would write them on the command line, by field of `ServerSettings`.
 
     Paths in it start at its folder. Raises InputError: which key, and what is allowed.
     """
     try:
-        given = tomllib.loads(path.read_text("utf-8"))
+        given = tomllib.loads(read_regular(path, FILE_MAX).decode())
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be UTF-8") from error
     except tomllib.TOMLDecodeError as error:

@@ -400,6 +400,16 @@ def test_text_that_a_spreadsheet_would_take_for_a_formula_is_text(world: World, 
     assert (row["conversationId"], row["employeeId"]) == (f"'{start}1", f"'{start}2")
 
 
+def test_text_that_is_split_at_a_semicolon_begins_no_formula(world: World, account: str) -> None:
+    put(world, account, [NOW - HOUR], conversation="a;=1+1", employeeId='b;"=1"')
+    answer = world.get(f"/api/account/{account}/agent-segments?source=test&format=csv", account)
+    (row,) = csv.DictReader(io.StringIO(answer.text))
+    assert (row["conversationId"], row["employeeId"]) == ("a;'=1+1", 'b;\'"=1"')
+    cells = [cell for line in csv.reader(io.StringIO(answer.text), delimiter=";") for cell in line]
+    assert [cell for cell in cells if cell[:1] in ("=", '"')] == []
+    assert len(cells) > 3
+
+
 def test_handle_time_without_focus_data_is_an_empty_cell_and_0_is_0(world: World, account: str) -> None:
     """The JSON has LivePerson's number, which knows no difference."""
     put(world, account, [NOW - HOUR], agentId=1)

@@ -323,6 +323,18 @@ def test_the_same_nonce_may_come_at_another_second_and_with_another_key(server: 
     assert server.ask(signed(other, nonce="n")) == other.id
 
 
+def test_a_clock_that_is_put_forward_and_back_lets_no_nonce_in_again(server: Server) -> None:
+    again = signed(server.new, nonce="n")
+    assert server.ask(again) == server.new.id
+    server.now_ms += 15 * 60_000
+    for turn in range(3):
+        assert server.ask(signed(server.new, nonce=f"{turn}", timestamp=str(SECOND + 900))) == server.new.id
+    server.now_ms -= 15 * 60_000
+    assert server.problem(again) == "nonce_used"
+    # Whoever signs anew is let in.
+    assert server.ask(signed(server.new, nonce="m", timestamp=str(SECOND + 1))) == server.new.id
+
+
 @pytest.mark.parametrize("shift", [-300, -299, 0, 299, 300])
 def test_a_timestamp_within_five_minutes_holds(server: Server, shift: int) -> None:
     assert server.ask(signed(server.new, timestamp=str(SECOND + shift))) == server.new.id

@@ -8,20 +8,17 @@ import json
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import httpx
 import pyarrow as pa
 import pytest
 
 from handletime.api.compression import LEAST, Coding, Compressing, coding_of
-from handletime.clock import SystemClock
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
-from handletime.web.page import COOKIE, tag
-from handletime.web.sessions import SESSIONS, Sessions
+from handletime.web.page import tag
 from tests.api.world import World, token
 from tests.crash.nursery import Nursery
+from tests.signed_in import Site, signed_in
 
 LARGE = "/operations/api/account/acme/msgagentsegments?v=1&timeframe=1440&interval=5"
 SMALL = "/api/account/acme/service/baseURI.json"
@@ -138,38 +135,11 @@ def test_what_another_site_asks_for_is_not_compressed(world: World, where: str) 
         assert asked(world.client, LARGE, "gzip", fetch_site=here, **key)[0]["content-encoding"] == "gzip"
 
 
-class Site(NamedTuple):
-    """A server with a conversation and a browser that is signed in."""
-
-    client: httpx.Client
-    token: str
-
-
 @pytest.fixture(scope="module")
 def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site") / "store"
-    folder.mkdir(mode=0o700)
-    with SideFile(folder) as side:
-        key = create(side, "acme", ["admin"])
-    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
-    url = server.address()
-    assert url is not None, server.log.read_text()
-    now = SystemClock().now()
-    with Sessions(folder / SESSIONS) as sessions:
-        cookie = sessions.begin(key.token, "UTC", now)
-    with httpx.Client(base_url=url, timeout=60, headers={"Cookie": f"{COOKIE}={cookie}"}) as client:
-        kinds = ["assigned", "message", "focused", "message", "closed"]
-        more = {"message": '"sentBy":"consumer"', "closed": '"closedBy":"agent"'}
-        events = [
-            f'{{"conversationId":"c{c}","eventId":"{e}","time":{now - 60_000 + 1000 * e},"type":"{kind}",'
-            f"{more.get(kind, chr(34) + 'agentId' + chr(34) + ':7')}}}"
-            for c in range(50)
-            for e, kind in enumerate(kinds[: 5 - (c == 0)])
-        ]
-        headers = {"Authorization": f"Bearer {key.token}", "Content-Type": "application/x-ndjson"}
-        client.post("/api/account/acme/events", content="\n".join(events), headers=headers).raise_for_status()
-        yield Site(client, key.token)
-    server.kill()
+    with signed_in(nursery, tmp_path_factory.mktemp("site") / "store") as site:
+        site.ended([f"c{number}" for number in range(50)])
+        yield site
 
 
 @pytest.mark.parametrize(

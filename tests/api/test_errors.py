@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import httpx
 import msgspec
 import pytest
 
+from handletime.api.app import Door
+from handletime.api.errors import answer_to
+from handletime.api.prometheus import Meters
 from tests.api.world import World, token
 
 SEGMENTS = "/api/account/acme/agent-segments?source=test"
@@ -212,3 +218,19 @@ def test_the_authenticator_sees_the_url_as_the_client_does_its_escapes_untouched
     assert asked.url == world.url + "/api/account/acme/agent-segments?source=test&from=2026-11-20T09%3a00:00%2B00:00"
     assert asked.method == "GET"
     assert asked.authorization == [token("acme")["Authorization"]]
+
+
+def test_what_fails_while_an_error_is_answered_is_told_and_logged(caplog: pytest.LogCaptureFixture) -> None:
+    async def failing(*_: object) -> None:
+        raise RuntimeError("a secret of the inside")
+
+    async def asked() -> httpx.Response:
+        door: Any = Door(failing, Meters(), re.compile(b"/metrics"), answer_to)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://a") as client:
+            return await client.get("/metrics")
+
+    answer = asyncio.run(asked())
+    assert answer.status_code == 500
+    assert "secret" not in answer.text
+    assert answer.json()["internalCode"] in caplog.text
+    assert "a secret of the inside" in caplog.text

@@ -1,16 +1,24 @@
-"""What guards the way of the code to its users: no secret in a file, no audit that passes without having looked."""
+"""What guards the way of the code to its users: no secret in a file, no audit that passes without having looked,
+nothing installed that was not pinned.
+"""
 
 import os
+import re
 import secrets
+import shutil
 import string
 import subprocess
 import sys
+import tomllib
+import zipfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -58,6 +66,70 @@ def test_keys_made_up_of_one_digit_are_none(tmp_path: Path) -> None:
     (tmp_path / "test.py").write_text(f'TOKEN = "ht_{"0" * 12}_{"c" * 64}"\nSHA = "{secrets.token_hex(32)}"\n')
     found = scan(tmp_path / "test.py")
     assert found.returncode == 0, found.stdout + found.stderr
+
+
+def commands(*verbs: str) -> list[str]:
+    """Lines of the Dockerfile, the Makefile, scripts and docs that have `pip` do something with this checkout."""
+    folders = (ROOT / "scripts", ROOT / ".ci")
+    files = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(file for each in folders for file in each.iterdir())]
+    files = [ROOT / "Dockerfile", ROOT / "Makefile", *(file for file in files if file.name != "robustness.md")]
+    text = "\n".join(path.read_text() for path in files)
+    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
+    pattern = rf"(?:pip|\$\(PIP\)) (?:{'|'.join(verbs)}) [^&;]*"
+    return [found for line in lines for found in re.findall(pattern, line)]
+
+
+def test_whatever_is_installed_is_compared_with_a_hash_or_was_built_here() -> None:
+    found = commands("install", "wheel")
+    assert len(found) >= 8
+    for command in found:
+        words = command.partition("  #")[0].split()
+        if "-r" in words:
+            assert "--require-hashes" in words, command
+        else:
+            # Nothing but this checkout, or a wheel of it; and nothing is fetched to build it.
+            assert "--no-deps" in words, command
+            assert words[-1] in (".", "dist/*.whl"), command
+            assert "--no-build-isolation" in words or words[-1] == "dist/*.whl", command
+
+
+def pinned(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / name).read_text()
+    return dict(re.findall(r"^([\w.-]+)==(\S+)", text, re.MULTILINE))
+
+
+def test_what_builds_the_package_is_pinned_with_all_that_it_needs() -> None:
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    build = pinned("build.txt")
+    assert asked["dependency-groups"]["build"] == asked["build-system"]["requires"]
+    waiting = [Requirement(each) for each in asked["build-system"]["requires"]]
+    needed = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = requirement.name.lower()
+        assert requirement.specifier.contains(build[name]), name
+        if name not in needed:
+            needed.add(name)
+            more = [Requirement(each) for each in metadata.requires(name) or []]
+            waiting += [each for each in more if each.marker is None or each.marker.evaluate({"extra": ""})]
+    assert needed == build.keys()
+    assert build.items() <= pinned("dev.txt").items()
+    runtime = pinned("runtime.txt")
+    assert {name: version for name, version in build.items() if runtime.get(name, version) != version} == {}
+
+
+def test_the_wheel_is_built_of_nothing_that_is_fetched(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    (command,) = (found for found in commands("wheel") if "--wheel-dir" in found)
+    built = subprocess.run(
+        [sys.executable, "-m", *command.split()], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = (tmp_path / "dist").iterdir()
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"handletime/__init__.py", "handletime/web/templates/base.html"} <= set(names)
 
 
 def test_an_audit_that_reaches_nobody_says_so_and_fails(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_a_file_that_breaks_lets_nobody_in(path: Path) -> None:
         (lambda path: path.write_text('{"keys": [{"id": "x"}]}'), "is no file of keys"),
         (lambda path: path.write_text(path.read_text().replace('"north"', '"../x"')), "is no file of keys"),
         (lambda path: path.write_text(path.read_text().replace('Z"', '"')), "is no file of keys"),
-        (lambda path: path.write_bytes(b" " * ((16 << 20) + 1)), "is larger than 16 MiB"),
+        (lambda path: path.write_bytes(b" " * ((16 << 20) + 1)), "must have at most 16 MiB"),
     ],
 )
 def test_what_is_no_file_of_keys_is_refused(path: Path, change: Any, told: str) -> None:

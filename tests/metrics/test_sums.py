@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Final
+from zoneinfo import ZoneInfo
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handletime.metrics.aggregate import Selection, Sums, Window, aggregate, instant_of, sums_of, value_of
+from handletime.api.intervals import clock_bounds
+from handletime.metrics import percentiles
+from handletime.metrics.aggregate import By, Selection, Sums, Window, aggregate, instant_of, sums_of, value_of
+from handletime.metrics.percentiles import percentiles_of
 from handletime.metrics.registry import AGENT_METRICS, METRICS, SKILL_METRICS
 from handletime.metrics.source import connect
 from handletime.segments.derive import derive
+from handletime.segments.sums import Table
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 
+AGENT: Final[Table] = "agentSegments"
 COUNTS = st.integers(0, 2**40)
 BY_SUMS = [metric for metric in METRICS.values() if not metric.values]
 
@@ -30,8 +39,6 @@ def test_values_of_many_groups_are_those_of_each(rows: list[tuple[int, int]]) ->
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("interval", [300_000, 7_000])
 def test_what_is_rolled_up_is_what_was_asked_by_itself(seed: int, interval: int, tmp_path: object) -> None:
-    from pathlib import Path
-
     connection, _ = connect([derive(events_of(messy_stream(seed, events=300)))], Path(str(tmp_path)), memory=1 << 30)
     (first, last) = connection.execute(
         'select min(epoch_ms("end")), max(epoch_ms("end")) from agent_segments'
@@ -55,6 +62,37 @@ def test_what_is_rolled_up_is_what_was_asked_by_itself(seed: int, interval: int,
                 for i in range(len(rolled))
             ]
             assert found == wanted
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_percentiles_by_interval_are_the_same_where_intervals_have_nothing_in_common(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, _ = connect([derive(events_of(messy_stream(seed, events=300)))], tmp_path, memory=1 << 30)
+    first, last = connection.execute(
+        'select min(epoch_ms("end")), max(epoch_ms("end")) from agent_segments'
+    ).fetchone() or (0, 0)
+    bounds = [*range(first, last + 1, 300_000), last + 1]
+    ranked = [metric for metric in METRICS.values() if metric.values and metric.table == AGENT]
+    assert ranked
+    by: tuple[By, ...] = ("interval", "agentId")
+    on_grid = percentiles_of(connection, AGENT, ranked, by, Selection(bounds), with_total=True)
+    monkeypatch.setattr(percentiles, "PLACES_MAX", 0)
+    assert percentiles_of(connection, AGENT, ranked, by, Selection(bounds), with_total=True) == on_grid
+    assert len(on_grid) > 2
+
+
+def test_weeks_of_eighteen_years_where_clocks_are_changed(tmp_path: Path) -> None:
+    """All that their bounds have in common is an hour."""
+    connection, _ = connect([derive(events_of(messy_stream(1, events=300)))], tmp_path, memory=1 << 30)
+    (last,) = connection.execute('select max(epoch_ms("end")) from agent_segments').fetchone() or (0,)
+    bounds = clock_bounds(last - 18 * 365 * 86_400_000, last + 1, "week", ZoneInfo("Europe/Berlin"))
+    ranked = [metric for metric in METRICS.values() if metric.values and metric.table == AGENT]
+    found = percentiles_of(connection, AGENT, ranked, ("interval",), Selection(bounds), with_total=True)
+    whole = percentiles_of(connection, AGENT, ranked, (), Selection([bounds[0], bounds[-1]]))
+    assert found[()] == whole[()]
+    assert {key for key in found if key} <= {(place,) for place in range(len(bounds) - 1)}
+    assert (len(bounds) - 2,) in found
 
 
 def test_a_moment_beyond_the_years_is_moved_to_their_edge() -> None:

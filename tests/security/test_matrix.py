@@ -1,10 +1,12 @@
 """Every route × everybody who may not: no key, a wrong one, a revoked one, another account's, one that lacks what it
-takes. The routes are those of the application: one without a row here fails.
+takes. And every route in every other spelling of its path. The routes are those of the application: one without a row
+here fails.
 """
 
 from __future__ import annotations
 
 import base64
+import http.client
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -330,3 +332,79 @@ def test_forms_are_taken_only_from_the_page(route: str, site: Site) -> None:
     assert site.client.post(path, data={"key": key, "next": "/"}).status_code == 403
     cookie = site.session(key)
     assert site.client.post(path, data={"key": key}, headers={"Cookie": f"{COOKIE}={cookie}"}).status_code == 403
+
+
+# --- Every other spelling of a path ----------------------------------------------------------------------------------
+
+
+def sent(site: Site, method: str, target: str, headers: dict[str, str]) -> tuple[int, str]:
+    """The status of a path that is sent as it stands, and the answer's beginning: a stream has no end."""
+    connection = http.client.HTTPConnection(site.client.base_url.host, site.client.base_url.port or 80, timeout=60)
+    try:
+        connection.putrequest(method, target)
+        for name, value in headers.items():
+            connection.putheader(name, value)
+        connection.endheaders()
+        answer = connection.getresponse()
+        return answer.status, answer.read1(1 << 16).decode(errors="replace")
+    finally:
+        connection.close()
+
+
+def escaped(part: str) -> list[str]:
+    """A part of a path in two other spellings of the same."""
+    return [f"%{ord(part[0]):02x}{part[1:]}", "".join(f"%{ord(letter):02X}" for letter in part)]
+
+
+def misspelled(parts: list[str], fixed: list[bool]) -> Iterator[str]:
+    """A path in other spellings: more slashes, dots, and what is fixed in it with escapes or in other letters."""
+    path = "/" + "/".join(parts)
+    yield from (path + more for more in ("/", "//", "/.", "%2F", "%2f", ";", ";a=b", "%20", "%00", "\\", "/%2e", "/.."))
+    yield from (before + path for before in ("/", "/.", "/x/..", "/%2e", "//x/../.."))
+    for place, part in enumerate(parts):
+        front, back = "/" + "/".join(parts[:place]), "/".join(parts[place + 1 :])
+        onward = f"/{back}" if back else ""
+        others = [f"/{part}", f"./{part}", f"%2e/{part}", f"x/../{part}", f"x/%2E%2e/{part}"]
+        if fixed[place]:
+            others += [f"%2F{part}", part.upper(), f"{part}.", *escaped(part), f"{part[:-1]}%{ord(part[-1]):02X}"]
+        else:
+            others += ["", ".", "..", "%2e", "%2E%2e"]
+        yield from (f"{front.rstrip('/')}/{other}{onward}" for other in others)
+
+
+ROUTES: Final = sorted({*API, *PAGES, *OPEN, *FORMS} - {"GET /"})
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_a_path_has_one_spelling(route: str, site: Site) -> None:
+    method, _, template = route.partition(" ")
+    key = site.keys["mine"].token
+    names = {"account": MINE, "conversation": "secret", "segment": first_segment(site, MINE)}
+    names |= {"version": tag(), "name": "page.css" if "static" in template else "leDataReporting"}
+    _, query = {**API, **PAGES}.get(route, ("admin", ""))
+    query = query.format(file=first_file(site, MINE))
+    headers = ndjson(key) | {"Cookie": f"{COOKIE}={site.session(key)}", "Content-Length": "0"}
+    words = template.removeprefix("/").split("/")
+    parts = [word.format(**names) for word in words]
+
+    def status(path: str, how: str = method) -> int:
+        return sent(site, how, path + query, headers)[0]
+
+    assert status(template.format(**names)) not in (404, 405)
+    for spelled in misspelled(parts, ["{" not in word for word in words]):
+        assert status(spelled) == 404, spelled
+        # Any text may be the name of a static file.
+        assert status(spelled, "OPTIONS") == 404 or "{" in words[-1], spelled
+    # Ids may be escaped in any way (RFC 3986 6.2.2).
+    for place, word in enumerate(words):
+        if "{" in word:
+            for other in escaped(parts[place]):
+                assert status("/" + "/".join([*parts[:place], other, *parts[place + 1 :]])) not in (404, 405), other
+
+
+def test_metrics_are_in_no_answer_but_their_own(site: Site) -> None:
+    shown = {spelled: sent(site, "GET", spelled, {})[1] for spelled in misspelled(["metrics"], [True])}
+    assert [spelled for spelled, text in shown.items() if "handletime_" in text] == []
+    assert "handletime_" in sent(site, "GET", "/metrics", {})[1]
+    # A browser is shown a page, with the way from there.
+    assert "There is no such page" in sent(site, "GET", "/open/", {"Accept": "text/html"})[1]

@@ -414,7 +414,7 @@ def test_a_lost_secret_key_is_told_and_can_be_got_over(side: SideFile, tmp_path:
 def test_a_secret_key_file_with_other_content_is_told(side: SideFile, tmp_path: Path, content: str) -> None:
     create(side, "local")
     (tmp_path / "secret.key").write_text(content)
-    with pytest.raises(StoreError, match=r"secret\.key must be 64 hexadecimal digits") as told:
+    with pytest.raises(StoreError, match=r"secret\.key(:| must be 64 hexadecimal digits)") as told:
         Keys(side)
     assert not content.strip() or content.strip() not in str(told.value)
 
@@ -430,7 +430,7 @@ def test_a_secret_key_that_cannot_be_read_is_told(side: SideFile, tmp_path: Path
     create(side, "local")
     (tmp_path / "secret.key").unlink()
     (tmp_path / "secret.key").mkdir()
-    with pytest.raises(StoreError, match=r"secret\.key cannot be read"):
+    with pytest.raises(StoreError, match=r"secret\.key: must be a file"):
         Keys(side)
 
 
@@ -507,6 +507,19 @@ def test_old_nonces_are_forgotten_a_few_at_a_time(side: SideFile) -> None:
         with side.reading() as db:
             left.append([row[0] for row in db.execute("SELECT timestamp FROM nonces WHERE timestamp < 100")])
     assert [seen[0] for seen in left] == [2, 4, 6, 8, 10, 11, 11, 11]
+
+
+def test_what_was_forgotten_is_never_new_again_also_after_a_restart(tmp_path: Path) -> None:
+    with SideFile(tmp_path) as side:
+        for second in (10, 11, 12):
+            assert side.use_nonce("k", second, "n", forget_before=0)
+        # The clock is put forward.
+        assert side.use_nonce("k", 900, "n", forget_before=540)
+    with SideFile(tmp_path) as side:
+        # And back: 10 and 11 are forgotten, 12 is not.
+        assert [side.use_nonce("k", second, "n", forget_before=0) for second in (10, 11, 12)] == [False, False, False]
+        assert not side.use_nonce("k", 11, "another", forget_before=0)
+        assert side.use_nonce("k", 12, "another", forget_before=0)
 
 
 @pytest.mark.requires_command("strace")

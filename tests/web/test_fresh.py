@@ -6,19 +6,15 @@ import json
 import re
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 
 from handletime.clock import SystemClock
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
 from handletime.web.fresh import Ticking, history_state, known_of, live_state
-from handletime.web.page import COOKIE
-from handletime.web.sessions import SESSIONS, Sessions
 from tests.crash.nursery import Nursery
+from tests.signed_in import Site, signed_in
 
 MINUTE_S = 60
 IDLE_MAX = 10_000
@@ -56,44 +52,25 @@ def test_what_no_page_can_show_is_nothing(text: str) -> None:
     assert known_of(text) == ("", "")
 
 
-class Site(NamedTuple):
-    """A server with 60 conversations that wait, and a browser that is signed in."""
+def bring(site: Site, conversation: str) -> None:
+    """A consumer more waits."""
+    site.bring({"conversationId": conversation, "eventId": "1", "time": SystemClock().now(), "type": "opened"})
 
-    client: httpx.Client
-    token: str
 
-    def bring(self, conversation: str) -> None:
-        """A consumer more waits."""
-        event = {"conversationId": conversation, "eventId": "1", "time": SystemClock().now(), "type": "opened"}
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/x-ndjson"}
-        self.client.post("/api/account/acme/events", content=json.dumps(event), headers=headers).raise_for_status()
-
-    def known(self) -> str:
-        """What the page shows as it is opened."""
-        states = re.findall(
-            r'data-state="([0-9a-f]{16})"', self.client.get("/?tz=Europe/Berlin", headers={"Accept": "text/html"}).text
-        )
-        assert len(states) == 2
-        return ".".join(states)
+def shown(site: Site) -> str:
+    """What the page shows as it is opened."""
+    page = site.client.get("/?tz=Europe/Berlin", headers={"Accept": "text/html"}).text
+    states = re.findall(r'data-state="([0-9a-f]{16})"', page)
+    assert len(states) == 2
+    return ".".join(states)
 
 
 @pytest.fixture(scope="module")
 def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    folder = tmp_path_factory.mktemp("site") / "store"
-    folder.mkdir(mode=0o700)
-    with SideFile(folder) as side:
-        key = create(side, "acme", ["admin"])
-    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
-    url = server.address()
-    assert url is not None, server.log.read_text()
-    with Sessions(folder / SESSIONS) as sessions:
-        cookie = sessions.begin(key.token, "Europe/Berlin", SystemClock().now())
-    with httpx.Client(base_url=url, timeout=60, headers={"Cookie": f"{COOKIE}={cookie}"}) as client:
-        site = Site(client, key.token)
+    with signed_in(nursery, tmp_path_factory.mktemp("site") / "store", "Europe/Berlin") as site:
         for number in range(60):
-            site.bring(f"c{number}")
+            bring(site, f"c{number}")
         yield site
-    server.kill()
 
 
 def told(site: Site, seconds: float, known: str, **headers: str) -> tuple[list[dict[str, Any]], int]:
@@ -112,7 +89,7 @@ def told(site: Site, seconds: float, known: str, **headers: str) -> tuple[list[d
 
 
 def test_an_idle_page_costs_next_to_nothing(site: Site) -> None:
-    known = site.known()
+    known = shown(site)
     begun = time.monotonic()
     found, size = told(site, 11, known)
     seconds = time.monotonic() - begun
@@ -127,15 +104,15 @@ def test_an_idle_page_costs_next_to_nothing(site: Site) -> None:
 
 
 def test_what_changed_is_sent_once(site: Site) -> None:
-    known = site.known()
-    site.bring("one more")
+    known = shown(site)
+    bring(site, "one more")
     time.sleep(2.1)  # So old may be what the server looks at.
     found, _ = told(site, 6, known)
     assert "live" in found[0]
     assert all("live" not in each for each in found[1:])
-    shown = f"{found[0]['liveState']}.{known.partition('.')[2]}"
-    assert shown == site.known()
+    after = f"{found[0]['liveState']}.{known.partition('.')[2]}"
+    assert after == shown(site)
     # The browser says so itself when it comes back to the stream.
-    assert "live" not in told(site, 0, known, Last_Event_ID=shown)[0][0]
+    assert "live" not in told(site, 0, known, Last_Event_ID=after)[0][0]
     assert "live" in site.client.get("/now/data", params={"known": known}).json()
     assert {"live", "history"} <= set(site.client.get("/now/data", params={"history": "yes"}).json())

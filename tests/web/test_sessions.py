@@ -75,6 +75,14 @@ def test_a_session_ends_when_it_is_not_used_and_at_last_anyhow() -> None:
         assert kept.find(cookie, NOW + LONGEST_MS + 1) is None
 
 
+def test_what_a_page_asks_for_by_itself_keeps_no_session_alive() -> None:
+    with Sessions() as kept:
+        cookie = kept.begin(TOKEN, "UTC", NOW)
+        for moment in range(NOW, NOW + IDLE_MS, 60_001):
+            assert kept.find(cookie, moment, is_use=False) is not None
+        assert kept.find(cookie, NOW + IDLE_MS + 1, is_use=False) is None
+
+
 def test_there_are_never_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "SESSIONS_MAX", 3)
     with Sessions() as kept:

@@ -28,6 +28,29 @@ def view_of(query: str, zone: str = "UTC") -> View:
     return view
 
 
+def test_yesterday_is_the_day_before_where_a_zone_left_a_date_out() -> None:
+    """In Samoa 29 December 2011 was followed by the 31st."""
+    now = cast(int, instant("2011-12-30T22:00:00.000Z"))
+    spans = {last: read_view(Query(f"last={last}".encode()), now, "Pacific/Apia") for last in ("today", "yesterday")}
+    assert spans["today"].start == instant("2011-12-30T10:00:00.000Z")
+    assert (spans["yesterday"].start, spans["yesterday"].end) == (
+        instant("2011-12-29T10:00:00.000Z"),
+        instant("2011-12-30T10:00:00.000Z"),
+    )
+    assert spans["yesterday"].span_told == "Yesterday, 2011-12-29"
+
+
+def test_a_day_begins_where_the_clock_left_midnight_out() -> None:
+    """In Cairo the clocks went from midnight to one."""
+    now = cast(int, instant("2024-04-26T12:00:00.000Z"))
+    spans = {last: read_view(Query(f"last={last}".encode()), now, "Africa/Cairo") for last in ("today", "yesterday")}
+    assert spans["today"].start == instant("2024-04-25T22:00:00.000Z")
+    assert (spans["yesterday"].start, spans["yesterday"].end) == (
+        instant("2024-04-24T22:00:00.000Z"),
+        instant("2024-04-25T22:00:00.000Z"),
+    )
+
+
 def test_without_anything_it_is_the_last_day_by_the_hour() -> None:
     view = view_of("")
     assert (view.start, view.end, view.cut, view.zone.key) == (NOW - DAY, NOW, "hour", "UTC")

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
-from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
-from litestar import Litestar, Response
+from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
@@ -33,6 +33,7 @@ from handletime.api.health import healthz, readyz
 from handletime.api.openapi import docs, docs_style, openapi
 from handletime.api.operations import agent_operations, skill_operations
 from handletime.api.parameters import Query
+from handletime.api.paths import canonical, spellings
 from handletime.api.prometheus import Meters, metrics
 from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.trace import Trace, begin
@@ -65,6 +66,8 @@ OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "s
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+Nowhere = Callable[[HttpRequest, Exception], Response[bytes]]
+"""What answers a path that leads to no route."""
 _LOG: Final = logging.getLogger("handletime.requests")
 _SOURCE: Final = replace(SOURCE, required=False)
 
@@ -74,7 +77,7 @@ def make_app(
     *,
     more_routes: list[Any] | None = None,
     meters: Meters | None = None,
-    nowhere: Callable[[HttpRequest, Exception], Response[bytes]] = answer_to,
+    nowhere: Nowhere = answer_to,
 ) -> ASGIApp:
     """The ASGI application over a service; `more_routes` are those of the page and the administration.
 
@@ -114,19 +117,22 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Door(app, meters)
+    return Door(app, meters, spellings(route.path for route in app.routes), nowhere)
 
 
 class Door:
     """What every request passes.
 
-    Its path gets one spelling, methods that nobody knows are refused, a HEAD is answered like a GET without the body
+    Its path has one spelling, methods that nobody knows are refused, a HEAD is answered like a GET without the body
     (RFC 9110 9.3.2), its answer gets an id, and it is counted and logged.
     """
 
-    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+    def __init__(self, app: ASGIApp, meters: Meters, paths: re.Pattern[bytes], nowhere: Nowhere) -> None:
+        """`paths` match those that lead somewhere, as they have to be sent; `nowhere` answers the others."""
         self._app = app
         self._meters = meters
+        self._paths = paths
+        self._nowhere = nowhere
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the application."""
@@ -140,7 +146,8 @@ class Door:
         incoming = Incoming(request, receive)
         answer = _Answer(send, begin(request, method), incoming)
         try:
-            path = canonical(request.get("raw_path") or request["path"].encode())
+            sent = (request.get("raw_path") or request["path"].encode()).partition(b"?")[0]
+            path = canonical(sent)
             if method not in METHODS:
                 await _plain_answer(answer, 405, "This method is not allowed here.", (b"allow", b"GET, HEAD, POST"))
             elif path is None:
@@ -151,7 +158,13 @@ class Door:
                     request["method"] = HttpMethod.GET
                 if request["method"] == HttpMethod.GET:
                     await incoming.ignore()
-                await self._app(scope, incoming, Compressing(request, answer))
+                app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
+                await app(scope, incoming, Compressing(request, answer))
+        except Exception as error:
+            # What answers errors failed itself.
+            if answer.status != GONE:
+                raise
+            await _respond(answer_to(Request(scope), error), scope, incoming, answer)
         finally:
             seconds = time.perf_counter() - begun
             route = request.get("path_template")
@@ -161,6 +174,13 @@ class Door:
             _log(request, answer, route, seconds)
         if not incoming.ended:
             await incoming.linger()
+
+    async def _answer_nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await _respond(self._nowhere(Request(scope), NotFoundException()), scope, receive, send)
+
+
+async def _respond(response: Response[bytes], scope: Scope, receive: Receive, send: Send) -> None:
+    await response.to_asgi_response(None, Request(scope))(scope, receive, send)
 
 
 class _Answer:
@@ -190,20 +210,6 @@ def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = header
     allowed = value.split(b", ") if name.lower() == b"allow" else []
     return (name, b", ".join(sorted({*allowed, b"HEAD"}))) if b"GET" in allowed else header
-
-
-def canonical(raw_path: bytes) -> str | None:
-    """A path with only those escapes that it needs; None where it is no text, or no path.
-
-    Its parts stay apart: what was sent as %2F stays so, and is decoded by whoever takes the part.
-    """
-    if not raw_path.startswith(b"/"):
-        return None
-    try:
-        parts = [unquote_to_bytes(part).decode() for part in raw_path.partition(b"?")[0].split(b"/")]
-    except UnicodeDecodeError:
-        return None
-    return "/".join(quote(part, safe=":@!$&'()*+,;=~") for part in parts)
 
 
 async def _plain_answer(send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:

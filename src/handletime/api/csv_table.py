@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Final
@@ -11,11 +9,11 @@ from typing import Final
 from litestar import Response
 
 from handletime.events.model import EPOCH
+from handletime.segments.cells import csv_text
 
 TYPE: Final = "text/csv"
 ROWS_MAX: Final = 100_000
 """So many rows are given at once, at most."""
-_FORMULA: Final = frozenset("=+-@\t\r")
 
 
 def csv_answer(
@@ -26,15 +24,11 @@ def csv_answer(
     total: int,
     next_page: str | None = None,
 ) -> Response[bytes]:
-    """Rows as CSV; what is None is an empty cell, and text that a spreadsheet would take for a formula is quoted.
+    """Rows as CSV (`segments.cells`).
 
-    Numbers stay numbers, negative ones too. `total` is how many rows there are on all pages (`X-Total-Count`),
+    `total` is how many rows there are on all pages (`X-Total-Count`),
     `next_page` the link to the page after this one, if there is one (`Link`, RFC 8288).
     """
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows([f"'{v}" if isinstance(v, str) and v[:1] in _FORMULA else v for v in row] for row in rows)
     headers = {
         "Vary": "Accept",
         "X-Total-Count": str(total),
@@ -42,7 +36,7 @@ def csv_answer(
     }
     if next_page is not None:
         headers["Link"] = f'<{next_page}>; rel="next"'
-    return Response(text.getvalue().encode(), media_type=TYPE, headers=headers)
+    return Response(csv_text(names, rows).encode(), media_type=TYPE, headers=headers)
 
 
 def file_name(account: str, method: str, start: int, end: int) -> str:

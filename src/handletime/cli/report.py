@@ -360,11 +360,9 @@ def _json(rows: list[Row], total: list[Row], window: Window, zone: ZoneInfo) -> 
 
 
 def _csv(rows: list[Row], names: list[str]) -> None:
-    import csv
+    from handletime.segments.cells import csv_text
 
-    writer = csv.DictWriter(sys.stdout, names)
-    writer.writeheader()
-    writer.writerows(rows)
+    sys.stdout.write(csv_text(names, ([row.get(name) for name in names] for row in rows)))
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------

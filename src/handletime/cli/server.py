@@ -7,6 +7,7 @@ import ctypes
 import gc
 import logging
 import os
+import resource
 import signal
 import socket
 import ssl
@@ -37,6 +38,7 @@ from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
 from handletime.errors import InputError
+from handletime.regular import open_regular
 from handletime.settings import ServerSettings
 from handletime.store import warming
 from handletime.store.keys import Keys
@@ -48,10 +50,14 @@ from handletime.web.routes import page_routes
 from handletime.web.sessions import SESSIONS, Sessions
 
 _log: Final = logging.getLogger(__name__)
+PEM_MAX: Final = 1 << 20
+"""Bytes of a file with certificates or a key."""
 HEAPS: Final = 2
 """Of the C library, for all threads."""
 _M_ARENA_MAX: Final = -8
 """Of malloc.h."""
+_NO_CORE: Final = 1
+"""Bytes that a core dump may have."""
 
 
 def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
@@ -87,6 +93,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
 def begin(settings: ServerSettings) -> None:
     """What every server does first: it logs, can be told to stop, and has seen its certificate. Raises InputError."""
     limit_heaps()
+    forbid_core_dumps()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
     signal.signal(signal.SIGTERM, stop)
@@ -124,6 +131,17 @@ def limit_heaps() -> None:
     """
     with suppress(AttributeError):  # other C libraries have no such thing
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS)
+
+
+def forbid_core_dumps() -> None:
+    """Lets no crash of this process, or of one that it starts, write its memory: keys, secrets and events are in it.
+
+    With 0, a program that the system hands core dumps to (`|` in core_pattern, core(5)) would get one all the same.
+    With 1, the kernel hands over none, and a file of a byte is too small to be begun.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    most = _NO_CORE if hard == resource.RLIM_INFINITY else min(hard, _NO_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def settle() -> None:
@@ -218,6 +236,8 @@ def stop(*_: object) -> NoReturn:
 
 def check_tls(cert: Path, key: Path) -> None:
     """Raises InputError where these are no certificate and its key."""
+    for path in (cert, key):
+        open_regular(path, PEM_MAX).close()
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (ssl.SSLError, ValueError) as error:

@@ -24,6 +24,7 @@ import msgspec
 from handletime.clock import Clock, SystemClock
 from handletime.errors import InputError, NotNow, StoreError
 from handletime.events.model import ACCOUNT_MAX, EPOCH
+from handletime.regular import open_regular
 from handletime.store.keys import PERMISSIONS, READING, TOKEN, Key, KeyInfo, Permission, check
 
 FILE_MAX: Final = 16 << 20
@@ -184,14 +185,14 @@ def _unreadable(path: Path, error: OSError) -> StoreError:
 
 def _read(path: Path) -> KeyFile:
     try:
-        with path.open("rb") as file:
-            mode, text = os.fstat(file.fileno()).st_mode, file.read(FILE_MAX + 1)
+        with open_regular(path, FILE_MAX) as file:
+            mode, text = os.fstat(file.fileno()).st_mode, file.read(FILE_MAX)
     except OSError as error:
         raise _unreadable(path, error) from error
+    except InputError as error:
+        raise StoreError(str(error)) from error
     if mode & 0o022:
         raise StoreError(f"{path} may be written by others, who could let themselves in; chmod 600 {path}")
-    if len(text) > FILE_MAX:
-        raise StoreError(f"{path} is larger than {FILE_MAX >> 20} MiB")
     try:
         found = msgspec.json.decode(text, type=KeyFile)
     except msgspec.DecodeError as error:

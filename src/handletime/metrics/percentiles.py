@@ -13,7 +13,7 @@ from handletime.segments.sums import RELATIONS, Table
 
 Groups = dict[tuple[int, ...], dict[str, int | None]]
 PLACES_MAX: Final = 100_000
-"""Of slots that the bounds of intervals fall on: minutes of two months."""
+"""Of slots that the bounds of intervals fall on: minutes of two months. With more, each row's interval is looked up."""
 
 
 def percentiles_of(
@@ -29,7 +29,6 @@ def percentiles_of(
 
     `with_total` adds those of all groups together, under the key `()`. Nearest rank over the single values,
     `interval` is a place in the bounds. Groups without any value are absent.
-    Raises ValueError where the bounds of the intervals have no common measure to speak of.
     """
     found: Groups = {}
     chosen = list(metrics)
@@ -56,29 +55,34 @@ def _query(
         "start": instant_of(of.bounds[0]),
         "end": instant_of(of.bounds[-1]),
     }
+    relation, place = RELATIONS[table], ""
     if "interval" in by:
-        parameters |= _places(of)
-    slot = '$places[(epoch_us("end") - $base) // $size + 1]'
-    keys = [f'{slot if key == "interval" else key} as "key_{key}"' for key in by]
+        relation, place, more = _placed(relation, of)
+        parameters |= more
+    keys = [f'{place if key == "interval" else key} as "key_{key}"' for key in by]
     names = [f'"key_{key}"' for key in by]
     group = f"group by {', '.join(names)}" if by else "having count(*) > 0"
     if by and with_total:
         group = f"group by grouping sets (({', '.join(names)}), ()) having count(*) > 0"
     shares = ", ".join(f"{metric.percent / 100:.2f}" for metric in metrics)
     sql = f"""select {", ".join([*names, f"quantile_disc(v, [{shares}])"])}
-        from (select {", ".join([*keys, f"unnest({each}) as v"])} from {RELATIONS[table]}
+        from (select {", ".join([*keys, f"unnest({each}) as v"])} from {relation}
             where "end" >= $start and "end" < $end and ({where}) and ({of.where})) {group}"""  # noqa: S608
     for *key, row in relations.execute(sql, parameters).fetchall():
         yield () if None in key else tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
 
 
-def _places(of: Selection) -> dict[str, object]:
-    """Of every slot from the first of the selection on, the interval that it lies in."""
+def _placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:
+    """A relation, the place of the interval that a row of it lies in, both as SQL, and what they bind."""
     base, size = slots(of.bounds)
     first = (of.bounds[0] - base) // size
     count = (of.bounds[-1] - 1 - base) // size - first + 1
     if count > PLACES_MAX:
-        raise ValueError("the bounds of the intervals have no common measure")
-    begins = base + (first + np.arange(count)) * size
-    places = np.clip(np.searchsorted(of.bounds, begins, "right") - 1, 0, None)
-    return {"places": places.tolist(), "base": (base + first * size) * 1000, "size": size * 1000}
+        # Years of weeks on clocks that are put forward and back: all they have in common is an hour, or a second.
+        begins = "(select unnest($begins::bigint[]) as begins, unnest(range(len($begins))) as place)"
+        joined = f'{relation} asof join {begins} on epoch_ms("end") >= begins'
+        return joined, "place", {"begins": list(of.bounds[:-1])}
+    begin_of = base + (first + np.arange(count)) * size
+    places = np.clip(np.searchsorted(of.bounds, begin_of, "right") - 1, 0, None)
+    grid = {"places": places.tolist(), "base": (base + first * size) * 1000, "size": size * 1000}
+    return relation, '$places[(epoch_us("end") - $base) // $size + 1]', grid

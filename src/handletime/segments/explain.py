@@ -52,6 +52,12 @@ RULES: Final = {
 """The clause of rules.md that says what an event does, or why it does nothing."""
 
 
+Clause = Literal["3.3 a", "3.3 b"]
+"""What makes time count, in rules.md."""
+NotHandled = Literal["notOpen", "nobodyAssigned", "bot", "focusElsewhere", "noFocusData", "nobodyWaits", "running"]
+"""Why time does not count: who has the conversation, where the agent looks, whether anybody waits."""
+
+
 class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
     """One event of the conversation, or an end of focus that is none of its events; and the state from there on.
 
@@ -76,8 +82,8 @@ class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
     agent_looks: bool = False
     lasts_millis: int | None = None
     handle_time_millis: int = 0
-    handled_under: str | None = None
-    not_handled_because: str | None = None
+    handled_under: Clause | None = None
+    not_handled_because: NotHandled | None = None
 
 
 class Explanation(msgspec.Struct, rename="camel"):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from handletime.events import model
 from handletime.events.encode import RFC_3339
 from handletime.segments import tables
+from handletime.segments.cells import FORMULA, GUARDED
 from handletime.segments.derive import Derived
 
 Format = Literal["parquet", "csv", "ndjson"]
@@ -166,7 +167,7 @@ def plain(table: pa.Table, *, cells: bool = False) -> pa.Table:
         elif pa.types.is_timestamp(column.type):
             column = pc.strftime(column, format=RFC_3339)
         elif cells and pa.types.is_string(column.type):
-            column = pc.replace_substring_regex(column, r"^([=+\-@])", r"'\1")
+            column = pc.replace_substring_regex(column, FORMULA, GUARDED)
         elif cells and pa.types.is_list(column.type):
             texts = [msgspec.json.encode(values).decode() for values in column.to_pylist()]
             column = pa.array(texts, pa.string())

@@ -14,6 +14,7 @@ import msgspec
 
 from handletime.crashpoints import crash_point
 from handletime.errors import InputError, StoreError
+from handletime.regular import read_regular
 from handletime.segments.parts import Told
 from handletime.store import sidefile
 from handletime.store.opening import BACKUPS, FILE, FolderLock, sync
@@ -22,6 +23,7 @@ from handletime.store.secret import KEY_FILE
 from handletime.store.sidefile import SideFile
 
 MANIFEST: Final = "backup.json"
+MANIFEST_MAX: Final = 1 << 20
 SecretKey = Literal["held", "leftOut", "none"]
 """Whether a backup has the secret key: also where there was none to leave out, it has none."""
 
@@ -145,7 +147,7 @@ def _manifest(source: Path) -> Manifest:
     if not path.is_file():
         raise InputError(f"{source} is no backup: there is no {MANIFEST} in it")
     try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        manifest = msgspec.json.decode(read_regular(path, MANIFEST_MAX), type=Manifest)
     except msgspec.MsgspecError as error:
         raise InputError(f"{path} cannot be read, or is of a newer handletime: {error}") from error
     ours = {FILE, sidefile.FILE}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import secrets
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from handletime.errors import StoreError
+from handletime.errors import InputError, StoreError
+from handletime.regular import open_regular
 from handletime.store.sidefile import create_whole
 
 KEY_FILE: Final = "secret.key"
@@ -66,14 +68,16 @@ def _write(path: Path, text: str) -> None:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            mode, text = path.stat().st_mode, file.read(_KEY_FILE_MAX)
+        with open_regular(path, _KEY_FILE_MAX) as file:
+            mode, text = os.fstat(file.fileno()).st_mode, file.read(_KEY_FILE_MAX)
     except FileNotFoundError as error:
         raise StoreError(
             f"{path} is missing: the keys are sealed with it; put it back, or revoke all keys and create new ones"
         ) from error
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}") from error
+    except InputError as error:
+        raise StoreError(str(error)) from error
     if mode & 0o077:
         raise StoreError(f"{path} is open to others; chmod 600 {path}")
     return text.decode("ascii", "replace").strip()

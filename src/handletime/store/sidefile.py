@@ -53,6 +53,10 @@ _MIGRATIONS: Final = (
         "ALTER TABLE sealing ADD COLUMN form INTEGER NOT NULL DEFAULT 1",
         "UPDATE keys SET sealed = x'' WHERE revoked_ms IS NOT NULL",
     ),
+    (
+        "CREATE TABLE forgotten (one INTEGER PRIMARY KEY CHECK (one = 1), timestamp INTEGER NOT NULL)",
+        "INSERT INTO forgotten VALUES (1, -1)",
+    ),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 
@@ -151,13 +155,18 @@ class SideFile:
     def use_nonce(self, key_id: str, timestamp: int, nonce: str, *, forget_before: int) -> bool:
         """Records a nonce of a key and says whether it is new (RFC 5849 3.3); of equal calls at once, to one.
 
-        Times are epoch seconds. Nonces from before `forget_before` are forgotten, a few with each call.
+        Times are epoch seconds. Nonces from before `forget_before` are forgotten, a few with each call. Nothing from
+        before the newest that was forgotten is new: the clock may have been put forward, and back.
         """
         with self.writing() as db:
-            db.execute(
-                "DELETE FROM nonces WHERE timestamp < min(?, (SELECT min(timestamp) FROM nonces) + ?)",
-                (forget_before, _PRUNED_S),
-            )
+            sql = """SELECT max(timestamp) FROM nonces
+                WHERE timestamp < min(?, (SELECT min(timestamp) FROM nonces) + ?)"""
+            newest = db.execute(sql, (forget_before, _PRUNED_S)).fetchall()[0][0]
+            if newest is not None:
+                db.execute("DELETE FROM nonces WHERE timestamp <= ?", (newest,))
+                db.execute("UPDATE forgotten SET timestamp = max(timestamp, ?)", (newest,))
+            if db.execute("SELECT 1 FROM forgotten WHERE timestamp >= ?", (timestamp,)).fetchall():
+                return False
             row = (timestamp, key_id, nonce)
             return db.execute("INSERT INTO nonces VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row).rowcount == 1
 

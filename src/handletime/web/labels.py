@@ -7,6 +7,7 @@ the names as they were, and the log says what is wrong.
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import re
 import time
@@ -17,12 +18,13 @@ from typing import Final, Literal
 
 from handletime.errors import InputError
 from handletime.events.model import INTEGER_MAX, INTEGER_MIN
+from handletime.regular import open_regular
 
 Kind = Literal["agent", "skill", "group"]
 KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")
 LABEL_MAX: Final = 200
 LABELS_MAX: Final = 1_000_000
-FILE_MAX: Final = 256 << 20
+FILE_MAX: Final = 64 << 20
 _NUMBER: Final = re.compile(r"-?[0-9]+")
 _LOOK_EVERY_S: Final = 1.0
 _HEADER: Final = ["kind", "id", "label"]
@@ -106,12 +108,13 @@ class AccountLabels:
 
 def read_labels(path: Path) -> Names:
     """The names of a file, with one header line. Raises InputError with the line, and what is allowed; OSError."""
-    if path.stat().st_size > FILE_MAX:
-        raise InputError(f"{path}: must have at most {FILE_MAX >> 20} MiB")
     names: dict[tuple[str, Kind], dict[int, str]] = {}
     count = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with (
+            open_regular(path, FILE_MAX) as content,
+            io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as file,
+        ):
             rows = csv.reader(file, strict=True)
             header = [cell.strip().lower() for cell in next(rows, [])]
             if header[:3] != _HEADER or header[3:] not in ([], ["account"]):

@@ -87,7 +87,7 @@ def now_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 
 def _fresh(request: HttpRequest, page: Page, known: Known, *, history: bool) -> Fresh:
-    asker = page.asker(request, "operations")
+    asker = page.asker(request, "operations", is_use=False)
     query: Query = query_of(request)
     at = page.service.clock.now()
     view = read_view(query, at, asker.session.zone)
@@ -116,7 +116,7 @@ async def now_events(request: HttpRequest, page: ThePage) -> Response[bytes] | S
 
 def _check(request: HttpRequest, page: Page) -> None:
     """Raises what a stream of this request would end with."""
-    page.asker(request, "operations")
+    page.asker(request, "operations", is_use=False)
     query = query_of(request)
     read_view(query, page.service.clock.now())
     query.check()

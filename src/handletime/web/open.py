@@ -68,7 +68,7 @@ def open_conversations(request: HttpRequest, page: ThePage) -> Response[bytes]:
 @get("/open/data", sync_to_thread=True, name="page-open-data")
 def open_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The list anew if it has changed, for browsers that ask for it."""
-    asker = page.asker(request, "operations")
+    asker = page.asker(request, "operations", is_use=False)
     known = known_of(query_of(request).get(KNOWN) or "")
     shown = _shown(request, page, asker)
     live = page.text(request, "open_live.html", asker, **shown)

@@ -27,7 +27,7 @@ from handletime.errors import Forbidden, HandletimeError, InputError, NotHere, N
 from handletime.web import words
 from handletime.web.labels import AccountLabels, Labels
 from handletime.web.live import Glimpses
-from handletime.web.sessions import Session, Sessions
+from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
 
 if TYPE_CHECKING:
@@ -101,21 +101,23 @@ class Page:
         """So many browsers are being sent what is new."""
         self.stopping = asyncio.Event()
 
-    def asker(self, request: HttpRequest, permission: Permission) -> Asker:
+    def asker(self, request: HttpRequest, permission: Permission, *, is_use: bool = True) -> Asker:
         """Who asks. Raises SignedOut; Forbidden where the key may not see this.
+
+        `is_use`: whether a person asks, or an open page by itself, which keeps no session alive.
 
         A page's address says everything that is shown: one that leaves open whose clocks, or has names, is answered
         with the one that does not. So Elsewhere is raised, or BadRequest for names that nobody or several have.
         """
-        asker = self._signed_in(request)
+        asker = self._signed_in(request, is_use=is_use)
         authorize(asker.key, asker.account, permission)
         if wants_page(request):
             self._settle(request, asker)
         return asker
 
-    def _signed_in(self, request: HttpRequest) -> Asker:
-        cookie = request.cookies.get(COOKIE, "")
-        session = self.sessions.find(cookie, self.service.clock.now())
+    def _signed_in(self, request: HttpRequest, *, is_use: bool = True) -> Asker:
+        cookie = cookie_of(request, COOKIE)
+        session = self.sessions.find(cookie, self.service.clock.now(), is_use=is_use)
         if session is None:
             self.service.count_stranger(request)
             raise SignedOut(ended=bool(cookie))
@@ -273,6 +275,12 @@ def _name(cause: str) -> str:
     return cause.partition(":")[0]
 
 
+def cookie_of(request: HttpRequest, name: str) -> str:
+    """A cookie that a browser sent; "" where it sent none, or one that is none of ours."""
+    given = request.cookies.get(name, "")
+    return given if is_cookie(given) else ""
+
+
 def wants_page(request: Any) -> bool:
     """Whether a page is asked for, as browsers do that go to an address."""
     return "text/html" in request.headers.get("accept", "")
@@ -280,8 +288,13 @@ def wants_page(request: Any) -> bool:
 
 def address_of(request: HttpRequest) -> str:
     """Path and query, as they can stand in a link."""
-    query = request.scope["query_string"].decode("latin-1")
+    query = in_link(request.scope["query_string"])
     return str(request.scope["path"]) + (f"?{query}" if query else "")
+
+
+def in_link(address: str | bytes) -> str:
+    """An address, or a part of one, with escapes for what is not ASCII: as it can stand in a header."""
+    return quote(address, safe="/?#[]@!$&'()*+,;=:%~")
 
 
 def is_local(address: str) -> bool:

@@ -48,7 +48,7 @@ class Asked(NamedTuple):
     offset: int
     limit: int
 
-    def parameters(self, **changes: object) -> dict[str, str]:
+    def parameters(self, /, **changes: object) -> dict[str, str]:
         """What stands in the address, with some of it changed; the span is fixed, so that pages do not move."""
         natural = self.sort.descending == (self.sort.key == "Date")
         direction = "" if natural else f":{'desc' if self.sort.descending else 'asc'}"
@@ -65,7 +65,7 @@ class Asked(NamedTuple):
         }
         return self.view.parameters(**(shown | changes))
 
-    def href(self, path: str = "/segments", **changes: object) -> str:
+    def href(self, path: str = "/segments", /, **changes: object) -> str:
         """A link to these segments, with something changed."""
         return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import sqlite3
 from pathlib import Path
@@ -28,7 +29,7 @@ LONGEST_MS: Final = 30 * 24 * 3_600_000
 """And so long after it began, however much it is used."""
 SESSIONS_MAX: Final = 10_000
 """Of more, those that were unused for longest end."""
-COOKIE_LENGTH: Final = 43
+_COOKIE: Final = re.compile("[A-Za-z0-9_-]{43}")
 _TOUCHED_EVERY_MS: Final = 60_000
 _NONCE: Final = 12
 _FORM_BYTES: Final = 32
@@ -72,7 +73,7 @@ class Sessions:
 
     def begin(self, token: str, zone: str, now_ms: int) -> str:
         """Signs a browser in; gives its cookie."""
-        cookie = secrets.token_urlsafe(32)
+        cookie = new_cookie()
         row = (_hash(cookie), _seal(cookie, token, _bound(zone, now_ms)), zone, now_ms, now_ms)
 
         def work(db: sqlite3.Connection) -> None:
@@ -86,18 +87,31 @@ class Sessions:
         self._file.use(work)
         return cookie
 
-    def find(self, cookie: str, now_ms: int) -> Session | None:
-        """The session of a cookie; None where there is none, or it has ended."""
-        if len(cookie) != COOKIE_LENGTH or not cookie.isascii():
+    def find(self, cookie: str, now_ms: int, *, is_use: bool = True) -> Session | None:
+        """The session of a cookie; None where there is none, or it has ended.
+
+        `is_use`: whether a person asks. What an open page asks for by itself keeps no session alive.
+        """
+        if not is_cookie(cookie):
             return None
-        return self._file.use(lambda db: _find(db, cookie, now_ms))
+        return self._file.use(lambda db: _find(db, cookie, now_ms, is_use=is_use))
 
     def end(self, cookie: str) -> None:
         """Signs a browser out."""
         self._file.use(lambda db: db.execute("delete from sessions where hash = ?", (_hash(cookie),)))
 
 
-def _find(db: sqlite3.Connection, cookie: str, now_ms: int) -> Session | None:
+def new_cookie() -> str:
+    """A random one."""
+    return secrets.token_urlsafe(32)
+
+
+def is_cookie(text: str) -> bool:
+    """Whether a text, which may come from anybody, can be a cookie of ours."""
+    return _COOKIE.fullmatch(text) is not None
+
+
+def _find(db: sqlite3.Connection, cookie: str, now_ms: int, *, is_use: bool) -> Session | None:
     hashed = _hash(cookie)
     sql = "select sealed, cast(zone as blob), begun, used from sessions where hash = ?"
     rows = db.execute(sql, (hashed,)).fetchall()
@@ -108,7 +122,7 @@ def _find(db: sqlite3.Connection, cookie: str, now_ms: int) -> Session | None:
     if token is None or not _holds(begun, used, now_ms):
         db.execute("delete from sessions where hash = ?", (hashed,))
         return None
-    if abs(now_ms - used) > _TOUCHED_EVERY_MS:
+    if is_use and abs(now_ms - used) > _TOUCHED_EVERY_MS:
         db.execute("update sessions set used = ? where hash = ?", (now_ms, hashed))
     return Session(token, zone.decode(), form_token(cookie))
 

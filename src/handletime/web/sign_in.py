@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from typing import Final
 from urllib.parse import parse_qs
 from zoneinfo import ZoneInfo
@@ -16,8 +15,8 @@ from handletime.api.errors import Refused
 from handletime.api.intervals import zone_named
 from handletime.api.service import HttpRequest
 from handletime.errors import Unauthorized
-from handletime.web.page import COOKIE, FORM_COOKIE, HEADERS, Page, ThePage, is_local
-from handletime.web.sessions import LONGEST_MS, form_token, is_form_token
+from handletime.web.page import COOKIE, FORM_COOKIE, HEADERS, Page, ThePage, cookie_of, in_link, is_local
+from handletime.web.sessions import LONGEST_MS, form_token, is_form_token, new_cookie
 
 FORM_MAX: Final = 16 << 10
 IDLE_SECONDS: Final = 10.0
@@ -34,7 +33,7 @@ def sign_in_form(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 
 def _form(request: HttpRequest, page: Page, after: str, *, ended: bool = False, fault: str = "") -> Response[bytes]:
-    cookie = request.cookies.get(FORM_COOKIE) or secrets.token_urlsafe(32)
+    cookie = cookie_of(request, FORM_COOKIE) or new_cookie()
     answer = page.html(
         request,
         "sign_in.html",
@@ -53,7 +52,7 @@ def _form(request: HttpRequest, page: Page, after: str, *, ended: bool = False, 
 @post("/sign-in", name="sign-in-post")
 async def sign_in(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """Takes a key; a browser that has a session already gets a new one."""
-    form = await _fields(request, request.cookies.get(FORM_COOKIE, ""))
+    form = await _fields(request, cookie_of(request, FORM_COOKIE))
     after = form.get("next", "/")
     token = form.get("key", "").strip()
     try:
@@ -62,7 +61,7 @@ async def sign_in(request: HttpRequest, page: ThePage) -> Response[bytes]:
         return _form(request, page, after, fault=_WRONG)
     if not (key.may("operations") or key.may("handle-time")):
         return _form(request, page, after, fault=_USELESS)
-    page.sessions.end(request.cookies.get(COOKIE, ""))
+    page.sessions.end(cookie_of(request, COOKIE))
     zone = zone_named(form.get("tz", "")) or _UTC
     cookie = page.sessions.begin(token, zone.key, page.service.clock.now())
     if after == "/" and not key.may("operations"):
@@ -76,7 +75,7 @@ async def sign_in(request: HttpRequest, page: ThePage) -> Response[bytes]:
 @post("/sign-out", name="sign-out")
 async def sign_out(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """Ends the session, here and for whoever else has its cookie."""
-    cookie = request.cookies.get(COOKIE, "")
+    cookie = cookie_of(request, COOKIE)
     await _fields(request, cookie)
     page.sessions.end(cookie)
     answer = _onward(page, "/sign-in")
@@ -85,7 +84,7 @@ async def sign_out(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 
 def _onward(page: Page, after: str) -> Response[bytes]:
-    where = page.base + (after if is_local(after) else "/")
+    where = page.base + (in_link(after) if is_local(after) else "/")
     return Response(b"", status_code=303, headers={**HEADERS, "Location": where})
 
 

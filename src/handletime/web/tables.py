@@ -47,7 +47,7 @@ class Listing(NamedTuple):
     given: bool
     """Whether the address says how to sort."""
 
-    def parameters(self, **changes: object) -> dict[str, object | None]:
+    def parameters(self, /, **changes: object) -> dict[str, object | None]:
         """What stands in the address, with some of it changed, by the names without the suffix."""
         direction = "desc" if self.descending else "asc"
         shown: dict[str, object | None] = {

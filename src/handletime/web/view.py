@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from handletime.api.intervals import Interval, clock_bounds, zone_named
+from handletime.api.intervals import Interval, begin_of_day, clock_bounds, zone_named
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
@@ -130,7 +130,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     source: str | None
     long_minutes: int
 
-    def parameters(self, **changes: object) -> dict[str, str]:
+    # Positional only: whatever somebody put into an address may be among the changes.
+    def parameters(self, /, **changes: object) -> dict[str, str]:
         """What stands in the address, with some of it changed; None leaves it out. The time zone always does."""
         span: dict[str, object | None] = {"last": self.last if self.last != "24h" else None}
         if not self.last:
@@ -153,7 +154,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
                 given[name] = Moment(at)  # no number means a time before 2000
         return {name: str(value) for name, value in given.items() if value is not None}
 
-    def href(self, path: str, **changes: object) -> str:
+    def href(self, path: str, /, **changes: object) -> str:
         """A link to a page with this view, some of it changed."""
         return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
 
@@ -161,7 +162,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """A link to a page as it is without any choice, on the same clocks."""
         return f"{path}?{urlencode({'tz': self.zone.key}, quote_via=quote)}"
 
-    def fixed(self, path: str, **changes: object) -> str:
+    def fixed(self, path: str, /, **changes: object) -> str:
         """The same with the span fixed: what is seen there does not move with the time."""
         span = {"last": None, "from": self.start, "to": self.end}
         return self.href(path, **(span | changes))
@@ -358,12 +359,12 @@ def _span(query: Query, now: int, zone: ZoneInfo) -> tuple[int, int, str]:
 def _last(last: str, now: int, zone: ZoneInfo) -> tuple[int, int]:
     if last in LAST:
         return now - LAST[last], now
-    midnight = local(now, zone).replace(tzinfo=None, hour=0, minute=0, second=0, microsecond=0)
-    today = (midnight.replace(tzinfo=zone) - EPOCH) // timedelta(milliseconds=1)
+    today = local(now, zone).date()
+    begin = begin_of_day(today, zone)
     if last == "today":
-        return today, max(now, today + 1)
-    before = (midnight - timedelta(days=1)).replace(tzinfo=zone)
-    return (before - EPOCH) // timedelta(milliseconds=1), today
+        return begin, max(now, begin + 1)
+    # Where a zone left out the date of the day before, the day before is the one before that.
+    return begin_of_day(local(begin - 1, zone).date(), zone), begin
 
 
 def _millis(query: Query, parameter: WallTime, offset: str | None, zone: ZoneInfo, *, fold: int) -> int | None:

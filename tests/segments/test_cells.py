@@ -1,0 +1,77 @@
+"""CSV that a spreadsheet reads as text, at whatever it splits lines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from typing import Final
+
+import pyarrow as pa
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from handletime.segments.cells import FORMULA, GUARDED, csv_text
+from handletime.segments.files import plain
+
+TEXTS: Final = st.text(st.sampled_from("=+-@;,\t\r\n\"' a1＝＠"), max_size=12)  # noqa: RUF001
+ROWS: Final = st.lists(st.lists(TEXTS, min_size=3, max_size=3), max_size=5)
+
+
+def guarded(text: str) -> str:
+    return re.sub(FORMULA, GUARDED, text)
+
+
+@given(ROWS)
+def test_what_is_read_is_what_was_written_but_for_apostrophes(rows: list[list[str]]) -> None:
+    text = csv_text(["a", "b", "c"], rows)
+    found = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+    assert found == [["a", "b", "c"], *([guarded(cell) for cell in row] for row in rows)]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@given(rows=ROWS)
+@example([["x", "a;=1+1", "y"]])
+@example([["x", 'a;"=1+1"', "y"]])
+@example([["a\t@SUM(1)", "=1;=2;;=3", '" =1']])
+def test_no_cell_is_a_formula_wherever_a_line_is_split(delimiter: str, rows: list[list[str]]) -> None:
+    text = csv_text(["a", "b", "c"], rows)
+    # Line by line too, for programs that take the end of a line for the end of a row.
+    for pieces in (io.StringIO(text, newline=""), re.split("[\r\n]+", text)):
+        for row in csv.reader(pieces, delimiter=delimiter):
+            # Quotes too, which other programs may read in another way.
+            assert [cell for cell in row if cell.lstrip('" ')[:1] in tuple("=+-@＝＠")] == []  # noqa: RUF001
+
+
+@given(st.lists(TEXTS))
+def test_the_tables_of_derive_are_guarded_alike(texts: list[str]) -> None:
+    table = plain(pa.table({"a": pa.array(texts, pa.string())}), cells=True)
+    assert table["a"].to_pylist() == [guarded(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        *[
+            (None, ""),
+            (-1, "-1"),
+            (1.5, "1.5"),
+            ("a;b", '"a;b"'),
+            ("a\tb", '"a\tb"'),
+            ("a\rb", '"a\rb"'),
+            ("-1", "'-1"),
+        ],
+        *[
+            ("a,b", '"a,b"'),
+            ('a"b', '"a""b"'),
+            (" a", '" a"'),
+            ("shop-4711", "shop-4711"),
+            ("a=b", "a=b"),
+            (True, "True"),
+        ],
+    ],
+)
+def test_how_a_cell_is_written(cell: object, written: str) -> None:
+    assert csv_text(["n", "m"], [[cell, 1]]) == f"n,m\r\n{written},1\r\n"
+    assert csv_text(["n"], [[None]]) == 'n\r\n""\r\n'
