@@ -7,10 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pytest
 
 from handletime.errors import InvalidEvents
-from handletime.store import derived
+from handletime.store import derived, writer
 from handletime.store.derived import Rows, write
 from handletime.store.opening import StoreSettings
 from handletime.store.schema import migrate
@@ -46,16 +47,19 @@ def test_so_they_do_in_three_thousand_streams(first: int, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("first", range(0, 30, 10))
-def test_so_they_do_where_conversations_are_derived_bit_by_bit(first: int, tmp_path: Path) -> None:
-    """One conversation at a time, or a few."""
+def test_so_they_do_where_conversations_are_derived_bit_by_bit(
+    first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One conversation at a time, or a few; and hardly any stays in memory."""
+    monkeypatch.setattr(writer, "RECENT_BYTES", 5_000)
     for seed in range(first, first + 10):
         agrees(seed, tmp_path / str(seed), part_events=(1, 20, 60)[seed % 3])
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(30, 1_000, 10))
-def test_so_they_do_in_a_thousand_streams(first: int, tmp_path: Path) -> None:
-    test_so_they_do_where_conversations_are_derived_bit_by_bit(first, tmp_path)
+def test_so_they_do_in_a_thousand_streams(first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    test_so_they_do_where_conversations_are_derived_bit_by_bit(first, tmp_path, monkeypatch)
 
 
 def agrees(seed: int, folder: Path, part_events: int = 250_000) -> None:
@@ -203,10 +207,10 @@ def test_only_the_request_that_brings_too_much_is_refused() -> None:
     """Whatever is written together with it, also of its own client."""
     connection = duckdb.connect()
     migrate(connection)
-    writer = Writer(connection, FEW)
+    bounded = Writer(connection, FEW)
     connection.begin()
     together = events_of([*messages(*"abc"), *messages("d"), *messages("a", "b"), *messages("x", conversation="d")])
-    written = writer.write([Request("A", together, (3, 1, 2, 1)), Request("B", events_of(messages(*"abc")))])
+    written = bounded.write([Request("A", together, (3, 1, 2, 1)), Request("B", events_of(messages(*"abc")))])
     connection.commit()
     refused = written.answers.pop(1)
     assert isinstance(refused, InvalidEvents)
@@ -215,15 +219,32 @@ def test_only_the_request_that_brings_too_much_is_refused() -> None:
     assert connection.execute("select count(*) from kept.events").fetchall() == [(7,)]
 
 
+def test_what_is_remembered_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts may be long."""
+    monkeypatch.setattr(writer, "RECENT_BYTES", 50_000)
+    connection = duckdb.connect()
+    migrate(connection)
+    wide = Writer(connection, SMALL)
+    for number in range(40):
+        names = [f"{number}-{place}".ljust(120, "x") for place in range(10)]
+        connection.begin()
+        wide.write([Request("A", events_of(messages(*names, conversation=f"c{number}")))])
+        connection.commit()
+        assert sum(part.events.nbytes for part in wide.recent._parts) <= 50_000
+    numbers = np.arange(40)
+    assert wide.recent.sizes(connection, numbers).tolist() == [10] * 40
+    assert 0 < sum(part.events.num_rows for part in wide.recent._parts) < 400
+
+
 def test_a_request_that_touches_much_goes_alone() -> None:
     """What it touches counts, not what it brings; the others go first, and its account's stay in their order."""
     connection = duckdb.connect()
     migrate(connection)
-    writer = Writer(connection, replace(SMALL, part_events=10))
+    bounded = Writer(connection, replace(SMALL, part_events=10))
 
     def write(*requests: Request) -> Written:
         connection.begin()
-        written = writer.write(requests)
+        written = bounded.write(requests)
         connection.commit()
         return written
 
