@@ -204,6 +204,13 @@ class ServerSettings:
             "bytes",
         ),
     ] = 256 << 20
+    conversation_events: Annotated[
+        int,
+        Setting(
+            *("conversation-events", click.IntRange(100, 10_000_000), "NUMBER", "100 to 10000000"),
+            "Events that one conversation may have; a request that brings it more is answered 400.",
+        ),
+    ] = 50_000
     key_rate: Annotated[
         int,
         Setting(
@@ -229,7 +236,7 @@ class ServerSettings:
         float,
         Setting(
             *("query-timeout", click.FloatRange(0.1, 3600), "SECONDS", "0.1 to 3600"),
-            "Time that a query may take; then it is stopped and answered 503.",
+            "Time that all work for an answer may take, queries and what is made of them; then it is answered 503.",
             "seconds",
         ),
     ] = 60.0

@@ -19,7 +19,7 @@ from handletime.admin.client import ask
 from handletime.admin.commands import Backup, Check, Checked, Export, Forget, Prune, Rebuild, Removed
 from handletime.admin.door import Door
 from handletime.admin.house import House, open_house
-from handletime.admin.retention import DAY_MS, Retention
+from handletime.admin.retention import DAY_MS, Retention, today
 from handletime.admin.wire import SOCKET, address_of
 from handletime.api.shelf import NewFile, Shelf
 from handletime.errors import InputError, NotNow, StoreError
@@ -27,7 +27,7 @@ from handletime.segments.parts import Told
 from handletime.store.backups import Manifest, restore
 from handletime.store.exporting import Exported
 from handletime.store.upkeep import Rebuilt
-from tests.messy_streams import BASE
+from tests.messy_streams import BASE, RawEvent
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, stored_rows
 
@@ -295,16 +295,67 @@ class At:
         return self.moment
 
 
+def an_event(at: int, conversation: str = "today") -> RawEvent:
+    return {"eventId": str(at), "conversationId": conversation, "time": at, "type": "opened"}
+
+
 def test_retention_removes_what_is_older_round_by_round(house: House) -> None:
     clock = At(BASE + 14 * DAY_MS)
+    house.store.ingest("local", events_of([an_event(BASE + 16 * DAY_MS)]))
     with Retention(house, 10, clock, first_s=0, every_s=0.05):
         assert eventually(lambda: house.store.count_older(BASE + 4 * DAY_MS) == 0)
-        assert house.store.count_older(BASE + 99 * DAY_MS) == 8
+        assert house.store.count_older(BASE + 99 * DAY_MS) == 9
         assert house.shelf.find("local", "/file") is None
         clock.moment += 2 * DAY_MS
-        assert eventually(lambda: house.store.count_older(BASE + 99 * DAY_MS) == 6)
+        assert eventually(lambda: house.store.count_older(BASE + 99 * DAY_MS) == 7)
     assert house.store.check() == []
     assert house.store.rebuild().differences == 0
+
+
+@pytest.mark.parametrize("ahead", [3, 400, 100_000])
+def test_a_clock_that_is_far_ahead_removes_no_more_than_the_newest_event_allows(
+    house: House, ahead: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It removed everything. A client whose clock is a day ahead changes nothing either."""
+    newest = BASE + 20 * DAY_MS
+    house.store.ingest("local", events_of([an_event(newest)]))
+    before = house.store.count_older(BASE + 999 * DAY_MS)
+    old = house.store.count_older(newest - 11 * DAY_MS)
+    assert 0 < old < before - 1
+    doubts: list[bool] = []
+    retention = Retention(house, 10, At(newest + ahead * DAY_MS), doubted=doubts.append)
+    assert retention.round() == old
+    assert retention.round() == 0
+    assert house.store.count_older(BASE + 999 * DAY_MS) == before - old
+    assert doubts == [True, True]
+    assert f"the clock is {ahead} days ahead of the newest stored event" in caplog.text
+    caplog.clear()
+    later = house.store.count_older(newest - 10 * DAY_MS)
+    assert Retention(house, 10, At(newest + DAY_MS), doubted=doubts.append).round() == later
+    assert doubts[2:] == [False]
+    assert caplog.text == ""
+
+
+def test_a_clock_that_is_far_behind_removes_no_more_than_it_says(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.store.ingest("local", events_of([an_event(BASE + 400 * DAY_MS)]))
+    retention = Retention(house, 10, At(BASE + 14 * DAY_MS))
+    assert retention.round() == house.store.count_older(BASE + 4 * DAY_MS) + 4
+    assert "386 days behind" in caplog.text
+
+
+def test_days_are_counted_from_the_clock_or_the_newest_event_whichever_is_earlier() -> None:
+    for newest in range(0, 10 * DAY_MS, DAY_MS // 3):
+        for now in range(0, 10 * DAY_MS, DAY_MS // 3):
+            at, doubt = today(now, newest)
+            assert at <= min(now, newest)
+            assert bool(doubt) == (abs(now - newest) > 2 * DAY_MS)
+
+
+def test_an_empty_store_has_nothing_to_remove(tmp_path: Path) -> None:
+    with a_house(tmp_path) as house:
+        assert Retention(house, 1, At(BASE)).round() == 0
 
 
 # --- copies

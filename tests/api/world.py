@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import pairwise
@@ -24,6 +24,7 @@ from handletime.api.serve import ListenSettings, make_server
 from handletime.api.service import ApiSettings, Service
 from handletime.api.shelf import Shelf
 from handletime.api.unit_files import ShelvedFiles
+from handletime.deadline import Deadline
 from handletime.errors import NotNow, Unauthorized
 from handletime.events.decode import instant
 from handletime.events.model import EVENTS
@@ -31,7 +32,7 @@ from handletime.segments.derive import derive
 from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.parts import Prepared, prepare
 from handletime.store.keys import Key, Permission
-from handletime.store.writer import Ingested
+from handletime.store.writer import Ingested, Outcome
 from tests.segments.tables import events_of
 
 NOW = cast(int, instant("2026-11-20T12:00:00.000Z"))
@@ -53,6 +54,7 @@ class MemoryReader:
 
     def __init__(self, account: str) -> None:
         self.account = account
+        self.deadline = Deadline()
         self.events = EVENTS.empty_table()
         self.removed: set[str] = set()
         self._database: duckdb.DuckDBPyConnection | None = None
@@ -101,11 +103,12 @@ class MemoryReader:
         ]
         return list(focus_of(moves, start, end))
 
-    def open_conversations(self) -> Prepared | None:
+    def open_conversations(self) -> Generator[Prepared, None, None]:
         running = derive(self.events).skill_segments
         names = running.filter(pc.is_null(running["end"]))["conversationId"].unique()
         found = self.events.filter(pc.is_in(self.events["conversationId"], names))
-        return prepare(found) if found.num_rows else None
+        if found.num_rows:
+            yield prepare(found)
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         return self.removed.isdisjoint(conversations)
@@ -156,11 +159,11 @@ class MemoryStore:
         done.set_result(self.reader(account).add(events))
         return done
 
-    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Ingested]]:
+    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
         if self.trouble:
             raise NotNow(self.trouble)
         ends = np.cumsum([0, *sizes]).tolist()
-        done: Future[list[Ingested]] = Future()
+        done: Future[list[Outcome]] = Future()
         done.set_result([self.reader(account).add(events.slice(low, high - low)) for low, high in pairwise(ends)])
         return done
 

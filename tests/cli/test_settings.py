@@ -68,6 +68,7 @@ def test_every_setting_can_be_given_in_every_way() -> None:
         "retain": "400",
         "ingest-requests": "5",
         "ingest-memory": "1GiB",
+        "conversation-events": "1000",
         "key-rate": "100",
         "address-rate": "0",
         "query-threads": "3",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import stat
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -311,6 +314,79 @@ def test_a_server_keeps_conversations_as_long_as_it_is_told(large: Path) -> None
     """The setting is read, and the thread stops with the server."""
     with serving(large, "--retain", "30") as server:
         assert server.stop() == 0
+
+
+@pytest.mark.long
+def test_a_server_whose_clock_is_years_ahead_empties_no_store(tmp_path: Path) -> None:
+    """All events are of the year 2000: for the store that is a clock that is decades ahead. Some seconds after the
+    first round only those are gone that were old then.
+    """
+    day = 86_400_000
+    folder = tmp_path / "store"
+    store = a_store(folder)
+    with store:
+        at = [LONG_AGO + days * day for days in (0, 50, 99, 100)]
+        names = ("old", "young", "younger", "youngest")
+        place = [{"conversationId": name, "eventId": "1", "time": time} for name, time in zip(names, at, strict=True)]
+        store.ingest("local", events_of([{**each, "type": "opened"} for each in place]))
+        key = {"token": create(store.side, "local", READING).token}
+    with serving(folder, "--retain", "90") as server:
+        for _ in range(240):
+            if "removed 1 conversations" in server.log.read_text():
+                break
+            time.sleep(0.5)
+        time.sleep(5)
+        assert "days ahead of the newest stored event" in server.log.read_text()
+        metrics = httpx.get(f"{server.url}/metrics").text
+        assert "handletime_clock_doubted 1.0" in metrics
+        assert httpx.get(f"{server.url}/readyz").status_code == 200
+        answers = {
+            name: httpx.get(f"{server.url}/api/account/local/conversations/{name}/explain", headers=bearer(key))
+            for name in names
+        }
+        assert {name for name, answer in answers.items() if answer.status_code == 200} == {*names} - {"old"}
+
+
+def open_to_others(*folders: Path) -> list[str]:
+    """Files and folders in these that anybody but their owner may do anything with."""
+    found = [path for folder in folders for path in folder.rglob("*")]
+    return [str(path) for path in found if not path.is_symlink() and path.stat().st_mode & 0o077]
+
+
+def test_all_files_are_their_owners_only_in_a_folder_that_is_everybodys(tmp_path: Path) -> None:
+    """Those of the store, of a backup and of an export, by the commands and by the server; also what an earlier
+    version has made.
+    """
+    before = os.umask(0o022)
+    try:
+        folder = tmp_path / "store"
+        folder.mkdir(mode=0o755)
+        created = json.loads(
+            handletime("keys", "create", "acme", "--data", folder, "--json", "--permission", "admin").stdout
+        )
+        assert open_to_others(folder) == []
+        with serving(folder) as server:
+            body = lines(example("01-one-answer")[0])
+            answer = httpx.post(f"{server.url}/api/account/acme/events", content=body, headers=bearer(created))
+            assert answer.status_code == 200
+            assert (folder / "store.duckdb.wal").exists()
+            assert open_to_others(folder) == []
+            upkeep("backup", tmp_path / "copy", folder=folder)
+            upkeep("export", "--out", tmp_path / "out", folder=folder)
+            assert open_to_others(folder, tmp_path / "copy", tmp_path / "out") == []
+            server.stop(signal.SIGKILL)
+        for name in ("store.duckdb", "store.duckdb.wal"):
+            (folder / name).chmod(0o644)
+        upkeep("backup", tmp_path / "copy2", folder=folder)
+        upkeep("export", "--out", tmp_path / "out2", folder=folder)
+        upkeep("restore", tmp_path / "copy2", folder=tmp_path / "restored")
+        with serving(folder) as server:
+            assert server.stop() == 0
+        assert open_to_others(*(path for path in tmp_path.iterdir() if path.is_dir())) == []
+        assert stat.S_IMODE((tmp_path / "copy").stat().st_mode) == 0o700
+        assert folder.stat().st_mode & 0o777 == 0o755
+    finally:
+        os.umask(before)
 
 
 def test_events_go_in_while_it_is_looked_after(folder: Path) -> None:

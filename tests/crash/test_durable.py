@@ -103,6 +103,8 @@ FAILURES = [
         ("fdatasync", "EIO", "store.duckdb.wal", 8),
         ("write", "ENOSPC", "store.duckdb.wal", 8),
         ("pwrite64", "ENOSPC", "store.duckdb", 8),
+        ("write", "EROFS", "store.duckdb.wal", 3),
+        ("pwrite64", "EROFS", "store.duckdb", 3),
         ("fdatasync", "EIO", "store.duckdb", 4),
         ("pwrite64", "ENOSPC", "side.sqlite-wal", 8),
         ("fsync", "EIO", "", 4),

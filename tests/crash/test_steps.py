@@ -14,7 +14,7 @@ import pytest
 from handletime.admin.client import ask
 from handletime.admin.commands import Check, Checked, Prune, Rebuild, Removed
 from handletime.crashpoints import VARIABLE
-from handletime.store.keys import list_keys
+from handletime.store.keys import create, list_keys
 from handletime.store.sidefile import SideFile
 from handletime.store.upkeep import Rebuilt
 from tests.crash.client import Client, Senders, lines, prepared
@@ -161,12 +161,18 @@ def test_prune(step: str, nursery: Nursery, large: Path) -> None:
 @pytest.mark.parametrize("step", BACKUP)
 def test_backup(step: str, nursery: Nursery, large: Path, tmp_path: Path) -> None:
     with SideFile(large, create=False) as side:
+        create(side, "local", ["admin"])
         commit = side.last_commit()
     target, again = tmp_path / "copy", tmp_path / "again"
     killed(nursery.start(large, "backup", target, "--data", large, env={VARIABLE: step}))
     assert target.exists() == (step == "backup-named")
+    unfinished = list(tmp_path.glob(".copy-*"))
+    assert len(unfinished) == (step != "backup-named")
+    # The secret key comes last: it was in an unfinished folder as soon as there was one.
+    assert [path.name for path in tmp_path.glob(".copy-*/secret.key")] == ["secret.key"] * (step == "backup-complete")
     assert nursery.run(large, "backup", again, "--data", large).code == 0
     assert list((large / "backups").iterdir()) == []
+    assert list(tmp_path.glob(".copy-*")) == []
     for each in (target, again):
         if each.exists():
             restored = tmp_path / f"{each.name}-restored"

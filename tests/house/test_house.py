@@ -25,7 +25,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(" + r"work|root|home/[\w-]+|Users/[\w-]+
 PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+")
 
 # Which room may import which (ARCHITECTURE.md). Those of the first row are known to all.
-GROUND = {"errors", "clock", "durations", "settings", "compiled", "crashpoints", "regular"}
+GROUND = {"errors", "clock", "deadline", "durations", "settings", "compiled", "crashpoints", "regular"}
 BELOW = {"events", "segments", "store", "metrics", "sources", "simulate", "lake", "cluster"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in GROUND},

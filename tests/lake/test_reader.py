@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -162,3 +163,18 @@ def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path, events: pa.Table
         sql = "select sum(a.range * b.range) from range(1000000) a, range(1000000) b"
         with pytest.raises(NotNow, match="too long"), lake.reader("local").snapshot(limit_s=0.2) as snapshot:
             snapshot.execute(sql).fetchall()
+
+
+def test_time_between_queries_counts_too(tmp_path: Path, events: pa.Table) -> None:
+    """All that is asked for one request, whatever it does meanwhile."""
+    write_run(tmp_path, events, FINISHED)
+    with Lake(tmp_path, LakeSettings(threads=1, query_limit_s=0.3)) as lake:
+        reader = lake.reader("local")
+        with reader.snapshot() as snapshot:
+            time.sleep(0.4)
+            with pytest.raises(NotNow, match="too long"):
+                snapshot.execute("select 1")
+        with pytest.raises(NotNow, match="too long"):
+            reader.focus(1, 0, 1)
+        with lake.reader("local").snapshot() as snapshot:
+            assert snapshot.execute("select 1").fetchall() == [(1,)]

@@ -124,3 +124,24 @@ def test_a_query_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
             connection.execute("select sum(a.range * b.range) from range(1000000) a, range(1000000) b").fetchall()
         with store.reader("acme").snapshot() as connection:
             assert connection.execute("select count(*) from agent_segments").fetchall() == [(0,)]
+
+
+def test_time_between_queries_counts_too(tmp_path: Path) -> None:
+    """All that is asked for one request, whatever it does meanwhile."""
+    settings = StoreSettings(query_limit_s=0.3)
+    with SideFile(tmp_path) as side, Store(tmp_path, side, settings) as store:
+        store.ingest("acme", events_of([a_message("a", 1)]))
+        reader = store.reader("acme")
+        assert reader.prepared("a") is not None
+        with reader.snapshot() as connection:
+            time.sleep(0.4)
+            with pytest.raises(NotNow, match="took too long"):
+                connection.execute("select 1")
+        for ask in (
+            lambda: reader.prepared("a"),
+            lambda: reader.focus(1, 0, 1),
+            lambda: [*reader.open_conversations()],
+        ):
+            with pytest.raises(NotNow, match="took too long"):
+                ask()
+        assert store.reader("acme").prepared("a") is not None

@@ -172,3 +172,36 @@ def test_nothing_is_lost_and_each_accounts_order_stays(seed: int) -> None:
     assert ended.wait(30)
     assert got == put
     assert queue.waiting().events == queue.waiting().requests == 0
+
+
+def test_a_job_that_touches_much_comes_back_and_goes_alone() -> None:
+    """What it touches is known once somebody has looked. Who has little goes first, every other time."""
+    queue = a_queue(at_once=100)
+    large = a_job("loud", 5)
+    queue.put(large)
+    assert queue.take() == [large]
+    large.cost = 6_000_000
+    queue.put_back([large])
+    assert (queue.waiting().requests, queue.waiting().events) == (1, 5)
+    after, quiet = a_job("loud"), a_job("quiet")
+    queue.put(after)
+    queue.put(quiet)
+    assert queue.take() == [quiet]
+    again = a_job("quiet")
+    queue.put(again)
+    assert queue.take() == [large]
+    assert Counter(queue.take()) == Counter([after, again])
+    assert queue.waiting().events == 2
+
+
+def test_what_comes_back_stays_in_its_order_and_is_taken_after_the_end_too() -> None:
+    queue = a_queue(at_once=100)
+    jobs = [a_job("loud", 2) for _ in range(3)]
+    for job in jobs:
+        queue.put(job)
+    queue.close()
+    assert queue.take() == jobs
+    for job in jobs:
+        job.cost = 1_000
+    queue.put_back(jobs)
+    assert [queue.take() for _ in range(4)] == [[jobs[0]], [jobs[1]], [jobs[2]], []]

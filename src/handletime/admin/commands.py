@@ -106,9 +106,7 @@ def perform(house: House, command: Command, watch: Watch) -> Result:
 
 
 def _forget(house: House, command: Forget) -> Removed:
-    with house.removing({command.account: [command.conversation]}):
-        found = house.store.forget(command.account, command.conversation)
-    return Removed(int(found))
+    return Removed(int(house.store.forget(command.account, command.conversation, removing=house.removing)))
 
 
 def _prune(house: House, command: Prune, watch: Watch) -> Removed:
@@ -119,7 +117,7 @@ def _prune(house: House, command: Prune, watch: Watch) -> Removed:
 
 
 def _back_up(house: House, command: Backup, watch: Watch) -> Manifest:
-    with NewBackup(Path(command.target)) as new:
+    with NewBackup(Path(command.target), house.folder) as new:
         watch.told("copying the keys", 0, 2)
         secret_key = new.add_side_file(house.side, secret_key=command.secret_key)
         watch.told("copying the store", 1, 2)

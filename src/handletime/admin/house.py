@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Final
 
 from handletime.api.shelf import Shelf
 from handletime.errors import StoreError
+from handletime.store.backups import remove_leftover
 from handletime.store.opening import FILE, FOLDERS, StoreSettings
 from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
@@ -30,7 +30,7 @@ class House:
         """Held by the one command that takes long."""
         for pattern in _LEFTOVERS:
             for path in folder.glob(pattern):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                remove_leftover(path)
 
     @contextmanager
     def removing(self, names: Mapping[str, list[str]]) -> Iterator[None]:

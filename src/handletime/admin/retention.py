@@ -1,11 +1,16 @@
-"""Removes old conversations while the server runs, a little at a time."""
+"""Removes old conversations while the server runs, a little at a time.
+
+What is old is said by the clock, as long as the newest stored event is near it. A clock that is far ahead would empty
+the store: then it is said by that event.
+"""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 from handletime.admin.house import House
 from handletime.clock import Clock
@@ -13,6 +18,10 @@ from handletime.errors import NotNow
 from handletime.store.watch import Stopped, Watch
 
 DAY_MS: Final = 86_400_000
+FAR_MS: Final = 2 * DAY_MS
+"""A clock that is further than this from the newest stored event is not believed."""
+AHEAD_MS: Final = DAY_MS
+"""So far ahead of the time the newest event itself may be: events from so far in the future are taken."""
 EVERY_S: Final = 3600.0
 FIRST_S: Final = 30.0
 """The first round comes so long after the start, when the server has other things to do."""
@@ -23,13 +32,45 @@ PAUSE_S: Final = 0.5
 _log: Final = logging.getLogger(__name__)
 
 
+class Today(NamedTuple):
+    """What retention counts days from (epoch milliseconds), and what is wrong with the clock, "" where nothing is."""
+
+    at: int
+    doubt: str = ""
+
+
+def today(now: int, newest: int) -> Today:
+    """The moment that days are counted from, by the clock and the time of the newest stored event.
+
+    Never after that event where the clock is far ahead of it, and never after the clock.
+    """
+    if now - newest > FAR_MS:
+        return Today(newest - AHEAD_MS, f"the clock is {days_of(now - newest)} days ahead of the newest stored event")
+    if newest - now > FAR_MS:
+        return Today(now, f"the clock is {days_of(newest - now)} days behind the newest stored event")
+    return Today(min(now, newest))
+
+
+def days_of(milliseconds: int) -> int:
+    """Whole days."""
+    return milliseconds // DAY_MS
+
+
 class Retention:
     """Keeps conversations for so many days after their last event, while it is entered."""
 
     def __init__(
-        self, house: House, days: int, clock: Clock, *, first_s: float = FIRST_S, every_s: float = EVERY_S
+        self,
+        house: House,
+        days: int,
+        clock: Clock,
+        *,
+        first_s: float = FIRST_S,
+        every_s: float = EVERY_S,
+        doubted: Callable[[bool], None] = lambda _doubt: None,
     ) -> None:
-        self._house, self._days, self._clock = house, days, clock
+        """`doubted` is told in each round whether the clock is not believed."""
+        self._house, self._days, self._clock, self._doubted = house, days, clock, doubted
         self._first_s, self._every_s = first_s, every_s
         self._watch = Watch()
         self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
@@ -47,7 +88,18 @@ class Retention:
 
     def round(self) -> int:
         """Removes what is too old now; says how many conversations. Raises NotNow, StoreError."""
-        before = self._clock.now() - self._days * DAY_MS
+        newest = self._house.store.newest_event(self._watch)
+        if newest is None:
+            return 0
+        at, doubt = today(self._clock.now(), newest)
+        self._doubted(bool(doubt))
+        if doubt:
+            _log.warning(
+                "%s: no conversation is removed that was not %d days old at that event. "
+                "If the clock is right, `handletime prune` removes what is too old",
+                *(doubt, self._days),
+            )
+        before = at - self._days * DAY_MS
         return self._house.store.prune(
             before, at_once=AT_ONCE, pause_s=PAUSE_S, removing=self._house.removing, watch=self._watch
         )

@@ -25,7 +25,7 @@ from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere
 from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, EVENTS
 from handletime.store.waiting import may_hold
-from handletime.store.writer import Ingested
+from handletime.store.writer import Ingested, Outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -142,17 +142,18 @@ def _apart(group: list[_Small], number: int) -> list[list[_Small]]:
     return [group] if number == 1 else [[small] for small in group]
 
 
-def _answer_when_done(loop: asyncio.AbstractEventLoop, group: list[_Small], answers: Future[list[Ingested]]) -> None:
+def _answer_when_done(loop: asyncio.AbstractEventLoop, group: list[_Small], answers: Future[list[Outcome]]) -> None:
     def answer() -> None:
         error = answers.exception()
         results = answers.result() if error is None else []
         for place, small in enumerate(group):
             if small.answer.done():  # Its client has gone.
                 continue
-            if error is None:
-                small.answer.set_result(results[place])
+            outcome = error or results[place]
+            if isinstance(outcome, Ingested):
+                small.answer.set_result(outcome)
             else:
-                small.answer.set_exception(error)
+                small.answer.set_exception(outcome)
 
     answers.add_done_callback(lambda _: loop.call_soon_threadsafe(answer))
 
@@ -208,7 +209,7 @@ def _read(service: Service, account: str, blocks: Iterable[bytes], unit: str) ->
     return pa.concat_tables(tables)
 
 
-def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list[Future[list[Ingested]]]:
+def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list[Future[list[Outcome]]]:
     """Decodes small requests at once and has their events stored: one future for all of them, or one for each."""
     whole = [body if body.endswith(b"\n") or not body else body + b"\n" for body in bodies]
     sizes = [body.count(b"\n") for body in whole]
@@ -225,7 +226,7 @@ def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list
         return [_failed(error)]
 
 
-def _alone(service: Service, account: str, body: bytes) -> Future[list[Ingested]]:
+def _alone(service: Service, account: str, body: bytes) -> Future[list[Outcome]]:
     try:
         events = _read(service, account, lines_of([body], array=False), "line")
         return service.store.submit_together(account, events, [events.num_rows])
@@ -233,8 +234,8 @@ def _alone(service: Service, account: str, body: bytes) -> Future[list[Ingested]
         return _failed(error)
 
 
-def _failed(error: Exception) -> Future[list[Ingested]]:
-    future: Future[list[Ingested]] = Future()
+def _failed(error: Exception) -> Future[list[Outcome]]:
+    future: Future[list[Outcome]] = Future()
     future.set_exception(error)
     return future
 

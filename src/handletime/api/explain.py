@@ -51,4 +51,6 @@ def _explanation(reader: Reader, account: str, conversation: str) -> Explanation
     prepared = reader.prepared(conversation)
     if prepared is None:
         raise Refused(404, "There is no such conversation.")
-    return explain_conversation(prepared, account, conversation)
+    explanation = explain_conversation(prepared, account, conversation, reader.deadline)
+    reader.deadline.check()
+    return explanation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from datetime import date
@@ -12,15 +12,20 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from handletime.api.auth import AuthRequest
+    from handletime.deadline import Deadline
     from handletime.metrics.aggregate import Relations
     from handletime.segments.meanwhile import Focus
     from handletime.segments.parts import Prepared
     from handletime.store.keys import Key
-    from handletime.store.writer import Ingested
+    from handletime.store.writer import Ingested, Outcome
 
 
 class Reader(Protocol):
-    """One account's rows, and nobody else's. Any thread may use it."""
+    """One account's rows, and nobody else's, for one request. Any thread may use it."""
+
+    @property
+    def deadline(self) -> Deadline:
+        """The end of the time for the request: of its queries and of all other work."""
 
     def snapshot(self) -> AbstractContextManager[Relations]:
         """One state of the rows, for one thread, until it is left.
@@ -38,8 +43,8 @@ class Reader(Protocol):
         Others may be among them. None where there is no such conversation. Raises NotHere where events are not kept.
         """
 
-    def open_conversations(self) -> Prepared | None:
-        """The events of the conversations that are open, as `prepared` gives those of one. None where none is open.
+    def open_conversations(self) -> Generator[Prepared, None, None]:
+        """The events of the conversations that are open, some at a time, as `prepared` gives those of one.
 
         Raises NotHere where events are not kept.
         """
@@ -64,10 +69,10 @@ class Store(Protocol):
         """Stores a table of `model.EVENTS` of one account, all of it or nothing, and derives what follows from it.
 
         There is a result when the events are durable and visible, NotNow where they could not be stored. Raises
-        NotNow where too many wait already.
+        NotNow where too many wait already. The future raises InvalidEvents where a conversation would become too large.
         """
 
-    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Ingested]]:
+    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
         """The same for several requests, which come one after the other in the table, with so many events each."""
 
     def problem(self) -> str | None:

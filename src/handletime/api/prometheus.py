@@ -44,6 +44,12 @@ class Meters:
         self._under_way = Gauge(
             "requests_under_way", "Requests that are being answered.", namespace="handletime", registry=self.registry
         )
+        self._doubt = Gauge(
+            "clock_doubted",
+            "1 while the clock is days away from the newest stored event, so that --retain may remove less.",
+            namespace="handletime",
+            registry=self.registry,
+        )
         for result in ("accepted", "duplicate"):
             self._events.labels(result)
         for limit in LIMITS:
@@ -68,6 +74,10 @@ class Meters:
         """It has been answered; `route` is its template, None where there is none."""
         self._under_way.dec()
         self._requests.labels(route or OTHER, str(status)).observe(seconds)
+
+    def doubted(self, doubt: bool) -> None:
+        """Whether the clock is believed."""
+        self._doubt.set(doubt)
 
     def refused(self, limit: str) -> None:
         """It went against a limit."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import click
 
 from handletime.cli.console import Instant
-from handletime.cli.folder import make_folder, side_file
+from handletime.cli.folder import keep_private, make_folder, side_file
 
 if TYPE_CHECKING:
     from handletime.lake.keys import NewToken
@@ -55,6 +55,7 @@ def keys() -> None:
 
     They lie in the store's folder (--data), or in a file that servers over tables share (--file).
     """
+    keep_private()
 
 
 @keys.command(short_help="Create a key and print its secrets, once.")

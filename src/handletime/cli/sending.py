@@ -9,6 +9,7 @@ import http.client
 import json
 import math
 import ssl
+import sys
 import threading
 import time
 from collections import deque
@@ -27,9 +28,12 @@ import pyarrow.compute as pc
 from handletime.cli.folder import make_folder, side_file
 from handletime.errors import InputError, NotNow
 from handletime.events.encode import to_ndjson
+from handletime.store.opening import StoreSettings
 from handletime.store.store import Store
 from handletime.store.writer import Ingested
 
+ANY_SIZE: Final = StoreSettings(conversation_events=sys.maxsize)
+"""Whoever may open the folder may bring as many events of one conversation as they like."""
 STORE_EVENTS: Final = 20_000
 REQUEST_EVENTS: Final = 10_000
 """The most events of one part; one of an account that goes on has at least half of it."""
@@ -108,7 +112,7 @@ def _by_account(events: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 def store_target(folder: Path) -> Iterator[Target]:
     """The store of a folder, made if there is none. Raises StoreError, NotNow, OSError."""
     make_folder(folder)
-    with closing(side_file(folder)) as side, Store(folder, side) as store:
+    with closing(side_file(folder)) as side, Store(folder, side, ANY_SIZE) as store:
 
         def send(account: str, events: pa.Table, size: int) -> Iterator[Future[Ingested]]:
             for first in range(0, events.num_rows, size):

@@ -33,7 +33,7 @@ from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service
 from handletime.api.shelf import Shelf
 from handletime.api.unit_files import ShelvedFiles
-from handletime.cli.folder import make_folder, side_file
+from handletime.cli.folder import keep_private, make_folder, side_file
 from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
@@ -81,7 +81,7 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         house = House(settings.folder, store, side, shelf)
         stack.enter_context(Door(house))
         if settings.retain_days is not None:
-            stack.enter_context(Retention(house, settings.retain_days, clock))
+            stack.enter_context(Retention(house, settings.retain_days, clock, doubted=meters.doubted))
         sessions = stack.enter_context(Sessions(settings.folder / SESSIONS))
         page = Page(service, sessions, Labels(settings.labels))
         app = make_app(service, more_routes=page_routes(page), meters=meters, nowhere=page.answer_to_nowhere)
@@ -94,6 +94,7 @@ def begin(settings: ServerSettings) -> None:
     """What every server does first: it logs, can be told to stop, and has seen its certificate. Raises InputError."""
     limit_heaps()
     forbid_core_dumps()
+    keep_private()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
     signal.signal(signal.SIGTERM, stop)
@@ -153,7 +154,11 @@ def settle() -> None:
 
 
 def _store_settings(settings: ServerSettings) -> StoreSettings:
-    return StoreSettings(memory_bytes=settings.memory_bytes, query_limit_s=settings.query_limit_s)
+    return StoreSettings(
+        memory_bytes=settings.memory_bytes,
+        query_limit_s=settings.query_limit_s,
+        conversation_events=settings.conversation_events,
+    )
 
 
 def api_settings(settings: ServerSettings) -> ApiSettings:

@@ -23,7 +23,7 @@ from handletime.lake.reader import EventFiles, Reader
 from handletime.lake.state import UNITS, State, state_of
 from handletime.lake.tables import RUNS, Run, runs
 from handletime.store.snapshot import limited
-from handletime.store.writer import Ingested
+from handletime.store.writer import Ingested, Outcome
 
 CHECK_S: Final = 1.0
 """So often a newer run is looked for."""
@@ -112,7 +112,7 @@ class Lake:
         return self._reader(state, account)
 
     def _reader(self, state: State, account: str) -> Reader:
-        return Reader(self.folder, state, account, self._cursor, self._events)
+        return Reader(self.folder, state, account, self._cursor, self._events, self._settings.query_limit_s)
 
     @property
     def read_only(self) -> str:
@@ -128,7 +128,7 @@ class Lake:
         account: str,  # noqa: ARG002
         events: pa.Table,  # noqa: ARG002
         sizes: Sequence[int],  # noqa: ARG002
-    ) -> Future[list[Ingested]]:
+    ) -> Future[list[Outcome]]:
         """Raises NotHere."""
         raise NotHere(self.read_only)
 

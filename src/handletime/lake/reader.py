@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from handletime.deadline import Deadline
 from handletime.errors import InvalidEvents, NotHere
 from handletime.events.decode import decode_columns
 from handletime.events.model import EVENTS
@@ -35,10 +36,19 @@ class Reader:
     """Asks about one account as of one run, however many come meanwhile. Any thread may use it."""
 
     def __init__(
-        self, lake: Path, state: State, account: str, cursors: Cursors, events: EventFiles | None = None
+        self,
+        lake: Path,
+        state: State,
+        account: str,
+        cursors: Cursors,
+        events: EventFiles | None = None,
+        limit_s: float | None = None,
     ) -> None:
-        """`events` are those that conversations are explained by, if they are."""
+        """`events` are those that conversations are explained by, if they are. So many seconds after this all queries
+        are stopped; other work of the request should ask `deadline`.
+        """
         self._state, self._cursors, self._events = state, cursors, events
+        self.deadline = Deadline(limit_s)
         self._relations = OfFiles(lake, account, state.of(account))
         self.account = account
 
@@ -49,8 +59,9 @@ class Reader:
         Queries that bind `start` and `end` as times are about rows that end in between: only files that may have
         such are opened. Those that run longer than `limit_s` in all are stopped (NotNow).
         """
-        with self._cursors(limit_s) as cursor:
-            yield Snapshot(cursor, self._relations)
+        left_s = self.deadline.left_s()
+        with self._cursors(min((each for each in (limit_s, left_s) if each), default=None)) as cursor:
+            yield Snapshot(cursor, self._relations, self.deadline)
 
     def written(self, day: date) -> int | None:
         """When the units of a day were last written: the end of a run, in epoch milliseconds. None without any."""
@@ -66,7 +77,7 @@ class Reader:
         paths = self._events(self.account)
         if not paths:
             return None
-        with self._cursors(None) as cursor:
+        with self._cursors(self.deadline.left_s()) as cursor:
             named = {"account": self.account, "conversation": conversation}
             rows = query(cursor, _EVENTS.format(files=_list(paths)), named)
             if not rows.num_rows:
@@ -78,10 +89,11 @@ class Reader:
                 where list_contains($agents, agentId) and conversationId <> $conversation""",
                 {"agents": agents, "conversation": conversation},
             )
-        events = [_decoded(table, self.account) for table in (rows, moves)]
+        events = [_decoded(table, self.account) for table in self.deadline.over((rows, moves))]
+        self.deadline.check()
         return prepare(pa.concat_tables(events).unify_dictionaries())
 
-    def open_conversations(self) -> Prepared | None:
+    def open_conversations(self) -> Generator[Prepared, None, None]:
         """What is open now is not known here: the tables are as old as the run. Raises NotHere."""
         raise NotHere("What is going on now is not known here: this server reads tables that were made before.")
 
@@ -91,7 +103,7 @@ class Reader:
         As the run knows it: what follows its last focus event is not known, nor what follows `MOVES_MAX` of them.
         """
         end = min(end, self._relations.last(FOCUS_MOVES))
-        with self._cursors(None) as cursor:
+        with self._cursors(self.deadline.left_s()) as cursor:
 
             def latest(low: int) -> duckdb.DuckDBPyConnection:
                 moves = self._relations.source(FOCUS_MOVES, Window(low, start + 1))

@@ -6,7 +6,9 @@ handled time from its units.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
@@ -14,16 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.segments import rules
 from handletime.segments.columns import NEVER
 from handletime.segments.derive import Derived, Trace, derive_prepared
-from handletime.segments.files import instant, plain
+from handletime.segments.files import instants, plain
 from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Record
 
 Json = dict[str, object]
 
+ROWS_AT_ONCE: Final = 10_000
 RULES: Final = {
     "opened": "1 State",
     "resumed": "1 State",
@@ -110,21 +114,32 @@ def conversations_named(events: pa.Table, conversation: str) -> list[str]:
     return sorted(found["accountId"].cast(pa.string()).unique().to_pylist())
 
 
-def explain(prepared: Prepared, account: str, conversation: str) -> Explanation:
-    """Explains a conversation of prepared events. Raises KeyError where it is not among them."""
+def explain(prepared: Prepared, account: str, conversation: str, deadline: Deadline | None = None) -> Explanation:
+    """Explains a conversation of prepared events.
+
+    Raises KeyError where it is not among them, NotNow where the deadline comes before it is done.
+    """
+    deadline = deadline or Deadline()
     alone = _alone(prepared, account, conversation)
     derived, trace = derive_prepared(alone)
-    units = _by_segment(derived)
-    segments = plain(derived.agent_segments).to_pylist()
+    units = _by_segment(derived, deadline)
+    segments = list(_rows(plain(derived.agent_segments), deadline))
     for segment in segments:
         segment["handleTimeUnits"] = units.get(str(segment["segmentId"]), [])
     return Explanation(
         account,
         conversation,
-        list(_moments(alone, trace, derived)),
+        list(_moments(alone, trace, derived, deadline)),
         segments,
-        plain(derived.skill_segments).to_pylist(),
+        list(_rows(plain(derived.skill_segments), deadline)),
     )
+
+
+def _rows(table: pa.Table, deadline: Deadline) -> Iterator[Json]:
+    """The rows of a table, some thousand of which are made at a time. Raises NotNow."""
+    for first in range(0, table.num_rows, ROWS_AT_ONCE):
+        deadline.check()
+        yield from table.slice(first, ROWS_AT_ONCE).to_pylist()
 
 
 def _alone(prepared: Prepared, account: str, conversation: str) -> Prepared:
@@ -141,20 +156,22 @@ def _alone(prepared: Prepared, account: str, conversation: str) -> Prepared:
     return Prepared(events, columns, only, focused)
 
 
-def _by_segment(derived: Derived) -> dict[str, list[Json]]:
+def _by_segment(derived: Derived, deadline: Deadline) -> dict[str, list[Json]]:
     units: dict[str, list[Json]] = {}
-    for unit in plain(derived.handle_time_units).to_pylist():
+    for unit in _rows(plain(derived.handle_time_units), deadline):
         units.setdefault(str(unit["segmentId"]), []).append(
             {key: unit[key] for key in ("sequence", "startReason", "endReason", "start", "end", "handleTimeMillis")}
         )
     return units
 
 
-def _places(prepared: Prepared) -> Iterator[_Place]:
-    """The events in order, and between them the ends of focus that are none."""
+def _places(prepared: Prepared, deadline: Deadline) -> Iterator[_Place]:
+    """The events in order, and between them the ends of focus that are none. Raises NotNow."""
     records = prepared.ordered.records
     looking: dict[int, tuple[int, Record]] = {}
     for place, event in enumerate(records):
+        if len(looking) > LOOKERS or place % LOOKERS == 0:
+            deadline.check()
         yield from _lost_before(looking, event)
         yield _Place(int(event["time"]), place)
         if event["type"] == model.FOCUSED:
@@ -164,6 +181,10 @@ def _places(prepared: Prepared) -> Iterator[_Place]:
         elif event["type"] == model.UNFOCUSED:
             looking.pop(int(event["agent"]), None)
     yield from _lost_before(looking, None)
+
+
+LOOKERS: Final = 256
+"""With more agents whose focus is here, the deadline is asked at every event."""
 
 
 def _lost_before(looking: dict[int, tuple[int, Record]], event: Record | None) -> Iterator[_Place]:
@@ -189,12 +210,27 @@ class _State(NamedTuple):
     focus_data: bool
 
 
-def _moments(prepared: Prepared, trace: Trace, derived: Derived) -> Iterator[Moment]:
-    shown = prepared.events.take(prepared.ordered.rows).to_pylist()
-    places = list(_places(prepared))
-    units = [(start, end) for start, end in zip(*(_millis(derived, name) for name in ("start", "end")), strict=True)]
+class _Units:
+    """The handle-time units of a conversation, by time."""
+
+    def __init__(self, derived: Derived) -> None:
+        units = sorted(zip(*(_millis(derived, name) for name in ("start", "end")), strict=True))
+        self._starts = [start for start, _end in units]
+        self._last_ends = list(accumulate((end for _start, end in units), max))
+
+    def contain(self, start: int, end: int) -> bool:
+        """Whether the time from start to end lies in one of them."""
+        begun = bisect_right(self._starts, start)
+        return begun > 0 and self._last_ends[begun - 1] >= end
+
+
+def _moments(prepared: Prepared, trace: Trace, derived: Derived, deadline: Deadline) -> Iterator[Moment]:
+    shown = list(_rows(prepared.events.take(prepared.ordered.rows), deadline))
+    places = list(_places(prepared, deadline))
+    times = instants([place.time for place in places])
+    units = _Units(derived)
     state = _State(0, 0, False, False)
-    for place, following in zip(places, [*places[1:], None], strict=True):
+    for place, following, time in deadline.over(zip(places, [*places[1:], None], times, strict=True)):
         was_assigned = bool(state.bits & rules.STATE_ASSIGNED)
         event, effect = shown[place.place], rules.EFFECTS[trace.effect[place.place]]
         if place.lost:
@@ -203,10 +239,10 @@ def _moments(prepared: Prepared, trace: Trace, derived: Derived) -> Iterator[Mom
         else:
             state = state._replace(bits=int(trace.state[place.place]))
             if event["type"] == "assigned" and not effect:
-                agent = event["agentId"]
+                agent = cast(int, event["agentId"])
                 known = (event["accountId"], agent) in prepared.focused
                 state = _State(state.bits, agent, event["userType"] == "human", known)
-        moment = _moment(place, event, effect, state, was_assigned)
+        moment = _moment(place, time, event, effect, state, was_assigned)
         if following is not None:
             _until(moment, place.time, following.time, units, state)
         yield moment
@@ -217,12 +253,11 @@ def _millis(derived: Derived, name: str) -> list[int]:
     return values
 
 
-def _moment(place: _Place, event: Json, no_effect: str, state: _State, was_assigned: bool) -> Moment:
+def _moment(place: _Place, time: str, event: Json, no_effect: str, state: _State, was_assigned: bool) -> Moment:
     type_ = str(event["type"])
-    own = {field.name for field in model.FIELDS if field.belongs_to(type_)} - _SHARED
-    detail = {name: value for name, value in event.items() if name in own and value is not None}
+    detail = {name: event[name] for name in _OWN[type_] if event[name] is not None}
     moment = Moment(
-        time=instant(place.time),
+        time=time,
         type=place.lost or type_,
         event_id=None if place.lost else str(event["eventId"]),
         detail=detail,
@@ -241,14 +276,19 @@ def _moment(place: _Place, event: Json, no_effect: str, state: _State, was_assig
 
 
 _SHARED: Final = {"accountId", "conversationId", "eventId", "time", "sequence", "revision", "type"}
+_OWN: Final = {
+    type_: [field.name for field in model.FIELDS if field.belongs_to(type_) and field.name not in _SHARED]
+    for type_ in model.TYPES
+}
+"""The fields that events of a type have, but for those of all events."""
 
 
-def _until(moment: Moment, start: int, end: int, units: list[tuple[int, int]], state: _State) -> None:
+def _until(moment: Moment, start: int, end: int, units: _Units, state: _State) -> None:
     """What the time up to the next moment counts for, and under which clause of rules.md 3.3."""
     moment.lasts_millis = end - start
     if end == start:
         return
-    if any(first <= start and end <= last for first, last in units):
+    if units.contain(start, end):
         moment.handle_time_millis = end - start
         moment.handled_under = "3.3 a" if moment.consumer_waits else "3.3 b"
     elif not moment.open:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -148,10 +149,10 @@ class _Ndjson:
         self._file.close()
 
 
-def instant(milliseconds: int) -> str:
+def instants(milliseconds: Sequence[int]) -> list[str]:
     """Epoch milliseconds as RFC 3339 in UTC, with milliseconds and Z."""
-    text: str = pc.strftime(pa.scalar(milliseconds, model.INSTANT), format=RFC_3339).as_py()
-    return text
+    texts: list[str] = pc.strftime(pa.array(milliseconds, model.INSTANT), format=RFC_3339).to_pylist()
+    return texts
 
 
 def plain(table: pa.Table, *, cells: bool = False) -> pa.Table:

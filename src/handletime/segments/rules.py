@@ -16,7 +16,7 @@ import numpy as np
 
 from handletime.compiled import borrowing, compiled
 from handletime.events import model
-from handletime.segments.columns import I8, I64, NEVER, RANKS, U8, Columns
+from handletime.segments.columns import I8, I64, NEVER, RANKS, U8, Columns, mix
 from handletime.segments.sorting import Record, Records
 
 # --- closed lists of what is derived ---------------------------------------------------------------------------------
@@ -165,8 +165,10 @@ STATE: Final = np.dtype(
         ("handling", np.bool_),
         ("unit_start", np.int64),
         ("unit_reason", np.int8),
-        # agents whose focus is on the conversation
+        # agents whose focus is, or was, on the conversation
         ("viewers", np.int64),
+        ("conversation", np.int64),  # its place, plus one
+        ("seed", np.uint64),  # of the viewers' places, which nobody who sends events can know
     ],
     align=True,
 )
@@ -176,8 +178,10 @@ VIEWER: Final = np.dtype(
         ("lost_time", np.int64),  # when another conversation gets the agent's focus
         ("lost_sequence", np.int64),
         ("lease_end", np.int64),  # the last millisecond of the focus, `NEVER` without a lease
+        ("of", np.int64),  # the conversation, as in the state; of another one nothing is here
     ]
 )
+"""An agent's focus on a conversation, in a table that is found by the agent. It stays there when it has ended."""
 
 
 class Out(NamedTuple):
@@ -210,20 +214,34 @@ def derive_conversations(
     viewers = np.zeros(64, VIEWER)
     for conversation in range(low, high):
         begin_conversation(state)
+        state.conversation = conversation + 1
+        if starts[conversation] < starts[conversation + 1]:
+            state.seed = records[starts[conversation]].event
         for place in range(starts[conversation], starts[conversation + 1]):
             event = records[place]
             is_focus = event.type == model.FOCUSED or event.type == model.UNFOCUSED
             if not is_focus and event.type != model.WITHDRAWN:
                 note_beginning(state, event.type)
             lose_focus_before(state, out, event)
-            if is_focus and state.viewers == len(viewers):
-                viewers = np.concatenate((viewers, np.zeros(len(viewers), VIEWER)))
+            if is_focus and 2 * state.viewers >= len(viewers):
+                viewers = larger(state, viewers)
             out.effect[place] = take(state, out, viewers, columns, event)
             out.state[place] = state_bits(state)
         end_conversation(state, out)
         middle = state.beginning == MESSAGES_ONLY or state.beginning == IN_THE_MIDDLE
         out.counts[BEGIN_IN_THE_MIDDLE] += middle
     sort_first_responses(out)
+
+
+@compiled
+def larger(state: Record, viewers: Records) -> Records:
+    """The viewers of the conversation in twice the room."""
+    more = np.zeros(2 * len(viewers), VIEWER)
+    for i in range(len(viewers)):
+        if viewers[i].of == state.conversation:
+            place = place_of(state, more, viewers[i].agent)
+            more[place] = viewers[i]
+    return more
 
 
 @compiled
@@ -407,8 +425,9 @@ def on_focused(state: Record, viewers: Records, columns: Columns, event: Record)
     place = find_viewer(state, viewers, event)
     already = place >= 0
     if not already:
-        place = state.viewers
-        state.viewers += 1
+        place = place_of(state, viewers, event.agent)
+        state.viewers += viewers[place].of != state.conversation
+        viewers[place].of = state.conversation
     viewer = viewers[place]
     ended = viewer.lease_end
     give_focus(viewer, columns, event)
@@ -445,8 +464,7 @@ def on_unfocused(state: Record, out: Out, viewers: Records, event: Record) -> in
     viewer = find_viewer(state, viewers, event)
     if viewer < 0:
         return UNFOCUSED_WITHOUT_FOCUS
-    state.viewers -= 1
-    viewers[viewer] = viewers[state.viewers]
+    viewers[viewer].lease_end = -NEVER
     if state.assigned and state.agent == event.agent:
         state.looking = False
         end_unit(state, out, EXITED, event.time)
@@ -494,19 +512,21 @@ def lose_focus_before(state: Record, out: Out, event: Record) -> None:
 
 @borrowing
 def find_viewer(state: Record, viewers: Records, event: Record) -> int:
-    """The place of the event's agent among those whose focus is here, -1 if it is not; drops those who lost it."""
-    found = -1
-    place = 0
-    while place < state.viewers:
-        own = viewers[place].agent == event.agent
-        if is_lost_before(viewers[place], event, own):
-            state.viewers -= 1
-            viewers[place] = viewers[state.viewers]
-            continue
-        if own:
-            found = place
-        place += 1
-    return found
+    """The place of the event's agent among those whose focus is here, -1 if it is not."""
+    place = place_of(state, viewers, event.agent)
+    if viewers[place].of != state.conversation or is_lost_before(viewers[place], event, True):
+        return -1
+    return place
+
+
+@borrowing
+def place_of(state: Record, viewers: Records, agent: int) -> int:
+    """The place of an agent among the viewers, or the free one for it; there is always a free one."""
+    last = len(viewers) - 1
+    place = np.int64(mix(np.uint64(agent) ^ state.seed) & np.uint64(last))
+    while viewers[place].of == state.conversation and viewers[place].agent != agent:
+        place = (place + 1) & last
+    return place
 
 
 # --- skill segments (rules.md 2.2) -----------------------------------------------------------------------------------

@@ -73,46 +73,76 @@ class NewBackup:
     """A folder that becomes a backup: under its name only when it is complete.
 
     A context manager. Raises InputError where there is something of that name, or no folder to put it in, and OSError.
+    Should this process be killed, whoever opens the store next finds the unfinished folder (`remove_leftover`).
     """
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, store: Path) -> None:
+        """`store` is the folder of the store."""
         self._target = target
         _require_room(target)
-        self.folder = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
+        name = secrets.token_hex(8)
+        self.folder = target.with_name(f".{target.name}-{name}")
+        self._note = store / BACKUPS / f".{name}"
+        self._secret: Path | None = None
 
     def __enter__(self) -> NewBackup:
+        self._note.symlink_to(self.folder.absolute(), target_is_directory=True)
         self.folder.mkdir(mode=0o700)
         return self
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+        self._note.unlink(missing_ok=True)
 
     def add_side_file(self, side: SideFile, *, secret_key: bool) -> SecretKey:
-        """Copies the keys, to be done before the store is copied: the last commit it knows is in the store then."""
+        """Copies the keys, to be done before the store is copied: the last commit it knows is in the store then.
+
+        The secret key is copied last of all: it lies in no unfinished folder for longer than that takes.
+        """
         side.copy_to(self.folder / sidefile.FILE)
         there = side.folder / KEY_FILE
         if not there.exists():
             return "none"
         if not secret_key:
             return "leftOut"
-        _copy(there, self.folder / KEY_FILE)
+        self._secret = there
         return "held"
 
     def publish(self, commit: int, made: datetime, secret_key: SecretKey) -> Manifest:
         """Gives it its name. `commit` is the last one of the store's copy."""
         sidefile.set_commit_of_copy(self.folder / sidefile.FILE, commit)
+        for each in self.folder.iterdir():
+            sync(each)
+        _require_room(self._target)
+        if self._secret is not None:
+            _copy(self._secret, self.folder / KEY_FILE)
         files = {path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}
         manifest = Manifest(commit, made, secret_key, files)
         path = self.folder / MANIFEST
         path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        for each in (*self.folder.iterdir(), self.folder):
-            sync(each)
-        _require_room(self._target)
+        sync(path)
+        sync(self.folder)
         crash_point("backup-complete")
         self.folder.rename(self._target)
         crash_point("backup-named")
         sync(self._target.parent)
         return manifest
+
+
+def remove_leftover(path: Path) -> None:
+    """Takes away what a command that was killed left in the folder of backups; of an unfinished backup that is a note
+    of where it lies. Raises OSError.
+    """
+    if path.is_symlink():
+        unfinished = path.readlink()
+        # Of nothing but what was made with this note.
+        if unfinished.name.startswith(".") and unfinished.name.endswith(f"-{path.name[1:]}"):
+            shutil.rmtree(unfinished, ignore_errors=True)
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def restore(source: Path, folder: Path, told: Told = lambda _what, _done, _of: None) -> Manifest:

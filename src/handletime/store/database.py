@@ -33,7 +33,9 @@ RETRY_S: Final = 1.0
 CLOSE_S: Final = 10.0
 """So long readers are waited for when the store is closed."""
 CHECKPOINT_S: Final = 10.0
-"""So long a checkpoint waits for transactions that write; DuckDB itself does not wait."""
+"""So long a checkpoint waits for transactions that write, and for those that still see what was removed; DuckDB itself
+does not wait. Whoever asks for one waits for as long as a query may take besides.
+"""
 _AGAIN_S: Final = 0.01
 _log: Final = logging.getLogger(__name__)
 
@@ -75,7 +77,7 @@ class Database:
                 crash_point("folder-synced")
                 self._commits.set_last_commit(done.commit_number)
                 crash_point("numbered")
-            except (duckdb.Error, OSError) as error:
+            except (duckdb.Error, OSError, StoreError) as error:
                 _log.exception("a transaction failed; nothing of it is acknowledged")
                 self._fail()
                 raise NotNow("the store could not write; come again later") from error
@@ -111,10 +113,19 @@ class Database:
             self.give_back(cursor)
 
     def checkpoint(self) -> None:
-        """Has the write-ahead log worked into the file now. Raises NotNow."""
+        """Has the write-ahead log worked into the file now.
+
+        Raises NotNow. Where somebody reads for longer than a query may, that has it done as soon as it can be.
+        """
         cursor = self.cursor()
         try:
-            self._work_in_log(cursor)
+            self._work_in_log(cursor, CHECKPOINT_S + (self._settings.query_limit_s or 0.0))
+        except duckdb.TransactionException as error:
+            self._begin(self._catch_up)
+            raise NotNow(
+                "what was committed is still in the write-ahead log, because others have read since before "
+                "(an export, a backup, a rebuild); it is worked into the store as soon as they end"
+            ) from error
         except duckdb.Error as error:
             raise NotNow(f"the write-ahead log could not be worked into the store: {error}") from error
         finally:
@@ -122,32 +133,47 @@ class Database:
 
     def checkpoint_if_due(self) -> None:
         """Has the write-ahead log worked into the file, beside what else goes on, where it has become large."""
-        if self._checkpoint is not None and self._checkpoint.is_alive():
-            return
         if size_of(self._folder / f"{FILE}.wal") >= self._settings.checkpoint_bytes:
-            self._checkpoint = threading.Thread(target=self._do_checkpoint, name="store-checkpoint", daemon=True)
-            self._checkpoint.start()
+            self._begin(self._do_checkpoint)
 
-    def _do_checkpoint(self) -> None:
+    def _begin(self, checkpoint: Callable[[], object]) -> None:
+        """Does it in a thread; nothing where there is one already."""
+        with self._given_back:
+            if self._checkpoint is None or not self._checkpoint.is_alive():
+                self._checkpoint = threading.Thread(target=checkpoint, name="store-checkpoint", daemon=True)
+                self._checkpoint.start()
+
+    def _catch_up(self) -> None:
+        """Tries until it has worked, or the store is closed."""
+        while not self._do_checkpoint() and not self._closed.wait(RETRY_S):
+            pass
+
+    def _do_checkpoint(self) -> bool:
+        """Says whether it has worked."""
         try:
             cursor = self.cursor()
         except NotNow:
-            return
+            return False
         try:
             start = time.monotonic()
-            self._work_in_log(cursor)
+            self._work_in_log(cursor, CHECKPOINT_S)
             seconds = time.monotonic() - start
             _log.info("checkpoint in %.2f s", seconds)
             self._observer.checkpointed(seconds)
+        except duckdb.TransactionException as error:
+            _log.warning("a checkpoint has to wait for who reads, or writes: %s", error)
+            return False
         except duckdb.Error:
             # What it could not do the next one does; if the file is broken, the next commit says so.
             _log.exception("a checkpoint failed")
+            return False
         finally:
             self.give_back(cursor)
+        return True
 
-    def _work_in_log(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def _work_in_log(self, cursor: duckdb.DuckDBPyConnection, wait_s: float) -> None:
         """Raises duckdb.Error; where somebody writes, or does the same, only after a while."""
-        ends = time.monotonic() + CHECKPOINT_S
+        ends = time.monotonic() + wait_s
         while True:
             try:
                 cursor.execute("checkpoint")
@@ -168,7 +194,7 @@ class Database:
     def _open(self) -> None:
         connection = connect(self._folder, self._settings, self._commits.last_commit())
         try:
-            self._writer = Writer(connection)
+            self._writer = Writer(connection, self._settings)
             self._sync.sync()
         except duckdb.Error as error:
             connection.close()

@@ -55,8 +55,8 @@ class Directory:
             connection.execute("insert into kept.accounts values (?, ?)", [self._accounts[name], name])
         return self._accounts[name]
 
-    def number(self, connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> list[int]:
-        """The numbers of different conversations; new ones get theirs, in this order."""
+    def known(self, connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> list[int]:
+        """The numbers of different conversations, -1 for those that are new."""
         recent, older = self._recent, self._older
         found = [recent.get(c, -1) for c in wanted]
         missing = [c for c, number in zip(wanted, found, strict=True) if number < 0]
@@ -64,11 +64,15 @@ class Directory:
             return found
         known = {c: older[c] for c in missing if c in older}
         known |= self._look_up(connection, [c for c in missing if c not in known])
-        new = [c for c in missing if c not in known]
-        known |= dict(zip(new, range(self._next, self._next + len(new)), strict=True))
-        self._add(connection, new)
         self._remember(known)
-        return [number if number >= 0 else known[c] for c, number in zip(wanted, found, strict=True)]
+        return [number if number >= 0 else known.get(c, -1) for c, number in zip(wanted, found, strict=True)]
+
+    def add(self, connection: duckdb.DuckDBPyConnection, new: list[Conversation]) -> range:
+        """Numbers different new conversations, in this order."""
+        numbers = range(self._next, self._next + len(new))
+        self._add(connection, new)
+        self._remember(dict(zip(new, numbers, strict=True)))
+        return numbers
 
     def forget(self, numbers: Iterable[int]) -> None:
         """Drops removed conversations from memory; should one come again, it is a new one."""

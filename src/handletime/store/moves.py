@@ -65,6 +65,11 @@ class Moved(NamedTuple):
     new: pa.Table
     agents: pa.Table
 
+    def among(self, numbers: I64) -> Moved:
+        """What of it is in conversations of these ascending numbers."""
+        stored, new = (rows.filter(np.isin(rows["number"].to_numpy(), numbers)) for rows in (self.stored, self.new))
+        return self._replace(stored=stored, new=new)
+
 
 class FocusMoves:
     """The focus moves of one open store. Not for several threads."""

@@ -42,7 +42,9 @@ class StoreSettings:
     """What a store may use.
 
     `memory_bytes` is for the database; what is being ingested comes on top. More than `queue_events` events, or
-    `queue_requests` requests, never wait to be written; up to `group_events` are written in one transaction. From
+    `queue_requests` requests, never wait to be written; up to `group_events` are written in one transaction.
+    A conversation gets no new events beyond `conversation_events`. Up to `part_events`, stored ones included, are
+    derived at once; with more, conversations are derived bit by bit within their transaction. From
     `checkpoint_bytes` of the write-ahead log on, it is worked into the file. Readers' queries that take longer than
     `query_limit_s` are stopped.
     """
@@ -52,6 +54,8 @@ class StoreSettings:
     queue_events: int = 400_000
     queue_requests: int = 10_000
     group_events: int = 60_000
+    conversation_events: int = 50_000
+    part_events: int = 250_000
     checkpoint_bytes: int = 48 << 20
     query_limit_s: float | None = None
 
@@ -60,7 +64,11 @@ class FolderLock:
     """Holds a folder for one process, until it is released or the process ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Also takes away what a process that was killed has spilled there. Raises StoreError where it is held."""
+        """Also takes away what a process that was killed has spilled there.
+
+        Raises StoreError where it is held, or cannot be written to.
+        """
+        require_writable(folder)
         self._handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -121,6 +129,12 @@ class FolderSync:
         return os.fstat(self._held[-1]).st_ino
 
 
+def require_writable(folder: Path) -> None:
+    """Raises StoreError where nothing can be written to a folder that is there, whatever it is for."""
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder} cannot be written to: it is another user's, or its disk is read-only")
+
+
 def sync(path: Path) -> None:
     """Makes a file, or the names in a folder, durable. Raises OSError, which names it."""
     handle = os.open(path, os.O_RDONLY)
@@ -151,8 +165,13 @@ def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.D
         raise StoreError(f"{path} is missing; commits up to {last_commit} were acknowledged: restore a backup")
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
+    for name in (FILE, f"{FILE}.wal"):
+        _close_to_others(folder / name)
+    is_new = not path.exists()
     try:
         connection = _open(path, settings)
+        if is_new:
+            path.chmod(0o600)
     except duckdb.Error as error:
         raise StoreError(f"{path} cannot be opened: {error}") from error
     try:
@@ -165,6 +184,19 @@ def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.D
         connection.close()
         raise
     return connection
+
+
+def _close_to_others(file: Path) -> None:
+    """Lets only its owner read a file, which earlier versions made as the folder's user makes files."""
+    try:
+        mode = file.stat().st_mode
+        if mode & 0o077:
+            file.chmod(0o600)
+            _log.warning("%s was open to others (%o); now it is its owner's only", file, mode & 0o777)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        _log.warning("%s is open to others, and that cannot be changed: %s", file, error.strerror)
 
 
 def _empty(spilled: Path) -> None:

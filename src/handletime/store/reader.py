@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import duckdb
 import pyarrow as pa
 
+from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.events.model import EVENTS
 from handletime.segments.columns import I64, Columns, columns_of
@@ -34,12 +35,12 @@ class Connections(Protocol):
 
 
 class Reader:
-    """Asks about one account. Any thread may use it."""
+    """Asks about one account, for one request. Any thread may use it."""
 
     def __init__(self, connections: Connections, account: str, *, limit_s: float | None = None) -> None:
-        """Queries that run longer than `limit_s` are stopped, if whoever asks sets no other limit."""
+        """So many seconds after this all queries are stopped; other work of the request should ask `deadline`."""
         self._connections = connections
-        self._limit_s = limit_s
+        self.deadline = Deadline(limit_s)
         self.account = account
 
     @contextmanager
@@ -47,37 +48,40 @@ class Reader:
         """One state of the account's rows, for one thread, until it is left, whatever is written meanwhile.
 
         Queries find `agent_segments`, `skill_segments` and `handle_time_units` of this account, and no other table.
-        Those that run longer than `limit_s` in all are stopped (NotNow).
+        Those that run longer than `limit_s` in all, or than the request may, are stopped (NotNow).
         """
         with self._cursor(limit_s) as cursor:
-            yield Snapshot(cursor, OfStore(self._number(cursor), self.account))
+            yield Snapshot(cursor, OfStore(self._number(cursor), self.account), self.deadline)
 
-    def prepared(self, conversation: str, *, limit_s: float | None = None) -> Prepared | None:
+    def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation, which know their losses of focus. None where there is none of this id."""
-        with self._cursor(limit_s) as cursor:
+        with self._cursor() as cursor:
             number = self._find(cursor, conversation)
             if number is None:
                 return None
             rows = query(cursor, _EVENTS, {"number": number})
             losses = query(cursor, _LOSSES, {"number": number})
             focused = self._focused(cursor, rows)
+        self.deadline.check()
         events = events_table(rows)
         columns = with_losses(columns_of(events), rows["arrival"].to_numpy(), losses)
         return Prepared(events, columns, order(events, columns), focused)
 
-    def open_conversations(self, *, limit_s: float | None = None) -> Prepared | None:
-        """The events of the conversations that are open, as `prepared` gives those of one. None where none is open."""
+    def open_conversations(self) -> Generator[Prepared, None, None]:
+        """The events of the conversations that are open, some at a time, as `prepared` gives those of one."""
         from handletime.store.now import open_conversations
 
-        with self._cursor(limit_s) as cursor:
-            return open_conversations(cursor, self._number(cursor), self.account)
+        with self._cursor() as cursor:
+            for prepared in open_conversations(cursor, self._number(cursor), self.account):
+                self.deadline.check()
+                yield prepared
 
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
         With more than `MOVES_MAX` moves it ends early: what follows is not known.
         """
-        with self._cursor(None) as cursor:
+        with self._cursor() as cursor:
             asked = {"account": self._number(cursor), "agent": agent}
             low = last_focused(lambda low: cursor.execute(_LAST_FOCUSED, {**asked, "low": low, "start": start}), start)
             within = {"low": start if low is None else low, "end": end, "most": MOVES_MAX + 1}
@@ -87,7 +91,7 @@ class Reader:
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are here: none has been removed."""
         wanted = set(conversations)
-        with self._cursor(None) as cursor:
+        with self._cursor() as cursor:
             account = self._number(cursor)
             if account < 0:
                 return not wanted
@@ -112,10 +116,11 @@ class Reader:
             return {(self.account, agent) for (agent,) in found.fetchall()}
 
     @contextmanager
-    def _cursor(self, limit_s: float | None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _cursor(self, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        left_s = self.deadline.left_s()
         cursor = self._connections.cursor()
         try:
-            with limited(cursor, limit_s or self._limit_s):
+            with limited(cursor, min((each for each in (limit_s, left_s) if each), default=None)):
                 cursor.begin()
                 yield cursor
         finally:

@@ -6,6 +6,7 @@ here is always what the tables have.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import duckdb
@@ -40,11 +41,23 @@ class _Part(NamedTuple):
 
 
 class Recent:
-    """The recent events of one open store, at most so many for long. Not for several threads."""
+    """The recent events of one open store, at most so many, and so many bytes of them, for long.
 
-    def __init__(self, most_events: int) -> None:
-        self._most = most_events
+    Not for several threads.
+    """
+
+    def __init__(self, most_events: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most_events, most_bytes
         self.clear()
+
+    def sizes(self, connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
+        """How many events are stored of each of these conversations; reads none of them."""
+        slots = self._slots_of(numbers.tolist())
+        sizes = np.where(slots < 0, 0, self._counts[slots])
+        strangers = np.flatnonzero(slots < 0)
+        if len(strangers):
+            sizes[strangers] = _stored_sizes(connection, numbers[strangers])
+        return sizes
 
     def of(self, connection: duckdb.DuckDBPyConnection, numbers: I64, first_new: int) -> Held:
         """The stored events of conversations; those from `first_new` on have none."""
@@ -57,8 +70,17 @@ class Recent:
         self._touched[slots] = self._turn
         return self._gathered(slots)
 
+    def passing(self, connection: duckdb.DuckDBPyConnection, numbers: I64) -> Held:
+        """The same where they are too many to be kept: those that are not here are read, and nobody else has to go."""
+        slots = self._slots_of(numbers.tolist())
+        here = self._gathered(slots[slots >= 0])
+        return _by_arrival(here, _read(connection, numbers[slots < 0]))
+
     def add(self, events: pa.Table) -> None:
-        """Keeps newly stored events of conversations that were asked for before; no loss of theirs is known yet."""
+        """Keeps newly stored events of those conversations that are here; no loss of theirs is known yet."""
+        numbers, place = np.unique(events["number"].to_numpy(), return_inverse=True)
+        here = self._slots_of(numbers.tolist()) >= 0
+        events = events if here.all() else events.filter(here[place])
         if events.num_rows:
             never = np.full(events.num_rows, NEVER, np.int64)
             self._append(Held(events, never, never.copy()))
@@ -80,19 +102,22 @@ class Recent:
 
     def trim(self) -> None:
         """Makes room where there is too much: those go that were touched longest ago."""
-        if sum(part.events.num_rows for part in self._parts) <= self._most:
-            return
-        counts = np.zeros(len(self._numbers), np.int64)
-        for part in self._parts:
-            counts += np.bincount(part.slots, minlength=len(counts))
-        latest = np.argsort(-self._touched[: len(counts)], kind="stable")
-        self._keep_only(latest[np.cumsum(counts[latest]) <= self._most // 2])
+        while self._is_full():
+            counts = self._counts[: len(self._numbers)]
+            latest = np.argsort(-self._touched[: len(counts)], kind="stable")
+            self._keep_only(latest[np.cumsum(counts[latest]) <= min(self._most, int(counts.sum())) // 2])
+
+    def _is_full(self) -> bool:
+        events = sum(part.events.num_rows for part in self._parts)
+        return events > self._most or sum(int(part.events.nbytes) for part in self._parts) > self._most_bytes
 
     def clear(self) -> None:
         """Drops everything; it is read again when needed."""
         self._parts: list[_Part] = []
         self._numbers: dict[int, int] = {}
         self._touched: I64 = np.zeros(1024, np.int64)
+        self._counts: I64 = np.zeros(1024, np.int64)
+        """The number of events in each slot."""
         self._turn = 0
 
     def _slots_of(self, numbers: list[int]) -> Slots:
@@ -103,15 +128,17 @@ class Recent:
         for number in strangers.tolist():
             self._numbers[number] = len(self._numbers)
         if len(self._numbers) > len(self._touched):
-            self._touched = np.resize(self._touched, 2 * len(self._numbers))
+            room = np.zeros(len(self._numbers), np.int64)
+            self._touched, self._counts = (np.concatenate([each, room]) for each in (self._touched, self._counts))
         stored = strangers[strangers < first_new]
         if len(stored):
-            events = events_of(connection, stored)
-            self._append(Held(events, *met_by(events["arrival"].to_numpy(), losses_of(connection, stored))))
+            self._append(_read(connection, stored))
 
     def _append(self, more: Held) -> None:
         numbers, place = np.unique(more.events["number"].to_numpy(), return_inverse=True)
-        part = _Part(more.events, more.events["arrival"].to_numpy(), self._slots_of(numbers.tolist())[place], *more[1:])
+        slots = self._slots_of(numbers.tolist())
+        self._counts[slots] += np.bincount(place, minlength=len(slots))
+        part = _Part(more.events, more.events["arrival"].to_numpy(), slots[place], *more[1:])
         # As many parts as the number of events has digits, more or less; each event is copied as often.
         while self._parts and self._parts[-1].events.num_rows < 2 * part.events.num_rows:
             part = _joined(self._parts.pop(), part)
@@ -121,14 +148,7 @@ class Recent:
         wanted = np.zeros(len(self._numbers), np.bool_)
         wanted[slots] = True
         found = [_taken(part, np.flatnonzero(wanted[part.slots])) for part in self._parts]
-        events = pa.concat_tables([EVENT_ROW.empty_table(), *(each.events for each in found)]).combine_chunks()
-        lost_time = np.concatenate([np.empty(0, np.int64), *(each.lost_time for each in found)])
-        lost_sequence = np.concatenate([np.empty(0, np.int64), *(each.lost_sequence for each in found)])
-        arrivals = events["arrival"].to_numpy()
-        if (np.diff(arrivals) < 0).any():
-            order = np.argsort(arrivals)
-            return Held(events.take(order), lost_time[order], lost_sequence[order])
-        return Held(events, lost_time, lost_sequence)
+        return _by_arrival(*found)
 
     def _keep_only(self, slots: Slots) -> None:
         kept = self._gathered(slots)
@@ -136,10 +156,50 @@ class Recent:
         touched = self._touched[slots]
         self.clear()
         self._numbers = {number: slot for slot, number in enumerate(names.tolist())}
-        self._touched = np.concatenate([touched, np.zeros(1024, np.int64)])
+        room = np.zeros(1024, np.int64)
+        self._touched, self._counts = np.concatenate([touched, room]), np.zeros(len(touched) + len(room), np.int64)
         self._turn = int(touched.max(initial=0))
         if kept.events.num_rows:
             self._append(kept)
+
+
+def _by_arrival(*held: Held) -> Held:
+    """All of it together."""
+    events = pa.concat_tables([EVENT_ROW.empty_table(), *(each.events for each in held)]).combine_chunks()
+    lost_time = np.concatenate([np.empty(0, np.int64), *(each.lost_time for each in held)])
+    lost_sequence = np.concatenate([np.empty(0, np.int64), *(each.lost_sequence for each in held)])
+    arrivals = events["arrival"].to_numpy()
+    if (np.diff(arrivals) < 0).any():
+        order = np.argsort(arrivals)
+        return Held(events.take(order), lost_time[order], lost_sequence[order])
+    return Held(events, lost_time, lost_sequence)
+
+
+def _read(connection: duckdb.DuckDBPyConnection, numbers: I64) -> Held:
+    """The stored events of conversations, from the file."""
+    events = events_of(connection, numbers)
+    return Held(events, *met_by(events["arrival"].to_numpy(), losses_of(connection, numbers)))
+
+
+def groups_of_sizes(sizes: I64, most: int) -> Iterator[tuple[int, int]]:
+    """Neighbours that are at most so large together, or one alone: from where to where they stand."""
+    low, total = 0, 0
+    for place, size in enumerate(sizes.tolist()):
+        if place > low and total + size > most:
+            yield low, place
+            low, total = place, 0
+        total += size
+    yield low, len(sizes)
+
+
+def _stored_sizes(connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
+    """The numbers of stored events of different conversations."""
+    with registered(connection, touched=pa.table({"number": numbers})):
+        found = query(connection, _SIZES)
+    order = np.argsort(numbers)
+    sizes = np.zeros(len(numbers), np.int64)
+    sizes[order[np.searchsorted(numbers[order], found["number"].to_numpy())]] = found["size"].to_numpy()
+    return sizes
 
 
 def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
@@ -188,4 +248,6 @@ def _joined(a: _Part, b: _Part) -> _Part:
 
 
 _EVENTS: Final = f"select {', '.join(EVENT_ROW.names)} from kept.events where number in (select number from touched)"  # noqa: S608
+_SIZES: Final = """
+    select number, count(*) as size from kept.events where number in (select number from touched) group by number"""
 _LOSSES: Final = "select * from kept.losses where number in (select number from touched)"

@@ -14,6 +14,7 @@ from typing import Final, Literal
 
 from handletime.crashpoints import crash_point
 from handletime.errors import NotNow, StoreError
+from handletime.store.opening import require_writable
 
 FILE: Final = "side.sqlite"
 BUSY_S: Final = 5.0
@@ -73,6 +74,7 @@ class SideFile:
     def __init__(self, folder: Path, *, create: bool = True) -> None:
         self.folder = folder
         self.path = folder / FILE
+        require_writable(folder)
         with told(self.path):
             if not self.path.exists():
                 _require(folder, create=create)

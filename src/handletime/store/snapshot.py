@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from handletime.deadline import Deadline
 from handletime.errors import NotNow
 from handletime.store.tables import query
 
@@ -90,10 +91,10 @@ class NotAllowed(Exception):
 class Rows:
     """What a query found. It is gone with the next query of the same snapshot."""
 
-    __slots__ = ("_cursor",)
+    __slots__ = ("_cursor", "_deadline")
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        self._cursor = cursor
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, deadline: Deadline) -> None:
+        self._cursor, self._deadline = cursor, deadline
 
     @property
     def description(self) -> list[tuple[Any, ...]]:
@@ -105,7 +106,8 @@ class Rows:
         return self._cursor.fetchall()
 
     def fetchmany(self, size: int) -> list[tuple[Any, ...]]:
-        """The next rows, none at the end."""
+        """The next rows, none at the end. Raises NotNow where the time for the request is over."""
+        self._deadline.check()
         return self._cursor.fetchmany(size)
 
     def fetchone(self) -> tuple[Any, ...] | None:
@@ -146,11 +148,16 @@ class Composing(Protocol):
 class Snapshot:
     """One state of one account's rows, for one thread, until it is left."""
 
-    __slots__ = ("_cursor", "_relations")
+    __slots__ = ("_cursor", "_deadline", "_relations")
 
-    def __init__(self, cursor: duckdb.DuckDBPyConnection, relations: Composing) -> None:
-        """`cursor` sees one state of what the relations are made of for as long as the snapshot is used."""
-        self._cursor, self._relations = cursor, relations
+    def __init__(
+        self, cursor: duckdb.DuckDBPyConnection, relations: Composing, deadline: Deadline | None = None
+    ) -> None:
+        """`cursor` sees one state of what the relations are made of for as long as the snapshot is used.
+
+        Nothing is asked after the deadline: a query that does not run cannot be stopped by who watches the time.
+        """
+        self._cursor, self._relations, self._deadline = cursor, relations, deadline or Deadline()
 
     @property
     def keeps_sums(self) -> bool:
@@ -161,14 +168,17 @@ class Snapshot:
         """The rows of one `select`. What varies belongs into the parameters: each new text is parsed once more.
 
         It may name `agent_segments`, `skill_segments`, `handle_time_units`, its own `with` and the table functions
-        unnest, range and generate_series. Raises NotAllowed for whatever else it names or is, duckdb.Error.
+        unnest, range and generate_series. Raises NotAllowed for whatever else it names or is, duckdb.Error, and
+        NotNow where the time for the request is over.
         """
+        self._deadline.check()
         composed = self._relations.composed(sql, parameters)
         self._cursor.execute(composed, dict(parameters) if parameters else None)
-        return Rows(self._cursor)
+        return Rows(self._cursor, self._deadline)
 
     def table(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The same rows as an Arrow table."""
+        self._deadline.check()
         return query(self._cursor, self._relations.composed(sql, parameters), parameters)
 
 

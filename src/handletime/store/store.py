@@ -42,7 +42,7 @@ from handletime.store.removing import AT_ONCE, names_of, older_than
 from handletime.store.upkeep import Rebuilt, check, compare
 from handletime.store.waiting import Job, Queue
 from handletime.store.watch import Watch
-from handletime.store.writer import Ingested, Removed, Request, Writer
+from handletime.store.writer import Ingested, Outcome, Removed, Request, Writer
 
 PAUSE_S: Final = 0.02
 """So long at least others may write between the transactions of a long command."""
@@ -96,17 +96,22 @@ class Store:
         return None
 
     def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
-        """Queues a table of `events.model.EVENTS` of one account, all of it or nothing. Raises NotNow."""
+        """Queues a table of `events.model.EVENTS` of one account, all of it or nothing. Raises NotNow.
+
+        The future raises InvalidEvents where a conversation would have more events than it may.
+        """
         return _only(self.submit_together(account, events, ()))
 
-    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Ingested]]:
+    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
         """The same for several requests of one account, which come one after the other, with so many events each."""
         job = Job(Request(account, model.with_schema(events), tuple(sizes)))
         self._queue.put(job)
         return job.answers
 
     def ingest(self, account: str, events: pa.Table) -> Ingested:
-        """The same; returns when the events are durable and visible. Raises NotNow where they are not stored."""
+        """The same; returns when the events are durable and visible. Raises NotNow, InvalidEvents where they are not
+        stored.
+        """
         return self.submit(account, events).result()
 
     def problem(self) -> str | None:
@@ -158,6 +163,12 @@ class Store:
         with self.snapshot(watch) as cursor:
             return check(cursor, watch.told)
 
+    def newest_event(self, watch: Watch | None = None) -> int | None:
+        """The time of the newest event (epoch milliseconds); None where there is none."""
+        with self.snapshot(watch) as cursor:
+            ((newest,),) = cursor.execute("select max(time) from kept.events").fetchall()
+        return None if newest is None else int(newest)
+
     def count_older(self, before: int, watch: Watch | None = None) -> int:
         """How many conversations' last event is older (epoch milliseconds)."""
         with self.snapshot(watch) as cursor:
@@ -190,9 +201,14 @@ class Store:
                 removed += self._change(partial(_remove_old, before, some), watch, pause_s).conversations
         return removed
 
-    def forget(self, account: str, conversation: str) -> bool:
-        """Removes one conversation; says whether it was there. The write-ahead log has nothing of it afterwards."""
-        found = self._database.transact(lambda writer: writer.forget(account, conversation)).conversations > 0
+    def forget(self, account: str, conversation: str, *, removing: Removing = lambda _names: nullcontext()) -> bool:
+        """Removes one conversation, within `removing`; says whether it was there.
+
+        The write-ahead log has nothing of it afterwards. For that it waits for queries that began before, which still
+        see it. Raises NotNow where it is removed, but somebody reads for longer: then the log loses it when they end.
+        """
+        with removing({account: [conversation]}):
+            found = self._database.transact(lambda writer: writer.forget(account, conversation)).conversations > 0
         self._database.checkpoint()
         return found
 
@@ -233,13 +249,20 @@ class Store:
             self._refuse(jobs, StoreError(f"the events could not be stored: {type(error).__name__}"))
         else:
             seconds = time.monotonic() - begun
+            later = []
             answers = iter(written.answers)
-            for job in jobs:
-                job.answers.set_result(list(islice(answers, job.requests)))
+            for place, job in enumerate(jobs):
+                if place in written.later:
+                    job.cost = written.later[place]
+                    later.append(job)
+                else:
+                    job.answers.set_result(list(islice(answers, job.requests)))
+            self._queue.put_back(later)
+            stored = [answer for answer in written.answers if isinstance(answer, Ingested)]
             self._observer.committed(
-                accepted=sum(answer.accepted for answer in written.answers),
-                duplicates=sum(answer.duplicates for answer in written.answers),
-                requests=len(written.answers),
+                accepted=sum(answer.accepted for answer in stored),
+                duplicates=sum(answer.duplicates for answer in stored),
+                requests=len(stored),
                 touched=written.touched,
                 seconds=seconds,
             )
@@ -249,16 +272,16 @@ class Store:
             job.answers.set_exception(error)
 
 
-def _only(answers: Future[list[Ingested]]) -> Future[Ingested]:
+def _only(answers: Future[list[Outcome]]) -> Future[Ingested]:
     """The one answer of a list that will have one."""
     only: Future[Ingested] = Future()
 
-    def pass_on(done: Future[list[Ingested]]) -> None:
-        error = done.exception()
-        if error is None:
-            only.set_result(done.result()[0])
+    def pass_on(done: Future[list[Outcome]]) -> None:
+        answer = done.exception() or done.result()[0]
+        if isinstance(answer, Ingested):
+            only.set_result(answer)
         else:
-            only.set_exception(error)
+            only.set_exception(answer)
 
     answers.add_done_callback(pass_on)
     return only

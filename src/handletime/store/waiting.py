@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
 from handletime.errors import NotNow
-from handletime.store.writer import Ingested, Request
+from handletime.store.writer import Outcome, Request
 
 TURN_EVENTS: Final = 1_000
 """So many events of an account are taken in a turn; of its jobs one at least."""
@@ -30,13 +30,16 @@ def may_hold(held: int, free: int) -> bool:
 
 
 class Job:
-    """Requests that came as one table, and the answers that somebody waits for, one for each."""
+    """Requests that came as one table, and the answers that somebody waits for, one for each.
+
+    `cost` is how many events it touches: as many as it has, as long as nobody knows better.
+    """
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self.answers: Future[list[Ingested]] = Future()
+        self.answers: Future[list[Outcome]] = Future()
         self.requests = len(request.parts)
-        self.events = request.events.num_rows
+        self.cost = self.events = request.events.num_rows
         self.since = time.monotonic()
 
 
@@ -55,6 +58,9 @@ class Queue:
     together: those of accounts for which one turn is enough, and those of the others, of either up to `at_once` events
     and one turn more. While several accounts bring events these are fewer, and every other time the former go alone,
     so that nobody waits for long until what another one brought is written.
+
+    What a job touches is known only to who has looked: such a job comes back (`put_back`). One that touches more than
+    `at_once` is then taken alone, and whoever has little goes before it, every other time.
     """
 
     def __init__(self, most_events: int, most_requests: int, at_once: int) -> None:
@@ -62,7 +68,8 @@ class Queue:
         self._jobs: dict[str, deque[Job]] = {}
         """By account, whose turn is next first."""
         self._of: Counter[str] = Counter()
-        """Events by account."""
+        self._costs: Counter[str] = Counter()
+        """Events by account, and what they touch."""
         self._taken: list[Job] = []
         self._events = self._requests = 0
         self._last = ""
@@ -88,10 +95,25 @@ class Queue:
                 self._alone_from = job.since + SHARED_S
             self._last = account
             self._jobs.setdefault(account, deque()).append(job)
-            self._of[account] += job.events
-            self._events += job.events
-            self._requests += job.requests
+            self._count(job, 1)
             self._changed.notify()
+
+    def put_back(self, jobs: Sequence[Job]) -> None:
+        """Puts jobs that were taken before all others of their accounts, also where the queue is full or closed."""
+        with self._changed:
+            for job in reversed(jobs):
+                self._jobs.setdefault(job.request.account, deque()).appendleft(job)
+                self._count(job, 1)
+                self._taken = [taken for taken in self._taken if taken is not job]
+
+    def _count(self, job: Job, times: int) -> None:
+        account = job.request.account
+        for counter, number in ((self._of, job.events), (self._costs, job.cost)):
+            counter[account] += times * number
+            if not counter[account]:
+                del counter[account]
+        self._events += times * job.events
+        self._requests += times * job.requests
 
     def take(self) -> list[Job]:
         """The next jobs that are written together, at least one; waits for it. None once it is closed and empty."""
@@ -101,9 +123,13 @@ class Queue:
                 self._changed.wait()
             shared = time.monotonic() < self._alone_from
             room = min(self._at_once, SHARED_EVENTS) if shared else self._at_once
-            light = [account for account in self._jobs if self._of[account] <= TURN_EVENTS]
-            heavy = [account for account in self._jobs if self._of[account] > TURN_EVENTS]
-            self._light_alone = shared and bool(light and heavy) and not self._light_alone
+            light = [account for account in self._jobs if self._costs[account] <= TURN_EVENTS]
+            heavy = [account for account in self._jobs if self._costs[account] > TURN_EVENTS]
+            large = [account for account in heavy if self._jobs[account][0].cost > self._at_once]
+            self._light_alone = bool(light and (large or (shared and heavy))) and not self._light_alone
+            if large and not self._light_alone:
+                self._take_turn(large[0], 1)
+                return self._taken
             self._take_turns(light, room)
             if not self._light_alone:
                 self._take_turns(heavy, room)
@@ -119,20 +145,17 @@ class Queue:
                 line.append(account)
 
     def _take_turn(self, account: str, most: int) -> int:
-        """Takes the next jobs of an account, at least one and up to so many events; how many events they have."""
+        """Takes the next jobs of an account, at least one and up to so many events; how many events they touch."""
         jobs = self._jobs.pop(account)
-        events = 0
-        while jobs and (not events or events + jobs[0].events <= most):
-            events += jobs[0].events
-            self._requests -= jobs[0].requests
-            self._taken.append(jobs.popleft())
-        self._events -= events
-        self._of[account] -= events
+        cost = 0
+        while jobs and (not cost or cost + jobs[0].cost <= most):
+            job = jobs.popleft()
+            cost += job.cost
+            self._count(job, -1)
+            self._taken.append(job)
         if jobs:
             self._jobs[account] = jobs  # Behind all others.
-        else:
-            del self._of[account]
-        return events
+        return cost
 
     def waiting(self) -> Waiting:
         """What was not yet answered, that which the worker has taken included."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from threading import Lock
 from typing import Any, Final, NamedTuple
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from handletime.api.ports import Reader
+from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.segments import rules
 from handletime.segments.columns import I8, I32, I64, NEVER, U8
@@ -126,21 +128,28 @@ class Glimpses:
         with self._lock:
             made, glimpse = self._found.get(account, (0.0, None))
         if glimpse is None or begun - made > KEPT_S:
-            glimpse = glimpse_of(reader.open_conversations())
+            with closing(reader.open_conversations()) as parts:
+                glimpse = glimpse_of(parts, reader.deadline)
             with self._lock:
                 self._found = {name: each for name, each in self._found.items() if begun - each[0] <= KEPT_S}
                 self._found[account] = (begun, glimpse)
         return glimpse
 
 
-def glimpse_of(prepared: Prepared | None) -> Glimpse:
-    """What the events of open conversations say."""
-    if prepared is None:
-        return Glimpse([], set(), 0)
-    derived, trace = derive_prepared(prepared)
-    found = list(_conversations(prepared, derived, trace))
+def glimpse_of(parts: Iterable[Prepared], deadline: Deadline | None = None) -> Glimpse:
+    """What the events of open conversations say, some at a time. Raises NotNow where the deadline comes first."""
+    deadline = deadline or Deadline()
+    found: list[Conversation] = []
+    with_focus: set[int] = set()
+    begin_in_the_middle = 0
+    for prepared in parts:
+        derived, trace = derive_prepared(prepared)
+        found += deadline.over(_conversations(prepared, derived, trace))
+        with_focus |= {agent for _, agent in prepared.focused}
+        begin_in_the_middle += derived.quality.begin_in_the_middle
+        del prepared, derived, trace  # The next part is made while these names hold on.
     found.sort(key=lambda each: (each.waiting_since is None, each.waiting_since or 0, each.id))
-    return Glimpse(found, {agent for _, agent in prepared.focused}, derived.quality.begin_in_the_middle)
+    return Glimpse(found, with_focus, begin_in_the_middle)
 
 
 def now_of(glimpse: Glimpse, view: View, at: int) -> Now:

@@ -33,8 +33,9 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     prepared = reader.prepared(conversation or "")
     if prepared is None:
         raise Refused(404, "There is no such conversation.")
-    explanation = explain(prepared, asker.account, conversation or "")
+    explanation = explain(prepared, asker.account, conversation or "", reader.deadline)
     meanwhile = meanwhile_of(reader, explanation, times_of(explanation))
+    reader.deadline.check()
     return page.html(
         request,
         "why.html",
