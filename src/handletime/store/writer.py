@@ -156,7 +156,8 @@ class Writer:
         counts = [request.events.num_rows for request in requests]
         sizes = [size for request in requests for size in request.parts]
         account = np.repeat(np.array(accounts, np.int32), counts)
-        events = pa.concat_tables([EVENTS.empty_table(), *(request.events for request in requests)])
+        some = [request.events for request in requests if request.events.num_rows]
+        events = pa.concat_tables(some) if some else EVENTS.empty_table()
         ids = events.column("conversationId").combine_chunks()
         encoded = ids.dictionary_encode()
         names = encoded.dictionary.to_pylist()
@@ -302,7 +303,7 @@ class Writer:
         accepted = copies.is_new(batch.events["arrival"].to_numpy())
         outdated, count = [], 0
         for touched in [whole] if whole else self._bit_by_bit(batch, moved):
-            here = moved.among(touched.source.numbers)
+            here = moved if whole else moved.among(touched.source.numbers)
             rows = differences(touched.source, touched.before(), touched.after(here))
             self._write_events(touched.new_events())
             derived.write(self._connection, rows)
