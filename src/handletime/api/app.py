@@ -20,8 +20,10 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from handletime.api.agent_segments import agent_segments
+from handletime.api.answer import Counting, Sender
 from handletime.api.body import Incoming
 from handletime.api.breakdown import breakdown
+from handletime.api.budget import Budget
 from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
 from handletime.api.errors import JSON, answer_to
@@ -81,6 +83,7 @@ def make_app(
     `meters` are those that the store is observed by, if it is. `nowhere` answers what leads to no route.
     """
     meters = meters or Meters()
+    meters.watch_answers(service.answers)
     intake = Intake(service.settings.ingest_requests, service.settings.ingest_bytes)
 
     @asynccontextmanager
@@ -114,7 +117,7 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Door(app, meters)
+    return Door(app, meters, service.answers)
 
 
 class Door:
@@ -124,9 +127,10 @@ class Door:
     (RFC 9110 9.3.2), its answer gets an id, and it is counted and logged.
     """
 
-    def __init__(self, app: ASGIApp, meters: Meters) -> None:
+    def __init__(self, app: ASGIApp, meters: Meters, answers: Budget) -> None:
         self._app = app
         self._meters = meters
+        self._answers = answers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the application."""
@@ -138,7 +142,10 @@ class Door:
         request: HTTPScope = scope
         method = str(request["method"])
         incoming = Incoming(request, receive)
-        answer = _Answer(send, begin(request, method), incoming)
+        share = self._answers.share()
+        sender = Sender(request, send)
+        trace = begin(request, method, share)
+        answer = _Answer(sender, trace, incoming)
         try:
             path = canonical(request.get("raw_path") or request["path"].encode())
             if method not in METHODS:
@@ -151,8 +158,13 @@ class Door:
                     request["method"] = HttpMethod.GET
                 if request["method"] == HttpMethod.GET:
                     await incoming.ignore()
-                await self._app(scope, incoming, Compressing(request, answer))
+                await self._app(scope, incoming, Counting(request, trace, Compressing(request, answer)))
+        except Exception:
+            if not sender.gave_up:
+                raise
+            answer.status = GONE
         finally:
+            share.close()
             seconds = time.perf_counter() - begun
             route = request.get("path_template")
             self._meters.answered(route, answer.status, seconds)

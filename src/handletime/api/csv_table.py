@@ -6,35 +6,41 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from itertools import chain, islice
+from typing import Any, Final
 
 from litestar import Response
 
+from handletime.api.answer import Answer
 from handletime.events.model import EPOCH
 
 TYPE: Final = "text/csv"
 ROWS_MAX: Final = 100_000
 """So many rows are given at once, at most."""
+_AT_ONCE: Final = 1000
 _FORMULA: Final = frozenset("=+-@\t\r")
 
 
 def csv_answer(
+    answer: Answer,
     names: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     file_name: str,
     total: int,
     next_page: str | None = None,
-) -> Response[bytes]:
+) -> Response[Any]:
     """Rows as CSV; what is None is an empty cell, and text that a spreadsheet would take for a formula is quoted.
 
     Numbers stay numbers, negative ones too. `total` is how many rows there are on all pages (`X-Total-Count`),
-    `next_page` the link to the page after this one, if there is one (`Link`, RFC 8288).
+    `next_page` the link to the page after this one, if there is one (`Link`, RFC 8288). Raises TooMany, BadRequest.
     """
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(names)
-    writer.writerows([f"'{v}" if isinstance(v, str) and v[:1] in _FORMULA else v for v in row] for row in rows)
+    cells = ([f"'{v}" if isinstance(v, str) and v[:1] in _FORMULA else v for v in row] for row in rows)
+    lines = chain([names], cells)
+    while some := list(islice(lines, _AT_ONCE)):
+        text = io.StringIO()
+        csv.writer(text).writerows(some)
+        answer.add(text.getvalue().encode())
     headers = {
         "Vary": "Accept",
         "X-Total-Count": str(total),
@@ -42,7 +48,7 @@ def csv_answer(
     }
     if next_page is not None:
         headers["Link"] = f'<{next_page}>; rel="next"'
-    return Response(text.getvalue().encode(), media_type=TYPE, headers=headers)
+    return answer.response(TYPE, headers)
 
 
 def file_name(account: str, method: str, start: int, end: int) -> str:
