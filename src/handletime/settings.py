@@ -177,7 +177,7 @@ class ServerSettings:
         int,
         Setting(
             *("memory", Size(), "SIZE", _SIZE),
-            "Memory for the database; what is being ingested comes on top.",
+            "Memory for the database; on top comes what is being ingested, and a quarter as much for answers.",
             "bytes",
         ),
     ] = 1 << 30
@@ -200,7 +200,7 @@ class ServerSettings:
         int,
         Setting(
             *("ingest-memory", Size(), "SIZE", _SIZE),
-            "Memory of their bodies together, three quarters of it for one account; more are answered 429.",
+            "Memory of their bodies and events together, three quarters of it for one account; more are answered 429.",
             "bytes",
         ),
     ] = 256 << 20

@@ -12,7 +12,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from handletime.api.body import Budget
+from handletime.api.budget import Budget
 from handletime.api.errors import TooMany
 from handletime.api.service import ApiSettings
 from tests.api.world import NOW, Event, World, token
@@ -266,7 +266,7 @@ def test_a_sender_that_stops_is_a_408_and_one_beside_too_many_a_429() -> None:
 
 
 def test_a_budget_refuses_what_does_not_fit_beside_others_and_takes_one_alone() -> None:
-    budget = Budget(100)
+    budget = Budget(100, "ingest-memory")
     with budget.share() as first:
         first.take(90)
         with budget.share() as second, pytest.raises(TooMany):

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -199,6 +200,35 @@ def test_a_pipe_is_read_like_a_file(content: bytes, tmp_path: Path) -> None:
     writer.start()
     assert event_ids(list(read_events([str(pipe)]))) == ids(*range(500))
     writer.join()
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_file_of_many_members_is_few_blocks(compression: str, save: Save) -> None:
+    """As what appends an event at a time writes it."""
+    packs = packed if compression == "gzip" else zstd
+    lines = [line + b"\n" for line in some_lines(3000)]
+    blocks = list(read_events([save(b"".join(map(packs, lines)))]))
+    assert len(blocks) == 1
+    assert event_ids(blocks) == ids(*range(3000))
+
+
+def test_a_pipe_that_is_written_line_by_line_is_few_blocks(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    lines = [line + b"\n" for line in some_lines(300)]
+
+    def write() -> None:
+        with pipe.open("wb", buffering=0) as end:
+            for line in lines:
+                end.write(line)
+                time.sleep(0.001)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    blocks = list(read_events([str(pipe)]))
+    writer.join()
+    assert len(blocks) == 1
+    assert event_ids(blocks) == ids(*range(300))
 
 
 def test_files_are_closed_when_reading_stops_early(save: Save) -> None:

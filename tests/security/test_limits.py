@@ -11,7 +11,7 @@ import socket
 import time
 import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any, Final
 
@@ -22,7 +22,8 @@ import pytest
 
 from handletime.api.agent_segments import LIMIT, LIMIT_MAX, OFFSET
 from handletime.api.auth import AUTHORIZATION_MAX, NONCE_MAX, URL_MAX, WINDOW_S
-from handletime.api.body import SENT_MAX, UNPACKED_MAX, Budget, Coding, unpacked
+from handletime.api.body import SENT_MAX, UNPACKED_MAX, Coding, unpacked
+from handletime.api.budget import Budget
 from handletime.api.csv_table import ROWS_MAX
 from handletime.api.errors import Refused, TooMany
 from handletime.api.events import FUTURE_MAX, SMALL
@@ -188,20 +189,21 @@ def test_the_size_of_a_body_when_it_is_unpacked(off: int, coding: Coding) -> Non
         assert sum(map(len, pieces)) == UNPACKED_MAX + off
 
 
-def packed(size: int, coding: Coding) -> Iterable[bytes]:
+def packed(size: int, coding: Coding) -> bytes:
     piece = bytes(1 << 20)
     whole = itertools.repeat(piece, size >> 20)
     rest = bytes(size % (1 << 20))
     if coding == "identity":
-        return [*whole, rest]
+        return b"".join([*whole, rest])
     if coding == "gzip":
         stream = zlib.compressobj(1, wbits=31)
-        return [b"".join([*map(stream.compress, whole), stream.compress(rest), stream.flush()])]
+        return b"".join([*map(stream.compress, whole), stream.compress(rest), stream.flush()])
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as zstd:
         for each in (*whole, rest):
             zstd.write(each)
-    return [sink.getvalue().to_pybytes()]
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 @pytest.mark.parametrize("off", EDGE)
@@ -378,7 +380,7 @@ def test_how_far_a_timestamp_is_from_the_clock(off: int, side: int, server: Serv
 
 @pytest.mark.parametrize("off", EDGE)
 def test_the_memory_of_bodies(off: int) -> None:
-    budget = Budget(100)
+    budget = Budget(100, "ingest-memory")
     with budget.share("loud") as first, budget.share("loud") as second, budget.share("quiet") as third:
         first.take(50)
         if off > 0:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from handletime.segments.cells import FORMULA, GUARDED, csv_text
+from handletime.segments.cells import FORMULA, GUARDED, csv_lines
 from handletime.segments.files import plain
 
 TEXTS: Final = st.text(st.sampled_from("=+-@;,\t\r\n\"' a1＝＠"), max_size=12)  # noqa: RUF001
@@ -25,7 +25,7 @@ def guarded(text: str) -> str:
 
 @given(ROWS)
 def test_what_is_read_is_what_was_written_but_for_apostrophes(rows: list[list[str]]) -> None:
-    text = csv_text(["a", "b", "c"], rows)
+    text = "".join(csv_lines(["a", "b", "c"], rows))
     found = list(csv.reader(io.StringIO(text, newline=""), strict=True))
     assert found == [["a", "b", "c"], *([guarded(cell) for cell in row] for row in rows)]
 
@@ -36,7 +36,7 @@ def test_what_is_read_is_what_was_written_but_for_apostrophes(rows: list[list[st
 @example([["x", 'a;"=1+1"', "y"]])
 @example([["a\t@SUM(1)", "=1;=2;;=3", '" =1']])
 def test_no_cell_is_a_formula_wherever_a_line_is_split(delimiter: str, rows: list[list[str]]) -> None:
-    text = csv_text(["a", "b", "c"], rows)
+    text = "".join(csv_lines(["a", "b", "c"], rows))
     # Line by line too, for programs that take the end of a line for the end of a row.
     for pieces in (io.StringIO(text, newline=""), re.split("[\r\n]+", text)):
         for row in csv.reader(pieces, delimiter=delimiter):
@@ -73,5 +73,5 @@ def test_the_tables_of_derive_are_guarded_alike(texts: list[str]) -> None:
     ],
 )
 def test_how_a_cell_is_written(cell: object, written: str) -> None:
-    assert csv_text(["n", "m"], [[cell, 1]]) == f"n,m\r\n{written},1\r\n"
-    assert csv_text(["n"], [[None]]) == 'n\r\n""\r\n'
+    assert "".join(csv_lines(["n", "m"], [[cell, 1]])) == f"n,m\r\n{written},1\r\n"
+    assert "".join(csv_lines(["n"], [[None]])) == 'n\r\n""\r\n'

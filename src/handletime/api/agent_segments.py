@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Annotated, Final, Literal, NamedTuple, get_args
+from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 from litestar import Response, get
 
+from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.negotiation import FORMAT, Form, table_or_json
 from handletime.api.parameters import Id, Integer, Query, Schema, Single, Text, Wrong
-from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of
+from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, rows_of
 from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
@@ -146,22 +147,24 @@ def read(query: Query, now: int, form: Form) -> Asked:
 
 
 @get("/api/account/{account:str}/agent-segments", sync_to_thread=True, name="agent-segments")
-def agent_segments(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
+def agent_segments(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """Ended segments of human agents, page by page."""
     reader = service.reader(request, account, "handle-time")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     asked = read(query, service.clock.now(), form)
-    with reader.snapshot() as connection:
-        total, rows = page_of(connection, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
     url = service.origin(request) + path_of(request)
-    links = {rel: _link(url, asked, at) for rel, at in pages(asked.offset, asked.limit, total).items()}
-    if form == "csv":
-        name = file_name(unquote(account), "agent-segments", asked.wanted.start, asked.wanted.end)
-        return csv_answer(CSV_NAMES, map(_csv_row, rows), file_name=name, total=total, next_page=links.get("next"))
+    with reader.snapshot() as connection:
+        total, rows = rows_of(connection, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
+        links = {rel: _link(url, asked, at) for rel, at in pages(asked.offset, asked.limit, total).items()}
+        if form == "csv":
+            name = file_name(unquote(account), "agent-segments", asked.wanted.start, asked.wanted.end)
+            answer, cells, next_ = Answer(request), map(_csv_row, rows), links.get("next")
+            return csv_answer(answer, CSV_NAMES, cells, file_name=name, total=total, next_page=next_)
+        segments = list(map(shown, rows))
     references = [Reference(rel, href) for rel, href in links.items()]
-    answer = AgentSegments(asked.timeframe.shown(), [shown(row) for row in rows], Pagination(total, references))
-    return Response(msgspec.json.encode(answer), media_type=JSON, headers={"Vary": "Accept"})
+    page = AgentSegments(asked.timeframe.shown(), segments, Pagination(total, references))
+    return Response(msgspec.json.encode(page), media_type=JSON, headers={"Vary": "Accept"})
 
 
 def shown(row: Segment) -> SegmentShown:

@@ -20,8 +20,10 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from handletime.api.agent_segments import agent_segments
+from handletime.api.answer import Counting, Sender
 from handletime.api.body import Incoming
 from handletime.api.breakdown import breakdown
+from handletime.api.budget import Budget
 from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
 from handletime.api.errors import JSON, answer_to
@@ -84,6 +86,7 @@ def make_app(
     `meters` are those that the store is observed by, if it is. `nowhere` answers what leads to no route.
     """
     meters = meters or Meters()
+    meters.watch_answers(service.answers)
     intake = Intake(service.settings.ingest_requests, service.settings.ingest_bytes)
 
     @asynccontextmanager
@@ -117,7 +120,7 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Door(app, meters, spellings(route.path for route in app.routes), nowhere)
+    return Door(app, meters, service.answers, spellings(route.path for route in app.routes), nowhere)
 
 
 class Door:
@@ -127,10 +130,13 @@ class Door:
     (RFC 9110 9.3.2), its answer gets an id, and it is counted and logged.
     """
 
-    def __init__(self, app: ASGIApp, meters: Meters, paths: re.Pattern[bytes], nowhere: Nowhere) -> None:
+    def __init__(
+        self, app: ASGIApp, meters: Meters, answers: Budget, paths: re.Pattern[bytes], nowhere: Nowhere
+    ) -> None:
         """`paths` match those that lead somewhere, as they have to be sent; `nowhere` answers the others."""
         self._app = app
         self._meters = meters
+        self._answers = answers
         self._paths = paths
         self._nowhere = nowhere
 
@@ -144,7 +150,10 @@ class Door:
         request: HTTPScope = scope
         method = str(request["method"])
         incoming = Incoming(request, receive)
-        answer = _Answer(send, begin(request, method), incoming)
+        share = self._answers.share()
+        sender = Sender(send)
+        trace = begin(request, method, share)
+        answer = _Answer(sender, trace, incoming)
         try:
             sent = (request.get("raw_path") or request["path"].encode()).partition(b"?")[0]
             path = canonical(sent)
@@ -159,13 +168,16 @@ class Door:
                 if request["method"] == HttpMethod.GET:
                     await incoming.ignore()
                 app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
-                await app(scope, incoming, Compressing(request, answer))
+                await app(scope, incoming, Counting(trace, Compressing(request, answer)))
         except Exception as error:
-            # What answers errors failed itself.
-            if answer.status != GONE:
+            if sender.gave_up:
+                answer.status = GONE
+            elif answer.status != GONE:
                 raise
-            await _respond(answer_to(Request(scope), error), scope, incoming, answer)
+            else:  # What answers errors failed itself.
+                await _respond(answer_to(Request(scope), error), scope, incoming, answer)
         finally:
+            share.close()
             seconds = time.perf_counter() - begun
             route = request.get("path_template")
             self._meters.answered(route, answer.status, seconds)

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
-from collections import Counter
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from threading import Lock
 from typing import Any, Final, Literal, cast
 
 import pyarrow as pa
 from litestar.exceptions import InternalServerException
 from litestar.types import HTTPReceiveMessage, HTTPScope, Receive
 
+from handletime.api.budget import Share
 from handletime.api.errors import BadRequest, Refused, TooMany
 from handletime.api.service import HttpRequest
 from handletime.errors import Fault, InvalidEvents
-from handletime.events.decode import LINE_MAX
+from handletime.events.blocks import whole_lines
 from handletime.events.jsonarray import ArrayToLines, BrokenArray
-from handletime.store.waiting import may_hold
 
 SENT_MAX: Final = 32 << 20
 UNPACKED_MAX: Final = 256 << 20
 PIECE: Final = 4 << 20
+CHUNKS_FREE: Final = 1 << 14
+CHUNK_LEAST: Final = 16
+"""From so many chunks on they must have so many bytes on average. Each takes the server some 50 us, whatever is in it;
+an event has more than 32 bytes.
+"""
 _DRAIN_MAX: Final = 64 << 20
 """So much of a body that is too large is still read, so that its sender gets to see the answer."""
 IGNORED_MAX: Final = 1 << 20
@@ -32,83 +35,33 @@ IGNORED_SECONDS: Final = 2.0
 """So long it is waited for, with the answer at hand."""
 LINGER_SECONDS: Final = 5.0
 _BOM: Final = b"\xef\xbb\xbf"
+_GZIP: Final = b"\x1f\x8b"
 Coding = Literal["identity", "gzip", "zstd"]
 
 
-class Budget:
-    """Bytes that all requests together may hold, and of those one account its share. One request alone has room."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._held = 0
-        self._of: Counter[str] = Counter()
-        self._lock = Lock()
-
-    def share(self, account: str = "") -> Share:
-        """The part of one request of an account; to be closed at its end."""
-        return Share(self, account)
-
-    def take(self, size: int, own: int, account: str) -> None:
-        """Raises TooMany where others hold so much, or other requests of the account, that there is no room."""
-        with self._lock:
-            free = self._limit - self._held - size
-            others, others_of_account = self._held - own, self._of[account] - own
-            if (others and free < 0) or (others_of_account and not may_hold(self._of[account] + size, free)):
-                raise TooMany(limit="ingest-memory")
-            self._held += size
-            self._of[account] += size
-
-    def give_back(self, size: int, account: str) -> None:
-        """Makes room."""
-        with self._lock:
-            self._held -= size
-            self._of[account] -= size
-            if not self._of[account]:
-                del self._of[account]
-
-
-class Share:
-    """What one request holds of a budget."""
-
-    def __init__(self, budget: Budget, account: str) -> None:
-        self._budget = budget
-        self._account = account
-        self._own = 0
-
-    def take(self, size: int) -> None:
-        """Takes more. Raises TooMany."""
-        self._budget.take(size, self._own, self._account)
-        self._own += size
-
-    def __enter__(self) -> Share:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._budget.give_back(self._own, self._account)
-
-
-async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> list[bytes]:
+async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> bytearray:
     """The body as it was sent. Raises Refused (413, 408), TooMany."""
-    chunks: list[bytes] = []
-    size = 0
+    body = bytearray()  # Not a list: a chunk may be a few bytes, and a `bytes` object takes dozens.
+    size = chunks = 0
     full: TooMany | None = None
-    stream = request.stream()
+    now = asyncio.get_running_loop().time
     try:
-        while True:
-            chunk = await asyncio.wait_for(anext(stream, b""), idle_seconds)
-            if not chunk:
-                break
-            size += len(chunk)
-            if size > SENT_MAX or full:
-                chunks.clear()
-                if size > _DRAIN_MAX:
-                    break
-                continue
-            chunks.append(chunk)
-            try:
-                share.take(len(chunk))
-            except TooMany as error:
-                full = error
+        async with asyncio.timeout(idle_seconds) as limit:
+            async for chunk in request.stream():
+                limit.reschedule(now() + idle_seconds)
+                size, chunks = size + len(chunk), chunks + 1
+                if chunks > CHUNKS_FREE and size < chunks * CHUNK_LEAST:
+                    raise Refused(413, f"The body comes in chunks of less than {CHUNK_LEAST} bytes; send larger ones.")
+                if size > SENT_MAX or full:
+                    body.clear()
+                    if size > _DRAIN_MAX:
+                        break
+                    continue
+                body += chunk
+                try:
+                    share.take(len(chunk))
+                except TooMany as error:
+                    full = error
     except TimeoutError as error:
         raise Refused(408) from error
     except InternalServerException as error:  # Litestar's word for a client that is gone
@@ -117,7 +70,7 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> li
         raise full
     if size > SENT_MAX:
         raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB.")
-    return chunks
+    return body
 
 
 class Incoming:
@@ -180,54 +133,61 @@ def coding_of(request: HttpRequest) -> Coding:
             raise Refused(415, "Content-Encoding must be gzip or zstd, and only one of them.")
 
 
-def unpacked(chunks: Iterable[bytes], coding: Coding) -> Iterator[bytes]:
+def unpacked(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
     """The body in pieces of a few MiB. Raises BadRequest where it is broken or cut off, Refused (413)."""
     size = 0
-    for piece in _pieces(chunks, coding):
+    for piece in _pieces(body, coding):
         size += len(piece)
         if size > UNPACKED_MAX:
             raise Refused(413, f"The body is larger than {UNPACKED_MAX >> 20} MiB when unpacked.")
         yield piece
 
 
-def _pieces(chunks: Iterable[bytes], coding: Coding) -> Iterator[bytes]:
-    match coding:
-        case "gzip":
-            return _gunzipped(chunks)
-        case "zstd":
-            return _unzstd(chunks)
-        case _:
-            return iter(chunks)
+def _pieces(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
+    if coding == "identity":
+        view = memoryview(body)
+        return (bytes(view[begin : begin + PIECE]) for begin in range(0, len(body), PIECE))
+    return _decompressed(body, coding)
 
 
-def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Every member of a gzip stream, which has to be whole."""
-    member, fresh = zlib.decompressobj(31), True
+def _decompressed(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
+    """What all members, or frames, hold together. Each has to be whole."""
+    if coding == "gzip" and body and not body.startswith(_GZIP):
+        raise _broken(coding)  # Arrow would take zlib's own format too.
     try:
-        for chunk in chunks:
-            rest = chunk
-            while rest:
-                fresh = False
-                if piece := member.decompress(rest, PIECE):
-                    yield piece
-                rest = member.unconsumed_tail
-                if member.eof:
-                    rest, member, fresh = member.unused_data, zlib.decompressobj(31), True
-    except zlib.error as error:
-        raise _broken("gzip") from error
-    if not fresh:
-        raise _broken("gzip")
-
-
-def _unzstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    packed = b"".join(chunks)
-    try:
-        with pa.CompressedInputStream(pa.BufferReader(packed), "zstd") as stream:
+        with pa.CompressedInputStream(pa.BufferReader(body), coding) as stream:
             # Not `read`: of a broken stream, it never gives back the memory that it took for the piece.
             while piece := stream.read_buffer(PIECE).to_pybytes():
                 yield piece
     except (OSError, pa.ArrowInvalid) as error:
-        raise _broken("zstd") from error
+        raise _broken(coding) from error
+
+
+WINDOW_MAX: Final = 128 << 20
+"""What a zstd frame may make its reader keep; Arrow refuses more."""
+_FRAME: Final = re.compile(
+    rb"\x28\xb5\x2f\xfd(?:[\x00-\x1f\x40-\x5f\x80-\x9f\xc0-\xdf](?P<window>[\x50-\xff])"
+    rb"|(?P<single>[\xa0-\xbf\xe0-\xff])(?P<rest>.{8,12}))",
+    re.DOTALL,
+)
+"""The header of a frame (RFC 8878 3.1.1) that has a window of 1 MiB or more, or may have: one segment is its own."""
+
+
+def window_of(body: bytes | bytearray, coding: Coding) -> int:
+    """So many bytes of what is unpacked have to be kept to unpack more; of less than 1 MiB, none.
+
+    What only looks like a header counts too: with random bytes, one body in a hundred.
+    """
+    return max((_window(match_) for match_ in _FRAME.finditer(body)), default=0) if coding == "zstd" else 0
+
+
+def _window(header: re.Match[bytes]) -> int:
+    if header["window"] is not None:
+        exponent, eighths = divmod(header["window"][0], 8)
+        return min((1 << (10 + exponent)) // 8 * (8 + eighths), WINDOW_MAX)
+    flags = header["single"][0]
+    before, length = (0, 1, 2, 4)[flags & 3], 8 if flags >> 6 == 3 else 4
+    return min(int.from_bytes(header["rest"][before : before + length], "little"), WINDOW_MAX)
 
 
 def _broken(coding: str) -> BadRequest:
@@ -235,19 +195,8 @@ def _broken(coding: str) -> BadRequest:
 
 
 def lines_of(pieces: Iterable[bytes], *, array: bool) -> Iterator[bytes]:
-    """Blocks of whole lines, one event each. Raises InvalidEvents where there is no array, or a line has no end."""
-    rest = b""
-    for piece in _as_lines(pieces) if array else _without_bom(pieces):
-        end = piece.rfind(b"\n") + 1
-        if end:
-            yield rest + piece[:end]
-            rest = piece[end:]
-        else:
-            rest += piece
-        if len(rest) > LINE_MAX + PIECE:
-            raise InvalidEvents("body", [Fault(0, "", f"a line is longer than {LINE_MAX} bytes")])
-    if rest:
-        yield rest
+    """Blocks of whole lines, one event each. Raises InvalidEvents where there is no array."""
+    return whole_lines(_as_lines(pieces) if array else _without_bom(pieces))
 
 
 def _without_bom(pieces: Iterable[bytes]) -> Iterator[bytes]:

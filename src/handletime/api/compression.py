@@ -44,22 +44,30 @@ def coding_of(accept_encoding: str) -> Coding | None:
     return best if likes[best] > 0 and likes[best] >= offered.get("identity", 0.0) else None
 
 
+def wanted_coding(headers: Iterable[tuple[bytes, bytes]]) -> Coding | None:
+    """How the answer to a request with these headers is packed, if its kind allows it.
+
+    Nothing that a browser asks for on behalf of another site (`Sec-Fetch-Site`): that site could choose parts of the
+    answer, see how long it gets, and so guess what else is in it (BREACH).
+    """
+    named_ = _by_name(headers)
+    if named_.get(b"sec-fetch-site", b"").lower() not in _FROM_HERE:
+        return None
+    return coding_of(named_.get(b"accept-encoding", b"").decode("latin-1"))
+
+
 class Compressing:
     """What is sent for a request, compressed where that is right.
 
-    Not what has decided about `Accept-Encoding` itself, and so names it in `Vary`: the breakdown's files. And nothing
-    that a browser asks for on behalf of another site (`Sec-Fetch-Site`): that site could choose parts of the answer,
-    see how long it gets, and so guess what else is in it (BREACH).
+    Not what is packed already, and not what has decided about `Accept-Encoding` itself, and so names it in `Vary`: the
+    breakdown's files.
     """
 
     def __init__(self, scope: HTTPScope, send: Send) -> None:
-        headers = _by_name(scope["headers"])
         self._send = send
-        self._coding: Coding | None = None
-        if headers.get(b"sec-fetch-site", b"").lower() in _FROM_HERE:
-            self._coding = coding_of(headers.get(b"accept-encoding", b"").decode("latin-1"))
+        self._coding = wanted_coding(scope["headers"])
         self._start: Any = None
-        self._stream: _Stream | None = None
+        self._stream: Packer | None = None
 
     async def __call__(self, message: Message) -> None:
         """Sends a message of ASGI. The first is held back until there is something of the body."""
@@ -68,7 +76,8 @@ class Compressing:
         elif message["type"] == "http.response.body" and self._start is not None:
             await self._begin(message["body"], more=message.get("more_body", False))
         elif message["type"] == "http.response.body" and self._stream is not None:
-            body = self._stream.add(message["body"], last=not message.get("more_body", False))
+            body = self._stream.add(message["body"])
+            body += self._stream.flush(last=not message.get("more_body", False))
             await self._send({**message, "body": body})
         else:
             await self._send(message)
@@ -89,8 +98,8 @@ class Compressing:
         if coding is not None and (more or len(body) >= LEAST):
             headers: Headers = [*_without(start["headers"], b"content-length"), (b"content-encoding", coding.encode())]
             if more:
-                self._stream = _GzipStream() if coding == "gzip" else _ZstdStream()
-                body = self._stream.add(body, last=False)
+                self._stream = packer_for(coding)
+                body = self._stream.add(body) + self._stream.flush(last=False)
             else:
                 body = await _compressed(body, coding)
                 headers.append((b"content-length", str(len(body)).encode()))
@@ -131,30 +140,44 @@ def _codec() -> pa.Codec:
     return pa.Codec("zstd", compression_level=_ZSTD_LEVEL)
 
 
-class _Stream(Protocol):
-    """An answer that comes in pieces; each can be read as soon as it has come."""
+class Packer(Protocol):
+    """An answer that is packed piece by piece."""
 
-    def add(self, piece: bytes, *, last: bool) -> bytes:
-        """What is to be sent for one more piece."""
+    def add(self, piece: bytes) -> bytes:
+        """What there is to send after one more piece; it may be nothing yet."""
+
+    def flush(self, *, last: bool) -> bytes:
+        """What is needed to read all that was added, and, if it was the last, what ends the answer."""
 
 
-class _GzipStream:
+def packer_for(coding: Coding) -> Packer:
+    """One for a new answer."""
+    return _GzipPacker() if coding == "gzip" else _ZstdPacker()
+
+
+class _GzipPacker:
     def __init__(self) -> None:
         self._packing = zlib.compressobj(_GZIP_LEVEL, wbits=31)
 
-    def add(self, piece: bytes, *, last: bool) -> bytes:
-        return self._packing.compress(piece) + self._packing.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
+    def add(self, piece: bytes) -> bytes:
+        return self._packing.compress(piece)
+
+    def flush(self, *, last: bool) -> bytes:
+        return self._packing.flush(zlib.Z_FINISH if last else zlib.Z_SYNC_FLUSH)
 
 
-class _ZstdStream:
+class _ZstdPacker:
     """Takes some 400 KiB for as long as the answer lasts."""
 
     def __init__(self) -> None:
         self._sink = _Sink()
         self._packing = pa.CompressedOutputStream(pa.PythonFile(self._sink, "w"), "zstd")
 
-    def add(self, piece: bytes, *, last: bool) -> bytes:
+    def add(self, piece: bytes) -> bytes:
         self._packing.write(piece)
+        return self._sink.take()
+
+    def flush(self, *, last: bool) -> bytes:
         if last:
             self._packing.close()
         else:

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Final
+from itertools import islice
+from typing import Any, Final
 
 from litestar import Response
 
+from handletime.api.answer import Answer
 from handletime.events.model import EPOCH
-from handletime.segments.cells import csv_text
+from handletime.segments.cells import csv_lines
 
 TYPE: Final = "text/csv"
 ROWS_MAX: Final = 100_000
 """So many rows are given at once, at most."""
+_AT_ONCE: Final = 1000
 
 
 def csv_answer(
+    answer: Answer,
     names: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
     file_name: str,
     total: int,
     next_page: str | None = None,
-) -> Response[bytes]:
-    """Rows as CSV (`segments.cells`).
+) -> Response[Any]:
+    """Rows as CSV (`segments.cells`). Raises TooMany, BadRequest.
 
     `total` is how many rows there are on all pages (`X-Total-Count`),
     `next_page` the link to the page after this one, if there is one (`Link`, RFC 8288).
     """
+    lines = csv_lines(names, rows)
+    while some := "".join(islice(lines, _AT_ONCE)):
+        answer.add(some.encode())
     headers = {
         "Vary": "Accept",
         "X-Total-Count": str(total),
@@ -36,7 +43,7 @@ def csv_answer(
     }
     if next_page is not None:
         headers["Link"] = f'<{next_page}>; rel="next"'
-    return Response(csv_text(names, rows).encode(), media_type=TYPE, headers=headers)
+    return answer.response(TYPE, headers)
 
 
 def file_name(account: str, method: str, start: int, end: int) -> str:

@@ -97,6 +97,18 @@ def answer_to(request: Request[object, object, object], error: Exception) -> Res
     return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
 
 
+def refusal(error: TooMany) -> tuple[dict[str, object], dict[str, object]]:
+    """The same of a request that had no room left, as messages of ASGI."""
+    status, body, headers = _translated(error)
+    content = msgspec.json.encode(body)
+    told = {"Content-Type": JSON, "Content-Length": str(len(content)), **headers}
+    named = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+    return (
+        {"type": "http.response.start", "status": status, "headers": named},
+        {"type": "http.response.body", "body": content, "more_body": False},
+    )
+
+
 def note_refusal(request: Request[object, object, object], error: Exception) -> None:  # type: ignore[type-var]
     """Has a request counted that went against a limit."""
     if isinstance(error, TooMany):

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 from litestar import Response, post
 from litestar.di import NamedDependency
 
-from handletime.api.body import Budget, Coding, Share, coding_of, lines_of, receive, unpacked
+from handletime.api.body import Coding, coding_of, lines_of, receive, unpacked, window_of
+from handletime.api.budget import Budget, Share
 from handletime.api.errors import JSON, Refused, TooMany
 from handletime.api.service import HttpRequest, InPath, Service, TheService
 from handletime.api.turns import FairThreads
@@ -35,6 +36,8 @@ FUTURE_MAX: Final = timedelta(hours=24)
 DECODERS: Final = 4
 SMALL: Final = 16 << 10
 """Requests of NDJSON up to this size may be decoded together."""
+SMALL_LINES: Final = SMALL // 32
+"""And of so many lines: no event is as short as 32 bytes."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -54,7 +57,7 @@ class Intake:
     def __init__(self, requests: int, memory: int) -> None:
         self._free = requests
         self._of: Counter[str] = Counter()
-        self._budget = Budget(memory)
+        self._budget = Budget(memory, "ingest-memory")
         self._threads = FairThreads(DECODERS, "decoder")
         self._small: dict[str, list[_Small]] = {}
         self._gathering: set[asyncio.Task[None]] = set()
@@ -76,10 +79,10 @@ class Intake:
         """Reads, decodes and stores a request's events. Raises TooMany, Refused, BadRequest, InvalidEvents, NotNow."""
         form, coding = _form_of(request), coding_of(request)
         with self._place(account), self._budget.share(account) as share:
-            chunks = await receive(request, share, service.settings.body_idle_seconds)
-            if coding == "identity" and form == NDJSON and sum(map(len, chunks)) <= SMALL:
-                return await self._take_small(service, account, b"".join(chunks))
-            begun = self._decode(account, _begin, service, account, chunks, coding, form, share)
+            body = await receive(request, share, service.settings.body_idle_seconds)
+            if coding == "identity" and form == NDJSON and _is_small(body):
+                return await self._take_small(service, account, bytes(body))
+            begun = self._decode(account, _begin, service, account, body, coding, form, share)
             # Who goes away does not stop what has begun.
             return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
 
@@ -180,30 +183,35 @@ def _form_of(request: HttpRequest) -> str:
     return essence.strip()
 
 
+def _is_small(body: bytearray) -> bool:
+    """Whether a body of NDJSON may be decoded together with others: also by its lines, which may be empty."""
+    return len(body) <= SMALL and body.count(b"\n") <= SMALL_LINES
+
+
 def _begin(
-    service: Service, account: str, chunks: list[bytes], coding: Coding, form: str, share: Share
+    service: Service, account: str, body: bytearray, coding: Coding, form: str, share: Share
 ) -> Future[Ingested]:
     """Decodes a request and has its events stored. Raises BadRequest, InvalidEvents, Refused, TooMany, NotNow."""
-    blocks = _counted(lines_of(unpacked(chunks, coding), array=form == JSON), share)
-    events = _read(service, account, blocks, "element" if form == JSON else "line")
-    chunks.clear()
+    window = window_of(body, coding)
+    share.take(window)
+    blocks = lines_of(unpacked(body, coding), array=form == JSON)
+    events = _read(service, account, blocks, "element" if form == JSON else "line", share)
+    share.give_back(window + len(body))
+    body.clear()
     return service.store.submit(account, events)
 
 
-def _counted(blocks: Iterator[bytes], share: Share) -> Iterator[bytes]:
-    """The same blocks, each once there is room for it. Raises TooMany."""
-    for block in blocks:
-        share.take(len(block))
-        yield block
-
-
-def _read(service: Service, account: str, blocks: Iterable[bytes], unit: str) -> pa.Table:
-    """The events of a request. Raises InvalidEvents."""
+def _read(service: Service, account: str, blocks: Iterable[bytes], unit: str, share: Share | None = None) -> pa.Table:
+    """The events of a request, each block once there is room for what it became. Raises InvalidEvents, TooMany."""
     reading = _Reading(account, service.clock.now(), unit)
     tables = [EVENTS.empty_table()]
     number = 1
     for block in blocks:
-        tables.append(reading.good_events(block, number))
+        events = reading.good_events(block, number)
+        if share is not None:
+            share.take(events.nbytes)
+        if events.num_rows:
+            tables.append(events)
         number += block.count(b"\n")
     reading.check()
     return pa.concat_tables(tables)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
 from litestar import Response, get
 
+from handletime.api.answer import Answer
 from handletime.api.errors import JSON, Refused
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, InPath, TheService
@@ -19,15 +21,15 @@ TOKEN_LENGTH = 22
 @get("/api/account/{account:str}/conversations/{conversation:str}/explain", sync_to_thread=True, name="explain")
 def conversation_explained(
     request: HttpRequest, service: TheService, account: InPath, conversation: InPath
-) -> Response[bytes]:
+) -> Response[Any]:
     """A conversation's events in order, what each did, and its segments with their units."""
     reader = service.reader(request, account, "handle-time")
     explanation = _explanation(reader, unquote(account), unquote(conversation))
-    return Response(msgspec.json.encode(explanation), media_type=JSON)
+    return _answer(request, explanation)
 
 
 @get("/api/account/{account:str}/agent-segments/{segment:str}/explain", sync_to_thread=True, name="explain-segment")
-def segment_explained(request: HttpRequest, service: TheService, account: InPath, segment: InPath) -> Response[bytes]:
+def segment_explained(request: HttpRequest, service: TheService, account: InPath, segment: InPath) -> Response[Any]:
     """The same of a segment's conversation; of its agent segments this one only."""
     reader = service.reader(request, account, "handle-time")
     segment = unquote(segment)
@@ -35,7 +37,13 @@ def segment_explained(request: HttpRequest, service: TheService, account: InPath
     only = [row for row in explanation.agent_segments if row["segmentId"] == segment]
     if not only:
         raise Refused(404, "There is no such segment.")
-    return Response(msgspec.json.encode(msgspec.structs.replace(explanation, agent_segments=only)), media_type=JSON)
+    return _answer(request, msgspec.structs.replace(explanation, agent_segments=only))
+
+
+def _answer(request: HttpRequest, explanation: Explanation) -> Response[Any]:
+    answer = Answer(request)
+    answer.add_struct(explanation)
+    return answer.response(JSON)
 
 
 def _conversation_of(segment: str) -> str:

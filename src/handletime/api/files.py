@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
-from typing import Final
+import io
+from functools import partial
+from typing import Any, Final
 
 from litestar import Response, get
 
+from handletime.api.answer import Answer
 from handletime.api.errors import JSON, Refused
 from handletime.api.negotiation import wants_gzip, wants_json
 from handletime.api.parameters import Text
@@ -22,11 +25,12 @@ PATH: Final = Text(
         r"/accountId=[a-zA-Z0-9]+/[a-zA-Z0-9_.-]+\.json\.gz"
     ),
 )
+_AT_ONCE: Final = 256 << 10
 PARAMETERS: Final = (PATH, SOURCE)
 
 
 @get("/api/account/{account:str}/agent-segments/files", sync_to_thread=True, name="files")
-def breakdown_file(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
+def breakdown_file(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """One file of handle-time units."""
     account = service.admit(request, account, "handle-time")
     query = query_of(request)
@@ -39,7 +43,10 @@ def breakdown_file(request: HttpRequest, service: TheService, account: InPath) -
     headers = {"Vary": "Accept, Accept-Encoding"}
     if not wants_json(request.headers.get("accept", "")):
         return Response(content, media_type=GZIP_TYPE, headers=headers)
-    array = b"[" + b",".join(gzip.decompress(content).splitlines()) + b"]"
-    if wants_gzip(request.headers.get("accept-encoding", "")):
-        return Response(gzip.compress(array, 6), media_type=JSON, headers=headers | {"Content-Encoding": "gzip"})
-    return Response(array, media_type=JSON, headers=headers)
+    answer = Answer(request, "gzip" if wants_gzip(request.headers.get("accept-encoding", "")) else "identity")
+    answer.add(b"[")
+    with gzip.open(io.BytesIO(content)) as lines:
+        for number, some in enumerate(iter(partial(lines.readlines, _AT_ONCE), [])):
+            answer.add((b"," if number else b"") + b",".join(line.rstrip(b"\n") for line in some))
+    answer.add(b"]")
+    return answer.response(JSON, headers)

@@ -5,17 +5,20 @@ One query sums by the finest groups; elements, totals, intervals and the summary
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
-from typing import Final, NamedTuple, cast
+from itertools import chain, islice
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import unquote
 from zoneinfo import ZoneInfo
 
 import msgspec
+import numpy as np
 from litestar import Response, get
 
+from handletime.api.answer import Answer
 from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.intervals import CALENDAR, Interval, bounds, zone_named
@@ -36,11 +39,13 @@ from handletime.api.parameters import (
     between,
     integer,
 )
+from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
 from handletime.api.timeframe import DAY, MINUTE
 from handletime.events.model import EPOCH, TIME_MIN
 from handletime.metrics.aggregate import NOTHING, By, Selection, Sums, sums_of
 from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS, Metric
+from handletime.segments.sums import Table
 
 TIMEFRAME_MAX: Final = 1440
 TIMEFRAME_MAX_WITH_TO: Final = 44_640
@@ -195,12 +200,14 @@ class SkillSeries(msgspec.Struct, frozen=True, rename="camel"):
 class Window(msgspec.Struct, frozen=True):
     """What both methods are asked for: segments that ended in [start, end), epoch milliseconds.
 
-    `bounds` are the ends of the intervals, or of the whole; `zone` is where their times are told.
+    `bounds` are the ends of the intervals, or of the whole; `starts` where they begin, in the order of the answer;
+    `zone` is where their times are told.
     """
 
     start: int
     end: int
     bounds: list[int]
+    starts: list[int]
     in_intervals: bool
     zone: ZoneInfo
     user_type: str
@@ -229,7 +236,7 @@ def _read_window(query: Query, now: int) -> Window:
     start, end = span or Span(now, now)
     end = min(end, now)
     ends = bounds(start, end, interval, zone) if start < end and query.is_good((INTERVAL,)) else [start, end]
-    return Window(start, end, ends, interval is not None, zone, query.get(USER_TYPE))
+    return Window(start, end, ends, ends[:-1], interval is not None, zone, query.get(USER_TYPE))
 
 
 def _divides(minutes: int, span: Span) -> bool:
@@ -281,7 +288,7 @@ def _listed(ids: frozenset[int] | None) -> list[int] | None:
 
 
 @get("/operations/api/account/{account:str}/msgagentsegments", sync_to_thread=True, name="msgagentsegments")
-def agent_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
+def agent_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """Metrics of agent segments by agent and, where asked for, by skill and interval."""
     reader = service.reader(request, account, "operations")
     query = query_of(request)
@@ -304,28 +311,12 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
     )
     query.check()
     by = _keys(window, ("skillId", "agentId") if by_skill else ("agentId",))
-    with reader.snapshot() as relations:
-        finest = sums_of(relations, "agentSegments", metrics, by, selection)
+    answer = Answer(request)
+    finest = _finest(answer, reader, "agentSegments", metrics, by, selection)
     levels = AgentLevels(metrics, by_skill, skills)
     if form == "csv":
-        return _csv(account, "msgagentsegments", window, levels.finest(finest), metrics)
-    return Response(msgspec.json.encode(_agent_answer(window, finest, levels)), media_type=JSON, headers=_VARY)
-
-
-_VARY: Final = {"Vary": "Accept"}
-
-
-def _keys(window: Window, by: tuple[By, ...]) -> tuple[By, ...]:
-    return ("interval", *by) if window.in_intervals else by
-
-
-def _agent_answer(window: Window, finest: Sums, levels: AgentLevels) -> AgentData | AgentSeries:
-    summary = levels.data(finest).get(0) or levels.nothing()
-    if not window.in_intervals:
-        return summary
-    found = levels.data(finest, ("interval",))
-    series = [AgentInterval(start, found.get(i) or levels.nothing()) for i, start in enumerate(window.bounds[:-1])]
-    return AgentSeries(series, summary)
+        return _csv(answer, account, "msgagentsegments", window, levels.finest(finest), metrics)
+    return _series(answer, window, finest, levels.written, _METRICS_DATA)
 
 
 class AgentLevels(msgspec.Struct, frozen=True):
@@ -339,23 +330,143 @@ class AgentLevels(msgspec.Struct, frozen=True):
         """Only the skills that were asked for, where that was so."""
         return sums if self.skills is None else sums.only("skillId", self.skills)
 
-    def data(self, finest: Sums, prefix: tuple[By, ...] = ()) -> dict[int, AgentData]:
-        """The answer for each interval that has segments; for 0 where there is no prefix."""
-        skills: dict[int, dict[str, PerAgent]] = {}
-        if self.by_skill:
-            per_skill = self.finest(finest).rolled_up((*prefix, "skillId", "agentId"))
-            for (*at, skill), elements in _named(per_skill, self.metrics, (*prefix, "skillId")):
-                skills.setdefault(_place(at), {})[str(skill)] = PerAgent(elements)
-        by_agent, total = finest.rolled_up((*prefix, "agentId")), finest.rolled_up(prefix)
-        agents = {_place(at): PerAgent(elements) for at, elements in _named(by_agent, self.metrics, prefix)}
-        return {
-            i: AgentData(skills.get(i, {}) if self.by_skill else msgspec.UNSET, agents[i], element)
-            for (i,), element in _elements(total, self.metrics, prefix)
-        }
+    def written(self, finest: Sums, prefix: tuple[By, ...], number: int) -> Iterator[Iterator[bytes]]:
+        """The fields of `AgentData`."""
+        chosen = self.finest(finest) if self.by_skill else finest
+        per_skill = chosen.rolled_up((*prefix, "skillId", "agentId")) if self.by_skill else chosen.part(0, 0)
+        by_agent = finest.rolled_up((*prefix, "agentId"))
+        totals = _totals(finest, self.metrics, prefix, number)
+        agents, in_skills = _members(by_agent, self.metrics), _members(per_skill, self.metrics)
+        counts = _counts(by_agent, prefix, number)
+        skills = per_skill.runs((*prefix, "skillId")) if self.by_skill else iter(())
+        skill_counts = _counts(per_skill.rolled_up((*prefix, "skillId")), prefix, number) if self.by_skill else counts
 
-    def nothing(self) -> AgentData:
-        """The answer where there are no segments."""
-        return AgentData({} if self.by_skill else msgspec.UNSET, PerAgent({}), _zeros(self.metrics))
+        def pieces(skill_count: int, count: int, total: bytes) -> Iterator[bytes]:
+            if self.by_skill:
+                yield b'"metricsPerSkill":{'
+                for place, ((*_, skill), run) in enumerate(islice(skills, skill_count)):
+                    yield b'%s"%d":{"metricsPerAgent":' % (b"," if place else b"", skill)
+                    yield from _object(in_skills, run.stop - run.start)
+                    yield b"}"
+                yield b"},"
+            yield b'"agentsMetrics":{"metricsPerAgent":'
+            yield from _object(agents, count)
+            yield b'},"metricsTotal":%s' % total
+
+        return map(pieces, skill_counts, counts, totals)
+
+
+# --- by skill --------------------------------------------------------------------------------------------------------
+
+
+@get("/operations/api/account/{account:str}/msgskillsegments", sync_to_thread=True, name="msgskillsegments")
+def skill_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
+    """Metrics of skill segments by skill and, where asked for, interval."""
+    reader = service.reader(request, account, "operations")
+    query = query_of(request)
+    form = table_or_json(query, request.headers.get("accept", ""))
+    window = _read_window(query, service.clock.now())
+    selection = _selection(window, {"skills": ("skillId = any($skills)", _listed(query.get(SKILL_IDS)))})
+    query.check()
+    answer = Answer(request)
+    finest = _finest(answer, reader, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
+    if window.in_intervals:
+        finest = finest.backwards("interval", len(window.starts) - 1)  # The newest first; ids stay in order.
+        window = msgspec.structs.replace(window, starts=window.starts[::-1])
+    if form == "csv":
+        return _csv(answer, account, "msgskillsegments", window, finest, SKILL_METRICS)
+    return _series(answer, window, finest, _skills_written)
+
+
+def _skills_written(finest: Sums, prefix: tuple[By, ...], number: int) -> Iterator[Iterator[bytes]]:
+    """The fields of `SkillData`."""
+    by_skill = finest.rolled_up((*prefix, "skillId"))
+    members = _members(by_skill, SKILL_METRICS)
+
+    def pieces(count: int, total: bytes) -> Iterator[bytes]:
+        yield b'"skillsMetrics":'
+        yield from _object(members, count)
+        yield b',"metricsTotal":%s' % total
+
+    return map(pieces, _counts(by_skill, prefix, number), _totals(finest, SKILL_METRICS, prefix, number))
+
+
+# --- as a table ------------------------------------------------------------------------------------------------------
+
+
+def _csv(
+    answer: Answer, account: str, method: str, window: Window, finest: Sums, metrics: tuple[Metric, ...]
+) -> Response[Any]:
+    """The finest groups, and nothing else: whoever sums a column of counts gets the total.
+
+    Intervals in the order of the JSON, then the ids in theirs. An average over nothing is an empty cell.
+    """
+    ids = [key for key in finest.keys if key != "interval"]
+    names = [*(["timestamp", "intervalStart"] if window.in_intervals else []), *ids, *(m.name for m in metrics)]
+    told = [_told(start, window.zone) for start in window.starts]
+
+    def rows(part: Sums) -> Iterator[tuple[object, ...]]:
+        columns: list[Sequence[object]] = [part.keys[key].tolist() for key in ids]
+        columns += [_cells(part, metric) for metric in metrics]
+        if window.in_intervals:
+            places = part.keys["interval"].tolist()
+            columns = [[window.starts[place] for place in places], [told[place] for place in places], *columns]
+        return zip(*columns, strict=True)
+
+    parts = (finest.part(begin, begin + _AT_ONCE) for begin in range(0, len(finest), _AT_ONCE))
+    name = file_name(unquote(account), method, window.start, window.end)
+    each = chain.from_iterable(map(rows, parts))
+    return csv_answer(answer, names, each, file_name=name, total=len(finest))
+
+
+# --- JSON, some at a time: an answer may have more elements than there is memory for as objects ----------------------
+
+_VARY: Final = {"Vary": "Accept"}
+GROUP_BYTES: Final = 640
+"""What the sums of a group take while an answer is made of them."""
+_AT_ONCE: Final = 1000
+"""So many elements are objects at a time."""
+_METRICS_DATA: Final = (b'"metricsData":{', b"}")
+"""What stands around an interval's fields, of agents; of skills there is nothing."""
+
+Written = Callable[[Sums, tuple[By, ...], int], Iterator[Iterator[bytes]]]
+"""Makes JSON of sums, in pieces: the fields of each of so many intervals, or of the whole where no key comes first.
+What it gives has to be read in turn.
+"""
+
+
+def _keys(window: Window, by: tuple[By, ...]) -> tuple[By, ...]:
+    return ("interval", *by) if window.in_intervals else by
+
+
+def _finest(
+    answer: Answer, reader: Reader, table: Table, metrics: tuple[Metric, ...], by: tuple[By, ...], of: Selection
+) -> Sums:
+    """The sums of the finest groups. Raises TooMany, BadRequest where there are more than there is memory for."""
+    with reader.snapshot() as relations:
+        finest = sums_of(relations, table, metrics, by, of, most=answer.limit // GROUP_BYTES)
+    answer.reserve(len(finest) * GROUP_BYTES)
+    return finest
+
+
+def _series(
+    answer: Answer, window: Window, finest: Sums, written: Written, around: tuple[bytes, bytes] = (b"", b"")
+) -> Response[Any]:
+    """`AgentSeries` or `SkillSeries`, or only the summary of one, without objects for all of it."""
+    starts = window.starts
+    if not window.in_intervals:
+        return _added(answer, [b"{"], *written(finest, (), 1), [b"}"]).response(JSON, _VARY)
+    answer.add(b'{"metricsByIntervals":[')
+    before, after = around
+    for number, (start, fields) in enumerate(zip(starts, written(finest, ("interval",), len(starts)), strict=True)):
+        _added(answer, [b'%s{"timestamp":%d,' % (b"," if number else b"", start), before], fields, [after, b"}"])
+    return _added(answer, [b'],"timeframeSummary":{'], *written(finest, (), 1), [b"}}"]).response(JSON, _VARY)
+
+
+def _added(answer: Answer, *parts: Iterable[bytes]) -> Answer:
+    for piece in chain.from_iterable(parts):
+        answer.add(piece)
+    return answer
 
 
 @lru_cache(maxsize=256)
@@ -365,100 +476,43 @@ def _element_type(metrics: tuple[Metric, ...]) -> type[Element]:
     return cast("type[Element]", made)
 
 
-def _elements(
-    sums: Sums, metrics: tuple[Metric, ...], prefix: tuple[By, ...]
-) -> Iterator[tuple[tuple[int, ...], Element]]:
-    """Keys, the interval's place first (0 where there is none), and the metrics."""
-    keys = [values.tolist() for values in sums.keys.values()]
-    if not prefix:
-        keys = [[0] * len(sums), *keys]
-    yield from zip(zip(*keys, strict=True), _made(sums, metrics), strict=True)
+def _elements(sums: Sums, metrics: tuple[Metric, ...]) -> Iterator[list[bytes]]:
+    """The metrics of each group as JSON, some at a time."""
+    encode = msgspec.json.Encoder().encode
+    for begin in range(0, len(sums), _AT_ONCE):
+        part = sums.part(begin, begin + _AT_ONCE)
+        columns = (part.values_of(metric) for metric in metrics)
+        yield list(map(encode, map(_element_type(metrics), *columns)))
 
 
-def _named(
-    sums: Sums, metrics: tuple[Metric, ...], prefix: tuple[By, ...]
-) -> Iterator[tuple[tuple[int, ...], dict[str, Element]]]:
-    """For each value of the first keys the metrics by the last key, which is an id."""
-    ids = [str(value) for value in sums.keys[next(reversed(sums.keys))].tolist()]
-    elements = list(_made(sums, metrics))
-    for keys, run in sums.runs(prefix):
-        yield keys, dict(zip(ids[run], elements[run], strict=True))
+def _members(sums: Sums, metrics: tuple[Metric, ...]) -> Iterator[bytes]:
+    """The same one by one, each under its last key, which is an id."""
+    begin = 0
+    for elements in _elements(sums, metrics):
+        ids = sums.keys[next(reversed(sums.keys))][begin : begin + _AT_ONCE].tolist()
+        yield from [b'"%d":%s' % each for each in zip(ids, elements, strict=True)]
+        begin += _AT_ONCE
 
 
-def _made(sums: Sums, metrics: tuple[Metric, ...]) -> Iterator[Element]:
-    return map(_element_type(metrics), *(sums.values_of(metric) for metric in metrics))
+def _object(members: Iterator[bytes], count: int) -> Iterator[bytes]:
+    """A JSON object of the next so many members."""
+    yield b"{"
+    for begin in range(0, count, _AT_ONCE):
+        yield (b"," if begin else b"") + b",".join(islice(members, min(_AT_ONCE, count - begin)))
+    yield b"}"
 
 
-def _place(keys: Sequence[int]) -> int:
-    """The place of an interval, which comes first; 0 where there is none."""
-    return keys[0] if keys else 0
+def _counts(sums: Sums, prefix: tuple[By, ...], number: int) -> list[int]:
+    """How many groups each interval has, or the whole."""
+    return np.bincount(sums.keys[prefix[0]], minlength=number).tolist() if prefix else [len(sums)]
 
 
-def _zeros(metrics: tuple[Metric, ...]) -> Element:
-    return _element_type(metrics)(*[0] * len(metrics))
-
-
-# --- by skill --------------------------------------------------------------------------------------------------------
-
-
-@get("/operations/api/account/{account:str}/msgskillsegments", sync_to_thread=True, name="msgskillsegments")
-def skill_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
-    """Metrics of skill segments by skill and, where asked for, interval."""
-    reader = service.reader(request, account, "operations")
-    query = query_of(request)
-    form = table_or_json(query, request.headers.get("accept", ""))
-    window = _read_window(query, service.clock.now())
-    selection = _selection(window, {"skills": ("skillId = any($skills)", _listed(query.get(SKILL_IDS)))})
-    query.check()
-    with reader.snapshot() as relations:
-        finest = sums_of(relations, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
-    if form == "csv":
-        return _csv(account, "msgskillsegments", window, finest, SKILL_METRICS, newest_first=True)
-    return Response(msgspec.json.encode(_skill_answer(window, finest)), media_type=JSON, headers=_VARY)
-
-
-def _skill_answer(window: Window, finest: Sums) -> SkillData | SkillSeries:
-    summary = _skill_data(finest).get(0) or SkillData({}, _zeros(SKILL_METRICS))
-    if not window.in_intervals:
-        return summary
-    found = _skill_data(finest, ("interval",))
-    series = []
-    for i, start in reversed(list(enumerate(window.bounds[:-1]))):
-        data = found.get(i) or SkillData({}, _zeros(SKILL_METRICS))
-        series.append(SkillInterval(start, data.skills_metrics, data.metrics_total))
-    return SkillSeries(series, summary)
-
-
-def _skill_data(finest: Sums, prefix: tuple[By, ...] = ()) -> dict[int, SkillData]:
-    by_skill = finest.rolled_up((*prefix, "skillId"))
-    skills = {_place(at): elements for at, elements in _named(by_skill, SKILL_METRICS, prefix)}
-    total = finest.rolled_up(prefix)
-    return {i: SkillData(skills[i], element) for (i,), element in _elements(total, SKILL_METRICS, prefix)}
-
-
-# --- as a table ------------------------------------------------------------------------------------------------------
-
-
-def _csv(
-    account: str, method: str, window: Window, finest: Sums, metrics: tuple[Metric, ...], *, newest_first: bool = False
-) -> Response[bytes]:
-    """The finest groups, and nothing else: whoever sums a column of counts gets the total.
-
-    Intervals in the order of the JSON, then the ids in theirs. An average over nothing is an empty cell.
-    """
-    ids = [key for key in finest.keys if key != "interval"]
-    names = [*(["timestamp", "intervalStart"] if window.in_intervals else []), *ids, *(m.name for m in metrics)]
-    columns: list[Sequence[object]] = [finest.keys[key].tolist() for key in ids]
-    columns += [_cells(finest, metric) for metric in metrics]
-    if window.in_intervals:
-        places = finest.keys["interval"].tolist()
-        told = [_told(start, window.zone) for start in window.bounds[:-1]]
-        columns = [[window.bounds[place] for place in places], [told[place] for place in places], *columns]
-    rows = list(zip(*columns, strict=True))
-    if newest_first and window.in_intervals:
-        rows.sort(key=lambda row: row[0], reverse=True)  # stable: ids stay in order
-    name = file_name(unquote(account), method, window.start, window.end)
-    return csv_answer(names, rows, file_name=name, total=len(rows))
+def _totals(finest: Sums, metrics: tuple[Metric, ...], prefix: tuple[By, ...], number: int) -> Iterator[bytes]:
+    """The metrics of each interval, or of the whole; zeros where there are no segments."""
+    sums = finest.rolled_up(prefix)
+    elements = chain.from_iterable(_elements(sums, metrics))
+    zeros = msgspec.json.encode(_element_type(metrics)(*[0] * len(metrics)))
+    return (next(elements) if count else zeros for count in _counts(sums, prefix, number))
 
 
 def _cells(sums: Sums, metric: Metric) -> Sequence[object]:

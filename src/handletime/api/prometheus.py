@@ -14,12 +14,13 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from handletime import __version__
+from handletime.api.budget import Budget
 from handletime.api.service import HttpRequest
 from handletime.store.observer import State
 
 OTHER: Final = "other"
 """The route of requests for which there is none."""
-LIMITS: Final = ("key-rate", "address-rate", "ingest-requests", "ingest-memory")
+LIMITS: Final = ("key-rate", "address-rate", "ingest-requests", "ingest-memory", "memory")
 """The settings that requests can go against."""
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COUNTS: Final = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
@@ -65,6 +66,16 @@ class Meters:
     def watch(self, state: Callable[[], State]) -> None:
         """Has the state of the store shown, as it is whenever somebody looks."""
         self.registry.register(_StoreGauges(state))
+
+    def watch_answers(self, answers: Budget) -> None:
+        """Has shown how much memory is held by answers that are not yet sent."""
+        held = Gauge(
+            "answers_bytes",
+            "Memory of large answers that are being made or wait to be read.",
+            namespace="handletime",
+            registry=self.registry,
+        )
+        held.set_function(lambda: answers.held)
 
     def begun(self) -> None:
         """A request has come."""

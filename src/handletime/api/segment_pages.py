@@ -7,7 +7,9 @@ is sorted. An id is a SHA: ids are worked out for the rows of the page, and thos
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain, starmap
 from typing import Final, Literal, NamedTuple
 
 from handletime.events import model
@@ -31,6 +33,7 @@ _BUCKETS: Final = 1000
 _FIRST_ROWS: Final = 10_000
 """Pages up to here are looked for at the beginning of the order, without a histogram."""
 _FIRST_TRY: Final = 60_000
+_FETCHED: Final = 1000
 _GROWTH: Final = 8
 """The first part that is tried there, in milliseconds, and how it grows."""
 
@@ -105,10 +108,18 @@ def page_of(relations: Relations, wanted: Wanted, sort: Sort, *, offset: int, li
 
     `relations` is a snapshot of one account, as `api.ports.Reader` gives it.
     """
+    total, rows = rows_of(relations, wanted, sort, offset=offset, limit=limit)
+    return Page(total, list(rows))
+
+
+def rows_of(
+    relations: Relations, wanted: Wanted, sort: Sort, *, offset: int, limit: int | None
+) -> tuple[int, Iterator[Segment]]:
+    """How many there are in all, and the rows of the same page one by one, until the next query of the snapshot."""
     part = _Part.of(wanted)
     count = _number(relations, part)
     if offset >= count:
-        return Page(count, [])
+        return count, iter(())
     rows = count
     if limit is not None and count >= NARROW_FROM:
         part, offset, rows = _narrowed(relations, part, wanted, sort, offset, limit) or (part, offset, rows)
@@ -118,7 +129,7 @@ def page_of(relations: Relations, wanted: Wanted, sort: Sort, *, offset: int, li
     found = relations.execute(
         f"{_SELECT} where {part.where} {order}", part.parameters | {"limit": limit, "offset": offset}
     )
-    return Page(count, [Segment(*row) for row in found.fetchall()])
+    return count, starmap(Segment, chain.from_iterable(iter(partial(found.fetchmany, _FETCHED), [])))
 
 
 class _Part(NamedTuple):

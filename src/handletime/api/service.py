@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
+from handletime.api.budget import Budget
 from handletime.api.errors import Refused
 from handletime.api.limits import ACCOUNT, Rate, Recent, client_of
 from handletime.api.parameters import Query, Text
@@ -32,13 +33,17 @@ _APP_KEY: Final = re.compile('oauth_consumer_key="[^"]*"')
 _AUTHORITY: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
+FULL: Final = "Too many large answers are being made or wait to be read; come again later."
+
+
 class ApiSettings(msgspec.Struct, frozen=True):
     """How the methods behave.
 
     `public_url` is where clients see this server (`https://reports.example.com`), if that is not where it listens.
     `X-Forwarded-Proto`, `-Host` and `-For` count only from `trusted_proxies` (addresses or networks). `query_threads`
     answer at once, others wait; so many `ingest_requests` and bytes of them (`ingest_bytes`) may be under way before
-    429. `key_rate` and `address_rate` are requests a second, of a key and of an address that has none; 0 is no limit.
+    429; so many bytes of answers (`answer_bytes`) may wait to be sent. `key_rate` and `address_rate` are requests a
+    second, of a key and of an address that has none; 0 is no limit.
     """
 
     public_url: str | None = None
@@ -46,13 +51,17 @@ class ApiSettings(msgspec.Struct, frozen=True):
     query_threads: int = 8
     ingest_requests: int = 128
     ingest_bytes: int = 256 << 20
+    answer_bytes: int = 256 << 20
     body_idle_seconds: float = 30.0
     key_rate: float = 0.0
     address_rate: float = 0.0
 
 
 class Service:
-    """The one object behind all methods. `problem` says why the server is not ready yet, though the store is."""
+    """The one object behind all methods. `problem` says why the server is not ready yet, though the store is.
+
+    `answers` is the memory of those that are not yet sent.
+    """
 
     def __init__(
         self,
@@ -64,6 +73,7 @@ class Service:
     ) -> None:
         self.store, self.authenticator, self.clock, self.files = store, authenticator, clock, files
         self.settings = settings or ApiSettings()
+        self.answers = Budget(self.settings.answer_bytes, "memory", FULL)
         self.problem: str | None = None
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.settings.trusted_proxies)
         self._of_key: Rate[str] = Rate(self.settings.key_rate, "key-rate")
@@ -91,7 +101,8 @@ class Service:
         except Unauthorized:
             self.count_stranger(request)
             raise
-        trace_of(request.scope).key = key.id
+        trace = trace_of(request.scope)
+        trace.key, trace.share.account = key.id, key.account
         self._recent.note(_credentials(request), key.account)
         self._of_key.take(key.id)
         return key

@@ -6,8 +6,8 @@ and content follow from the tables alone: so any number of servers list the same
 
 from __future__ import annotations
 
-import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
@@ -23,6 +23,7 @@ from handletime.metrics.aggregate import Relations, instant_of
 from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
 
 FILE_LINES: Final = 200_000
+_AT_ONCE: Final = 10_000
 # Conditions are constants; every value is bound.
 # ruff: noqa: S608
 
@@ -196,10 +197,15 @@ def _made(relations: Relations, account: str, hour: Hour, made: int, first: int 
         },
     )
     number = first
-    while rows := found.fetchmany(FILE_LINES):
-        lines = msgspec.json.Encoder().encode_lines([_unit(row, made) for row in rows])
-        named = sorted({conversation for *_, conversation in rows})
-        yield NewFile(path_of(account, hour.number, made, number), gzip.compress(lines, 6, mtime=0), named)
+    while rows := found.fetchmany(min(_AT_ONCE, FILE_LINES)):
+        packing, content, named, lines = zlib.compressobj(6, wbits=31), bytearray(), set[str](), 0
+        while rows:
+            content += packing.compress(msgspec.json.Encoder().encode_lines([_unit(row, made) for row in rows]))
+            named.update(conversation for *_, conversation in rows)
+            lines += len(rows)
+            rows = found.fetchmany(min(_AT_ONCE, FILE_LINES - lines)) if lines < FILE_LINES else []
+        content += packing.flush()
+        yield NewFile(path_of(account, hour.number, made, number), bytes(content), sorted(named))
         number += 1
 
 

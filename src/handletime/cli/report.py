@@ -360,9 +360,9 @@ def _json(rows: list[Row], total: list[Row], window: Window, zone: ZoneInfo) -> 
 
 
 def _csv(rows: list[Row], names: list[str]) -> None:
-    from handletime.segments.cells import csv_text
+    from handletime.segments.cells import csv_lines
 
-    sys.stdout.write(csv_text(names, ([row.get(name) for name in names] for row in rows)))
+    sys.stdout.writelines(csv_lines(names, ([row.get(name) for name in names] for row in rows)))
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------

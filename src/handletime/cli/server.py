@@ -53,6 +53,8 @@ _log: Final = logging.getLogger(__name__)
 PEM_MAX: Final = 1 << 20
 """Bytes of a file with certificates or a key."""
 HEAPS: Final = 2
+ANSWERS_OF_MEMORY: Final = 4
+"""A quarter of the memory setting is for answers that are not yet sent; it comes on top, as that of ingest does."""
 """Of the C library, for all threads."""
 _M_ARENA_MAX: Final = -8
 """Of malloc.h."""
@@ -169,6 +171,7 @@ def api_settings(settings: ServerSettings) -> ApiSettings:
         query_threads=settings.query_threads,
         ingest_requests=settings.ingest_requests,
         ingest_bytes=settings.ingest_bytes,
+        answer_bytes=settings.memory_bytes // ANSWERS_OF_MEMORY,
         key_rate=settings.key_rate,
         address_rate=settings.address_rate,
     )

@@ -51,6 +51,9 @@ class Decoded(NamedTuple):
     refused: list[Refused]
 
 
+_BLANK: Final = b" \t\r\n"
+
+
 def decode_lines(block: bytes, *, account: str, first_line: int = 1, unit: str = "line") -> Decoded:
     """Decodes NDJSON: whole lines, one event each; blank lines are skipped.
 
@@ -58,6 +61,8 @@ def decode_lines(block: bytes, *, account: str, first_line: int = 1, unit: str =
     faults call it. Of a key that stands twice in an event the last counts, as in msgspec. Never raises for
     content.
     """
+    if not block.lstrip(_BLANK):
+        return Decoded(EVENTS.empty_table(), [])
     if not block.endswith(b"\n"):
         block += b"\n"
     text = np.frombuffer(block, np.uint8)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents
+from handletime.events.blocks import BLOCK_BYTES, gathered, whole_lines
 from handletime.events.decode import LINE_MAX, Decoded, Refused, decode_columns, decode_lines
 from handletime.events.jsonarray import BrokenArray, elements
 from handletime.events.model import DEFAULT_ACCOUNT, EVENTS
@@ -42,7 +43,6 @@ __all__ = [
     "size_of",
 ]
 
-BLOCK_BYTES: Final = 2 << 20
 PARQUET_ROWS: Final = 250_000
 _IN_FLIGHT: Final = 3
 """Blocks that are decoded side by side; more would only take memory."""
@@ -167,7 +167,7 @@ def _json_tasks(stream: Peekable, account: str) -> Iterator[Task]:
         blocks, unit = elements(blocks), "element"
     number = 1
     try:
-        for lines in _whole_lines(blocks):
+        for lines in whole_lines(blocks):
             yield partial(decode_lines, lines, account=account, first_line=number, unit=unit)
             number += lines.count(b"\n")
     except BrokenArray as error:
@@ -187,20 +187,5 @@ def _first_byte(stream: Peekable) -> bytes:
 
 
 def _blocks(stream: Peekable) -> Iterator[bytes]:
-    while data := stream.read(BLOCK_BYTES):
-        yield data
-
-
-def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cuts a stream after line ends. Of a line that is too long it may keep only as much as shows that."""
-    rest = b""
-    for block in blocks:
-        end = block.rfind(b"\n") + 1
-        if end:
-            yield rest + block[:end]
-            rest = block[end:]
-        else:
-            rest += block
-        rest = rest[: LINE_MAX + len(b".\r")]
-    if rest:
-        yield rest
+    """A pipe gives what has been written to it so far, if that is a line at a time."""
+    return gathered(iter(partial(stream.read, BLOCK_BYTES), b""), BLOCK_BYTES)

@@ -193,6 +193,15 @@ class Sums(NamedTuple):
         }
         return Sums({key: values[starts] for key, values in keys.items()}, sums)
 
+    def backwards(self, key: By, last: int) -> Sums:
+        """The same groups, in descending order of the first key, which then counts down from its last value."""
+        return Sums({**self.keys, key: last - self.keys[key]}, self.sums).rolled_up(tuple(self.keys))
+
+    def part(self, begin: int, end: int) -> Sums:
+        """The groups from one place to another."""
+        at = slice(begin, end)
+        return Sums({k: v[at] for k, v in self.keys.items()}, {k: v[at] for k, v in self.sums.items()})
+
     def runs(self, by: Sequence[By]) -> Iterator[tuple[tuple[int, ...], slice]]:
         """The groups that agree in these keys, which are the first that they are ordered by, and where they lie."""
         keys = [self.keys[key] for key in by]
@@ -247,11 +256,20 @@ class Selection(NamedTuple):
     parameters: Mapping[str, object] = {}
 
 
-def sums_of(relations: Relations, table: Table, metrics: Iterable[Metric], by: Sequence[By], of: Selection) -> Sums:
+def sums_of(
+    relations: Relations,
+    table: Table,
+    metrics: Iterable[Metric],
+    by: Sequence[By],
+    of: Selection,
+    *,
+    most: int | None = None,
+) -> Sums:
     """The sums that metrics of one table are made of, in one query, by the finest groups that are wanted.
 
     Every coarser group and every average comes from these (`Sums.rolled_up`, `Sums.values_of`), so levels cannot
-    disagree. `interval` is a place in the bounds.
+    disagree. `interval` is a place in the bounds. Where there are more than `most` groups, so many and one are given,
+    whichever they are.
     """
     names = sorted({name for metric in metrics for name in (metric.sum, metric.per) if name})
     base, size = slots(of.bounds)
@@ -263,9 +281,10 @@ def sums_of(relations: Relations, table: Table, metrics: Iterable[Metric], by: S
     asked = sorted({*names, *(["segments"] if made else [])} - made.keys())
     columns = [f'cast({_sum(terms[name])} as bigint) as "{name}"' for name in asked]
     group = f"group by {', '.join(str(i + 1) for i in range(len(by)))}" if by else "having count(*) > 0"
+    limit = "" if most is None else f"limit {most + 1}"
     found = relations.execute(
         f"""select {", ".join([*keys, *columns])} from {RELATIONS[table]}
-        where "end" >= $start and "end" < $end and ({of.where}) {group}""",
+        where "end" >= $start and "end" < $end and ({of.where}) {group} {limit}""",
         {**of.parameters, "start": instant_of(of.bounds[0]), "end": instant_of(of.bounds[-1]), **grid},
     ).fetchnumpy()
     arrays = {name: np.asarray(values, np.int64) for name, values in found.items()}

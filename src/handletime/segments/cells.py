@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 FORMULA: Final = r"""(^|[;\t\r\n])(["' ]*[=+\-@＝＋－＠])"""  # noqa: RUF001 — these begin formulas too
@@ -19,9 +20,9 @@ _PLAIN: Final = re.compile(r"""[A-Za-z0-9_](?:[^",;\t\r\n]*[A-Za-z0-9_])?""").fu
 """Most texts by far, and text that has neither of these."""
 
 
-def csv_text(names: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+def csv_lines(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
     """A table with one header line. What is None is an empty cell; numbers stay numbers, negative ones too."""
-    return "".join(_line(row) for row in (names, *rows))
+    return map(_line, chain([names], rows))
 
 
 def _line(row: Sequence[object]) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from shlex import quote as shell_quoted
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
 from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages
+from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
 from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.parameters import ALL, Choice, Integer, Query
-from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of
+from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of, rows_of
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
 from handletime.events.model import EPOCH
@@ -171,14 +172,15 @@ CSV_NAMES: Final = (
 
 
 @get("/segments.csv", sync_to_thread=True, name="page-segments-csv")
-def segments_csv(request: HttpRequest, page: ThePage) -> Response[bytes]:
+def segments_csv(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the same list as one table, up to a limit, with the names that the page shows."""
     asker = page.asker(request, "handle-time")
     asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
     with page.reader(asker).snapshot() as snapshot:
-        total, rows = page_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
-    name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end)
-    answer = csv_answer(CSV_NAMES, (_csv_row(row, asker) for row in rows), file_name=name, total=total)
+        total, rows = rows_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
+        name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end)
+        cells = (_csv_row(row, asker) for row in rows)
+        answer = csv_answer(Answer(request), CSV_NAMES, cells, file_name=name, total=total)
     answer.headers.update(HEADERS)
     return answer
 

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 
-from handletime.api.body import Budget, receive
+from handletime.api.body import receive
+from handletime.api.budget import Budget
 from handletime.api.errors import Refused
 from handletime.api.intervals import zone_named
 from handletime.api.service import HttpRequest
@@ -107,8 +108,8 @@ async def _fields(request: HttpRequest, cookie: str) -> dict[str, str]:
     length = request.headers.get("content-length", "")
     if not length.isdecimal() or int(length) > FORM_MAX:
         raise Refused(413)
-    with Budget(FORM_MAX).share() as share:
-        body = b"".join(await receive(request, share, IDLE_SECONDS))
+    with Budget(FORM_MAX, "form").share() as share:
+        body = bytes(await receive(request, share, IDLE_SECONDS))
     fields = {name: values[0] for name, values in parse_qs(body.decode("latin-1")).items()}
     sent = fields.get("form_token", "")
     if not cookie or not is_form_token(sent, cookie):

@@ -1,0 +1,251 @@
+"""Answers of any size: made piece by piece, counted against the server's memory, and sent as fast as they are read.
+
+A method adds what it says to an `Answer`. Up to `PIECE` bytes that is an ordinary response. More is packed while it
+grows: as the client wants it, or else, from a few MiB on, as long as it waits. That takes a tenth of its size.
+All of it is counted until it is sent. `Sender` stands between the application and the HTTP server: it counts
+large answers that came as a whole too, hands them out in pieces, and gives up on a client that does not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Mapping
+from functools import cache
+from typing import Any, Final, Literal, cast
+
+import msgspec
+import pyarrow as pa
+from litestar import Response
+from litestar.enums import HttpMethod
+from litestar.response import Stream
+from litestar.types import Message, Send
+
+from handletime.api.budget import Share
+from handletime.api.compression import Coding, Packer, packer_for, wanted_coding
+from handletime.api.errors import BadRequest, TooMany, refusal
+from handletime.api.service import HttpRequest
+from handletime.api.trace import Trace, trace_of
+
+PIECE: Final = 64 << 10
+"""So much is handed to the HTTP server at once, which keeps up to four pieces of an answer and one that it writes."""
+_KEPT: Final = 4
+IN_FLIGHT: Final = 8 * PIECE
+"""What an answer in pieces takes beside what waits to be sent: those five, and what packs it."""
+UNREAD_SECONDS: Final = 60.0
+"""So long a client may take nothing of its answer. Where 4 MB lie in the system's buffers, it is told of room in steps
+of a MB or more: at 100 KB a second that takes up to half a minute.
+"""
+_AT_ONCE: Final = 1000
+_AS_IT_IS: Final = 4 << 20
+"""So much of an answer waits as it will be sent; the time to pack the rest is little beside that to make it."""
+_AT_REST: Final = 1
+"""The level of zstd: 500 MB a second, and JSON takes a tenth of the room."""
+
+
+class Answer:
+    """An answer while it is made. Its memory is its request's until that ends.
+
+    `coding` is how it is packed, however small it is; without it, what the client wants, from `PIECE` bytes on.
+    """
+
+    def __init__(self, request: HttpRequest, coding: Coding | Literal["identity"] | None = None) -> None:
+        trace = trace_of(request.scope)
+        self._share, self._is_head = trace.share, trace.method == HttpMethod.HEAD
+        self._coding = wanted_coding(request.scope["headers"]) if coding is None else coding
+        self._packs_always = coding == "gzip"
+        self._packer: Packer | None = None
+        self._begun, self._reserved = False, 0
+        self._plain, self._packed = bytearray(), bytearray()
+        self._pieces: deque[_Piece] = deque()
+        self._length = 0
+
+    @property
+    def limit(self) -> int:
+        """What all answers together may take."""
+        return self._share.limit
+
+    def reserve(self, size: int) -> None:
+        """Counts what is needed to make it, until it is made. Raises TooMany, BadRequest."""
+        self._take(size)
+        self._reserved += size
+
+    def _take(self, size: int) -> None:
+        """Raises TooMany, BadRequest where one request would hold more than all may together."""
+        if self._share.held + size > self._share.limit:
+            raise BadRequest(
+                [
+                    f"answer: would take more than {self._share.limit >> 20} MiB of the server's memory; "
+                    "ask for less at once: a shorter time, a longer interval, fewer ids"
+                ]
+            )
+        self._share.take(size)
+
+    def add(self, text: bytes) -> None:
+        """What comes next. Raises TooMany, BadRequest."""
+        self._plain += text
+        if len(self._plain) >= PIECE:
+            view = memoryview(self._plain)
+            whole = len(view) // PIECE * PIECE
+            for begin in range(0, whole, PIECE):
+                self._pack(bytes(view[begin : begin + PIECE]))
+            view.release()
+            del self._plain[:whole]
+
+    def add_struct(self, value: msgspec.Struct) -> None:
+        """A struct as JSON; of its lists some elements at a time. Raises TooMany, BadRequest."""
+        before = b"{"
+        for field in msgspec.structs.fields(value):
+            of_field = getattr(value, field.name)
+            self.add(b"%s%s:" % (before, msgspec.json.encode(field.encode_name)))
+            if isinstance(of_field, list):
+                self.add(b"[")
+                for begin in range(0, len(of_field), _AT_ONCE):
+                    some = msgspec.json.encode(of_field[begin : begin + _AT_ONCE])
+                    self.add((b"," if begin else b"") + some[1:-1])
+                self.add(b"]")
+            else:
+                self.add(msgspec.json.encode(of_field))
+            before = b","
+        self.add(b"}")
+
+    def response(self, media_type: str, headers: Mapping[str, str] | None = None) -> Response[Any]:
+        """All of it. Raises TooMany, BadRequest."""
+        named = dict(headers or {})
+        self._share.give_back(self._reserved)
+        if not self._begun and not self._packs_always:
+            return Response(bytes(self._plain), media_type=media_type, headers=named)
+        self._pack(bytes(self._plain))
+        if self._packer is not None:
+            self._packed += self._packer.flush(last=True)
+            self._keep(bytes(self._packed))
+            named["Content-Encoding"] = str(self._coding)
+        named["Content-Length"] = str(self._length)
+        if self._is_head:
+            return Response(b"", media_type=media_type, headers=named)
+        return Stream(_sent(self._pieces, self._share), media_type=media_type, headers=named)
+
+    def _pack(self, piece: bytes) -> None:
+        if not self._begun:
+            self._begun = True
+            self._take(IN_FLIGHT)
+            if self._coding in ("gzip", "zstd"):
+                self._packer = packer_for(self._coding)
+        if self._packer is None:
+            self._keep(piece)
+            return
+        self._packed += self._packer.add(piece)
+        if len(self._packed) >= PIECE:
+            self._keep(bytes(self._packed))
+            self._packed.clear()
+
+    def _keep(self, piece: bytes) -> None:
+        if piece:
+            kept = _Piece(piece, at_rest=self._packer is None and self._length >= _AS_IT_IS)
+            self._take(len(kept.content))
+            self._pieces.append(kept)
+            self._length += len(piece)
+
+
+class _Piece:
+    """A piece of an answer that waits to be sent; it is made smaller meanwhile, unless it is packed already."""
+
+    __slots__ = ("_size", "content")
+
+    def __init__(self, piece: bytes, *, at_rest: bool) -> None:
+        self._size = len(piece) if at_rest else 0
+        self.content: bytes = _codec().compress(piece, asbytes=True) if at_rest else piece
+
+    def as_sent(self) -> bytes:
+        """As it goes out."""
+        plain: bytes = _codec().decompress(self.content, self._size, asbytes=True) if self._size else self.content
+        return plain
+
+
+@cache
+def _codec() -> pa.Codec:
+    return pa.Codec("zstd", compression_level=_AT_REST)
+
+
+async def _sent(pieces: deque[_Piece], share: Share) -> AsyncIterator[bytes]:
+    """Each piece in turn; its memory is free as soon as the next one is asked for."""
+    while pieces:
+        piece = pieces.popleft()
+        yield piece.as_sent()
+        share.give_back(len(piece.content))
+
+
+# --- on its way to the HTTP server
+
+
+class Unread(Exception):
+    """Nothing was taken of an answer for `UNREAD_SECONDS`."""
+
+
+class Counting:
+    """What the application sends, counted: an answer that came as a whole takes memory too until it is sent.
+
+    It is refused where there is no room, instead of being begun.
+    """
+
+    def __init__(self, trace: Trace, send: Send) -> None:
+        self._trace, self._send = trace, send
+        self._start: Any = None
+        self._refused = False
+
+    async def __call__(self, message: Message) -> None:
+        """Sends a message of ASGI. The first is held back until there is something of the body."""
+        if message["type"] == "http.response.start":
+            self._start = message
+        elif not self._refused:
+            start, self._start = self._start, None
+            if start is not None:
+                try:
+                    self._count(message)
+                except TooMany as error:
+                    self._trace.limit = error.limit
+                    self._refused = True
+                    start, refused = refusal(error)
+                    message = cast("Message", refused)
+                await self._send(start)
+            await self._send(message)
+
+    def _count(self, message: Any) -> None:
+        size = len(message.get("body", b""))
+        if size > PIECE and not message.get("more_body", False):
+            self._trace.share.take(size + IN_FLIGHT)
+
+
+class Sender:
+    """What is handed to the HTTP server: piece by piece, so that it holds little of what is not read.
+
+    `gave_up` says whether nothing was taken for `UNREAD_SECONDS`; then Unread was raised.
+    """
+
+    def __init__(self, send: Send) -> None:
+        self._send = send
+        self._in_pieces = False
+        self.gave_up = False
+
+    async def __call__(self, message: Message) -> None:
+        """Sends a message of ASGI; returns when the server has taken it. Raises Unread."""
+        body: bytes = message.get("body", b"")  # type: ignore[assignment]
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if message["type"] != "http.response.body" or (last and not self._in_pieces and len(body) <= PIECE):
+            await self._send(message)
+            return
+        self._in_pieces = True
+        for begin in range(0, len(body), PIECE):
+            await self._hand_over(body[begin : begin + PIECE])
+        if last:
+            for _ in range(_KEPT):  # Taken only when what stands before them is on its way.
+                await self._hand_over(b"")
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _hand_over(self, piece: bytes) -> None:
+        try:
+            async with asyncio.timeout(UNREAD_SECONDS):
+                await self._send({"type": "http.response.body", "body": piece, "more_body": True})
+        except TimeoutError as error:
+            self.gave_up = True
+            raise Unread from error
