@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -62,6 +63,8 @@ which clients ask for before every call, many behind one address (http-api.md 4)
 """
 OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"})
 """Routes that need no key, so that every request is counted as a stranger's. All others ask for one themselves."""
+QUERIES: Final = "query"
+"""How the threads that answer are called."""
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -87,10 +90,14 @@ def make_app(
     async def life(_: Litestar) -> AsyncIterator[None]:
         # More of one account at once would only slow down the others.
         most = max(1, (os.cpu_count() or 1) // 2)
-        asyncio.get_running_loop().set_default_executor(FairThreads(service.settings.query_threads, "query", most))
+        threads = FairThreads(service.settings.query_threads, QUERIES, most)
+        asyncio.get_running_loop().set_default_executor(threads)
         try:
             yield
         finally:
+            # The loop would wait at its end for what still runs in them, though its clients are gone.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            threads.shutdown(wait=False)
             intake.close()
 
     async def let_in(request: HttpRequest) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,8 @@ from handletime.store.waiting import may_hold
 SENT_MAX: Final = 32 << 20
 UNPACKED_MAX: Final = 256 << 20
 PIECE: Final = 4 << 20
+RATE_LEAST: Final = 16 << 10
+"""So many bytes of a body have to come a second, on the whole, after a time that each may be late."""
 _DRAIN_MAX: Final = 64 << 20
 """So much of a body that is too large is still read, so that its sender gets to see the answer."""
 IGNORED_MAX: Final = 1 << 20
@@ -88,14 +91,16 @@ class Share:
 
 
 async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> list[bytes]:
-    """The body as it was sent. Raises Refused (413, 408), TooMany."""
+    """The body as it was sent. Raises Refused (413; 408 where it comes more slowly than `RATE_LEAST`), TooMany."""
     chunks: list[bytes] = []
     size = 0
+    begun = time.monotonic()
     full: TooMany | None = None
     stream = request.stream()
     try:
         while True:
-            chunk = await asyncio.wait_for(anext(stream, b""), idle_seconds)
+            left = begun + idle_seconds + size / RATE_LEAST - time.monotonic()
+            chunk = await asyncio.wait_for(anext(stream, b""), min(left, idle_seconds))
             if not chunk:
                 break
             size += len(chunk)

@@ -14,6 +14,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from handletime import __version__
+from handletime.api.connections import REASONS, Reason
 from handletime.api.service import HttpRequest
 from handletime.store.observer import State
 
@@ -44,6 +45,11 @@ class Meters:
         self._under_way = Gauge(
             "requests_under_way", "Requests that are being answered.", namespace="handletime", registry=self.registry
         )
+        self._connections_ended = self._counter(
+            "connections_ended", "Connections that the server ended, by the reason.", "reason"
+        )
+        for reason in REASONS:
+            self._connections_ended.labels(reason)
         for result in ("accepted", "duplicate"):
             self._events.labels(result)
         for limit in LIMITS:
@@ -72,6 +78,15 @@ class Meters:
     def refused(self, limit: str) -> None:
         """It went against a limit."""
         self._refused.labels(limit).inc()
+
+    def connections_ended(self, reason: Reason, number: int) -> None:
+        """Connections were ended."""
+        self._connections_ended.labels(reason).inc(number)
+
+    def watch_connections(self, number: Callable[[], int]) -> None:
+        """Has shown how many connections are open."""
+        connections = Gauge("connections", "Open connections.", namespace="handletime", registry=self.registry)
+        connections.set_function(number)
 
     # --- what the store tells
 

@@ -1,0 +1,206 @@
+"""Clients without a key that want nothing but to stay: many connections, of each of the kinds that cost a server."""
+
+from __future__ import annotations
+
+import resource
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from typing import Final
+from urllib.parse import urlsplit
+
+import httpx
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+CONNECTING: Final = 8
+"""Threads that connect."""
+REFUSED: Final = b"POST /api/account/acme/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+
+
+def port_of(url: str) -> int:
+    """The port of an address."""
+    return urlsplit(url).port or 0
+
+
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+    """A frame of HTTP/2 (RFC 9113 4.1)."""
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def settings(initial_window: int | None = None) -> bytes:
+    """The frame with which each side begins."""
+    return frame(4, 0, 0, b"" if initial_window is None else b"\0\4" + initial_window.to_bytes(4, "big"))
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A header, neither packed nor kept (RFC 7541 6.2.2)."""
+    return b"\0" + _long(len(name)) + name + _long(len(value)) + value
+
+
+def _long(number: int) -> bytes:
+    """A length with a prefix of 7 bits (RFC 7541 5.1)."""
+    if number < 127:
+        return bytes((number,))
+    number, told = number - 127, b"\x7f"
+    while number >= 128:
+        told += bytes((number % 128 + 128,))
+        number //= 128
+    return told + bytes((number,))
+
+
+def head(path: str, method: str = "GET", more: bytes = b"") -> bytes:
+    """The headers of a request."""
+    given = {":method": method, ":scheme": "https", ":path": path, ":authority": "x"}
+    return b"".join(literal(name.encode(), value.encode()) for name, value in given.items()) + more
+
+
+def get(path: str, stream: int) -> bytes:
+    """A request without a body."""
+    return frame(1, 0x5, stream, head(path))
+
+
+def connected(
+    url: str, tls: bool | None = None, *protocols: str, source: str = "127.0.0.1", receives: int | None = None
+) -> socket.socket:
+    """A connection, over TLS where the address says so, in which these protocols are offered.
+
+    It comes from an address, and the kernel receives so many bytes ahead.
+    """
+    plain = socket.socket()
+    if receives:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
+    plain.settimeout(60)
+    plain.bind((source, 0))
+    plain.connect(("127.0.0.1", port_of(url)))
+    if not (url.startswith("https") if tls is None else tls):
+        return plain
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(list(protocols))
+    return context.wrap_socket(plain)
+
+
+def silent(url: str) -> socket.socket:
+    """Says nothing; over TLS not even that."""
+    return connected(url, tls=False)
+
+
+def half_a_handshake(url: str) -> socket.socket:
+    """Begins TLS, and does not end it."""
+    connection = connected(url, tls=False)
+    connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+    return connection
+
+
+def silent_within_tls(url: str) -> socket.socket:
+    """Says nothing once there is TLS."""
+    return connected(url, None, "h2", "http/1.1")
+
+
+def silent_http_2(url: str) -> socket.socket:
+    """Speaks HTTP/2, asks nothing, and answers no ping."""
+    connection = connected(url, None, "h2")
+    connection.sendall(PREFACE + settings())
+    return connection
+
+
+def asked_once(url: str) -> socket.socket:
+    """Asks once, and keeps the connection."""
+    connection = connected(url)
+    connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    connection.recv(1000)
+    return connection
+
+
+def dripping(url: str) -> socket.socket:
+    """Sends a body that is refused, piece by piece; see `Strangers`."""
+    connection = connected(url)
+    connection.sendall(REFUSED + b"{")
+    return connection
+
+
+PLAIN: Final[Mapping[str, Callable[[str], socket.socket]]] = {
+    "silent": silent,
+    "asked once": asked_once,
+    "dripping": dripping,
+}
+OVER_TLS: Final[Mapping[str, Callable[[str], socket.socket]]] = {
+    "half a handshake": half_a_handshake,
+    "silent within TLS": silent_within_tls,
+    "silent HTTP/2": silent_http_2,
+}
+
+
+class Strangers:
+    """So many connections of a kind, all open at once as far as the server lets them."""
+
+    def __init__(self, url: str, kind: Callable[[str], socket.socket], number: int, drip_s: float = 30.0) -> None:
+        self._url, self._kind, self._number, self._drip_s = url, kind, number, drip_s
+        self._open: list[socket.socket] = []
+        self._leaving = threading.Event()
+        self._all = threading.Thread(target=self._come)
+
+    def _come(self) -> None:
+        with ThreadPoolExecutor(CONNECTING) as threads:
+            for connection in threads.map(self._one, range(self._number)):
+                if connection is not None:
+                    self._open.append(connection)
+        while self._kind is dripping and not self._leaving.wait(self._drip_s):
+            for connection in self._open:
+                with suppress(OSError):
+                    connection.sendall(b" ")
+
+    def _one(self, _: int) -> socket.socket | None:
+        if self._leaving.is_set():
+            return None
+        with suppress(OSError):
+            return self._kind(self._url)
+        return None
+
+    @property
+    def came(self) -> int:
+        """How many have connected so far."""
+        return len(self._open)
+
+    def __enter__(self) -> Strangers:
+        self._all.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leaving.set()
+        self._all.join()
+        for connection in self._open:
+            connection.close()
+
+
+def times_of(url: str, seconds: float, path: str = "/healthz", headers: Mapping[str, str] | None = None) -> list[float]:
+    """For so long it is asked four times a second, each on a connection of its own; how long each answer took, in
+    seconds, at least 30 where there was none.
+    """
+    taken = []
+    until = time.monotonic() + seconds
+    while (begun := time.monotonic()) < until:
+        status = 0
+        with suppress(httpx.TransportError):
+            got = httpx.get(url + path, verify=False, timeout=30, headers=headers)  # noqa: S501 — our own server
+            status = got.status_code
+        taken.append(time.monotonic() - begun if status == 200 else 30.0)
+        time.sleep(0.25)
+    return taken
+
+
+@contextmanager
+def room_for(number: int) -> Iterator[int]:
+    """Room for so many descriptors in this process, or as many as are allowed; says how many."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    allowed = number if hard == resource.RLIM_INFINITY else min(number, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, allowed), hard))
+    try:
+        yield allowed
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
