@@ -82,7 +82,7 @@ async def serve(
         connections.stop_within(GRACE_S)
         server.stop()  # type: ignore[no-untyped-call]
 
-    signals.first = lambda _: loop.call_soon_threadsafe(stop)
+    signals.at_first(lambda _: loop.call_soon_threadsafe(stop))
     serving = loop.create_task(server.serve())
     while not serving.done() and not await _accepts(listen):
         await asyncio.sleep(0.01)

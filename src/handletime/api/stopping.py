@@ -28,8 +28,8 @@ class Signals:
     def __init__(self, limit_s: float = LIMIT_S, end: Callable[[int], object] = os._exit) -> None:
         """`end` ends the process with an exit code."""
         self._limit_s, self._end = limit_s, end
-        self.first: Callable[[int], object] = leave
-        """Called in the main thread at the first signal, with its number."""
+        self._first: Callable[[int], object] = leave
+        self._number = 0
         self._come, self._gone = socket.socketpair()
         self._gone.setblocking(False)
         self._before = {number: signal.signal(number, self._told) for number in _SIGNALS}
@@ -43,9 +43,19 @@ class Signals:
             signal.signal(number, handler)
         self._gone.close()
 
+    def at_first(self, call: Callable[[int], object]) -> None:
+        """Has this called in the main thread at the first signal, with its number, instead of leaving the start.
+
+        That is now, where there was one, and what it raised got lost: libraries keep such exceptions to themselves.
+        """
+        self._first = call
+        if self._number:
+            call(self._number)
+
     def _told(self, number: int, _: object) -> None:
-        first, self.first = self.first, lambda _: None
-        first(number)
+        if not self._number:
+            self._number = number
+            self._first(number)
 
     def _count(self) -> None:
         first, until = 0, 0.0

@@ -17,6 +17,7 @@ from handletime.api.bearer import BearerAuthenticator
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings
 from handletime.api.service import Service
+from handletime.api.stopping import Signals
 from handletime.api.unit_files import DatedFiles
 from handletime.cli.server import api_settings, begin, connections_of, end_with, free, run_app, warm
 from handletime.clock import SystemClock
@@ -34,10 +35,10 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
-def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
+def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
-    signals = begin(settings)
+    begin(settings)
     clock, meters = SystemClock(), Meters()
     with ExitStack() as stack:
         authenticator = BearerAuthenticator(SharedKeys(_required(settings.keys)), clock)

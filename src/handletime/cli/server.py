@@ -57,10 +57,10 @@ _M_ARENA_MAX: Final = -8
 """Of malloc.h."""
 
 
-def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
+def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
-    signals = begin(settings)
+    begin(settings)
     clock = SystemClock()
     with ExitStack() as stack:
         make_folder(settings.folder)
@@ -88,15 +88,13 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
     end_with(compiling)
 
 
-def begin(settings: ServerSettings) -> Signals:
-    """What every server does first: it can be told to stop, logs, and has seen its certificate. Raises InputError."""
-    signals = Signals()
+def begin(settings: ServerSettings) -> None:
+    """What every server does first: it logs, and has seen its certificate. Raises InputError."""
     limit_heaps()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
     if settings.tls_cert and settings.tls_key:
         check_tls(settings.tls_cert, settings.tls_key)
-    return signals
 
 
 def connections_of(settings: ServerSettings, meters: Meters) -> Connections:
