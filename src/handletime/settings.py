@@ -221,7 +221,7 @@ class ServerSettings:
         int,
         Setting(
             *("address-connections", click.IntRange(0, 65_536), "NUMBER", "0 to 65536"),
-            "Connections (HTTP/2: requests) of one address (IPv6: one /64) at once; of more, those are ended that wait "
+            "Connections of one address (IPv6: one /64) at once; of more, those are ended that wait "
             "for nothing. Trusted proxies have no limit, nor has 0.",
         ),
     ] = 256

@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 
 import httpx
 
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 CONNECTING: Final = 8
 """Threads that connect."""
 REFUSED: Final = b"POST /api/account/acme/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
@@ -24,43 +23,6 @@ REFUSED: Final = b"POST /api/account/acme/events HTTP/1.1\r\nHost: x\r\nContent-
 def port_of(url: str) -> int:
     """The port of an address."""
     return urlsplit(url).port or 0
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """A frame of HTTP/2 (RFC 9113 4.1)."""
-    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
-
-
-def settings(initial_window: int | None = None) -> bytes:
-    """The frame with which each side begins."""
-    return frame(4, 0, 0, b"" if initial_window is None else b"\0\4" + initial_window.to_bytes(4, "big"))
-
-
-def literal(name: bytes, value: bytes) -> bytes:
-    """A header, neither packed nor kept (RFC 7541 6.2.2)."""
-    return b"\0" + _long(len(name)) + name + _long(len(value)) + value
-
-
-def _long(number: int) -> bytes:
-    """A length with a prefix of 7 bits (RFC 7541 5.1)."""
-    if number < 127:
-        return bytes((number,))
-    number, told = number - 127, b"\x7f"
-    while number >= 128:
-        told += bytes((number % 128 + 128,))
-        number //= 128
-    return told + bytes((number,))
-
-
-def head(path: str, method: str = "GET", more: bytes = b"") -> bytes:
-    """The headers of a request."""
-    given = {":method": method, ":scheme": "https", ":path": path, ":authority": "x"}
-    return b"".join(literal(name.encode(), value.encode()) for name, value in given.items()) + more
-
-
-def get(path: str, stream: int) -> bytes:
-    """A request without a body."""
-    return frame(1, 0x5, stream, head(path))
 
 
 def connected(
@@ -102,13 +64,6 @@ def silent_within_tls(url: str) -> socket.socket:
     return connected(url, None, "h2", "http/1.1")
 
 
-def silent_http_2(url: str) -> socket.socket:
-    """Speaks HTTP/2, asks nothing, and answers no ping."""
-    connection = connected(url, None, "h2")
-    connection.sendall(PREFACE + settings())
-    return connection
-
-
 def asked_once(url: str) -> socket.socket:
     """Asks once, and keeps the connection."""
     connection = connected(url)
@@ -132,7 +87,6 @@ PLAIN: Final[Mapping[str, Callable[[str], socket.socket]]] = {
 OVER_TLS: Final[Mapping[str, Callable[[str], socket.socket]]] = {
     "half a handshake": half_a_handshake,
     "silent within TLS": silent_within_tls,
-    "silent HTTP/2": silent_http_2,
 }
 
 

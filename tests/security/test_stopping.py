@@ -27,7 +27,7 @@ from tests.cli.test_serve import (
     new_key,
     serving,
 )
-from tests.security.strangers import OVER_TLS, PREFACE, connected, get, settings
+from tests.security.strangers import OVER_TLS, connected
 
 MOST_S: Final = 35.0
 AT_ONCE_S: Final = 5.0
@@ -57,13 +57,6 @@ def unread_answers(server: Server, _: str) -> socket.socket:
     return connection
 
 
-def no_window(server: Server, _: str) -> socket.socket:
-    """An answer over HTTP/2 that may not be sent, and pings without an answer."""
-    connection = connected(server.url, None, "h2")
-    connection.sendall(PREFACE + settings(initial_window=0) + get("/openapi.json", stream=1))
-    return connection
-
-
 def quiet(name: str) -> Callable[[Server, str], socket.socket]:
     return lambda server, _: OVER_TLS[name](server.url)
 
@@ -71,7 +64,6 @@ def quiet(name: str) -> Callable[[Server, str], socket.socket]:
 HOLDING: Final = {
     "a body that drips": dripping_body,
     "answers that are not read": unread_answers,
-    "HTTP/2 without a window": no_window,
     **{name: quiet(name) for name in OVER_TLS},
 }
 

@@ -22,11 +22,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from litestar.enums import ScopeType
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from handletime.api.limits import Network, client_of
 
@@ -39,6 +40,9 @@ IDLE_S: Final = 60.0
 UNREAD_S: Final = 30.0
 UNREAD_BYTES: Final = 64 << 10
 """Of an answer so much has to be read in `UNREAD_S`, or all of it."""
+REQUESTS: Final = 2
+"""Of an address so many requests may be under way for each connection that it may have."""
+HEALTH: Final = ("/healthz", "/readyz")
 FRESH_S: Final = 2.0
 """So long it does not matter how many its address has, so that a new request is always answered."""
 TOLD_EVERY_S: Final = 60.0
@@ -54,11 +58,12 @@ REASONS: Final[tuple[Reason, ...]] = ("silent", "unread", "address", "all", "sto
 Peer = tuple[str, int]
 _TCP_INFO: Final = struct.Struct("=120xQQ")
 """Of linux/tcp.h: the bytes of ours that the other side has got, and those of its own that came."""
+_TOO_MANY: Final = b'{"message":"Too many requests at once; come again later."}'
 _log: Final = logging.getLogger(__name__)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """So many connections (of HTTP/2, requests) of one address, 0 for no limit; the proxies' are not counted.
+    """So many connections of one address, 0 for no limit; the proxies' are not counted.
 
     In all there are `most`, if there are descriptors for them.
     """
@@ -91,8 +96,6 @@ class Connection:
         self.under_way = 0
         self.incomplete = 0
         """Of those under way, so many whose body is not all there."""
-        self.handed = 0
-        """Bytes of answers that the HTTP server was given."""
         self.owes = False
         """Whether there is something that the other side has not got."""
         self.got = self.marked_got = self.came = 0
@@ -103,9 +106,9 @@ class Connection:
         if self.inode and self.inode != seen.inode:
             # Another one from the same port.
             self.since = self.heard = now
-            self.handed, self.asked, self.ended = 0, False, False
+            self.asked = self.ended = False
         self.inode, self.got, self.came = seen.inode, seen.got, seen.came
-        self.owes = seen.owed > 0 or self.handed > seen.got
+        self.owes = seen.owed > 0
         if not self.owes or not 0 <= seen.got - self.marked_got < UNREAD_BYTES:
             self.marked, self.marked_got = now, seen.got
         if self.owes:
@@ -117,11 +120,6 @@ class Connection:
             return "unread" if now - self.marked > UNREAD_S else None
         patience = IDLE_S if self.asked else FIRST_S
         return "silent" if not self.under_way and now - self.heard > patience else None
-
-    @property
-    def weight(self) -> int:
-        """For how many connections it counts."""
-        return max(1, self.under_way)
 
     def worth(self, now: float) -> tuple[int, float]:
         """The less, the sooner it has to go: nothing asked, longest ago first; then bodies not all there, the slowest
@@ -135,11 +133,17 @@ class Connection:
 class Connections:
     """All connections of one server."""
 
-    def __init__(self, limits: Limits | None = None, ended: Callable[[Reason, int], None] = lambda *_: None) -> None:
-        """`ended` is told how many were ended, and why."""
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        ended: Callable[[Reason, int], None] = lambda *_: None,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`ended` is told how many were ended, and why, `refused` that a request was."""
         self._limits = limits or Limits()
-        self._ended = ended
+        self._ended, self._refused = ended, refused
         self._known: dict[Peer, Connection] = {}
+        self._under_way: Counter[bytes] = Counter()
         self._port = 0
         self._stopped = threading.Event()
         self._stops = math.inf
@@ -154,13 +158,34 @@ class Connections:
         """The application, with its requests noted."""
 
         async def noted(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == ScopeType.HTTP and scope["client"] is not None:
-                with _UnderWay(self._of(scope["client"]), scope) as request:
-                    await app(scope, request.receiving(receive), request.sending(send))
-            else:
+            if scope["type"] != ScopeType.HTTP or scope["client"] is None:
                 await app(scope, receive, send)
+                return
+            address = _address(scope["client"][0])
+            if self._is_full(address, scope):
+                await _refuse(send)
+                self._refused()
+                return
+            self._under_way[address] += 1
+            try:
+                with _UnderWay(self._of(scope["client"]), scope) as request:
+                    await app(scope, request.receiving(receive), send)
+            finally:
+                self._under_way[address] -= 1
+                if not self._under_way[address]:
+                    del self._under_way[address]
 
         return noted
+
+    def _is_full(self, address: bytes, scope: HTTPScope) -> bool:
+        """Whether so many requests of an address are under way that its clients cannot be waiting for them.
+
+        Whoever leaves as soon as a request is begun, and comes again, has no connection any more that counts, and the
+        request is still to be answered. Whoever asks how the server is finds room still.
+        """
+        most = REQUESTS * self._limits.of_address * (2 if scope["path"] in HEALTH else 1)
+        client = scope["client"]
+        return 0 < most <= self._under_way[address] and client is not None and not self._is_proxy(client[0])
 
     def _of(self, client: tuple[str, int]) -> Connection:
         # The HTTP server gives the port as text.
@@ -221,7 +246,7 @@ class Connections:
         by_address: dict[bytes, list[tuple[Seen, Connection]]] = {}
         for seen, connection in found:
             if not self._is_proxy(seen.peer[0]):
-                by_address.setdefault(client_of(seen.peer[0], (), ()), []).append((seen, connection))
+                by_address.setdefault(_address(seen.peer[0]), []).append((seen, connection))
         for own in by_address.values():
             own.sort(key=lambda each: each[1].worth(now))
             own[:] = self._within_address(own, now)
@@ -233,16 +258,18 @@ class Connections:
 
     def _within_address(self, own: Sequence[tuple[Seen, Connection]], now: float) -> Iterator[tuple[Seen, Connection]]:
         """Those of one address that may stay: what is being answered always may."""
-        over = sum(connection.weight for _, connection in own) - self._limits.of_address
+        over = len(own) - self._limits.of_address
         for seen, connection in own:
-            fresh = now - connection.since < FRESH_S and connection.weight == 1
+            fresh = now - connection.since < FRESH_S
             if self._limits.of_address and over > 0 and not fresh and connection.worth(now)[0] < 2:
                 self._end(seen, connection, "address")
-                over -= connection.weight
+                over -= 1
             else:
                 yield seen, connection
 
     def _is_proxy(self, host: str) -> bool:
+        if not self._limits.proxies:
+            return False
         address = ipaddress.ip_address(host.partition("%")[0])
         return any(address in network for network in self._limits.proxies)
 
@@ -267,8 +294,7 @@ class _UnderWay:
         self._connection = connection
         names = {name.lower(): value for name, value in scope["headers"]}
         length = names.get(b"content-length", b"0")
-        # In HTTP/2 a body needs neither header, and whoever answers reads to its end.
-        self._incomplete = length != b"0" or b"transfer-encoding" in names or scope["http_version"].startswith("2")
+        self._incomplete = length != b"0" or b"transfer-encoding" in names
 
     def __enter__(self) -> _UnderWay:
         self._connection.heard = time.monotonic()
@@ -295,13 +321,18 @@ class _UnderWay:
 
         return noted
 
-    def sending(self, send: Send) -> Send:
-        async def noted(message: Message) -> None:
-            if message["type"] == "http.response.body":
-                self._connection.handed += len(message["body"])
-            await send(message)
 
-        return noted
+@lru_cache(maxsize=4096)
+def _address(host: str) -> bytes:
+    """Who is counted as one."""
+    return client_of(host, (), ())
+
+
+async def _refuse(send: Send) -> None:
+    """Answers 429, with as little work as can be."""
+    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 429, "headers": headers})
+    await send({"type": "http.response.body", "body": _TOO_MANY, "more_body": False})
 
 
 def room_for(most: int) -> int:

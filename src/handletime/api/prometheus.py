@@ -20,7 +20,7 @@ from handletime.store.observer import State
 
 OTHER: Final = "other"
 """The route of requests for which there is none."""
-LIMITS: Final = ("key-rate", "address-rate", "ingest-requests", "ingest-memory", "streams")
+LIMITS: Final = ("key-rate", "address-rate", "ingest-requests", "ingest-memory", "address-connections", "streams")
 """The settings that requests can go against, and what has none."""
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COUNTS: Final = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)

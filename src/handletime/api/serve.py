@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
-from granian.http import HTTP1Settings, HTTP2Settings
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar.types import ASGIApp
 
@@ -19,10 +19,6 @@ HEADER_TIMEOUT_MS = 10_000
 HEADER_BYTES = 64 << 10
 BACKLOG = 1024
 """So many connections wait to be accepted."""
-PING_EVERY_MS = 20_000
-PING_TIMEOUT_S = 20
-STREAMS = 100
-"""Requests at once on one connection of HTTP/2, as browsers expect."""
 GRACE_S = 20.0
 """So long after it was told to stop, requests that are under way may still be answered."""
 
@@ -43,17 +39,13 @@ def make_server(app: ASGIApp, listen: ListenSettings, connections: int = BACKLOG
         address=listen.host,
         port=listen.port,
         interface=Interfaces.ASGI,
-        http=HTTPModes.auto if listen.tls_cert else HTTPModes.http1,
+        # Not HTTP/2: who withdraws requests there as soon as they are begun needs no answer to ask the next ones, and
+        # each is still begun here. Two seconds of that took a gigabyte.
+        http=HTTPModes.http1,
         websockets=False,
         backlog=BACKLOG,
         backpressure=connections,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BYTES),
-        http2_settings=HTTP2Settings(
-            max_headers_size=HEADER_BYTES,
-            max_concurrent_streams=STREAMS,
-            keep_alive_interval=PING_EVERY_MS,
-            keep_alive_timeout=PING_TIMEOUT_S,
-        ),
         ssl_cert=listen.tls_cert,
         ssl_key=listen.tls_key,
         ssl_protocol_min=SSLProtocols.tls12,
@@ -91,6 +83,7 @@ async def serve(
         listening()
     await serving
     connections.stop()
+    signals.at_first(lambda _: None)  # The signals live longer than all that there is to stop.
     if server.interrupt_children:
         raise RuntimeError("the HTTP server ended by itself")
 

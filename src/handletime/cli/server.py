@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
 from handletime.errors import InputError
-from handletime.settings import ServerSettings
+from handletime.settings import SETTINGS, ServerSettings
 from handletime.store import warming
 from handletime.store.keys import Keys
 from handletime.store.opening import StoreSettings
@@ -100,7 +101,8 @@ def begin(settings: ServerSettings) -> None:
 def connections_of(settings: ServerSettings, meters: Meters) -> Connections:
     """Who may stay connected, of all settings; shown by the meters."""
     limits = Limits(of_address=settings.address_connections, proxies=networks(settings.trusted_proxies))
-    connections = Connections(limits, meters.connections_ended)
+    refused = partial(meters.refused, SETTINGS["address_connections"].name)
+    connections = Connections(limits, meters.connections_ended, refused)
     meters.watch_connections(lambda: connections.open)
     return connections
 

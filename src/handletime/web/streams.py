@@ -12,8 +12,8 @@ from handletime.store.waiting import may_hold
 
 STREAMS_MAX: Final = 256
 """In all; others ask for themselves."""
-OF_SESSION: Final = 16
-"""Of one browser, about as many as somebody looks at."""
+OF_SESSION: Final = 4
+"""Of one browser, which has six connections to a server: two are left for all else."""
 LIMIT: Final = "streams"
 _WAIT_S: Final = 20
 """After so long a page tries it again."""
