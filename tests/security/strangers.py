@@ -36,8 +36,12 @@ def connected(
     if receives:
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receives)
     plain.settimeout(60)
-    plain.bind((source, 0))
-    plain.connect(("127.0.0.1", port_of(url)))
+    try:
+        plain.bind((source, 0))
+        plain.connect(("127.0.0.1", port_of(url)))
+    except OSError:
+        plain.close()
+        raise
     if not (url.startswith("https") if tls is None else tls):
         return plain
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

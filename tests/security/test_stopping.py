@@ -29,6 +29,27 @@ from tests.cli.test_serve import (
 )
 from tests.security.strangers import OVER_TLS, connected
 
+ROOT: Final = Path(__file__).parents[2]
+SLOW: Final = """
+import time
+from litestar import get
+from handletime.api.app import make_app
+from handletime.api.connections import Connections
+from handletime.api.serve import ListenSettings
+from handletime.api.stopping import Signals
+from handletime.cli.server import end_with, free, run_app
+from tests.api.world import World
+
+@get("/slow", sync_to_thread=True)
+def slow() -> None:
+    time.sleep(300)
+
+signals = Signals()
+app = make_app(World().service, more_routes=[slow])
+host, port = free("127.0.0.1", 0)
+run_app(app, ListenSettings(host, port), Connections(), signals, 0.0, lambda url: print(url, flush=True), lambda: None)
+end_with(None)
+"""
 MOST_S: Final = 35.0
 AT_ONCE_S: Final = 5.0
 ASKS: Final = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -176,3 +197,17 @@ def test_time_and_a_second_signal_end_the_process_whatever_its_threads_do() -> N
                 time.sleep(0.2)
             assert process.wait(60) == code
             assert time.monotonic() - begun < most
+
+
+def test_it_ends_while_a_query_runs_that_nothing_can_stop() -> None:
+    """Its client is cut off with all others; the process does not wait for the thread."""
+    with subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout
+        url = process.stdout.readline().decode().strip()
+        with connected(url) as connection:
+            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert httpx.get(f"{url}/healthz").status_code == 200
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            assert time.monotonic() - begun < MOST_S
