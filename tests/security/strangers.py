@@ -17,6 +17,8 @@ import httpx
 
 CONNECTING: Final = 8
 """Threads that connect."""
+LEAVING: Final = 4
+"""Threads that ask and leave."""
 REFUSED: Final = b"POST /api/account/acme/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
 
 
@@ -136,6 +138,22 @@ class Strangers:
             connection.close()
 
 
+def ask_and_leave(url: str, seconds: float, ask: bytes) -> None:
+    """Asks, does not wait for the answer, and comes again."""
+    until = time.monotonic() + seconds
+
+    def go_on() -> None:
+        while time.monotonic() < until:
+            with suppress(OSError), connected(url) as connection:
+                connection.sendall(ask)
+
+    threads = [threading.Thread(target=go_on) for _ in range(LEAVING)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def times_of(url: str, seconds: float, path: str = "/healthz", headers: Mapping[str, str] | None = None) -> list[float]:
     """For so long it is asked four times a second, each on a connection of its own; how long each answer took, in
     seconds, at least 30 where there was none.
@@ -150,6 +168,12 @@ def times_of(url: str, seconds: float, path: str = "/healthz", headers: Mapping[
         taken.append(time.monotonic() - begun if status == 200 else 30.0)
         time.sleep(0.25)
     return taken
+
+
+def measured(url: str, name: str) -> float:
+    """A figure of /metrics."""
+    told = httpx.get(f"{url}/metrics", verify=False).text  # noqa: S501 — our own server
+    return next(float(line.split()[-1]) for line in told.splitlines() if line.startswith(name))
 
 
 @contextmanager

@@ -42,7 +42,8 @@ UNREAD_BYTES: Final = 64 << 10
 """Of an answer so much has to be read in `UNREAD_S`, or all of it."""
 REQUESTS: Final = 2
 """Of an address so many requests may be under way for each connection that it may have."""
-HEALTH: Final = ("/healthz", "/readyz")
+HEALTH: Final = ("/healthz", "/readyz", "/metrics")
+"""Who asks for these watches the server, and finds room where others do not."""
 FRESH_S: Final = 2.0
 """So long it does not matter how many its address has, so that a new request is always answered."""
 TOLD_EVERY_S: Final = 60.0
@@ -181,7 +182,7 @@ class Connections:
         """Whether so many requests of an address are under way that its clients cannot be waiting for them.
 
         Whoever leaves as soon as a request is begun, and comes again, has no connection any more that counts, and the
-        request is still to be answered. Whoever asks how the server is finds room still.
+        request is still to be answered.
         """
         most = REQUESTS * self._limits.of_address * (2 if scope["path"] in HEALTH else 1)
         client = scope["client"]
