@@ -225,6 +225,14 @@ class ServerSettings:
             "The same from one address (IPv6: one /64) without a right key. 0 is no limit.",
         ),
     ] = 20
+    address_connections: Annotated[
+        int,
+        Setting(
+            *("address-connections", click.IntRange(0, 65_536), "NUMBER", "0 to 65536"),
+            "Connections of one address (IPv6: one /64) at once; of more, those are ended that wait "
+            "for nothing. Trusted proxies have no limit, nor has 0.",
+        ),
+    ] = 256
     query_threads: Annotated[
         int,
         Setting(

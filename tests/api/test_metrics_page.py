@@ -78,7 +78,7 @@ def test_routes_are_templates_and_what_has_none_is_one(server: tuple[Server, dic
     assert "acme" not in text
     assert "secret" not in text
     labels = {name for _, named in series for name, _ in named}
-    assert labels == {"route", "status", "result", "limit", "file", "version", "le"}
+    assert labels == {"route", "status", "result", "limit", "reason", "file", "version", "le"}
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,7 +28,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from handletime.api.app import make_app
+from handletime.api.connections import Connections
 from handletime.api.serve import ListenSettings
+from handletime.api.stopping import Signals
 from handletime.cli.keys import CHOICES
 from handletime.cli.server import HEAPS, free, run_app
 from handletime.store.keys import Permission
@@ -420,7 +422,9 @@ def test_nothing_it_began_with_is_searched_for_garbage_until_it_stops() -> None:
         _host, port = free("127.0.0.1", 0)
         watching = threading.Thread(target=stop_when_settled)
         listen = ListenSettings(port=port)
-        run_app(make_app(world.service), listen, 0.0, lambda _: watching.start(), lambda: None)
+        with closing(Signals()) as signals:
+            app = make_app(world.service)
+            run_app(app, listen, Connections(), signals, 0.0, lambda _: watching.start(), lambda: None)
         watching.join()
     assert frozen[0] > 100_000
     assert gc.get_freeze_count() == 0

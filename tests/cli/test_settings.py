@@ -71,6 +71,7 @@ def test_every_setting_can_be_given_in_every_way() -> None:
         "conversation-events": "1000",
         "key-rate": "100",
         "address-rate": "0",
+        "address-connections": "7",
         "query-threads": "3",
         "query-timeout": "2.5",
         "labels": "pem",

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from handletime.api.errors import TooMany
 from handletime.clock import SystemClock
 from handletime.web.fresh import Ticking, history_state, known_of, live_state
+from handletime.web.streams import OF_SESSION, STREAMS_MAX, Streams
 from tests.crash.nursery import Nursery
 from tests.signed_in import Site, signed_in
 
@@ -116,3 +122,58 @@ def test_what_changed_is_sent_once(site: Site) -> None:
     assert "live" not in told(site, 0, known, Last_Event_ID=after)[0][0]
     assert "live" in site.client.get("/now/data", params={"known": known}).json()
     assert {"live", "history"} <= set(site.client.get("/now/data", params={"history": "yes"}).json())
+
+
+# --- how many
+
+
+class Stream(NamedTuple):
+    """An answer to who asks for a stream."""
+
+    connection: socket.socket
+    status: int
+    event: str
+    """Its first one."""
+
+
+def opened(site: Site) -> Stream:
+    connection = socket.create_connection(("127.0.0.1", site.client.base_url.port or 0), timeout=60)
+    cookie = site.client.headers["Cookie"]
+    connection.sendall(f"GET /now/events?tz=UTC HTTP/1.1\r\nHost: x\r\nCookie: {cookie}\r\n\r\n".encode())
+    answer = b""
+    while not (found := re.search(rb"event: (\w+)|retry-after: 20\r", answer)):
+        more = connection.recv(1 << 16)
+        assert more, answer
+        answer += more
+    return Stream(connection, int(answer.split()[1]), (found[1] or b"").decode())
+
+
+def test_one_browser_has_so_many_streams_also_where_all_are_asked_for_at_once(site: Site) -> None:
+    with ThreadPoolExecutor(3 * OF_SESSION) as threads:
+        answers = list(threads.map(opened, [site] * 3 * OF_SESSION))
+    # Who was let in together with others, and is one too many, is told so in the stream.
+    counts = Counter((answer.status, answer.event) for answer in answers)
+    assert set(counts) <= {(200, "fresh"), (200, "trouble"), (429, "")}
+    assert OF_SESSION - 2 <= counts[200, "fresh"] <= OF_SESSION  # Streams of other tests may not have ended yet.
+    assert site.client.get("/now/data?tz=UTC").status_code == 200
+    for answer in answers:
+        answer.connection.close()
+    until = time.monotonic() + 60
+    while (again := opened(site)).event != "fresh":
+        again.connection.close()
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    again.connection.close()
+
+
+def test_an_account_has_three_quarters_of_all_streams_and_another_one_finds_room() -> None:
+    streams = Streams()
+    with ExitStack() as stack:
+        for number in range(STREAMS_MAX * 3 // 4):
+            stack.enter_context(streams.one_more("loud", f"session{number // OF_SESSION}"))
+        with pytest.raises(TooMany):
+            streams.check("loud", "another")
+        with streams.one_more("quiet", "its own"):
+            assert len(streams) == STREAMS_MAX * 3 // 4 + 1
+    assert len(streams) == 0
+    streams.check("loud", "another")

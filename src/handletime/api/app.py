@@ -8,6 +8,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
@@ -65,6 +66,8 @@ which clients ask for before every call, many behind one address (http-api.md 4)
 """
 OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"})
 """Routes that need no key, so that every request is counted as a stranger's. All others ask for one themselves."""
+QUERIES: Final = "query"
+"""How the threads that answer are called."""
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -93,10 +96,14 @@ def make_app(
     async def life(_: Litestar) -> AsyncIterator[None]:
         # More of one account at once would only slow down the others.
         most = max(1, (os.cpu_count() or 1) // 2)
-        asyncio.get_running_loop().set_default_executor(FairThreads(service.settings.query_threads, "query", most))
+        threads = FairThreads(service.settings.query_threads, QUERIES, most)
+        asyncio.get_running_loop().set_default_executor(threads)
         try:
             yield
         finally:
+            # The loop would wait at its end for what still runs in them, though its clients are gone.
+            asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+            threads.shutdown(wait=False)
             intake.close()
 
     async def let_in(request: HttpRequest) -> None:
@@ -209,7 +216,7 @@ class _Answer:
             self.status = message["status"]
             headers = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode())]
             await self._incoming.ignore()
-            if not self._incoming.ended and self._incoming.can_end_connection:
+            if not self._incoming.ended:
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and self.trace.method == HttpMethod.HEAD:

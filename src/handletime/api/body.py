@@ -27,6 +27,8 @@ CHUNK_LEAST: Final = 16
 """From so many chunks on they must have so many bytes on average. Each takes the server some 50 us, whatever is in it;
 an event has more than 32 bytes.
 """
+RATE_LEAST: Final = 16 << 10
+"""So many bytes of a body have to come a second, on the whole, after a time that each may be late."""
 _DRAIN_MAX: Final = 64 << 20
 """So much of a body that is too large is still read, so that its sender gets to see the answer."""
 IGNORED_MAX: Final = 1 << 20
@@ -40,16 +42,17 @@ Coding = Literal["identity", "gzip", "zstd"]
 
 
 async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> bytearray:
-    """The body as it was sent. Raises Refused (413, 408), TooMany."""
+    """The body as it was sent. Raises Refused (413; 408 where it comes more slowly than `RATE_LEAST`), TooMany."""
     body = bytearray()  # Not a list: a chunk may be a few bytes, and a `bytes` object takes dozens.
     size = chunks = 0
     full: TooMany | None = None
     now = asyncio.get_running_loop().time
+    begun = now()
     try:
         async with asyncio.timeout(idle_seconds) as limit:
             async for chunk in request.stream():
-                limit.reschedule(now() + idle_seconds)
                 size, chunks = size + len(chunk), chunks + 1
+                limit.reschedule(min(now(), begun + size / RATE_LEAST) + idle_seconds)
                 if chunks > CHUNKS_FREE and size < chunks * CHUNK_LEAST:
                     raise Refused(413, f"The body comes in chunks of less than {CHUNK_LEAST} bytes; send larger ones.")
                 if size > SENT_MAX or full:
@@ -81,10 +84,8 @@ class Incoming:
         length = headers.get(b"content-length", b"")
         self._receive = receive
         self._length = int(length) if length.isdigit() else 0
-        self.ended = _is_http_1(scope) and not self._length and b"transfer-encoding" not in headers
+        self.ended = not self._length and b"transfer-encoding" not in headers
         """Whether nothing of it will come any more."""
-        self.can_end_connection = _is_http_1(scope)
-        """Whether an answer can say that the connection ends. In HTTP/2 it goes on, and clients send all they have."""
         self._ignored = False
 
     async def __call__(self) -> HTTPReceiveMessage:
@@ -94,13 +95,12 @@ class Incoming:
         return cast("HTTPReceiveMessage", message)
 
     async def ignore(self) -> None:
-        """Reads and forgets what nobody wants, if it is at most `IGNORED_MAX` (or the answer could not say that the
-        connection ends) and comes within `IGNORED_SECONDS`: then the connection can be used for the next request.
+        """Reads and forgets what nobody wants, if it is at most `IGNORED_MAX` and comes within `IGNORED_SECONDS`: then
+        the connection can be used for the next request.
         """
-        most = IGNORED_MAX if self.can_end_connection else _DRAIN_MAX
-        if not self._ignored and self._length <= most:
+        if not self._ignored and self._length <= IGNORED_MAX:
             self._ignored = True
-            await self._discard(most, IGNORED_SECONDS)
+            await self._discard(IGNORED_MAX, IGNORED_SECONDS)
 
     async def linger(self) -> None:
         """Reads on after the answer, for a while: whoever still sends would else see a broken connection instead."""
@@ -113,10 +113,6 @@ class Incoming:
                 while not self.ended and size <= most:
                     message: Any = await self()
                     size += len(message.get("body", b""))
-
-
-def _is_http_1(scope: HTTPScope) -> bool:
-    return scope["http_version"].startswith("1")
 
 
 def coding_of(request: HttpRequest) -> Coding:

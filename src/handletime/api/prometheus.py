@@ -15,13 +15,22 @@ from prometheus_client.registry import Collector
 
 from handletime import __version__
 from handletime.api.budget import Budget
+from handletime.api.connections import REASONS, Reason
 from handletime.api.service import HttpRequest
 from handletime.store.observer import State
 
 OTHER: Final = "other"
 """The route of requests for which there is none."""
-LIMITS: Final = ("key-rate", "address-rate", "ingest-requests", "ingest-memory", "memory")
-"""The settings that requests can go against."""
+LIMITS: Final = (
+    "key-rate",
+    "address-rate",
+    "ingest-requests",
+    "ingest-memory",
+    "memory",
+    "address-connections",
+    "streams",
+)
+"""The settings that requests can go against, and what has none."""
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COUNTS: Final = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
@@ -51,6 +60,11 @@ class Meters:
             namespace="handletime",
             registry=self.registry,
         )
+        self._connections_ended = self._counter(
+            "connections_ended", "Connections that the server ended, by the reason.", "reason"
+        )
+        for reason in REASONS:
+            self._connections_ended.labels(reason)
         for result in ("accepted", "duplicate"):
             self._events.labels(result)
         for limit in LIMITS:
@@ -93,6 +107,15 @@ class Meters:
     def refused(self, limit: str) -> None:
         """It went against a limit."""
         self._refused.labels(limit).inc()
+
+    def connections_ended(self, reason: Reason, number: int) -> None:
+        """Connections were ended."""
+        self._connections_ended.labels(reason).inc(number)
+
+    def watch_connections(self, number: Callable[[], int]) -> None:
+        """Has shown how many connections are open."""
+        connections = Gauge("connections", "Open connections.", namespace="handletime", registry=self.registry)
+        connections.set_function(number)
 
     # --- what the store tells
 

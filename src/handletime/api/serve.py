@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 from granian.constants import HTTPModes, Interfaces, SSLProtocols
-from granian.http import HTTP1Settings, HTTP2Settings
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 from litestar.types import ASGIApp
 
+from handletime.api.connections import Connections
+from handletime.api.stopping import Signals
+
 HEADER_TIMEOUT_MS = 10_000
 HEADER_BYTES = 64 << 10
-CONNECTIONS = 1024
+BACKLOG = 1024
+"""So many connections wait to be accepted."""
+GRACE_S = 20.0
+"""So long after it was told to stop, requests that are under way may still be answered."""
 
 
 class ListenSettings(msgspec.Struct, frozen=True):
@@ -27,18 +32,20 @@ class ListenSettings(msgspec.Struct, frozen=True):
     tls_key: Path | None = None
 
 
-def make_server(app: ASGIApp, listen: ListenSettings) -> Server:
-    """A server that is not yet started; has to be made inside a running event loop."""
+def make_server(app: ASGIApp, listen: ListenSettings, connections: int = BACKLOG) -> Server:
+    """A server that is not yet started, for so many connections; has to be made inside a running event loop."""
     return Server(
         app,
         address=listen.host,
         port=listen.port,
         interface=Interfaces.ASGI,
-        http=HTTPModes.auto if listen.tls_cert else HTTPModes.http1,
+        # Not HTTP/2: who withdraws requests there as soon as they are begun needs no answer to ask the next ones, and
+        # each is still begun here. Two seconds of that took a gigabyte.
+        http=HTTPModes.http1,
         websockets=False,
-        backlog=CONNECTIONS,
+        backlog=BACKLOG,
+        backpressure=connections,
         http1_settings=HTTP1Settings(header_read_timeout=HEADER_TIMEOUT_MS, max_buffer_size=HEADER_BYTES),
-        http2_settings=HTTP2Settings(max_headers_size=HEADER_BYTES),
         ssl_cert=listen.tls_cert,
         ssl_key=listen.tls_key,
         ssl_protocol_min=SSLProtocols.tls12,
@@ -49,28 +56,34 @@ def make_server(app: ASGIApp, listen: ListenSettings) -> Server:
 async def serve(
     app: ASGIApp,
     listen: ListenSettings,
+    connections: Connections,
+    signals: Signals,
     listening: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT; what is in flight then is answered. `listening` is called as soon as it does.
+    """Serves until SIGTERM or SIGINT; what is in flight then is answered, if that takes no longer than `GRACE_S`.
 
-    `stopping` is called when it is told to stop, and has to end the answers that would go on for long.
+    `listening` is called as soon as it does. `stopping` is called when it is told to stop, and has to end the answers
+    that would go on for long.
     """
-    server = make_server(app, listen)
+    server = make_server(connections.noting(app), listen, connections.room)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:
         stopping()
+        connections.stop_within(GRACE_S)
         server.stop()  # type: ignore[no-untyped-call]
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    signals.at_first(lambda _: loop.call_soon_threadsafe(stop))
     serving = loop.create_task(server.serve())
     while not serving.done() and not await _accepts(listen):
         await asyncio.sleep(0.01)
     if not serving.done():
+        connections.watch(listen.port)
         listening()
     await serving
+    connections.stop()
+    signals.at_first(lambda _: None)  # The signals live longer than all that there is to stop.
     if server.interrupt_children:
         raise RuntimeError("the HTTP server ended by itself")
 

@@ -17,8 +17,9 @@ from handletime.api.bearer import BearerAuthenticator
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings
 from handletime.api.service import Service
+from handletime.api.stopping import Signals
 from handletime.api.unit_files import DatedFiles
-from handletime.cli.server import api_settings, begin, end_with, free, run_app, warm
+from handletime.cli.server import api_settings, begin, connections_of, end_with, free, run_app, warm
 from handletime.clock import SystemClock
 from handletime.errors import InputError
 from handletime.lake.keys import SharedKeys
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
-def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
+def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
     begin(settings)
@@ -53,7 +54,8 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         app = make_app(
             service, more_routes=page_routes(page, with_now=False), meters=meters, nowhere=page.answer_to_nowhere
         )
-        run_app(app, listen, begun, listening, page.stop)
+        connections = connections_of(settings, meters)
+        run_app(app, listen, connections, signals, begun, listening, page.stop)
     _log.info("stopped")
     end_with(compiling)
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 from click import ParameterSource
 
+from handletime.api.stopping import Signals
 from handletime.cli.settings import settings_of, settings_options, source_of
 from handletime.settings import SETTINGS, ServerSettings
 
@@ -43,15 +44,17 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
 
 
 def _serve_store(settings: ServerSettings) -> None:
+    signals = Signals()  # Before what takes long, and may keep an interruption to itself.
     from handletime.cli.server import run
 
-    run(settings, lambda address: click.echo(f"handletime serves {settings.folder} at {address}"))
+    run(settings, signals, lambda address: click.echo(f"handletime serves {settings.folder} at {address}"))
 
 
 def _serve_lake(settings: ServerSettings) -> None:
+    signals = Signals()  # Before what takes long, and may keep an interruption to itself.
     from handletime.cli.lake_server import run
 
-    run(settings, lambda address: click.echo(f"handletime serves {settings.lake} at {address}"))
+    run(settings, signals, lambda address: click.echo(f"handletime serves {settings.lake} at {address}"))
 
 
 def _check_store(ctx: click.Context, folder: Path | None) -> None:

@@ -8,7 +8,6 @@ import gc
 import logging
 import os
 import resource
-import signal
 import socket
 import ssl
 import subprocess
@@ -17,8 +16,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 from litestar.types import ASGIApp
 
@@ -26,12 +26,14 @@ from handletime import __version__
 from handletime.admin.door import Door
 from handletime.admin.house import SHELF, House
 from handletime.admin.retention import Retention
-from handletime.api.app import make_app
+from handletime.api.app import QUERIES, make_app
 from handletime.api.auth import Authenticator
+from handletime.api.connections import Connections, Limits, networks
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service
 from handletime.api.shelf import Shelf
+from handletime.api.stopping import Signals
 from handletime.api.unit_files import ShelvedFiles
 from handletime.cli.folder import keep_private, make_folder, side_file
 from handletime.cli.logs import log_to_stderr
@@ -39,7 +41,7 @@ from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
 from handletime.errors import InputError
 from handletime.regular import open_regular
-from handletime.settings import ServerSettings
+from handletime.settings import SETTINGS, ServerSettings
 from handletime.store import warming
 from handletime.store.keys import Keys
 from handletime.store.opening import StoreSettings
@@ -56,13 +58,15 @@ HEAPS: Final = 2
 ANSWERS_OF_MEMORY: Final = 4
 """A quarter of the memory setting is for answers that are not yet sent; it comes on top, as that of ingest does."""
 """Of the C library, for all threads."""
+ENDING_S: Final = 1.0
+"""So long threads of queries, whose clients are gone, may take to end."""
 _M_ARENA_MAX: Final = -8
 """Of malloc.h."""
 _NO_CORE: Final = 1
 """Bytes that a core dump may have."""
 
 
-def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
+def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
     begin(settings)
@@ -87,26 +91,37 @@ def run(settings: ServerSettings, listening: Callable[[str], None]) -> None:
         sessions = stack.enter_context(Sessions(settings.folder / SESSIONS))
         page = Page(service, sessions, Labels(settings.labels))
         app = make_app(service, more_routes=page_routes(page), meters=meters, nowhere=page.answer_to_nowhere)
-        run_app(app, listen, begun, listening, page.stop)
+        connections = connections_of(settings, meters)
+        run_app(app, listen, connections, signals, begun, listening, page.stop)
     _log.info("stopped")
     end_with(compiling)
 
 
 def begin(settings: ServerSettings) -> None:
-    """What every server does first: it logs, can be told to stop, and has seen its certificate. Raises InputError."""
+    """What every server does first: it logs, and has seen its certificate. Raises InputError."""
     limit_heaps()
     forbid_core_dumps()
     keep_private()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
-    signal.signal(signal.SIGTERM, stop)
     if settings.tls_cert and settings.tls_key:
         check_tls(settings.tls_cert, settings.tls_key)
+
+
+def connections_of(settings: ServerSettings, meters: Meters) -> Connections:
+    """Who may stay connected, of all settings; shown by the meters."""
+    limits = Limits(of_address=settings.address_connections, proxies=networks(settings.trusted_proxies))
+    refused = partial(meters.refused, SETTINGS["address_connections"].name)
+    connections = Connections(limits, meters.connections_ended, refused)
+    meters.watch_connections(lambda: connections.open)
+    return connections
 
 
 def run_app(
     app: ASGIApp,
     listen: ListenSettings,
+    connections: Connections,
+    signals: Signals,
     begun: float,
     listening: Callable[[str], None],
     stopping: Callable[[], None],
@@ -120,7 +135,7 @@ def run_app(
         settle()
 
     try:
-        asyncio.run(serve(app, listen, listens, stopping))
+        asyncio.run(serve(app, listen, connections, signals, listens, stopping))
     finally:
         gc.unfreeze()
     _log.info("stopping")
@@ -228,18 +243,17 @@ def warm(service: Service, stack: ExitStack) -> Warming | None:
     return thread
 
 
-def end_with(thread: Warming | None) -> None:
-    """Ends the process where something is still being compiled in it."""
-    if thread is not None and thread.is_alive():
-        # Compiling cannot be interrupted, and Python's own way out would take away under it what it uses.
+def end_with(compiling: Warming | None) -> None:
+    """Ends the process where something is still done in it that nobody waits for."""
+    left = [thread for thread in threading.enumerate() if thread is compiling or thread.name.startswith(QUERIES)]
+    until = time.monotonic() + ENDING_S
+    for thread in left:
+        thread.join(0 if thread is compiling else max(0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in left):
+        # Neither can be interrupted, and Python's own way out would take away under it what it uses, or wait for it.
         sys.stdout.flush()
         logging.shutdown()
         os._exit(0)
-
-
-def stop(*_: object) -> NoReturn:
-    """Ends a start that is not yet through; closes what is open."""
-    sys.exit(128 + signal.SIGTERM)
 
 
 def check_tls(cert: Path, key: Path) -> None:

@@ -12,7 +12,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from handletime.api.errors import JSON
+from handletime.api.errors import JSON, TooMany
 from handletime.api.parameters import Choice, Query, Text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError
@@ -20,7 +20,7 @@ from handletime.web.charts import charts_of
 from handletime.web.figures import history_of, slowest_of, worth_of
 from handletime.web.fresh import Fresh, Known, Ticking, history_state, known_of, live_state
 from handletime.web.live import Glimpse, now_of
-from handletime.web.page import HEADERS, Asker, Page, SignedOut, ThePage
+from handletime.web.page import COOKIE, HEADERS, Asker, Page, SignedOut, ThePage
 from handletime.web.view import View, read_view
 from handletime.web.words import moment
 
@@ -30,8 +30,6 @@ HISTORY_EVERY: Final = 12
 """Whether the charts have, with every so many of these."""
 STREAM_S: Final = 120.0
 """So long a stream lasts; then the browser asks for the next. Nothing waits for one for ever."""
-STREAMS_MAX: Final = 256
-"""Browsers that are sent what is new at once; others ask for it themselves."""
 RETRY_MS: Final = 2000
 
 
@@ -106,43 +104,55 @@ def _fresh(request: HttpRequest, page: Page, known: Known, *, history: bool) -> 
 @get("/now/events", name="now-events")
 async def now_events(request: HttpRequest, page: ThePage) -> Response[bytes] | ServerSentEvent:
     """The same, sent every few seconds: mostly only what time it is."""
-    await asyncio.to_thread(_check, request, page)
-    if page.streams >= STREAMS_MAX or page.stopping.is_set():
+    asker = await asyncio.to_thread(_check, request, page)
+    if page.stopping.is_set():
         return Response(b"", status_code=204, headers=HEADERS)
-    stream = ServerSentEvent(_stream(request, page), retry_duration=RETRY_MS)
+    page.streams.check(asker.account, request.cookies[COOKIE])
+    stream = ServerSentEvent(_counted(request, page, asker.account), retry_duration=RETRY_MS)
     stream.headers.update({**HEADERS, "X-Accel-Buffering": "no"})
     return stream
 
 
-def _check(request: HttpRequest, page: Page) -> None:
+def _check(request: HttpRequest, page: Page) -> Asker:
     """Raises what a stream of this request would end with."""
-    page.asker(request, "operations", is_use=False)
+    asker = page.asker(request, "operations", is_use=False)
     query = query_of(request)
     read_view(query, page.service.clock.now())
     query.check()
+    return asker
+
+
+async def _counted(request: HttpRequest, page: Page, account: str) -> AsyncIterator[ServerSentEventMessage]:
+    """Counts a stream from here on: an answer that nobody waits for any more never comes here."""
+    try:
+        with page.streams.one_more(account, request.cookies[COOKIE]):
+            async for message in _stream(request, page):
+                yield message
+    except TooMany as error:
+        yield _trouble(error)
 
 
 async def _stream(request: HttpRequest, page: Page) -> AsyncIterator[ServerSentEventMessage]:
-    page.streams += 1
     ends = asyncio.get_running_loop().time() + STREAM_S
     count = 0
     known = known_of(request.headers.get("last-event-id") or query_of(request).get(KNOWN) or "")
-    try:
-        while asyncio.get_running_loop().time() < ends and not page.stopping.is_set():
-            count += 1
-            try:
-                fresh = await _in_thread(request, page, known, history=count % HISTORY_EVERY == 0)
-            except SignedOut:
-                yield ServerSentEventMessage(event="ended", data="sign in again")
-                return
-            except HandletimeError as error:
-                yield ServerSentEventMessage(event="trouble", data=str(error).replace("\n", " "))
-            else:
-                known = Known(fresh.live_state or known.live, fresh.history_state or known.history)
-                yield ServerSentEventMessage(event="fresh", data=msgspec.json.encode(fresh).decode(), id=str(known))
-            await page.stopped_within(EVERY_S)
-    finally:
-        page.streams -= 1
+    while asyncio.get_running_loop().time() < ends and not page.stopping.is_set():
+        count += 1
+        try:
+            fresh = await _in_thread(request, page, known, history=count % HISTORY_EVERY == 0)
+        except SignedOut:
+            yield ServerSentEventMessage(event="ended", data="sign in again")
+            return
+        except HandletimeError as error:
+            yield _trouble(error)
+        else:
+            known = Known(fresh.live_state or known.live, fresh.history_state or known.history)
+            yield ServerSentEventMessage(event="fresh", data=msgspec.json.encode(fresh).decode(), id=str(known))
+        await page.stopped_within(EVERY_S)
+
+
+def _trouble(error: Exception) -> ServerSentEventMessage:
+    return ServerSentEventMessage(event="trouble", data=str(error).replace("\n", " "))
 
 
 async def _in_thread(request: HttpRequest, page: Page, known: Known, *, history: bool) -> Fresh:

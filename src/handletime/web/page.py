@@ -28,6 +28,7 @@ from handletime.web import words
 from handletime.web.labels import AccountLabels, Labels
 from handletime.web.live import Glimpses
 from handletime.web.sessions import Session, Sessions, is_cookie
+from handletime.web.streams import Streams
 from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
 
 if TYPE_CHECKING:
@@ -97,8 +98,7 @@ class Page:
         self.base = urlsplit(service.settings.public_url or "").path.rstrip("/")
         """The path before ours, where a proxy adds one."""
         self.glimpses = Glimpses()
-        self.streams = 0
-        """So many browsers are being sent what is new."""
+        self.streams = Streams()
         self.stopping = asyncio.Event()
 
     def asker(self, request: HttpRequest, permission: Permission, *, is_use: bool = True) -> Asker:

@@ -1,0 +1,395 @@
+"""Who may stay connected: connections that cost something and bring nothing are ended, so that others find room.
+
+The HTTP server shows requests, not connections. Linux shows the rest: which sockets this process has, what each has
+read and not read. So one thread looks at them twice a second. Elsewhere only the HTTP server's own limits hold.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import logging
+import math
+import os
+import resource
+import socket
+import stat
+import struct
+import sys
+import termios
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, Final, Literal, NamedTuple
+
+import msgspec
+from litestar.enums import ScopeType
+from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
+
+from handletime.api.limits import Network, client_of
+
+EVERY_S: Final = 0.5
+"""How often it is looked."""
+FIRST_S: Final = 20.0
+"""Within so long the first request has come, with its header: after TLS, where there is some."""
+IDLE_S: Final = 60.0
+"""So long a connection may stay without a request under way."""
+UNREAD_S: Final = 30.0
+UNREAD_BYTES: Final = 64 << 10
+"""Of an answer so much has to be read in `UNREAD_S`, or all of it."""
+REQUESTS: Final = 2
+"""Of an address so many requests may be under way for each connection that it may have."""
+HEALTH: Final = ("/healthz", "/readyz", "/metrics")
+"""Who asks for these watches the server, and finds room where others do not."""
+FRESH_S: Final = 2.0
+"""So long it does not matter how many its address has, so that a new request is always answered."""
+TOLD_EVERY_S: Final = 60.0
+"""How often the log tells what was ended."""
+RESERVED_FILES: Final = 512
+"""Descriptors for all but connections: the store, its log, what queries spill."""
+FILES_MAX: Final = 1 << 16
+ROOM: Final = 8
+"""One place in so many is kept for those who come while it is not looked."""
+
+Reason = Literal["silent", "unread", "address", "all", "stopping"]
+REASONS: Final[tuple[Reason, ...]] = ("silent", "unread", "address", "all", "stopping")
+Peer = tuple[str, int]
+_TCP_INFO: Final = struct.Struct("=120xQQ")
+"""Of linux/tcp.h: the bytes of ours that the other side has got, and those of its own that came."""
+_TOO_MANY: Final = b'{"message":"Too many requests at once; come again later."}'
+_log: Final = logging.getLogger(__name__)
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """So many connections of one address, 0 for no limit; the proxies' are not counted.
+
+    In all there are `most`, if there are descriptors for them.
+    """
+
+    of_address: int = 256
+    most: int = 4096
+    proxies: tuple[Network, ...] = ()
+
+
+class Seen(NamedTuple):
+    """One connection as the kernel shows it: the bytes that the other side has got, and those that it has not yet, and
+    those that came from it.
+    """
+
+    descriptor: int
+    inode: int
+    peer: Peer
+    got: int
+    owed: int
+    came: int
+
+
+class Connection:
+    """What is known of one connection. The event loop counts its requests, the thread the rest."""
+
+    def __init__(self, now: float) -> None:
+        self.inode = 0
+        self.since = self.heard = self.marked = now
+        self.asked = False
+        self.under_way = 0
+        self.incomplete = 0
+        """Of those under way, so many whose body is not all there."""
+        self.owes = False
+        """Whether there is something that the other side has not got."""
+        self.got = self.marked_got = self.came = 0
+        self.ended = False
+
+    def look(self, seen: Seen, now: float) -> None:
+        """Notes what has changed."""
+        if self.inode and self.inode != seen.inode:
+            # Another one from the same port.
+            self.since = self.heard = now
+            self.asked = self.ended = False
+        self.inode, self.got, self.came = seen.inode, seen.got, seen.came
+        self.owes = seen.owed > 0
+        if not self.owes or not 0 <= seen.got - self.marked_got < UNREAD_BYTES:
+            self.marked, self.marked_got = now, seen.got
+        if self.owes:
+            self.heard = now
+
+    def reason(self, now: float) -> Reason | None:
+        """Why it should be ended by itself."""
+        if self.owes:
+            return "unread" if now - self.marked > UNREAD_S else None
+        patience = IDLE_S if self.asked else FIRST_S
+        return "silent" if not self.under_way and now - self.heard > patience else None
+
+    def worth(self, now: float) -> tuple[int, float]:
+        """The less, the sooner it has to go: nothing asked, longest ago first; then bodies not all there, the slowest
+        first; then what is being answered.
+        """
+        if self.under_way > self.incomplete or self.owes:
+            return 2, self.heard
+        return (1, self.came / (now - self.heard + 1)) if self.under_way else (0, self.heard)
+
+
+class Connections:
+    """All connections of one server."""
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        ended: Callable[[Reason, int], None] = lambda *_: None,
+        refused: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`ended` is told how many were ended, and why, `refused` that a request was."""
+        self._limits = limits or Limits()
+        self._ended, self._refused = ended, refused
+        self._known: dict[Peer, Connection] = {}
+        self._under_way: Counter[bytes] = Counter()
+        self._port = 0
+        self._stopped = threading.Event()
+        self._stops = math.inf
+        self._untold: Counter[Reason] = Counter()
+        self._told = -TOLD_EVERY_S
+        self.open = 0
+        """How many there were at the last look."""
+        self.room = room_for(self._limits.most)
+        """So many the HTTP server should take."""
+
+    def noting(self, app: ASGIApp) -> ASGIApp:
+        """The application, with its requests noted."""
+
+        async def noted(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != ScopeType.HTTP or scope["client"] is None:
+                await app(scope, receive, send)
+                return
+            address = _address(scope["client"][0])
+            if self._is_full(address, scope):
+                await _refuse(send)
+                self._refused()
+                return
+            self._under_way[address] += 1
+            try:
+                with _UnderWay(self._of(scope["client"]), scope) as request:
+                    await app(scope, request.receiving(receive), send)
+            finally:
+                self._under_way[address] -= 1
+                if not self._under_way[address]:
+                    del self._under_way[address]
+
+        return noted
+
+    def _is_full(self, address: bytes, scope: HTTPScope) -> bool:
+        """Whether so many requests of an address are under way that its clients cannot be waiting for them.
+
+        Whoever leaves as soon as a request is begun, and comes again, has no connection any more that counts, and the
+        request is still to be answered.
+        """
+        most = REQUESTS * self._limits.of_address * (2 if scope["path"] in HEALTH else 1)
+        client = scope["client"]
+        return 0 < most <= self._under_way[address] and client is not None and not self._is_proxy(client[0])
+
+    def _of(self, client: tuple[str, int]) -> Connection:
+        # The HTTP server gives the port as text.
+        return self._known.setdefault((client[0], int(client[1])), Connection(time.monotonic()))
+
+    def watch(self, port: int) -> None:
+        """Looks at the connections to this port from now on, if the system shows them."""
+        self._port = port
+        if sys.platform == "linux":
+            threading.Thread(target=self._watch, name="connections", daemon=True).start()
+
+    def stop(self) -> None:
+        """Looks no more."""
+        self._stopped.set()
+
+    def stop_within(self, seconds: float) -> None:
+        """Ends those that nothing is done for, soon, and after so long all."""
+        self._stops = time.monotonic() + seconds
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(EVERY_S):
+            try:
+                self._tidy(time.monotonic())
+            except Exception:
+                _log.exception("looking at the connections failed; it is tried again")
+
+    def _tidy(self, now: float) -> None:
+        remaining = []
+        for seen, connection in self._look(now):
+            if connection.ended:
+                continue
+            if reason := connection.reason(now) or self._stopping(connection, now):
+                self._end(seen, connection, reason)
+            else:
+                remaining.append((seen, connection))
+        self._end_surplus(remaining, now)
+        self._tell(now)
+
+    def _stopping(self, connection: Connection, now: float) -> Reason | None:
+        """Whoever asks no more, or not yet, was told by the HTTP server that it stops, and may not have listened."""
+        is_over = now > self._stops or (self._stops < math.inf and connection.worth(now)[0] == 0)
+        return "stopping" if is_over else None
+
+    def _look(self, now: float) -> list[tuple[Seen, Connection]]:
+        found = []
+        for seen in connections_to(self._port):
+            connection = self._known.setdefault(seen.peer, Connection(now))
+            connection.look(seen, now)
+            found.append((seen, connection))
+        there = {seen.peer for seen, _ in found}
+        for peer, connection in list(self._known.items()):
+            if peer not in there and not connection.under_way and now - connection.since > EVERY_S:
+                self._known.pop(peer, None)
+        self.open = len(found)
+        return found
+
+    def _end_surplus(self, found: list[tuple[Seen, Connection]], now: float) -> None:
+        by_address: dict[bytes, list[tuple[Seen, Connection]]] = {}
+        for seen, connection in found:
+            if not self._is_proxy(seen.peer[0]):
+                by_address.setdefault(_address(seen.peer[0]), []).append((seen, connection))
+        for own in by_address.values():
+            own.sort(key=lambda each: each[1].worth(now))
+            own[:] = self._within_address(own, now)
+        surplus = len(found) - (self.room - self.room // ROOM)
+        # The more its address has, the sooner a connection goes; of one address, the least worth first.
+        ranked = [(len(own) - place, *each) for own in by_address.values() for place, each in enumerate(own)]
+        for _, seen, connection in sorted(ranked, key=lambda each: -each[0])[: max(0, surplus)]:
+            self._end(seen, connection, "all")
+
+    def _within_address(self, own: Sequence[tuple[Seen, Connection]], now: float) -> Iterator[tuple[Seen, Connection]]:
+        """Those of one address that may stay: what is being answered always may."""
+        over = len(own) - self._limits.of_address
+        for seen, connection in own:
+            fresh = now - connection.since < FRESH_S
+            if self._limits.of_address and over > 0 and not fresh and connection.worth(now)[0] < 2:
+                self._end(seen, connection, "address")
+                over -= 1
+            else:
+                yield seen, connection
+
+    def _is_proxy(self, host: str) -> bool:
+        if not self._limits.proxies:
+            return False
+        address = ipaddress.ip_address(host.partition("%")[0])
+        return any(address in network for network in self._limits.proxies)
+
+    def _end(self, seen: Seen, connection: Connection, reason: Reason) -> None:
+        connection.ended = True
+        end(seen, at_once=reason == "unread")
+        self._ended(reason, 1)
+        self._untold[reason] += 1
+
+    def _tell(self, now: float) -> None:
+        if self._untold and now - self._told >= TOLD_EVERY_S:
+            told = ", ".join(f"{number} {reason}" for reason, number in sorted(self._untold.items()))
+            _log.warning("connections were ended: %s; %d are open", told, self.open)
+            self._untold.clear()
+            self._told = now
+
+
+class _UnderWay:
+    """One request, as long as it is answered."""
+
+    def __init__(self, connection: Connection, scope: HTTPScope) -> None:
+        self._connection = connection
+        names = {name.lower(): value for name, value in scope["headers"]}
+        length = names.get(b"content-length", b"0")
+        self._incomplete = length != b"0" or b"transfer-encoding" in names
+
+    def __enter__(self) -> _UnderWay:
+        self._connection.heard = time.monotonic()
+        self._connection.asked = True
+        self._connection.under_way += 1
+        self._connection.incomplete += self._incomplete
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._whole()
+        self._connection.heard = time.monotonic()
+        self._connection.under_way -= 1
+
+    def _whole(self) -> None:
+        self._connection.incomplete -= self._incomplete
+        self._incomplete = False
+
+    def receiving(self, receive: Receive) -> Receive:
+        async def noted() -> Any:
+            message: Any = await receive()
+            if not message.get("more_body", False):
+                self._whole()
+            return message
+
+        return noted
+
+
+@lru_cache(maxsize=4096)
+def _address(host: str) -> bytes:
+    """Who is counted as one."""
+    return client_of(host, (), ())
+
+
+async def _refuse(send: Send) -> None:
+    """Answers 429, with as little work as can be."""
+    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 429, "headers": headers})
+    await send({"type": "http.response.body", "body": _TOO_MANY, "more_body": False})
+
+
+def room_for(most: int) -> int:
+    """So many connections there is room for, up to `most`: this process may have as many descriptors from now on as
+    the system lets it.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(ValueError, OSError):  # macOS allows fewer than it says.
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    allowed = FILES_MAX if soft == resource.RLIM_INFINITY else soft
+    return max(ROOM, min(most, allowed - min(RESERVED_FILES, allowed // 2)))
+
+
+def connections_to(port: int) -> Iterator[Seen]:
+    """This process' connections that somebody made to a port of it. Linux only."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 — names, thousands of them
+        with suppress(OSError):
+            descriptor = int(name)
+            status = os.fstat(descriptor)
+            if stat.S_ISSOCK(status.st_mode) and (seen := _seen(descriptor, status.st_ino, port)):
+                yield seen
+
+
+def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
+    """Raises OSError where it is no connection, or closed meanwhile."""
+    # Not a duplicate: closing one of a file, should it be one by now, would take the locks of the store with it.
+    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=descriptor)
+    try:
+        here: Any = borrowed.getsockname()
+        if not isinstance(here, tuple) or here[1] != port:
+            return None
+        peer = borrowed.getpeername()
+        got, came = _TCP_INFO.unpack_from(borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256))
+        waiting = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
+        return Seen(descriptor, inode, (peer[0], peer[1]), got, int.from_bytes(waiting, sys.byteorder), came)
+    finally:
+        borrowed.detach()
+
+
+def end(seen: Seen, *, at_once: bool) -> None:
+    """Ends a connection under the HTTP server, which then closes it; `at_once` forgets what was not yet sent."""
+    with suppress(OSError):
+        if os.fstat(seen.descriptor).st_ino != seen.inode:  # It is closed, and the descriptor another one's.
+            return
+        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=seen.descriptor)
+        try:
+            if at_once:
+                borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            borrowed.shutdown(socket.SHUT_RDWR)
+        finally:
+            borrowed.detach()
+
+
+def networks(given: Iterable[str]) -> tuple[Network, ...]:
+    """Networks of their texts."""
+    return tuple(ipaddress.ip_network(each, strict=False) for each in given)

@@ -1,0 +1,88 @@
+"""SIGTERM and Ctrl-C: the first one stops the server, a second one ends the process at once, and so does time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, NoReturn
+
+LIMIT_S: Final = 33.0
+"""After so long the process ends, whatever is still open: nothing that was acknowledged is lost by that."""
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_TOLD_S: Final = 0.5
+_log: Final = logging.getLogger(__name__)
+
+
+class Signals:
+    """The two signals of this process, from now on; to be made in its main thread, before anything takes long.
+
+    A thread of its own counts them, so the second one counts while all others are busy.
+    """
+
+    def __init__(self, limit_s: float = LIMIT_S, end: Callable[[int], object] = os._exit) -> None:
+        """`end` ends the process with an exit code."""
+        self._limit_s, self._end = limit_s, end
+        self._first: Callable[[int], object] = leave
+        self._number = 0
+        self._come, self._gone = socket.socketpair()
+        self._gone.setblocking(False)
+        self._before = {number: signal.signal(number, self._told) for number in _SIGNALS}
+        signal.set_wakeup_fd(self._gone.fileno(), warn_on_full_buffer=False)
+        threading.Thread(target=self._count, name="signals", daemon=True).start()
+
+    def close(self) -> None:
+        """Leaves the signals to whoever had them."""
+        signal.set_wakeup_fd(-1)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._gone.close()
+
+    def at_first(self, call: Callable[[int], object]) -> None:
+        """Has this called in the main thread at the first signal, with its number, instead of leaving the start.
+
+        That is now, where there was one, and what it raised got lost: libraries keep such exceptions to themselves.
+        """
+        self._first = call
+        if self._number:
+            call(self._number)
+
+    def _told(self, number: int, _: object) -> None:
+        if not self._number:
+            self._number = number
+            self._first(number)
+
+    def _count(self) -> None:
+        first, until = 0, 0.0
+        with self._come:
+            while True:
+                self._come.settimeout(max(0.001, until - time.monotonic()) if first else None)
+                try:
+                    number = self._come.recv(1)
+                except TimeoutError:
+                    return self._end_now(first, f"it did not end within {self._limit_s:g} s")
+                if not number:
+                    return None
+                if number[0] in _SIGNALS:
+                    if first:
+                        return self._end_now(number[0], "it was told to for the second time")
+                    first, until = number[0], time.monotonic() + self._limit_s
+
+    def _end_now(self, number: int, why: str) -> None:
+        # Not waited for: whoever reads the log may have stopped too.
+        telling = threading.Thread(target=_log.warning, args=("the server ends now: %s", why), daemon=True)
+        telling.start()
+        telling.join(_TOLD_S)
+        self._end(128 + number)
+
+
+def leave(number: int) -> NoReturn:
+    """Ends a start that is not yet through; closes what is open."""
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    sys.exit(128 + number)

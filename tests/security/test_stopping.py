@@ -1,0 +1,213 @@
+"""SIGTERM ends the server, whoever holds on to it; a second one at once. What was acknowledged stays."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+import httpx
+import pytest
+
+from tests.cli.test_serve import (
+    INTAKE,
+    Server,
+    bearer,
+    certificate,
+    handletime,
+    lines,
+    messages,
+    new_key,
+    serving,
+)
+from tests.security.strangers import OVER_TLS, connected
+
+ROOT: Final = Path(__file__).parents[2]
+SLOW: Final = """
+import time
+from litestar import get
+from handletime.api.app import make_app
+from handletime.api.connections import Connections
+from handletime.api.serve import ListenSettings
+from handletime.api.stopping import Signals
+from handletime.cli.server import end_with, free, run_app
+from tests.api.world import World
+
+@get("/slow", sync_to_thread=True)
+def slow() -> None:
+    time.sleep(300)
+
+signals = Signals()
+app = make_app(World().service, more_routes=[slow])
+host, port = free("127.0.0.1", 0)
+run_app(app, ListenSettings(host, port), Connections(), signals, 0.0, lambda url: print(url, flush=True), lambda: None)
+end_with(None)
+"""
+MOST_S: Final = 35.0
+AT_ONCE_S: Final = 5.0
+ASKS: Final = b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def dripping_body(server: Server, key: str) -> socket.socket:
+    """A body with a right key, of which a byte comes each second as long as it can."""
+    connection = connected(server.url)
+    head = f"POST {INTAKE} HTTP/1.1\r\nHost: x\r\nAuthorization: {key}\r\nContent-Type: application/x-ndjson\r\n"
+    connection.sendall(head.encode() + b"Content-Length: 100000\r\n\r\n")
+
+    def drip() -> None:
+        with suppress(OSError):
+            for _ in range(int(MOST_S)):
+                connection.sendall(b"\n")
+                time.sleep(1)
+
+    threading.Thread(target=drip, daemon=True).start()
+    return connection
+
+
+def unread_answers(server: Server, _: str) -> socket.socket:
+    """More answers than the kernel keeps, none of them read."""
+    connection = connected(server.url, receives=4096)
+    connection.sendall(ASKS * 200)
+    return connection
+
+
+def quiet(name: str) -> Callable[[Server, str], socket.socket]:
+    return lambda server, _: OVER_TLS[name](server.url)
+
+
+HOLDING: Final = {
+    "a body that drips": dripping_body,
+    "answers that are not read": unread_answers,
+    **{name: quiet(name) for name in OVER_TLS},
+}
+
+
+@pytest.fixture
+def server_with_key(tmp_path: Path) -> Iterator[tuple[Server, dict[str, str]]]:
+    cert, key = certificate(tmp_path)
+    with serving(tmp_path / "store", "--tls-cert", str(cert), "--tls-key", str(key)) as server:
+        yield server, bearer(new_key(tmp_path / "store", "admin"))
+
+
+def stopped_after(server: Server, code: int, *again: signal.Signals) -> float:
+    """Tells a server to stop, perhaps more than once, and says how long it took to end with a code."""
+    begun = time.monotonic()
+    for how in (signal.SIGTERM, *again):
+        server.process.send_signal(how)
+        time.sleep(1)
+    server.process.communicate(timeout=60)
+    assert server.process.returncode == code
+    return time.monotonic() - begun
+
+
+def test_it_ends_whoever_holds_on_and_what_is_acknowledged_stays(
+    server_with_key: tuple[Server, dict[str, str]], tmp_path: Path
+) -> None:
+    server, key = server_with_key
+    with ExitStack() as stack:
+        for hold in HOLDING.values():
+            stack.enter_context(hold(server, key["Authorization"]))
+        assert accepted(server, key, "a", 1000) == 1000
+        assert stopped_after(server, 0) < MOST_S
+        log = server.log.read_text()
+        assert "stopped" in log
+        assert "Traceback" not in log
+    with serving(tmp_path / "store") as again:
+        assert accepted(again, key, "a", 1000) == 0
+
+
+def accepted(server: Server, key: dict[str, str], conversation: str, number: int) -> int:
+    sent = lines(messages(conversation, number))
+    answer = httpx.post(server.url + INTAKE, content=sent, headers=key, verify=False)  # noqa: S501 — our own server
+    return int(answer.json()["accepted"])
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_one_ends_it_at_once(
+    second: signal.Signals, server_with_key: tuple[Server, dict[str, str]], tmp_path: Path
+) -> None:
+    server, key = server_with_key
+    with ExitStack() as stack:
+        stack.enter_context(dripping_body(server, key["Authorization"]))
+        assert accepted(server, key, "a", 1000) == 1000
+        assert stopped_after(server, 128 + second, second) < AT_ONCE_S
+        assert "told to for the second time" in server.log.read_text()
+    with serving(tmp_path / "store") as again:
+        assert accepted(again, key, "a", 1000) == 0
+        assert again.stop() == 0
+    handletime("check", "--data", tmp_path / "store")
+
+
+def test_a_request_under_way_is_answered(server_with_key: tuple[Server, dict[str, str]], tmp_path: Path) -> None:
+    server, key = server_with_key
+    sent = lines(messages("a", 1000))
+
+    def slowly() -> Iterator[bytes]:
+        for at in range(0, len(sent), len(sent) // 10 + 1):
+            yield sent[at : at + len(sent) // 10 + 1]
+            if at == 0:
+                server.process.send_signal(signal.SIGTERM)
+            time.sleep(0.3)
+
+    answer = httpx.post(server.url + INTAKE, content=slowly(), headers=key, verify=False, timeout=60)  # noqa: S501
+    assert answer.json() == {"accepted": 1000, "duplicates": 0}
+    server.process.communicate(timeout=60)
+    assert server.process.returncode == 0
+    with serving(tmp_path / "store") as again:
+        assert accepted(again, key, "a", 1000) == 0
+
+
+def test_a_first_one_whose_exception_got_lost_in_the_start_counts_as_soon_as_it_can() -> None:
+    program = (
+        "import os, signal\n"
+        "from handletime.api.stopping import Signals\n"
+        "signals = Signals()\n"
+        "try: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except SystemExit: pass\n"
+        "signals.at_first(lambda number: print(number))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+    assert done.stdout == b"15\n"
+
+
+def test_time_and_a_second_signal_end_the_process_whatever_its_threads_do() -> None:
+    """The main thread is in the middle of a call that no signal ends."""
+    stuck = (
+        "import hashlib\n"
+        "from handletime.api.stopping import Signals\n"
+        "signals = Signals(limit_s=float('{}'))\n"
+        "signals.at_first(lambda _: None)\n"
+        "print('ready', flush=True)\n"
+        "hashlib.pbkdf2_hmac('sha256', b'', b'', 1_000_000_000)\n"
+    )
+    for limit, times, code, most in ((1.0, 1, 143, 10.0), (60.0, 2, 130, 10.0)):
+        with subprocess.Popen([sys.executable, "-c", stuck.format(limit)], stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            begun = time.monotonic()
+            for how in (signal.SIGTERM, signal.SIGINT)[:times]:
+                process.send_signal(how)
+                time.sleep(0.2)
+            assert process.wait(60) == code
+            assert time.monotonic() - begun < most
+
+
+def test_it_ends_while_a_query_runs_that_nothing_can_stop() -> None:
+    """Its client is cut off with all others; the process does not wait for the thread."""
+    with subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout
+        url = process.stdout.readline().decode().strip()
+        with connected(url) as connection:
+            connection.sendall(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert httpx.get(f"{url}/healthz").status_code == 200
+            begun = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(60) == 0
+            assert time.monotonic() - begun < MOST_S
