@@ -60,7 +60,7 @@ def test_a_thousand_strangers_of_one_address_keep_nobody_out(kind: str, tmp_path
     with a_server(tmp_path, tls=kind in OVER_TLS) as server, room_for(2 * MANY) as room:
         key = bearer(new_key(tmp_path / "store", "admin"))
         with Strangers(server.url, {**PLAIN, **OVER_TLS}[kind], min(MANY, room // 2), drip_s=1.0) as strangers:
-            healthz, segments = times_of(server.url, 6), times_of(server.url, 3, SEGMENTS, key)
+            healthz, segments = times_of(server.url, 3), times_of(server.url, 2, SEGMENTS, key)
             taken = httpx.post(server.url + INTAKE, content=lines(messages("c", 3)), headers=key, verify=False)  # noqa: S501
             assert taken.json() == {"accepted": 3, "duplicates": 0}
             wait_until(lambda: strangers.came > DEFAULTS["address_connections"])

@@ -29,6 +29,10 @@ an event has more than 32 bytes.
 """
 RATE_LEAST: Final = 16 << 10
 """So many bytes of a body have to come a second, on the whole, after a time that each may be late."""
+_DEADLINES: Final = 64
+"""So often at most, in the time that a body may be silent, its deadline is set anew."""
+_COUNTED: Final = 64 << 10
+"""A body's memory is counted in steps of so many bytes."""
 _DRAIN_MAX: Final = 64 << 20
 """So much of a body that is too large is still read, so that its sender gets to see the answer."""
 IGNORED_MAX: Final = 1 << 20
@@ -44,15 +48,18 @@ Coding = Literal["identity", "gzip", "zstd"]
 async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> bytearray:
     """The body as it was sent. Raises Refused (413; 408 where it comes more slowly than `RATE_LEAST`), TooMany."""
     body = bytearray()  # Not a list: a chunk may be a few bytes, and a `bytes` object takes dozens.
-    size = chunks = 0
+    size = chunks = counted = 0
     full: TooMany | None = None
     now = asyncio.get_running_loop().time
-    begun = now()
+    begun = told = now()
     try:
         async with asyncio.timeout(idle_seconds) as limit:
             async for chunk in request.stream():
                 size, chunks = size + len(chunk), chunks + 1
-                limit.reschedule(min(now(), begun + size / RATE_LEAST) + idle_seconds)
+                # Not with each chunk: there may be thousands a second.
+                if (moment := now()) - told > idle_seconds / _DEADLINES:
+                    told = moment
+                    limit.reschedule(min(moment, begun + size / RATE_LEAST) + idle_seconds)
                 if chunks > CHUNKS_FREE and size < chunks * CHUNK_LEAST:
                     raise Refused(413, f"The body comes in chunks of less than {CHUNK_LEAST} bytes; send larger ones.")
                 if size > SENT_MAX or full:
@@ -61,19 +68,26 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> by
                         break
                     continue
                 body += chunk
-                try:
-                    share.take(len(chunk))
-                except TooMany as error:
-                    full = error
+                if size - counted >= _COUNTED:
+                    full = _full(share, size - counted)
+                    counted = size
     except TimeoutError as error:
         raise Refused(408) from error
     except InternalServerException as error:  # Litestar's word for a client that is gone
         raise Refused(400, "The body ended before it was whole.") from error
-    if full:
-        raise full
     if size > SENT_MAX:
         raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB.")
+    if full or (full := _full(share, size - counted)):
+        raise full
     return body
+
+
+def _full(share: Share, size: int) -> TooMany | None:
+    try:
+        share.take(size)
+    except TooMany as error:
+        return error
+    return None
 
 
 class Incoming:
