@@ -137,6 +137,21 @@ def test_whoever_asks_nothing_is_ended_and_whoever_asks_may_stay(tmp_path: Path)
         wait_until(lambda: world.ended == {"silent": 1})
 
 
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")])
+def test_connections_over_ipv6_are_known_by_their_address(family: socket.AddressFamily, host: str) -> None:
+    """As the HTTP server names it: whose requests are not found by it would be ended while they are answered."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("needs IPv6")
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listening:
+        port = listening.getsockname()[1]
+        with socket.socket(family) as client:
+            client.connect((host, port))
+            with listening.accept()[0]:
+                peers = [seen.peer for seen in connections.connections_to(port)]
+                own = client.getsockname()
+    assert (own[0] if family == socket.AF_INET6 else f"::ffff:{own[0]}", own[1]) in peers
+
+
 def test_of_one_address_those_go_first_that_ask_nothing_then_the_slowest_body(monkeypatch: pytest.MonkeyPatch) -> None:
     with Watched(Limits(of_address=4)) as world, ExitStack() as stack:
 

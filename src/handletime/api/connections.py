@@ -363,7 +363,8 @@ def connections_to(port: int) -> Iterator[Seen]:
 def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
     """Raises OSError where it is no connection, or closed meanwhile."""
     # Not a duplicate: closing one of a file, should it be one by now, would take the locks of the store with it.
-    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=descriptor)
+    # Python finds out of which family it is: of a longer address than it expects, it would see the beginning.
+    borrowed = socket.socket(fileno=descriptor)
     try:
         here: Any = borrowed.getsockname()
         if not isinstance(here, tuple) or here[1] != port:
@@ -371,7 +372,8 @@ def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
         peer = borrowed.getpeername()
         got, came = _TCP_INFO.unpack_from(borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256))
         waiting = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
-        return Seen(descriptor, inode, (peer[0], peer[1]), got, int.from_bytes(waiting, sys.byteorder), came)
+        host = peer[0].partition("%")[0]  # The HTTP server does not name the interface either.
+        return Seen(descriptor, inode, (host, peer[1]), got, int.from_bytes(waiting, sys.byteorder), came)
     finally:
         borrowed.detach()
 
