@@ -182,6 +182,17 @@ def test_what_is_being_answered_and_what_comes_from_a_proxy_is_not_ended_for_the
         assert not world.ended
 
 
+@pytest.mark.parametrize("host", ["127.0.0.2", "::ffff:127.0.0.2"])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_proxy_is_known_over_ipv6_too(host: str, is_known: bool) -> None:
+    ended: list[str] = []
+    proxies = (ipaddress.ip_network("127.0.0.2/32"),) if is_known else ()
+    watched = Connections(Limits(of_address=1, proxies=proxies), lambda reason, _: ended.append(reason))
+    seen = connections.Seen(-1, 0, (host, 1), 0, 0, 0)
+    watched._end_surplus([(seen, connections.Connection(0.0)) for _ in range(2)], connections.FRESH_S + 1)
+    assert ended == ([] if is_known else ["address"])
+
+
 def test_of_too_many_in_all_those_of_the_busiest_address_go() -> None:
     with Watched(Limits(of_address=0, most=24)) as world, ExitStack() as stack:
         few = [stack.enter_context(connected(world.url, source="127.0.0.2")) for _ in range(3)]

@@ -29,7 +29,7 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from handletime.api.limits import Network, client_of
+from handletime.api.limits import Network, address_of, client_of
 
 EVERY_S: Final = 0.5
 """How often it is looked."""
@@ -269,10 +269,8 @@ class Connections:
                 yield seen, connection
 
     def _is_proxy(self, host: str) -> bool:
-        if not self._limits.proxies:
-            return False
-        address = ipaddress.ip_address(host.partition("%")[0])
-        return any(address in network for network in self._limits.proxies)
+        address = address_of(host) if self._limits.proxies else None
+        return address is not None and any(address in network for network in self._limits.proxies)
 
     def _end(self, seen: Seen, connection: Connection, reason: Reason) -> None:
         connection.ended = True
