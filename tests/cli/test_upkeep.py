@@ -375,7 +375,7 @@ def test_all_files_are_their_owners_only_in_a_folder_that_is_everybodys(tmp_path
             upkeep("export", "--out", tmp_path / "out", folder=folder)
             assert open_to_others(folder, tmp_path / "copy", tmp_path / "out") == []
             server.stop(signal.SIGKILL)
-        for name in ("store.duckdb", "store.duckdb.wal"):
+        for name in ("store.duckdb", "store.duckdb.wal", "side.sqlite", "shelf.sqlite", "sessions.sqlite"):
             (folder / name).chmod(0o644)
         upkeep("backup", tmp_path / "copy2", folder=folder)
         upkeep("export", "--out", tmp_path / "out2", folder=folder)

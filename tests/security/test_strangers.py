@@ -137,6 +137,21 @@ def test_whoever_asks_nothing_is_ended_and_whoever_asks_may_stay(tmp_path: Path)
         wait_until(lambda: world.ended == {"silent": 1})
 
 
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET6, "::1"), (socket.AF_INET, "127.0.0.1")])
+def test_connections_over_ipv6_are_known_by_their_address(family: socket.AddressFamily, host: str) -> None:
+    """As the HTTP server names it: whose requests are not found by it would be ended while they are answered."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("needs IPv6")
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as listening:
+        port = listening.getsockname()[1]
+        with socket.socket(family) as client:
+            client.connect((host, port))
+            with listening.accept()[0]:
+                peers = [seen.peer for seen in connections.connections_to(port)]
+                own = client.getsockname()
+    assert (own[0] if family == socket.AF_INET6 else f"::ffff:{own[0]}", own[1]) in peers
+
+
 def test_of_one_address_those_go_first_that_ask_nothing_then_the_slowest_body(monkeypatch: pytest.MonkeyPatch) -> None:
     with Watched(Limits(of_address=4)) as world, ExitStack() as stack:
 
@@ -165,6 +180,17 @@ def test_what_is_being_answered_and_what_comes_from_a_proxy_is_not_ended_for_the
         time.sleep(connections.FRESH_S + 2 * EVERY_S)
         assert all(map(is_open, quiet))
         assert not world.ended
+
+
+@pytest.mark.parametrize("host", ["127.0.0.2", "::ffff:127.0.0.2"])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_proxy_is_known_over_ipv6_too(host: str, is_known: bool) -> None:
+    ended: list[str] = []
+    proxies = (ipaddress.ip_network("127.0.0.2/32"),) if is_known else ()
+    watched = Connections(Limits(of_address=1, proxies=proxies), lambda reason, _: ended.append(reason))
+    seen = connections.Seen(-1, 0, (host, 1), 0, 0, 0)
+    watched._end_surplus([(seen, connections.Connection(0.0)) for _ in range(2)], connections.FRESH_S + 1)
+    assert ended == ([] if is_known else ["address"])
 
 
 def test_of_too_many_in_all_those_of_the_busiest_address_go() -> None:

@@ -29,7 +29,7 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from handletime.api.limits import Network, client_of
+from handletime.api.limits import Network, address_of, client_of
 
 EVERY_S: Final = 0.5
 """How often it is looked."""
@@ -269,10 +269,8 @@ class Connections:
                 yield seen, connection
 
     def _is_proxy(self, host: str) -> bool:
-        if not self._limits.proxies:
-            return False
-        address = ipaddress.ip_address(host.partition("%")[0])
-        return any(address in network for network in self._limits.proxies)
+        address = address_of(host) if self._limits.proxies else None
+        return address is not None and any(address in network for network in self._limits.proxies)
 
     def _end(self, seen: Seen, connection: Connection, reason: Reason) -> None:
         connection.ended = True
@@ -363,7 +361,8 @@ def connections_to(port: int) -> Iterator[Seen]:
 def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
     """Raises OSError where it is no connection, or closed meanwhile."""
     # Not a duplicate: closing one of a file, should it be one by now, would take the locks of the store with it.
-    borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=descriptor)
+    # Python finds out of which family it is: of a longer address than it expects, it would see the beginning.
+    borrowed = socket.socket(fileno=descriptor)
     try:
         here: Any = borrowed.getsockname()
         if not isinstance(here, tuple) or here[1] != port:
@@ -371,7 +370,8 @@ def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
         peer = borrowed.getpeername()
         got, came = _TCP_INFO.unpack_from(borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256))
         waiting = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
-        return Seen(descriptor, inode, (peer[0], peer[1]), got, int.from_bytes(waiting, sys.byteorder), came)
+        host = peer[0].partition("%")[0]  # The HTTP server does not name the interface either.
+        return Seen(descriptor, inode, (host, peer[1]), got, int.from_bytes(waiting, sys.byteorder), came)
     finally:
         borrowed.detach()
 

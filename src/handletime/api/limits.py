@@ -86,18 +86,18 @@ def client_of(peer: str | None, forwarded: Sequence[str], proxies: Iterable[Netw
     end, and only as long as it is a trusted proxy that says so.
     """
     trusted = tuple(proxies)
-    here = _address(peer or "")
+    here = address_of(peer or "")
     told = ",".join(forwarded).split(",") if forwarded and trusted else []
     while here is not None and told and any(here in network for network in trusted):
-        before = _address(told.pop())
+        before = address_of(told.pop())
         if before is None:
             break
         here = before
     return b"" if here is None else here.packed[:_PREFIX_BYTES]
 
 
-def _address(text: str) -> Address | None:
-    """An address, perhaps with a port behind it."""
+def address_of(text: str) -> Address | None:
+    """An address, perhaps with a port behind it; one of IPv4 as such, also where it came over IPv6."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

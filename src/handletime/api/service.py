@@ -16,7 +16,7 @@ from litestar.params import FromPath
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.budget import Budget
 from handletime.api.errors import Refused
-from handletime.api.limits import ACCOUNT, Rate, Recent, client_of
+from handletime.api.limits import ACCOUNT, Rate, Recent, address_of, client_of
 from handletime.api.parameters import Query, Text
 from handletime.api.ports import Authenticator, Files, Reader, Store
 from handletime.api.trace import trace_of
@@ -143,13 +143,8 @@ class Service:
         return origin.netloc + origin.path
 
     def _is_from_proxy(self, request: HttpRequest) -> bool:
-        if not self._proxies or request.client is None:
-            return False
-        try:
-            address = ipaddress.ip_address(request.client.host)
-        except ValueError:
-            return False
-        return any(address in network for network in self._proxies)
+        address = address_of(request.client.host) if self._proxies and request.client is not None else None
+        return address is not None and any(address in network for network in self._proxies)
 
 
 TheService = NamedDependency[Service]

@@ -165,8 +165,8 @@ def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.D
         raise StoreError(f"{path} is missing; commits up to {last_commit} were acknowledged: restore a backup")
     for name in FOLDERS:
         (folder / name).mkdir(exist_ok=True)
-    for name in (FILE, f"{FILE}.wal"):
-        _close_to_others(folder / name)
+    for file in (path, folder / f"{FILE}.wal", *folder.glob("*.sqlite*")):
+        _close_to_others(file)
     is_new = not path.exists()
     try:
         connection = _open(path, settings)
@@ -187,7 +187,7 @@ def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.D
 
 
 def _close_to_others(file: Path) -> None:
-    """Lets only its owner read a file, which earlier versions made as the folder's user makes files."""
+    """Lets only its owner read a file, which earlier versions, or who copied it, made as other files are made."""
     try:
         mode = file.stat().st_mode
         if mode & 0o077:
