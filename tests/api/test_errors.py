@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
+from litestar import Request
 
 from handletime.api.app import Door
 from handletime.api.budget import Budget
@@ -164,6 +165,13 @@ def test_what_is_broken_inside_is_a_500_with_a_number_that_is_in_the_log(
     assert "secret" not in answer.text
     assert str(uuid.UUID(body["internalCode"])) in caplog.text
     assert "a secret of the inside" in caplog.text
+
+
+def test_where_memory_is_not_enough_it_is_a_503_and_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    scope: Any = {"type": "http", "method": "GET", "path_template": "/x", "state": {}}
+    answer = answer_to(Request(scope), MemoryError())
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert "not enough memory" in caplog.text
 
 
 @pytest.mark.parametrize(

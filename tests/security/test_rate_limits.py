@@ -231,6 +231,7 @@ def test_who_has_no_right_key_is_refused_and_a_right_key_is_not(wrong: str | Non
     statuses, answer = until_refused(site, SEGMENTS, wrong)
     assert statuses == {401}
     check_refusal(answer)
+    assert answer.headers["connection"] == "close", "what stands behind it on its connection goes too"
     for path in ("/openapi.json", "/docs", "/sign-in", "/agents"):
         assert until_refused(site, path)[0] <= {200, 401}
     until_refused(site, EVENTS, wrong, method="POST", content=b"x" * 100_000)

@@ -27,7 +27,7 @@ from handletime.api.breakdown import breakdown
 from handletime.api.budget import Budget
 from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
-from handletime.api.errors import JSON, answer_to
+from handletime.api.errors import ADDRESS_RATE, JSON, answer_to
 from handletime.api.errors import Message as MessageBody
 from handletime.api.events import Intake, events
 from handletime.api.explain import conversation_explained, segment_explained
@@ -216,7 +216,8 @@ class _Answer:
             self.status = message["status"]
             headers = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode())]
             await self._incoming.ignore()
-            if not self._incoming.ended:
+            # A stranger's other requests may stand behind one that is too many: they go with its connection.
+            if not self._incoming.ended or self.trace.limit == ADDRESS_RATE:
                 headers.append((b"connection", b"close"))
             message["headers"] = headers
         elif message["type"] == "http.response.body" and self.trace.method == HttpMethod.HEAD:

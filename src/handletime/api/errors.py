@@ -16,6 +16,8 @@ from handletime.errors import Forbidden, InputError, InvalidEvents, NotHere, Not
 
 JSON: Final = "application/json"
 RETRY_AFTER_S: Final = 1
+ADDRESS_RATE: Final = "address-rate"
+"""The setting that strangers go against who ask too often."""
 _LOG = logging.getLogger("handletime.api")
 _WRONG: Final = "The request is wrong; `causes` says what, and what is allowed."
 _MESSAGES: Final = {
@@ -92,6 +94,8 @@ def answer_to(request: Request[object, object, object], error: Exception) -> Res
     """The answer to any exception that a request ended with."""
     status, body, headers = _translated(error)
     note_refusal(request, error)
+    if isinstance(error, MemoryError):
+        _LOG.error("%s %s: there was not enough memory", request.method, request.scope.get("path_template", ""))
     if status == 500:
         _LOG.error("%s %s: %s", request.method, request.scope.get("path_template", ""), _code(body), exc_info=error)
     return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
@@ -136,6 +140,8 @@ def _translated(error: Exception) -> tuple[int, Body, Mapping[str, str]]:
         case NotNow():
             status, wait_s = (429, error.wait_s) if isinstance(error, TooMany) else (503, RETRY_AFTER_S)
             return status, Message(str(error) or _MESSAGES[status]), {"Retry-After": str(wait_s)}
+        case MemoryError():
+            return 503, Message(_MESSAGES[503]), {"Retry-After": str(RETRY_AFTER_S)}
         case HTTPException():
             return _of_framework(error)
         case _:

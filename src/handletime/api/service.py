@@ -15,7 +15,7 @@ from litestar.params import FromPath
 
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.budget import Budget
-from handletime.api.errors import Refused
+from handletime.api.errors import ADDRESS_RATE, Refused
 from handletime.api.limits import ACCOUNT, Rate, Recent, address_of, client_of
 from handletime.api.parameters import Query, Text
 from handletime.api.ports import Authenticator, Files, Reader, Store
@@ -77,7 +77,7 @@ class Service:
         self.problem: str | None = None
         self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.settings.trusted_proxies)
         self._of_key: Rate[str] = Rate(self.settings.key_rate, "key-rate")
-        self._of_address: Rate[bytes] = Rate(self.settings.address_rate, "address-rate")
+        self._of_address: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._recent = Recent()
 
     def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
