@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -418,8 +418,8 @@ def test_nothing_it_began_with_is_searched_for_garbage_until_it_stops() -> None:
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
-    with World() as world:
-        _host, port = free("127.0.0.1", 0)
+    with World() as world, ExitStack() as stack:
+        _host, port = free("127.0.0.1", 0, stack)
         watching = threading.Thread(target=stop_when_settled)
         listen = ListenSettings(port=port)
         with closing(Signals()) as signals:

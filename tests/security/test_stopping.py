@@ -37,6 +37,7 @@ from handletime.api.app import make_app
 from handletime.api.connections import Connections
 from handletime.api.serve import ListenSettings
 from handletime.api.stopping import Signals
+from contextlib import ExitStack
 from handletime.cli.server import end_with, free, run_app
 from tests.api.world import World
 
@@ -46,7 +47,7 @@ def slow() -> None:
 
 signals = Signals()
 app = make_app(World().service, more_routes=[slow])
-host, port = free("127.0.0.1", 0)
+host, port = free("127.0.0.1", 0, ExitStack())
 run_app(app, ListenSettings(host, port), Connections(), signals, 0.0, lambda url: print(url, flush=True), lambda: None)
 end_with(None)
 """

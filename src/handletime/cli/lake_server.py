@@ -45,7 +45,7 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
         lake = stack.enter_context(_opened(settings))
         _log.info("run %d is served", lake.run.number)
         _watch(meters, lake)
-        host, port = free(settings.host, settings.port)
+        host, port = free(settings.host, settings.port, stack)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         service = Service(lake, authenticator, clock, DatedFiles(lake), api_settings(settings))
         compiling = None if settings.events is None else warm(service, stack)

@@ -77,7 +77,7 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
         meters = Meters()
         store = stack.enter_context(Store(settings.folder, side, _store_settings(settings), meters))
         meters.watch(store.state)
-        host, port = free(settings.host, settings.port)
+        host, port = free(settings.host, settings.port, stack)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         authenticator = Authenticator(side, Keys(side), clock)
         shelf = Shelf(settings.folder / SHELF)
@@ -272,16 +272,20 @@ def _no_password() -> str:
     raise ValueError("the key has a password")
 
 
-def free(host: str, port: int) -> tuple[str, int]:
-    """The IP address and the port to listen on. Raises InputError where nobody can."""
+def free(host: str, port: int, stack: ExitStack) -> tuple[str, int]:
+    """The IP address and the port to listen on, kept free until the stack ends. Raises InputError where nobody can."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As the server will: a port that waits after an earlier one is free, one that is listened on is not.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(place)
-            return str(place[0]), int(probe.getsockname()[1])
+        # Without it the port could become another program's, or a client's, until the HTTP server takes it. As there,
+        # a port that waits after an earlier one is free, one that is listened on is not.
+        kept = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(place)
+        port = int(kept.getsockname()[1])
+        if sys.platform != "linux":
+            kept.close()  # Elsewhere not even the HTTP server could take it.
+        return str(place[0]), port
     except OSError as error:
         raise InputError(f"cannot listen on {host}, port {port}: {error.strerror}") from error
 

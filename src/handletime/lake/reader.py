@@ -100,9 +100,9 @@ class Reader:
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
-        As the run knows it: what follows its last focus event is not known, nor what follows `MOVES_MAX` of them.
+        As the run knows it: what follows its last row is not known, nor what follows `MOVES_MAX` focus events.
         """
-        end = min(end, self._relations.last(FOCUS_MOVES))
+        end = min(end, max(map(self._relations.last, COLUMNS)))
         with self._cursors(self.deadline.left_s()) as cursor:
 
             def latest(low: int) -> duckdb.DuckDBPyConnection:
