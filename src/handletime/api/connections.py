@@ -7,7 +7,6 @@ read and not read. So one thread looks at them twice a second. Elsewhere only th
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import logging
 import math
 import os
@@ -20,7 +19,7 @@ import termios
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
@@ -29,7 +28,7 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from handletime.api.limits import Network, address_of, client_of
+from handletime.api.limits import Network, client_of, is_among
 
 EVERY_S: Final = 0.5
 """How often it is looked."""
@@ -185,8 +184,10 @@ class Connections:
         request is still to be answered.
         """
         most = REQUESTS * self._limits.of_address * (2 if scope["path"] in HEALTH else 1)
+        if not 0 < most <= self._under_way[address]:
+            return False
         client = scope["client"]
-        return 0 < most <= self._under_way[address] and client is not None and not self._is_proxy(client[0])
+        return client is not None and not is_among(client[0], self._limits.proxies)
 
     def _of(self, client: tuple[str, int]) -> Connection:
         # The HTTP server gives the port as text.
@@ -246,7 +247,7 @@ class Connections:
     def _end_surplus(self, found: list[tuple[Seen, Connection]], now: float) -> None:
         by_address: dict[bytes, list[tuple[Seen, Connection]]] = {}
         for seen, connection in found:
-            if not self._is_proxy(seen.peer[0]):
+            if not is_among(seen.peer[0], self._limits.proxies):
                 by_address.setdefault(_address(seen.peer[0]), []).append((seen, connection))
         for own in by_address.values():
             own.sort(key=lambda each: each[1].worth(now))
@@ -267,10 +268,6 @@ class Connections:
                 over -= 1
             else:
                 yield seen, connection
-
-    def _is_proxy(self, host: str) -> bool:
-        address = address_of(host) if self._limits.proxies else None
-        return address is not None and any(address in network for network in self._limits.proxies)
 
     def _end(self, seen: Seen, connection: Connection, reason: Reason) -> None:
         connection.ended = True
@@ -388,8 +385,3 @@ def end(seen: Seen, *, at_once: bool) -> None:
             borrowed.shutdown(socket.SHUT_RDWR)
         finally:
             borrowed.detach()
-
-
-def networks(given: Iterable[str]) -> tuple[Network, ...]:
-    """Networks of their texts."""
-    return tuple(ipaddress.ip_network(each, strict=False) for each in given)

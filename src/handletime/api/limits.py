@@ -88,12 +88,27 @@ def client_of(peer: str | None, forwarded: Sequence[str], proxies: Iterable[Netw
     trusted = tuple(proxies)
     here = address_of(peer or "")
     told = ",".join(forwarded).split(",") if forwarded and trusted else []
-    while here is not None and told and any(here in network for network in trusted):
+    while here is not None and told and _is_in(here, trusted):
         before = address_of(told.pop())
         if before is None:
             break
         here = before
     return b"" if here is None else here.packed[:_PREFIX_BYTES]
+
+
+def networks(given: Iterable[str]) -> tuple[Network, ...]:
+    """Networks of their texts."""
+    return tuple(ipaddress.ip_network(each, strict=False) for each in given)
+
+
+def is_among(host: str, proxies: tuple[Network, ...]) -> bool:
+    """Whether a peer is one of these proxies."""
+    address = address_of(host) if proxies else None
+    return address is not None and _is_in(address, proxies)
+
+
+def _is_in(address: Address, proxies: tuple[Network, ...]) -> bool:
+    return any(address in network for network in proxies)
 
 
 def address_of(text: str) -> Address | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
@@ -16,7 +15,7 @@ from litestar.params import FromPath
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.budget import Budget
 from handletime.api.errors import ADDRESS_RATE, Refused
-from handletime.api.limits import ACCOUNT, Rate, Recent, address_of, client_of
+from handletime.api.limits import ACCOUNT, Rate, Recent, client_of, is_among, networks
 from handletime.api.parameters import Query, Text
 from handletime.api.ports import Authenticator, Files, Reader, Store
 from handletime.api.trace import trace_of
@@ -75,7 +74,7 @@ class Service:
         self.settings = settings or ApiSettings()
         self.answers = Budget(self.settings.answer_bytes, "memory", FULL)
         self.problem: str | None = None
-        self._proxies = tuple(ipaddress.ip_network(proxy, strict=False) for proxy in self.settings.trusted_proxies)
+        self._proxies = networks(self.settings.trusted_proxies)
         self._of_key: Rate[str] = Rate(self.settings.key_rate, "key-rate")
         self._of_address: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._recent = Recent()
@@ -143,8 +142,7 @@ class Service:
         return origin.netloc + origin.path
 
     def _is_from_proxy(self, request: HttpRequest) -> bool:
-        address = address_of(request.client.host) if self._proxies and request.client is not None else None
-        return address is not None and any(address in network for network in self._proxies)
+        return request.client is not None and is_among(request.client.host, self._proxies)
 
 
 TheService = NamedDependency[Service]

@@ -28,7 +28,8 @@ from handletime.admin.house import SHELF, House
 from handletime.admin.retention import Retention
 from handletime.api.app import QUERIES, make_app
 from handletime.api.auth import Authenticator
-from handletime.api.connections import Connections, Limits, networks
+from handletime.api.connections import Connections, Limits
+from handletime.api.limits import networks
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service
