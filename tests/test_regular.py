@@ -42,6 +42,12 @@ def test_only_files_that_end_are_read(tmp_path: Path, pipe: Path) -> None:
         read_regular(tmp_path / "nothing", 1)
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="there is no such file here")
+def test_what_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match="'/proc/self/mem'"):
+        read_regular(Path("/proc/self/mem"), 1 << 20)
+
+
 def limited() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (SMALL, SMALL))
 

@@ -31,9 +31,13 @@ def open_regular(path: Path, most: int) -> BinaryIO:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """All of such a file. Raises InputError, OSError."""
+    """All of such a file. Raises InputError, OSError (with the path)."""
     with open_regular(path, most) as file:
-        content = file.read(most + 1)
+        try:
+            content = file.read(most + 1)
+        except OSError as error:
+            error.filename = str(path)
+            raise
     if len(content) > most:  # it has grown
         raise InputError(f"{path}: must have at most {_told(most)}")
     return content

@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from handletime.errors import InputError
 from handletime.events.model import INTEGER_MAX, INTEGER_MIN
-from handletime.regular import open_regular
+from handletime.regular import read_regular
 
 Kind = Literal["agent", "skill", "group"]
 KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")
@@ -111,22 +111,18 @@ def read_labels(path: Path) -> Names:
     names: dict[tuple[str, Kind], dict[int, str]] = {}
     count = 0
     try:
-        with (
-            open_regular(path, FILE_MAX) as content,
-            io.TextIOWrapper(content, encoding="utf-8-sig", newline="") as file,
-        ):
-            rows = csv.reader(file, strict=True)
-            header = [cell.strip().lower() for cell in next(rows, [])]
-            if header[:3] != _HEADER or header[3:] not in ([], ["account"]):
-                raise InputError(f"{path}: line 1: must be {_FORM}")
-            for row in rows:
-                if row:
-                    account, kind, number, label = _named(row, len(header), f"{path}: line {rows.line_num}")
-                    of_kind = names.setdefault((account, kind), {})
-                    count += number not in of_kind
-                    of_kind[number] = label
-                if count > LABELS_MAX:
-                    raise InputError(f"{path}: must have at most {LABELS_MAX:,} names")
+        rows = csv.reader(io.StringIO(read_regular(path, FILE_MAX).decode("utf-8-sig"), newline=""), strict=True)
+        header = [cell.strip().lower() for cell in next(rows, [])]
+        if header[:3] != _HEADER or header[3:] not in ([], ["account"]):
+            raise InputError(f"{path}: line 1: must be {_FORM}")
+        for row in rows:
+            if row:
+                account, kind, number, label = _named(row, len(header), f"{path}: line {rows.line_num}")
+                of_kind = names.setdefault((account, kind), {})
+                count += number not in of_kind
+                of_kind[number] = label
+            if count > LABELS_MAX:
+                raise InputError(f"{path}: must have at most {LABELS_MAX:,} names")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be UTF-8") from error
     except csv.Error as error:
