@@ -19,7 +19,7 @@ from handletime.admin.client import ask
 from handletime.admin.commands import Backup, Check, Checked, Export, Forget, Prune, Rebuild, Removed
 from handletime.admin.door import Door
 from handletime.admin.house import House, open_house
-from handletime.admin.retention import DAY_MS, Retention, today
+from handletime.admin.retention import DAY_MS, Retention, Seen, today
 from handletime.admin.wire import SOCKET, address_of
 from handletime.api.shelf import NewFile, Shelf
 from handletime.errors import InputError, NotNow, StoreError
@@ -326,6 +326,7 @@ def test_a_clock_that_is_far_ahead_removes_no_more_than_the_newest_event_allows(
     retention = Retention(house, 10, At(newest + ahead * DAY_MS), doubted=doubts.append)
     assert retention.round() == old
     assert retention.round() == 0
+    house.side.set_clock(newest, None)
     assert house.store.count_older(BASE + 999 * DAY_MS) == before - old
     assert doubts == [True, True]
     assert f"the clock is {ahead} days ahead of the newest stored event" in caplog.text
@@ -343,6 +344,41 @@ def test_a_clock_that_is_far_behind_removes_no_more_than_it_says(
     retention = Retention(house, 10, At(BASE + 14 * DAY_MS))
     assert retention.round() == house.store.count_older(BASE + 4 * DAY_MS) + 4
     assert "386 days behind" in caplog.text
+
+
+def test_a_clock_that_was_put_on_is_not_believed_for_two_days_whatever_is_sent_meanwhile(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One account's event of the wrong year made it look right, and everybody's conversations were removed."""
+    clock, doubts, hour = At(BASE + 12 * DAY_MS), list[bool](), DAY_MS // 24
+    there = house.store.count_older(BASE + 999 * DAY_MS)
+    assert Retention(house, 90, clock).round() == 0
+    clock.moment += 400 * DAY_MS
+    for _ in range(2 * 24):
+        house.store.ingest("other", events_of([an_event(clock.moment)]))
+        assert Retention(house, 90, clock, doubted=doubts.append).round() == 0  # a server that is started each hour
+        clock.moment += hour
+    assert house.store.count_older(clock.moment - DAY_MS) == there
+    assert all(doubts)
+    assert "nothing is removed for the next 48 hours" in caplog.text
+    assert "nothing is removed for the next 1 hours" in caplog.text
+    clock.moment -= 402 * DAY_MS
+    assert Retention(house, 1, clock).round() == 0
+    for _ in range(2 * 24):
+        clock.moment += hour
+        removed = Retention(house, 1, clock).round()
+    assert removed == there
+
+
+def test_a_server_that_was_off_over_a_weekend_is_late_by_two_days() -> None:
+    seen = Seen(0)
+    for hours in (1, 30, 48):
+        seen = seen.next(seen.at + hours * DAY_MS // 24)
+        assert seen.moved is None
+    seen = seen.next(seen.at + 62 * DAY_MS // 24)
+    assert seen.moved == seen.at
+    assert seen.next(seen.at + 47 * DAY_MS // 24).moved == seen.at
+    assert seen.next(seen.at + 48 * DAY_MS // 24) == Seen(seen.at + 2 * DAY_MS)
 
 
 def test_days_are_counted_from_the_clock_or_the_newest_event_whichever_is_earlier() -> None:

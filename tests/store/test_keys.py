@@ -14,9 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from rich.pretty import pretty_repr
 
 from handletime.errors import InputError, NotNow, StoreError
@@ -520,6 +524,32 @@ def test_what_was_forgotten_is_never_new_again_also_after_a_restart(tmp_path: Pa
         assert [side.use_nonce("k", second, "n", forget_before=0) for second in (10, 11, 12)] == [False, False, False]
         assert not side.use_nonce("k", 11, "another", forget_before=0)
         assert side.use_nonce("k", 12, "another", forget_before=0)
+
+
+def test_a_clock_that_was_far_ahead_locks_nobody_out(side: SideFile) -> None:
+    """One client signed by the same wrong clock, twice: after that nobody was let in until that time had come."""
+    day, now = 86_400, 1_000_000
+    assert side.use_nonce("k", now, "n", forget_before=now - 600)
+    for later in (0, 660, 1320):
+        ahead = now + 400 * day + later
+        assert side.use_nonce("hostile", ahead, "n", forget_before=ahead - 600)
+    for at in range(now + 1, now + 2000, 100):
+        assert side.use_nonce("k", at, "n", forget_before=at - 600)
+    assert not side.use_nonce("k", now, "n", forget_before=0)
+    assert not side.use_nonce("hostile", now + 400 * day, "n", forget_before=0)
+    assert side.use_nonce("k", now + 400 * day + 300, "n", forget_before=0)
+
+
+@given(st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 1_200)), min_size=1, max_size=60))
+@settings(deadline=None)
+def test_no_nonce_is_new_twice_however_the_clock_goes(uses: list[tuple[int, int]]) -> None:
+    with TemporaryDirectory() as folder, patch.object(sidefile, "_TIMES_MAX", 3), SideFile(Path(folder)) as side:
+        seen: set[int] = set()
+        for clock, behind in [*uses, *uses]:
+            signed = clock - min(behind, 600)
+            new = side.use_nonce("k", signed, "n", forget_before=clock - 600)
+            assert not (new and signed in seen)
+            seen.add(signed)
 
 
 @pytest.mark.requires_command("strace")

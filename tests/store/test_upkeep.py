@@ -6,18 +6,19 @@ import random
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 
-import handletime.store.store as store_module
+from handletime.store import mending
 from handletime.store.store import Store
 from handletime.store.watch import Stopped, Watch
 from tests.messy_streams import RawEvent, messy_stream
 from tests.plain_reading import event_of
 from tests.segments.tables import events_of
-from tests.store.worlds import Tables, a_store, derived_rows, standing_copies, stored_rows
+from tests.store.worlds import SMALL, Tables, a_store, derived_rows, standing_copies, stored_rows
 
 SEEDS = range(0, 60, 3)
 
@@ -122,7 +123,7 @@ def test_events_go_on_rightly_after_a_removal(seed: int, tmp_path: Path) -> None
 # --- mending
 
 
-@pytest.mark.parametrize("seed", [9])
+@pytest.mark.parametrize("part_events", [20, 250_000])
 @pytest.mark.parametrize(
     "damage",
     [
@@ -137,11 +138,11 @@ def test_events_go_on_rightly_after_a_removal(seed: int, tmp_path: Path) -> None
         "delete from kept.agents",
     ],
 )
-def test_a_rebuild_puts_right_what_differs(damage: str, seed: int, tmp_path: Path) -> None:
-    """With everything derived gone wrong, also what the next events rest on."""
-    events = standing_copies(messy_stream(seed, accounts=1, events=240, conversations=9))
+def test_a_rebuild_puts_right_what_differs(damage: str, part_events: int, tmp_path: Path) -> None:
+    """With everything derived gone wrong, also what the next events rest on; at once, or bit by bit."""
+    events = standing_copies(messy_stream(9, accounts=1, events=240, conversations=9))
     late = events[::4]
-    with a_store(tmp_path) as store:
+    with a_store(tmp_path, replace(SMALL, part_events=part_events)) as store:
         store.ingest("local", events_of(event for event in events if event not in late))
         store.forget("local", str(events[0]["conversationId"]))
         before = stored_rows(store, "local")
@@ -176,7 +177,7 @@ def test_a_rebuild_that_was_interrupted_starts_over(transactions: int, tmp_path:
             cursor.execute("delete from kept.agent_segments")
             cursor.execute("delete from kept.focus_moves")
             cursor.commit()
-        with patch.object(store_module, "MENDED_AT_ONCE", 3), pytest.raises(Stopped):
+        with patch.object(mending, "AT_ONCE", 3), pytest.raises(Stopped):
             store.rebuild(mend=True, watch=watch)
         assert store.rebuild(mend=True).differences > 0
         assert store.rebuild().differences == 0

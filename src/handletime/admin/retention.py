@@ -1,7 +1,7 @@
 """Removes old conversations while the server runs, a little at a time.
 
-What is old is said by the clock, as long as the newest stored event is near it. A clock that is far ahead would empty
-the store: then it is said by that event.
+What is old is said by the clock. One that is far ahead would empty the store. So a clock that was put on or back is not
+believed for two days, and days are never counted from later than the newest stored event.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from handletime.clock import Clock
 from handletime.errors import NotNow
 from handletime.store.watch import Stopped, Watch
 
-DAY_MS: Final = 86_400_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 FAR_MS: Final = 2 * DAY_MS
-"""A clock that is further than this from the newest stored event is not believed."""
+"""A clock that is further than this from the newest stored event, or from where it was an hour ago, is not believed."""
 AHEAD_MS: Final = DAY_MS
 """So far ahead of the time the newest event itself may be: events from so far in the future are taken."""
 EVERY_S: Final = 3600.0
@@ -39,13 +40,31 @@ class Today(NamedTuple):
     doubt: str = ""
 
 
+class Seen(NamedTuple):
+    """What the clock showed in a round, and when it was put on or back in the last two days (epoch milliseconds)."""
+
+    at: int
+    moved: int | None = None
+
+    def next(self, now: int) -> Seen:
+        """The same of the next round."""
+        if abs(now - self.at) > FAR_MS:
+            return Seen(now, now)
+        is_over = self.moved is not None and now - self.moved >= FAR_MS
+        return Seen(now, None if is_over else self.moved)
+
+
 def today(now: int, newest: int) -> Today:
     """The moment that days are counted from, by the clock and the time of the newest stored event.
 
     Never after that event where the clock is far ahead of it, and never after the clock.
     """
     if now - newest > FAR_MS:
-        return Today(newest - AHEAD_MS, f"the clock is {days_of(now - newest)} days ahead of the newest stored event")
+        return Today(
+            newest - AHEAD_MS,
+            f"the clock is {days_of(now - newest)} days ahead of the newest stored event: "
+            "days are counted from a day before that event",
+        )
     if newest - now > FAR_MS:
         return Today(now, f"the clock is {days_of(newest - now)} days behind the newest stored event")
     return Today(min(now, newest))
@@ -88,20 +107,35 @@ class Retention:
 
     def round(self) -> int:
         """Removes what is too old now; says how many conversations. Raises NotNow, StoreError."""
+        now = self._clock.now()
+        moved = self._moved(now)
         newest = self._house.store.newest_event(self._watch)
         if newest is None:
             return 0
-        at, doubt = today(self._clock.now(), newest)
-        self._doubted(bool(doubt))
-        if doubt:
-            _log.warning(
-                "%s: no conversation is removed that was not %d days old at that event. "
-                "If the clock is right, `handletime prune` removes what is too old",
-                *(doubt, self._days),
-            )
+        at, doubt = today(now, newest)
+        self._doubted(bool(moved or doubt))
+        if moved or doubt:
+            _log.warning("%s. If the clock is right, `handletime prune` removes what is too old", moved or doubt)
+        if moved:
+            return 0
         before = at - self._days * DAY_MS
         return self._house.store.prune(
             before, at_once=AT_ONCE, pause_s=PAUSE_S, removing=self._house.removing, watch=self._watch
+        )
+
+    def _moved(self, now: int) -> str:
+        """Says that the clock was put on or back lately, which is kept for later rounds; "" where it was not.
+
+        Events are no proof that a clock is right: who sends them may have followed the same wrong one.
+        """
+        last = self._house.side.clock()
+        seen = Seen(now) if last is None else Seen(*last).next(now)
+        self._house.side.set_clock(*seen)
+        if seen.moved is None:
+            return ""
+        return (
+            "the clock has gone on by more than two days, or back, since days were last counted: "
+            f"nothing is removed for the next {(seen.moved + FAR_MS - now) // HOUR_MS} hours"
         )
 
     def _run(self) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -12,16 +14,22 @@ from handletime.segments.columns import I64, columns_of_codes
 from handletime.segments.order import order_numbered
 from handletime.store import derived
 from handletime.store.derived import Touched, Version, differences
-from handletime.store.moves import FocusMoves, move_rows, stored_form, write_losses
+from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
 from handletime.store.reader import with_losses
-from handletime.store.recent import events_of, losses_of
+from handletime.store.recent import events_of, groups_of_sizes, losses_of, stored_sizes
 from handletime.store.schema import DERIVED
 from handletime.store.tables import insert, query, registered
 from handletime.store.upkeep import MISSING_AGENTS
 from handletime.store.writer import Removed, Writer
 
 AT_ONCE: Final = 1_000
-"""So many conversations are put right in one transaction."""
+"""So many conversations are put right in one transaction, or fewer that have many events."""
+
+
+def groups(connection: duckdb.DuckDBPyConnection, numbers: I64, most_events: int) -> Iterator[I64]:
+    """Conversations by number, as many at a time as are put right in one transaction."""
+    sizes = np.maximum(stored_sizes(connection, numbers), -(-most_events // AT_ONCE))
+    return (numbers[low:high] for low, high in groups_of_sizes(sizes, most_events))
 
 
 def mend_agents(writer: Writer) -> Removed:
@@ -56,9 +64,9 @@ def mend_rows(writer: Writer, numbers: I64) -> Removed:
     for table in DERIVED:
         _delete(writer, table, np.union1d(numbers, touched))
     crash_point("rows-deleted")
-    losses = losses_of(connection, touched)
-    if len(touched):
-        _derive(writer, Touched(events_of(connection, touched), touched, all_ids), losses, moved.stored, moved.new)
+    for low, high in groups_of_sizes(stored_sizes(connection, touched), writer.part_events):
+        some = touched[low:high]
+        _derive(writer, Touched(events_of(connection, some), some, all_ids[low:high]), moved.among(some))
     insert(connection, "kept.focus_moves", stored_form(moves))
     write_losses(connection, moved, moved.stored.select(["number", "arrival"]))
     writer.moves.forget()
@@ -66,12 +74,13 @@ def mend_rows(writer: Writer, numbers: I64) -> Removed:
     return Removed(len(numbers), writer.count_commit())
 
 
-def _derive(writer: Writer, touched: Touched, *losses: pa.Table) -> None:
+def _derive(writer: Writer, touched: Touched, moved: Moved) -> None:
     """Writes all derived rows of conversations that have none."""
     columns = columns_of_codes(touched.events)
     ordered = order_numbered(columns, touched.events["number"].to_numpy())
     nothing = ordered._replace(rows=ordered.rows[:0], starts=np.zeros_like(ordered.starts), records=ordered.records[:0])
-    now = with_losses(columns, touched.events["arrival"].to_numpy(), *losses)
+    losses = losses_of(writer.connection, touched.numbers)
+    now = with_losses(columns, touched.events["arrival"].to_numpy(), losses, moved.stored, moved.new)
     derived.write(writer.connection, differences(touched, Version(columns, nothing), Version(now, ordered)))
 
 

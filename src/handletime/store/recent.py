@@ -56,7 +56,7 @@ class Recent:
         sizes = np.where(slots < 0, 0, self._counts[slots])
         strangers = np.flatnonzero(slots < 0)
         if len(strangers):
-            sizes[strangers] = _stored_sizes(connection, numbers[strangers])
+            sizes[strangers] = stored_sizes(connection, numbers[strangers])
         return sizes
 
     def of(self, connection: duckdb.DuckDBPyConnection, numbers: I64, first_new: int) -> Held:
@@ -189,10 +189,11 @@ def groups_of_sizes(sizes: I64, most: int) -> Iterator[tuple[int, int]]:
             yield low, place
             low, total = place, 0
         total += size
-    yield low, len(sizes)
+    if len(sizes):
+        yield low, len(sizes)
 
 
-def _stored_sizes(connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
+def stored_sizes(connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
     """The numbers of stored events of different conversations."""
     with registered(connection, touched=pa.table({"number": numbers})):
         found = query(connection, _SIZES)

@@ -22,6 +22,11 @@ BUSY_S: Final = 5.0
 _PRUNED_S: Final = 2
 """So many seconds' worth of forgotten nonces go with each new one: work per request stays bounded."""
 
+_NEAR_S: Final = 60
+"""Times at which nonces were forgotten are one where they are no further apart."""
+_TIMES_MAX: Final = 100
+"""Of more such times the two oldest are made one, with what lies between."""
+
 _MIGRATIONS: Final = (
     (
         # Hashes and sealed secrets only: whoever reads this file cannot sign a request.
@@ -57,6 +62,12 @@ _MIGRATIONS: Final = (
     (
         "CREATE TABLE forgotten (one INTEGER PRIMARY KEY CHECK (one = 1), timestamp INTEGER NOT NULL)",
         "INSERT INTO forgotten VALUES (1, -1)",
+    ),
+    (
+        "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen_ms INTEGER NOT NULL, moved_ms INTEGER)",
+        "CREATE TABLE forgotten_times (since INTEGER PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",
+        "INSERT INTO forgotten_times SELECT 0, timestamp FROM forgotten WHERE timestamp >= 0",
+        "DROP TABLE forgotten",
     ),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
@@ -134,6 +145,17 @@ class SideFile:
         with self.writing() as db:
             db.execute("UPDATE commits SET number = ?", (number,))
 
+    def clock(self) -> tuple[int, int | None] | None:
+        """What `set_clock` kept last; None before the first time."""
+        with self.reading() as db:
+            found = db.execute("SELECT seen_ms, moved_ms FROM clock").fetchall()
+        return found[0] if found else None
+
+    def set_clock(self, seen: int, moved: int | None) -> None:
+        """Keeps what the clock showed now, and when it was last seen to be put on or back (epoch milliseconds)."""
+        with self.writing() as db:
+            db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (seen, moved))
+
     def copy_to(self, target: Path) -> None:
         """Writes all of it as of now to a new file, for its owner only. Raises OSError."""
         target.touch(mode=0o600, exist_ok=False)
@@ -157,20 +179,38 @@ class SideFile:
     def use_nonce(self, key_id: str, timestamp: int, nonce: str, *, forget_before: int) -> bool:
         """Records a nonce of a key and says whether it is new (RFC 5849 3.3); of equal calls at once, to one.
 
-        Times are epoch seconds. Nonces from before `forget_before` are forgotten, a few with each call. Nothing from
-        before the newest that was forgotten is new: the clock may have been put forward, and back.
+        Times are epoch seconds. Nonces from before `forget_before` are forgotten, a few with each call. Nothing of the
+        times at which any were forgotten is new: the clock may have been put on, and back.
         """
         with self.writing() as db:
-            sql = """SELECT max(timestamp) FROM nonces
+            sql = """SELECT min(timestamp), max(timestamp) FROM nonces
                 WHERE timestamp < min(?, (SELECT min(timestamp) FROM nonces) + ?)"""
-            newest = db.execute(sql, (forget_before, _PRUNED_S)).fetchall()[0][0]
+            oldest, newest = db.execute(sql, (forget_before, _PRUNED_S)).fetchall()[0]
             if newest is not None:
                 db.execute("DELETE FROM nonces WHERE timestamp <= ?", (newest,))
-                db.execute("UPDATE forgotten SET timestamp = max(timestamp, ?)", (newest,))
-            if db.execute("SELECT 1 FROM forgotten WHERE timestamp >= ?", (timestamp,)).fetchall():
+                _forget(db, oldest, newest)
+            if db.execute("SELECT 1 FROM forgotten_times WHERE ? BETWEEN since AND until", (timestamp,)).fetchall():
                 return False
             row = (timestamp, key_id, nonce)
             return db.execute("INSERT INTO nonces VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row).rowcount == 1
+
+
+def _forget(db: sqlite3.Connection, since: int, until: int) -> None:
+    """Keeps that nonces of these times were forgotten: as one time with those that are near, and few times in all.
+
+    What lies between two times stays free: a clock that was far ahead for a while locks nobody out until then.
+    """
+    near = (since - _NEAR_S, until + _NEAR_S)
+    sql = "SELECT min(since), max(until) FROM forgotten_times WHERE until >= ? AND since <= ?"
+    first, last = db.execute(sql, near).fetchall()[0]
+    db.execute("DELETE FROM forgotten_times WHERE until >= ? AND since <= ?", near)
+    both = (since, until) if first is None else (min(since, first), max(until, last))
+    db.execute("INSERT INTO forgotten_times VALUES (?, ?)", both)
+    (count,) = db.execute("SELECT count(*) FROM forgotten_times").fetchall()[0]
+    if count > _TIMES_MAX:
+        (first, _), (second, last) = db.execute("SELECT * FROM forgotten_times ORDER BY since LIMIT 2").fetchall()
+        db.execute("DELETE FROM forgotten_times WHERE since = ?", (second,))
+        db.execute("UPDATE forgotten_times SET until = ? WHERE since = ?", (last, first))
 
 
 def set_commit_of_copy(path: Path, number: int) -> None:

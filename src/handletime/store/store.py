@@ -33,8 +33,7 @@ from handletime.events import model
 from handletime.segments.columns import I64
 from handletime.store.backups import copy
 from handletime.store.database import Database
-from handletime.store.mending import AT_ONCE as MENDED_AT_ONCE
-from handletime.store.mending import mend_agents, mend_moves, mend_rows
+from handletime.store.mending import groups, mend_agents, mend_moves, mend_rows
 from handletime.store.observer import Observer, State, Unobserved
 from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings, size_of
 from handletime.store.reader import Reader
@@ -152,9 +151,13 @@ class Store:
             ("mending focus moves", found.misplaced, mend_moves),
             ("mending", numbers, mend_rows),
         ):
-            for first in range(0, len(each), MENDED_AT_ONCE):
-                watch.told(what, first, len(each))
-                self._change(partial(_with, work, each[first : first + MENDED_AT_ONCE]), watch)
+            with self.snapshot(watch) as cursor:
+                parts = list(groups(cursor, each, self.settings.part_events))
+            done = 0
+            for some in parts:
+                watch.told(what, done, len(each))
+                self._change(partial(_with, work, some), watch)
+                done += len(some)
         return msgspec.structs.replace(found.rebuilt, mended=len(numbers))
 
     def check(self, watch: Watch | None = None) -> list[str]:

@@ -85,7 +85,7 @@ class Writer:
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, settings: StoreSettings) -> None:
         self._connection = self.connection = connection
-        self._conversation_events, self._part_events = settings.conversation_events, settings.part_events
+        self._conversation_events, self.part_events = settings.conversation_events, settings.part_events
         self.directory = Directory(connection)
         self.moves = FocusMoves(connection)
         self.recent = Recent(RECENT_EVENTS, RECENT_BYTES)
@@ -187,12 +187,12 @@ class Writer:
 
         What a request touches, not what it brings, decides which go together; those of an account stay in their order.
         """
-        if len(brought.place) + int(brought.stored.sum()) <= self._part_events:
+        if len(brought.place) + int(brought.stored.sum()) <= self.part_events:
             return {}
         later: dict[int, int] = {}
         waiting: set[int] = set()
         taken = np.zeros(len(brought.wanted), np.bool_)
-        room = self._part_events
+        room = self.part_events
         for rows in _runs(brought.request):
             places = np.unique(brought.place[rows])
             account = int(brought.account[rows[0]])
@@ -327,7 +327,7 @@ class Writer:
         events = batch.stored + batch.events.num_rows
         if len(others):
             events += int(self.recent.sizes(self._connection, others).sum())
-        if events > self._part_events and len(np.unique(known)) + len(others) > 1:
+        if events > self.part_events and len(np.unique(known)) + len(others) > 1:
             return None
         numbers, ids = _conversations(batch, moved)
         held = self.recent.of(self._connection, numbers, batch.first_new)
@@ -351,7 +351,7 @@ class Writer:
         old = numbers < batch.first_new
         sizes = np.bincount(np.searchsorted(numbers, of), minlength=len(numbers))
         sizes[old] += self.recent.sizes(self._connection, numbers[old])
-        for low, high in groups_of_sizes(sizes, self._part_events):
+        for low, high in groups_of_sizes(sizes, self.part_events):
             some = numbers[low:high]
             came = batch.events.filter((of >= some[0]) & (of <= some[-1]))
             # Nothing here holds the last part while the next one is read.
