@@ -28,11 +28,12 @@ ENV PATH=/opt/handletime/bin:$PATH \
     HANDLETIME_HOST=0.0.0.0 \
     HANDLETIME_PORT=8080 \
     PYTHONUNBUFFERED=1
-USER handletime
+# As a number, so that Kubernetes sees that it is not root.
+USER 10001
 VOLUME /data
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \
-    CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ[\"HANDLETIME_PORT\"]}/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as u; get = os.environ.get; u.urlopen(('https' if get('HANDLETIME_TLS_CERT') else 'http') + '://127.0.0.1:' + (get('HANDLETIME_PORT') or '8080') + '/healthz', timeout=4, context=ssl._create_unverified_context())"]
 ENTRYPOINT ["handletime"]
 CMD ["serve"]

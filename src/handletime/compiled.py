@@ -73,6 +73,14 @@ def _cache_folder() -> Path | None:
         os.utime(folder)
         if is_new:
             _remove_old(home)
+        others = next((path for path in folder.rglob("*") if not os.access(path, os.R_OK)), None)
+        if others is not None:
+            logging.getLogger(__name__).warning(
+                "%s is another user's and cannot be read; compiling in memory at every start "
+                "(give what is in the folder to the user of this process, or remove it)",
+                others,
+            )
+            return None
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except (OSError, RuntimeError):

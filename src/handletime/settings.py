@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import math
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Final, get_type_hints
 from urllib.parse import urlsplit
@@ -27,7 +29,7 @@ class Size(click.ParamType[int]):
     """A number of bytes: 500MB, 2GiB, 1.5G."""
 
     name = "size"
-    least = 64 << 20
+    least, most = 64 << 20, 1 << 50
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Bytes. Fails with what is allowed."""
@@ -37,10 +39,23 @@ class Size(click.ParamType[int]):
         if match_ is None:
             self.fail(f"{value!r} is no size; write 500MB, 2GiB or a number of bytes", param, ctx)
         power = "kmgt".find(match_[2]) + 1 if match_[2] else 0
-        size = int(float(match_[1]) * (1000 if match_[3] == "b" and power else 1024) ** power)
+        size = int(Decimal(match_[1]) * (1000 if match_[3] == "b" and power else 1024) ** power)
         if size < self.least:
             self.fail(f"at least {self.least >> 20}MiB is needed", param, ctx)
+        if size > self.most:
+            self.fail(f"at most {self.most >> 40}TiB", param, ctx)
         return size
+
+
+class Seconds(click.FloatRange):
+    """A time in seconds within bounds; `nan` is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The seconds. Fails with what is allowed."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value} is not in the range {self.min}<=x<={self.max}.", param, ctx)
+        return seconds
 
 
 class PublicUrl(click.ParamType[str]):
@@ -105,7 +120,7 @@ class Setting:
         return ",".join(value) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
-_SIZE: Final = "a size of at least 64MiB: 500MB, 2GiB"
+_SIZE: Final = "a size from 64MiB to 1024TiB: 500MB, 2GiB"
 _PEM: Final = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 _THERE: Final = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -243,7 +258,7 @@ class ServerSettings:
     query_limit_s: Annotated[
         float,
         Setting(
-            *("query-timeout", click.FloatRange(0.1, 3600), "SECONDS", "0.1 to 3600"),
+            *("query-timeout", Seconds(0.1, 3600), "SECONDS", "0.1 to 3600"),
             "Time that all work for an answer may take, queries and what is made of them; then it is answered 503.",
             "seconds",
         ),

@@ -126,10 +126,21 @@ def test_another_method_is_a_405_that_names_those_that_are_allowed(world: World,
     assert ("POST" if "events" in path else "GET") in answer.headers["allow"]
 
 
-@pytest.mark.parametrize("line", [b"FOO / HTTP/1.1", b"TRACE /healthz HTTP/1.1", b"CONNECT a:80 HTTP/1.1"])
-def test_a_method_that_nobody_knows_is_a_405(world: World, line: bytes) -> None:
-    answer = world.raw(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n")
-    assert answer.startswith(b"HTTP/1.1 405 ")
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"FOO /healthz HTTP/1.1", 405),
+        (b"TRACE /healthz HTTP/1.1", 405),
+        (b"FOO /nowhere HTTP/1.1", 404),
+        (b"CONNECT a:80 HTTP/1.1", 404),
+    ],
+)
+def test_a_method_that_nobody_knows_is_like_any_other_that_is_not_allowed(
+    world: World, line: bytes, status: int
+) -> None:
+    answer = world.raw(line + b"\r\nHost: x\r\nConnection: close\r\n\r\n").lower()
+    assert answer.startswith(b"http/1.1 %d " % status)
+    assert (b"\r\nallow: get, head, options\r\n" in answer) == (status == 405)
 
 
 def test_a_body_that_is_too_large_is_a_413(world: World, account: str) -> None:

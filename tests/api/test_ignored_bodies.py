@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import subprocess
 import threading
@@ -217,3 +218,28 @@ def test_over_tls_a_sender_that_offers_http_2_sees_the_answer_too(tmp_path: Path
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     status = 404 if path == "/nowhere" else 200
     assert done.stdout.splitlines() == [f"1.1 {status} 1", "1.1 200 1"], done.stderr
+
+
+def test_a_length_may_have_any_number_of_zeros(world: World) -> None:
+    """Python converts no text of more than 4,300 digits: it was a 500 without a word, and stayed under way for ever."""
+    with a_wire(world) as wire:
+        wire.send(head("GET", "/healthz", f"Content-Length: {'0' * 5000}2") + b"xx")
+        assert wire.answer().status == 200
+        wire.send(NEXT)
+        assert wire.answer().status == 200
+    assert "handletime_requests_under_way 1.0" in world.get("/metrics").text
+
+
+@pytest.mark.parametrize(
+    ("version", "hosts", "status"),
+    [("1.1", ["x"], 200), ("1.1", [], 400), ("1.1", ["x", "y"], 400), ("1.0", [], 200), ("1.0", ["x", "x"], 400)],
+)
+def test_who_is_asked_is_said_once(version: str, hosts: list[str], status: int, world: World) -> None:
+    """RFC 9112 3.2. A proxy may go by another one of two than this server."""
+    named = "".join(f"Host: {host}\r\n" for host in hosts)
+    with a_wire(world) as wire:
+        wire.send(f"GET /healthz HTTP/{version}\r\n{named}Connection: keep-alive\r\n\r\n".encode())
+        answer = wire.answer()
+    assert answer.status == status
+    if status == 400:
+        assert json.loads(answer.body)["causes"] == ["Host: must be given, once (RFC 9112 3.2)"]

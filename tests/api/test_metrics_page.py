@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain_text
 
+from handletime.api import prometheus
 from tests.cli.test_serve import INTAKE, SEGMENTS, Server, bearer, lines, messages, new_key, serving
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -136,3 +138,27 @@ def test_a_head_is_signed_as_a_head(server: tuple[Server, dict[str, Any]]) -> No
     client = Client(key["appKey"], key["appSecret"], key["accessToken"], key["accessTokenSecret"])
     url, headers, _ = client.sign(running.url + SEGMENTS, "HEAD")
     assert httpx.head(url, headers=headers).status_code == 200
+
+
+def test_it_is_made_only_so_often_in_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It needs no key, and takes some milliseconds."""
+    made: list[object] = []
+    moment = [100.0]
+    meters = prometheus.Meters()
+
+    def encoder(accept: str) -> tuple[Callable[[object], bytes], str]:
+        def encode(_: object) -> bytes:
+            made.append(accept)
+            return b"all"
+
+        return encode, accept
+
+    monkeypatch.setattr(prometheus, "choose_encoder", encoder)
+    monkeypatch.setattr(prometheus, "time", SimpleNamespace(monotonic=lambda: moment[0]))
+    for _ in range(1000):
+        assert meters.shown("text") == (b"all", "text")
+    assert meters.shown("other") == (b"all", "other")
+    assert len(made) == prometheus.MADE_A_SECOND + 1
+    moment[0] += 1
+    meters.shown("text")
+    assert len(made) == prometheus.MADE_A_SECOND + 2

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from handletime.api.shelf import KEPT_MILLIS, Kept, NewFile, Shelf
+from handletime.errors import NotNow
 
 FILES = [NewFile(f"/file{number}", b"units" * 50 + bytes([number]), [f"c{number}", "d"]) for number in range(3)]
 PATHS = [file.path for file in FILES]
@@ -65,7 +66,6 @@ def test_a_changed_row_is_never_shown_and_its_hour_made_again(column: str, value
     # What is listed says nothing of what is in it; that is found when it is fetched.
     assert shelf.current("local", 7, "print") == (PATHS if body else [])
     assert shelf.current("local", 8, "print") == ([] if column == "hour" else ["/other"])
-    assert shelf.last_made("local") == 1001
     anew = [NewFile(f"{file.path}-anew", *file[1:]) for file in FILES]
     assert shelf.current("local", 7, "print") or shelf.put("local", 7, "print", 3000, anew)
     shelf.close()
@@ -132,10 +132,17 @@ def test_no_flipped_bit_is_ever_shown(place: Path, seed: int) -> None:
         for file in FILES:
             assert shelf.find("local", file.path) in (None, kept(file)), (at, bit)
         anew = [NewFile(f"{file.path}-anew", *file[1:]) for file in FILES]
-        made = shelf.last_made("local") + 1
-        assert made in (1, 1001, 1002), (at, bit)
         assert shelf.put("local", 7, "anew", 3000, anew) == shelf.current("local", 7, "anew"), (at, bit)
         assert [shelf.find("local", file.path) for file in anew] == [kept(file) for file in anew], (at, bit)
         shelf.close()
         for end in ("-wal", "-shm"):
             place.with_name(place.name + end).unlink(missing_ok=True)
+
+
+def test_files_of_one_account_are_made_one_after_the_other_and_other_accounts_do_not_wait() -> None:
+    shelf = Shelf()
+    busy = pytest.raises(NotNow, match="files of this account")
+    with shelf.making("local"), shelf.making("rival", 0.0), busy, shelf.making("local", 0.01):
+        pass
+    with shelf.making("local", 0.0):
+        pass

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import re
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -80,3 +84,37 @@ def test_a_record_cannot_begin_a_line_of_its_own() -> None:
     assert "\n" not in JsonLines().format(record)
     text = TextLines().format(record)
     assert re.fullmatch(r"\S+Z INFO    x: a\\nb\\x1b\[31m\\udc80", text)
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_a_log_that_nobody_reads_holds_nothing_up(form: str) -> None:
+    """The whole server stood still at its 303rd line, for as long as nobody read it."""
+    code = f"""if True:
+        import logging, sys, time
+        from handletime.cli.logs import log_to_stderr
+        log_to_stderr("info", "{form}")
+        log = logging.getLogger("handletime.test")
+        begun = time.monotonic()
+        for number in range(20_000):
+            log.info("line %d %s", number, "x" * (5_000 if number % 7 == 0 else 50))
+        print(time.monotonic() - begun, flush=True)
+        sys.stdin.readline()
+        log.info("again")
+        """
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, stderr=pipe, text=True) as child:
+        assert child.stdin and child.stdout and child.stderr  # noqa: PT018 - for the types
+        assert float(child.stdout.readline()) < 20
+        read: list[str] = []
+        reading = threading.Thread(target=read.extend, args=(child.stderr,))
+        reading.start()
+        time.sleep(0.5)
+        child.stdin.write("\n")
+        child.stdin.close()
+        reading.join(30)
+    *before, told, again = read
+    assert "again" in again
+    dropped = int(re.findall(r"(\d+) lines were dropped", told)[0])
+    whole = [line for line in before if "line" in line and (form == "text" or line.endswith("}\n"))]
+    assert len(whole) in (20_000 - dropped, 20_000 - dropped + 1)  # one may be torn
+    assert dropped > 10_000

@@ -525,11 +525,17 @@ def test_it_speaks_tls(folder: Path, tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
+def test_a_key_that_cannot_be_used_is_said(folder: Path, tmp_path: Path) -> None:
+    cert, key = certificate(tmp_path, ec.SECP521R1())
+    told = handletime("serve", "--data", str(folder), "--tls-cert", str(cert), "--tls-key", str(key), code=1).stderr
+    assert "key.pem is a key of the curve P-521, which cannot be used here" in told
+
+
+def certificate(folder: Path, curve: ec.EllipticCurve | None = None) -> tuple[Path, Path]:
     """A certificate for 127.0.0.1 that vouches for itself, and its key."""
     import ipaddress
 
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(curve or ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
     made = (

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from handletime.admin.house import open_house
 from handletime.store.keys import create
 from handletime.store.sidefile import SideFile
 from tests.crash.client import Client, prepared
@@ -50,6 +51,35 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert sum(path.stat().st_size for path in (folder / "tmp").iterdir()) > 10 << 20
     assert [path for path in folder.glob(".handletime-*/**/*") if path.is_file()]
     return folder
+
+
+EXPORTING = """if True:
+    import os, signal, sys
+    from pathlib import Path
+    from handletime.store.exporting import Range, export
+    from tests.store.worlds import a_store
+
+    def told(what, done, of):
+        if what == "exporting agent segments":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    folder, out = map(Path, sys.argv[1:])
+    with a_store(folder) as store, store.snapshot() as cursor:
+        export(cursor, out, folder, Range(), told)
+    """
+
+
+def test_an_export_that_was_killed_is_gone_when_the_store_is_opened(killed: Path, tmp_path: Path) -> None:
+    """All events of all accounts lay in a hidden folder, for ever."""
+    folder = Path(shutil.copytree(killed, tmp_path / "store"))
+    command = [sys.executable, "-c", EXPORTING, str(folder), str(tmp_path / "out")]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    (unfinished,) = tmp_path.glob(".out-*")
+    assert list(unfinished.rglob("*.parquet"))
+    with open_house(folder):
+        assert not unfinished.exists()
+    assert not list((folder / "backups").iterdir())
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             "revoked": create(side, MINE, ["admin"]),
             **{f"no {each}": create(side, MINE, [p for p in PERMISSIONS if p != each]) for each in PERMISSIONS},
         }
-    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0", "--address-rate", "0")
     url = server.address()
     assert url is not None, server.log.read_text()
     now = SystemClock().now()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -13,8 +14,10 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from handletime.api.body import CHUNK_LEAST, CHUNKS_FREE, WINDOW_MAX, unpacked, window_of
+from handletime.api.body import CHUNK_LEAST, CHUNKS_FREE, WINDOW_MAX, lines_of, receive, unpacked, window_of
+from handletime.api.body import LINES_MAX as LINES_OF_BODY
 from handletime.api.budget import Budget
+from handletime.api.errors import Refused, TooMany
 from handletime.api.events import Accepted
 from handletime.events.blocks import BLOCK_BYTES, LINES_MAX, gathered, whole_lines
 from handletime.events.decode import decode_lines
@@ -175,6 +178,38 @@ def test_the_window_of_a_zstd_frame_counts(shift: int) -> None:
     assert window_of(frame, "gzip") == 0
     if shift <= 27:
         assert sum(map(len, unpacked(frame, "zstd"))) == 100 << 17
+
+
+def test_a_small_frame_hides_no_window_behind_it() -> None:
+    small = b"\x28\xb5\x2f\xfd\xa0" + bytes(4) + b"\x01\x00\x00"
+    large = b"\x28\xb5\x2f\xfd" + bytes([0, (27 - 10) << 3]) + b"\x01\x00\x00"
+    assert window_of(small * 3 + large, "zstd") == WINDOW_MAX
+
+
+def test_a_body_has_only_so_many_lines() -> None:
+    """8 KB became 250 MiB of line ends, which took seconds."""
+    assert sum(map(len, lines_of([b"\n" * LINES_OF_BODY], array=False))) == LINES_OF_BODY
+    with pytest.raises(Refused, match="5,000,000 lines"):
+        list(lines_of([b"\n" * (LINES_OF_BODY // 2)] * 3, array=False))
+
+
+def test_what_is_refused_for_want_of_memory_leaves_room_for_others() -> None:
+    """What others sent in vain kept it, until all of it had come."""
+    budget = Budget(MIB, "ingest-memory")
+    seen: list[int] = []
+
+    class Sending:
+        async def stream(self) -> AsyncIterator[bytes]:
+            for _ in range(32):
+                yield bytes(MIB // 8)
+                seen.append(budget.held)
+
+    with budget.share("other") as other, budget.share("acme") as share:
+        other.take(MIB // 4)
+        with pytest.raises(TooMany):
+            asyncio.run(receive(Sending(), share, 30.0))  # type: ignore[arg-type]
+        assert max(seen) > MIB // 4
+        assert seen[-1] == MIB // 4
 
 
 def test_one_segment_is_its_own_window() -> None:

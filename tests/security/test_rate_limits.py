@@ -241,6 +241,19 @@ def test_who_has_no_right_key_is_refused_and_a_right_key_is_not(wrong: str | Non
     assert site.refused("address-rate") >= 6
 
 
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/nowhere"), ("GET", "/static/nothing.css"), ("PUT", "/healthz"), ("BREW", "/agents"), ("PUT", SEGMENTS)],
+)
+def test_what_leads_nowhere_is_counted_too(method: str, path: str, site: Site) -> None:
+    for accept in ("*/*", "text/html"):
+        statuses, answer = until_refused(site, path, method=method, named={"Accept": accept})
+        assert statuses <= {404, 405}
+        check_refusal(answer)
+        assert answer.headers["connection"] == "close"
+    assert site.ask("/healthz").status_code == 200
+
+
 def test_the_look_up_of_the_host_is_never_refused_and_uses_nothing_up(site: Site) -> None:
     """Wrappers look up before every call, and many of them share an address."""
     look_ups = [EVENTS.replace("events", f"service/{name}baseURI.json") for name in ("", "agentVep/")]

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -128,6 +128,33 @@ def accepted(server: Server, key: dict[str, str], conversation: str, number: int
     sent = lines(messages(conversation, number))
     answer = httpx.post(server.url + INTAKE, content=sent, headers=key, verify=False)  # noqa: S501 — our own server
     return int(answer.json()["accepted"])
+
+
+def test_a_closed_terminal_stops_it_like_that_unless_it_was_told_to_stay(
+    server_with_key: tuple[Server, dict[str, str]], tmp_path: Path
+) -> None:
+    """It ended at once, and without a word."""
+    server, key = server_with_key
+    assert accepted(server, key, "a", 1000) == 1000
+    server.process.send_signal(signal.SIGHUP)
+    server.process.communicate(timeout=60)
+    assert server.process.returncode == 0
+    assert "stopped" in server.log.read_text()
+    with ignored(signal.SIGHUP), serving(tmp_path / "store") as again:
+        again.process.send_signal(signal.SIGHUP)
+        time.sleep(1)
+        assert again.process.poll() is None
+        assert accepted(again, key, "a", 1000) == 0
+
+
+@contextmanager
+def ignored(number: signal.Signals) -> Iterator[None]:
+    """As `nohup` does, for what is started within."""
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
 
 
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import statistics
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -18,6 +19,7 @@ import pytest
 
 from handletime.api import body, connections
 from handletime.api.connections import EVERY_S, Connections, Limits
+from handletime.api.limits import is_among, networks
 from handletime.api.service import ApiSettings
 from handletime.settings import DEFAULTS
 from tests.api.world import World
@@ -191,6 +193,48 @@ def test_a_proxy_is_known_over_ipv6_too(host: str, is_known: bool) -> None:
     seen = connections.Seen(-1, 0, (host, 1), 0, 0, 0)
     watched._end_surplus([(seen, connections.Connection(0.0)) for _ in range(2)], connections.FRESH_S + 1)
     assert ended == ([] if is_known else ["address"])
+
+
+def test_a_busy_proxy_leaves_room_for_others() -> None:
+    ended: list[str] = []
+    watched = Connections(Limits(proxies=networks(["127.0.0.2"]), most=64), lambda reason, _: ended.append(reason))
+    now = connections.FRESH_S + 1
+
+    def seen(host: str, number: int) -> list[tuple[connections.Seen, connections.Connection]]:
+        each = [connections.Seen(-1, 0, (host, port), 0, 0, 0) for port in range(number)]
+        return [(one, connections.Connection(0.0)) for one in each]
+
+    watched._end_surplus([*seen("127.0.0.2", 60), *seen("127.0.0.3", 4)], now)
+    assert not ended
+    watched._end_surplus([*seen("127.0.0.2", 60), *seen("127.0.0.3", 20)], now)
+    assert ended == ["all"] * 12
+
+
+@pytest.mark.parametrize("given", ["::ffff:10.1.2.3", "::ffff:10.0.0.0/104", "10.0.0.0/8"])
+def test_a_proxy_may_be_written_as_ipv6(given: str) -> None:
+    assert is_among("10.1.2.3", networks([given]))
+    assert is_among("::ffff:10.1.2.3", networks([given]))
+
+
+def test_too_few_descriptors_are_said() -> None:
+    code = """if True:
+        import resource
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+        from handletime.api.connections import room_for
+        room_for(4096)
+        """
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert "may have 40 files and connections open, but needs 256" in done.stderr
+
+
+def test_the_system_takes_little_of_an_answer_before_it_is_read() -> None:
+    """4 MB of it, and a client that read 20 KB a second was given up: it seemed to read nothing for a minute."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+        connections.hold_little(port)
+        with socket.create_connection(("127.0.0.1", port)), listening.accept()[0] as accepted:
+            taken = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    assert taken == connections.HELD_BYTES
 
 
 def test_of_too_many_in_all_those_of_the_busiest_address_go() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from handletime.errors import NotNow, StoreError
-from handletime.store.opening import StoreSettings
+from handletime.store.opening import FILE, StoreSettings
 from handletime.store.snapshot import NotAllowed
 from handletime.store.store import Store
 from handletime.store.writer import Ingested
@@ -143,6 +143,45 @@ def test_a_store_that_cannot_be_opened_anew_says_why_until_it_can(tmp_path: Path
         commits.number = 1
         wait_until(lambda: store.problem() is None)
         assert store.ingest("A", ONE) == (0, 1)
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced", "log removed"])
+def test_a_file_that_is_taken_away_under_the_store_is_seen_by_the_next_commit(how: str, tmp_path: Path) -> None:
+    """It went on acknowledging, into a file that had no name any more."""
+    commits = Failing()
+    file = tmp_path / FILE
+    with Store(tmp_path, commits, SMALL) as store:
+        store.ingest("A", ONE)
+        if how == "log removed":
+            file.with_name(f"{FILE}.wal").unlink()
+        else:
+            (tmp_path / "copy").write_bytes(file.read_bytes())
+            file.unlink()
+            if how == "replaced":
+                (tmp_path / "copy").rename(file)
+        with pytest.raises(NotNow):
+            store.ingest("A", OTHER)
+        assert commits.number == 1
+        if how == "removed":
+            wait_until(lambda: "is missing" in (store.problem() or ""))
+            with pytest.raises(NotNow, match="is missing"):
+                store.ingest("A", OTHER)
+
+
+def test_a_checkpoint_is_not_taken_for_that(tmp_path: Path) -> None:
+    with Store(tmp_path, Failing(), SMALL) as store:
+        store.ingest("A", ONE)
+        store._database.checkpoint()
+        assert not (tmp_path / f"{FILE}.wal").exists()
+        assert store.ingest("A", OTHER) == (1, 0)
+
+
+def test_a_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """Its log would lie elsewhere."""
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="make the folder a link"):
+        Store(tmp_path / "store", Failing(), SMALL)
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

@@ -55,6 +55,18 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, fault: str) -> None:
         read_labels(path)
 
 
+def test_only_so_many_lines_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where they are empty, or name one agent again and again: all pages wait meanwhile."""
+    monkeypatch.setattr(labels, "LINES_MAX", 10)
+    path = tmp_path / "labels.csv"
+    path.write_text("kind,id,label\n" + "agent,7,a\n" * 9)
+    assert read_labels(path)
+    for line in ("agent,7,a\n", "\n"):
+        path.write_text("kind,id,label\n" + line * 10 + "agent,7,a\n")
+        with pytest.raises(InputError, match="at most 10 lines"):
+            read_labels(path)
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_bytes(b"kind,id,label\nagent,7,\xff\n")

@@ -90,6 +90,15 @@ def test_there_are_never_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> N
         assert [kept.find(cookie, NOW + 10) is not None for cookie in cookies] == [False, False, True, True, True]
 
 
+def test_nobody_signs_others_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "OF_KEY_MAX", 3)
+    with Sessions() as kept:
+        quiet = kept.begin("another", "UTC", NOW)
+        cookies = [kept.begin(TOKEN, "UTC", NOW + 1 + moment) for moment in range(5)]
+        assert [kept.find(cookie, NOW + 10) is not None for cookie in cookies] == [False, False, True, True, True]
+        assert kept.find(quiet, NOW + 10) is not None
+
+
 @pytest.mark.parametrize(
     ("column", "value"),
     [

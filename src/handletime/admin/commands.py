@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -100,7 +99,7 @@ def perform(house: House, command: Command, watch: Watch) -> Result:
             case Export():
                 asked = Range(command.account, command.start, command.end)
                 with house.store.snapshot(watch) as cursor:
-                    return export(cursor, Path(command.out), asked, watch.told)
+                    return export(cursor, Path(command.out), house.folder, asked, watch.told)
     finally:
         house.long_one.release()
 
@@ -150,9 +149,10 @@ def _check_beside(house: House, watch: Watch) -> list[str]:
     if reached < acknowledged:
         problems.append(f"the store has commit {reached}, but {acknowledged} was acknowledged")
     problems += house.shelf.problems()
-    with house.shelf.making if not problems else nullcontext():
-        for account, path, conversations in house.shelf.named():
-            watch.told("checking made files", 0, 0)
-            if not house.store.reader(account).holds_all(conversations):
-                problems.append(f"the made file {path} names a conversation that was removed")
+    for account in house.shelf.accounts():
+        with house.shelf.making(account):
+            for path, conversations in house.shelf.named(account):
+                watch.told("checking made files", 0, 0)
+                if not house.store.reader(account).holds_all(conversations):
+                    problems.append(f"the made file {path} names a conversation that was removed")
     return problems

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from handletime.api.shelf import Shelf
 from handletime.errors import StoreError
-from handletime.store.backups import remove_leftover
 from handletime.store.opening import FILE, FOLDERS, StoreSettings
 from handletime.store.sidefile import SideFile
+from handletime.store.staging import remove_leftover
 from handletime.store.store import Store
 
 SHELF: Final = "shelf.sqlite"
@@ -36,7 +36,9 @@ class House:
     def removing(self, names: Mapping[str, list[str]]) -> Iterator[None]:
         """Around the removal of conversations: no made file names one of them from now on."""
         # No file is made meanwhile, and none is left should this be the end.
-        with self.shelf.making:
+        with ExitStack() as stack:
+            for account in sorted(names):  # in one order, or two could wait for each other
+                stack.enter_context(self.shelf.making(account))
             for account, conversations in names.items():
                 self.shelf.forget(account, conversations)
             yield

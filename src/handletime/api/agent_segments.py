@@ -159,7 +159,7 @@ def agent_segments(request: HttpRequest, service: TheService, account: InPath) -
         links = {rel: _link(url, asked, at) for rel, at in pages(asked.offset, asked.limit, total).items()}
         if form == "csv":
             name = file_name(unquote(account), "agent-segments", asked.wanted.start, asked.wanted.end)
-            answer, cells, next_ = Answer(request), map(_csv_row, rows), links.get("next")
+            answer, cells, next_ = Answer(request, deadline=reader.deadline), map(_csv_row, rows), links.get("next")
             return csv_answer(answer, CSV_NAMES, cells, file_name=name, total=total, next_page=next_)
         segments = list(map(shown, rows))
     references = [Reference(rel, href) for rel, href in links.items()]

@@ -2,8 +2,8 @@
 
 A method adds what it says to an `Answer`. Up to `PIECE` bytes that is an ordinary response. More is packed while it
 grows: as the client wants it, or else, from a few MiB on, as long as it waits. That takes a tenth of its size.
-All of it is counted until it is sent. `Sender` stands between the application and the HTTP server: it counts
-large answers that came as a whole too, hands them out in pieces, and gives up on a client that does not read.
+All of it is counted until it is sent. `Counting` counts large answers that came as a whole too; `Sender` hands them to
+the HTTP server in pieces, and gives up on a client that does not read.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from handletime.api.compression import Coding, Packer, packer_for, wanted_coding
 from handletime.api.errors import BadRequest, TooMany, refusal
 from handletime.api.service import HttpRequest
 from handletime.api.trace import Trace, trace_of
+from handletime.deadline import Deadline
 
 PIECE: Final = 64 << 10
 """So much is handed to the HTTP server at once, which keeps up to four pieces of an answer and one that it writes."""
@@ -33,9 +34,7 @@ _KEPT: Final = 4
 IN_FLIGHT: Final = 8 * PIECE
 """What an answer in pieces takes beside what waits to be sent: those five, and what packs it."""
 UNREAD_SECONDS: Final = 60.0
-"""So long a client may take nothing of its answer. Where 4 MB lie in the system's buffers, it is told of room in steps
-of a MB or more: at 100 KB a second that takes up to half a minute.
-"""
+"""So long a client may take nothing of its answer."""
 _AT_ONCE: Final = 1000
 _AS_IT_IS: Final = 4 << 20
 """So much of an answer waits as it will be sent; the time to pack the rest is little beside that to make it."""
@@ -47,9 +46,16 @@ class Answer:
     """An answer while it is made. Its memory is its request's until that ends.
 
     `coding` is how it is packed, however small it is; without it, what the client wants, from `PIECE` bytes on.
+    Nothing is added after the deadline.
     """
 
-    def __init__(self, request: HttpRequest, coding: Coding | Literal["identity"] | None = None) -> None:
+    def __init__(
+        self,
+        request: HttpRequest,
+        coding: Coding | Literal["identity"] | None = None,
+        deadline: Deadline | None = None,
+    ) -> None:
+        self._deadline = deadline or Deadline()
         trace = trace_of(request.scope)
         self._share, self._is_head = trace.share, trace.method == HttpMethod.HEAD
         self._coding = wanted_coding(request.scope["headers"]) if coding is None else coding
@@ -82,9 +88,10 @@ class Answer:
         self._share.take(size)
 
     def add(self, text: bytes) -> None:
-        """What comes next. Raises TooMany, BadRequest."""
+        """What comes next. Raises TooMany, BadRequest, NotNow."""
         self._plain += text
         if len(self._plain) >= PIECE:
+            self._deadline.check()
             view = memoryview(self._plain)
             whole = len(view) // PIECE * PIECE
             for begin in range(0, whole, PIECE):

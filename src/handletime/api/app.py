@@ -27,8 +27,7 @@ from handletime.api.breakdown import breakdown
 from handletime.api.budget import Budget
 from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
-from handletime.api.errors import ADDRESS_RATE, JSON, answer_to
-from handletime.api.errors import Message as MessageBody
+from handletime.api.errors import ADDRESS_RATE, BadRequest, TooMany, answer_to
 from handletime.api.events import Intake, events
 from handletime.api.explain import conversation_explained, segment_explained
 from handletime.api.files import breakdown_file
@@ -71,6 +70,8 @@ QUERIES: Final = "query"
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_NOWHERE: Final = "/"
+"""What stands for a path that is no text."""
 Nowhere = Callable[[HttpRequest, Exception], Response[bytes]]
 """What answers a path that leads to no route."""
 _LOG: Final = logging.getLogger("handletime.requests")
@@ -113,6 +114,13 @@ def make_app(
         elif name not in UNCOUNTED:
             service.begin_turn(request)
 
+    def lost(request: HttpRequest, error: Exception) -> Response[bytes]:
+        try:
+            service.count_stranger(request)  # No route counts it.
+        except TooMany as too_many:
+            return answer_to(request, too_many)
+        return nowhere(request, error)
+
     app = Litestar(
         [*ROUTES, *(more_routes or [])],
         dependencies={
@@ -121,19 +129,19 @@ def make_app(
             "meters": Provide(lambda: meters, sync_to_thread=False),
         },
         before_request=let_in,
-        exception_handlers={Exception: answer_to, NotFoundException: nowhere, MethodNotAllowedException: nowhere},
+        exception_handlers={Exception: answer_to, NotFoundException: lost, MethodNotAllowedException: lost},
         lifespan=[life],
         openapi_config=None,
         logging_config=None,
         debug=False,
     )
-    return Door(app, meters, service.answers, spellings(route.path for route in app.routes), nowhere)
+    return Door(app, meters, service.answers, spellings(route.path for route in app.routes), lost)
 
 
 class Door:
     """What every request passes.
 
-    Its path has one spelling, methods that nobody knows are refused, a HEAD is answered like a GET without the body
+    Its path has one spelling, a HEAD is answered like a GET without the body
     (RFC 9110 9.3.2), its answer gets an id, and it is counted and logged.
     """
 
@@ -153,7 +161,6 @@ class Door:
             await self._app(scope, receive, send)
             return
         begun = time.perf_counter()
-        self._meters.begun()
         request: HTTPScope = scope
         method = str(request["method"])
         incoming = Incoming(request, receive)
@@ -161,21 +168,18 @@ class Door:
         sender = Sender(send)
         trace = begin(request, method, share)
         answer = _Answer(sender, trace, incoming)
+        self._meters.begun()
         try:
             sent = (request.get("raw_path") or request["path"].encode()).partition(b"?")[0]
-            path = canonical(sent)
-            if method not in METHODS:
-                await _plain_answer(answer, 405, "This method is not allowed here.", (b"allow", b"GET, HEAD, POST"))
-            elif path is None:
-                await _plain_answer(answer, 404, "There is nothing here.")
-            else:
-                request["path"] = path
-                if method == HttpMethod.HEAD:
-                    request["method"] = HttpMethod.GET
-                if request["method"] == HttpMethod.GET:
-                    await incoming.ignore()
-                app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
-                await app(scope, incoming, Counting(trace, Compressing(request, answer)))
+            request["path"] = canonical(sent) or _NOWHERE
+            if method == HttpMethod.HEAD:
+                request["method"] = HttpMethod.GET
+            if request["method"] == HttpMethod.GET:
+                await incoming.ignore()
+            app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
+            if not _has_one_host(request):
+                app = self._refuse_host
+            await app(scope, incoming, Counting(trace, Compressing(request, answer)))
         except Exception as error:
             if sender.gave_up:
                 answer.status = GONE
@@ -193,6 +197,10 @@ class Door:
             _log(request, answer, route, seconds)
         if not incoming.ended:
             await incoming.linger()
+
+    async def _refuse_host(self, scope: Scope, receive: Receive, send: Send) -> None:
+        error = BadRequest(["Host: must be given, once (RFC 9112 3.2)"])
+        await _respond(answer_to(Request(scope), error), scope, receive, send)
 
     async def _answer_nowhere(self, scope: Scope, receive: Receive, send: Send) -> None:
         await _respond(self._nowhere(Request(scope), NotFoundException()), scope, receive, send)
@@ -232,16 +240,11 @@ def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     return (name, b", ".join(sorted({*allowed, b"HEAD"}))) if b"GET" in allowed else header
 
 
-async def _plain_answer(send: Send, status: int, message: str, *headers: tuple[bytes, bytes]) -> None:
-    body = msgspec.json.encode(MessageBody(message))
-    length = (b"content-length", str(len(body)).encode())
-    start: Any = {
-        "type": "http.response.start",
-        "status": status,
-        "headers": [(b"content-type", JSON.encode()), length, *headers],
-    }
-    await send(start)
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+def _has_one_host(request: HTTPScope) -> bool:
+    """Whether it says once whom it asks; one of HTTP/1.0 need not."""
+    # Where none was sent, the HTTP server adds an empty one; it calls HTTP/1.0 by "1".
+    hosts = [value for name, value in request["headers"] if name == b"host" and value]
+    return len(hosts) == 1 or (not hosts and request["http_version"] in ("1.0", "1"))
 
 
 class Line(msgspec.Struct, frozen=True):

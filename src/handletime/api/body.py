@@ -40,6 +40,10 @@ IGNORED_MAX: Final = 1 << 20
 IGNORED_SECONDS: Final = 2.0
 """So long it is waited for, with the answer at hand."""
 LINGER_SECONDS: Final = 5.0
+_DIGITS: Final = 20
+"""So many digits has a length at most; there may be thousands of zeros before them."""
+LINES_MAX: Final = 5_000_000
+"""So many lines a body may have, empty ones too: more than there are events in the largest one."""
 _BOM: Final = b"\xef\xbb\xbf"
 _GZIP: Final = b"\x1f\x8b"
 Coding = Literal["identity", "gzip", "zstd"]
@@ -64,6 +68,7 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> by
                     raise Refused(413, f"The body comes in chunks of less than {CHUNK_LEAST} bytes; send larger ones.")
                 if size > SENT_MAX or full:
                     body.clear()
+                    share.give_back(share.held)
                     if size > _DRAIN_MAX:
                         break
                     continue
@@ -74,7 +79,7 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> by
     except TimeoutError as error:
         raise Refused(408) from error
     except InternalServerException as error:  # Litestar's word for a client that is gone
-        raise Refused(400, "The body ended before it was whole.") from error
+        raise BadRequest(["body: ended before it was whole"]) from error
     if size > SENT_MAX:
         raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB.")
     if full or (full := _full(share, size - counted)):
@@ -97,7 +102,7 @@ class Incoming:
         headers = {name.lower(): value for name, value in scope["headers"]}
         length = headers.get(b"content-length", b"")
         self._receive = receive
-        self._length = int(length) if length.isdigit() else 0
+        self._length = int(length.lstrip(b"0")[:_DIGITS] or 0) if length.isdigit() else 0
         self.ended = not self._length and b"transfer-encoding" not in headers
         """Whether nothing of it will come any more."""
         self._ignored = False
@@ -176,7 +181,7 @@ def _decompressed(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
 WINDOW_MAX: Final = 128 << 20
 """What a zstd frame may make its reader keep; Arrow refuses more."""
 _FRAME: Final = re.compile(
-    rb"\x28\xb5\x2f\xfd(?:[\x00-\x1f\x40-\x5f\x80-\x9f\xc0-\xdf](?P<window>[\x50-\xff])"
+    rb"\x28\xb5\x2f\xfd(?=[\x00-\x1f\x40-\x5f\x80-\x9f\xc0-\xdf](?P<window>[\x50-\xff])"
     rb"|(?P<single>[\xa0-\xbf\xe0-\xff])(?P<rest>.{8,12}))",
     re.DOTALL,
 )
@@ -205,8 +210,17 @@ def _broken(coding: str) -> BadRequest:
 
 
 def lines_of(pieces: Iterable[bytes], *, array: bool) -> Iterator[bytes]:
-    """Blocks of whole lines, one event each. Raises InvalidEvents where there is no array."""
-    return whole_lines(_as_lines(pieces) if array else _without_bom(pieces))
+    """Blocks of whole lines, one event each. Raises InvalidEvents where there is no array, Refused (413)."""
+    return _counted(whole_lines(_as_lines(pieces) if array else _without_bom(pieces)))
+
+
+def _counted(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    lines = 0
+    for block in blocks:
+        lines += block.count(b"\n")
+        if lines > LINES_MAX:
+            raise Refused(413, f"The body has more than {LINES_MAX:,} lines.")
+        yield block
 
 
 def _without_bom(pieces: Iterable[bytes]) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Final, Literal, NamedTuple
 
@@ -29,6 +29,7 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from handletime.api.limits import Network, client_of, is_among
+from handletime.errors import InputError
 
 EVERY_S: Final = 0.5
 """How often it is looked."""
@@ -39,6 +40,8 @@ IDLE_S: Final = 60.0
 UNREAD_S: Final = 30.0
 UNREAD_BYTES: Final = 64 << 10
 """Of an answer so much has to be read in `UNREAD_S`, or all of it."""
+HELD_BYTES: Final = 256 << 10
+"""So much of an answer the system takes before it is sent."""
 REQUESTS: Final = 2
 """Of an address so many requests may be under way for each connection that it may have."""
 HEALTH: Final = ("/healthz", "/readyz", "/metrics")
@@ -49,6 +52,7 @@ TOLD_EVERY_S: Final = 60.0
 """How often the log tells what was ended."""
 RESERVED_FILES: Final = 512
 """Descriptors for all but connections: the store, its log, what queries spill."""
+FILES_MIN: Final = 256
 FILES_MAX: Final = 1 << 16
 ROOM: Final = 8
 """One place in so many is kept for those who come while it is not looked."""
@@ -208,6 +212,7 @@ class Connections:
         self._stops = time.monotonic() + seconds
 
     def _watch(self) -> None:
+        hold_little(self._port)
         while not self._stopped.wait(EVERY_S):
             try:
                 self._tidy(time.monotonic())
@@ -252,7 +257,9 @@ class Connections:
         for own in by_address.values():
             own.sort(key=lambda each: each[1].worth(now))
             own[:] = self._within_address(own, now)
-        surplus = len(found) - (self.room - self.room // ROOM)
+        # The proxies' connections take none of the others' room, unless there is too little for both.
+        others = sum(map(len, by_address.values()))
+        surplus = min(len(found) - (self.room - self.room // ROOM), others - self.room // ROOM)
         # The more its address has, the sooner a connection goes; of one address, the least worth first.
         ranked = [(len(own) - place, *each) for own in by_address.values() for place, each in enumerate(own)]
         for _, seen, connection in sorted(ranked, key=lambda each: -each[0])[: max(0, surplus)]:
@@ -333,7 +340,7 @@ async def _refuse(send: Send) -> None:
 
 def room_for(most: int) -> int:
     """So many connections there is room for, up to `most`: this process may have as many descriptors from now on as
-    the system lets it.
+    the system lets it. Raises InputError where that is too few.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
@@ -342,25 +349,58 @@ def room_for(most: int) -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     allowed = FILES_MAX if soft == resource.RLIM_INFINITY else soft
-    return max(ROOM, min(most, allowed - min(RESERVED_FILES, allowed // 2)))
+    if allowed < FILES_MIN:
+        raise InputError(
+            f"this process may have {allowed} files and connections open, but needs {FILES_MIN}: "
+            "raise the limit (`ulimit -n`, `LimitNOFILE`)"
+        )
+    return min(most, allowed - min(RESERVED_FILES, allowed // 2))
 
 
 def connections_to(port: int) -> Iterator[Seen]:
     """This process' connections that somebody made to a port of it. Linux only."""
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 — names, thousands of them
+    for descriptor, inode in _sockets():
         with suppress(OSError):
-            descriptor = int(name)
-            status = os.fstat(descriptor)
-            if stat.S_ISSOCK(status.st_mode) and (seen := _seen(descriptor, status.st_ino, port)):
+            if seen := _seen(descriptor, inode, port):
                 yield seen
 
 
-def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
-    """Raises OSError where it is no connection, or closed meanwhile."""
+def hold_little(port: int) -> None:
+    """Has the system take little of an answer before it is read, on all connections that are made to a port of this
+    process from now on (TCP_NOTSENT_LOWAT). Else it would take 4 MB, and say in steps of 1 MB that there is room again:
+    who reads slowly would look like somebody who does not read. Linux only.
+    """
+    for descriptor, _ in _sockets():
+        with suppress(OSError), _borrowed(descriptor) as ours:
+            listens = ours.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+            if listens and ours.family != socket.AF_UNIX and ours.getsockname()[1] == port:
+                ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, HELD_BYTES)
+
+
+def _sockets() -> Iterator[tuple[int, int]]:
+    """This process' sockets: descriptors and inodes."""
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 — names, thousands of them
+        with suppress(OSError):
+            status = os.fstat(int(name))
+            if stat.S_ISSOCK(status.st_mode):
+                yield int(name), status.st_ino
+
+
+@contextmanager
+def _borrowed(descriptor: int) -> Iterator[socket.socket]:
+    """A socket that stays somebody else's."""
     # Not a duplicate: closing one of a file, should it be one by now, would take the locks of the store with it.
     # Python finds out of which family it is: of a longer address than it expects, it would see the beginning.
     borrowed = socket.socket(fileno=descriptor)
     try:
+        yield borrowed
+    finally:
+        borrowed.detach()
+
+
+def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
+    """Raises OSError where it is no connection, or closed meanwhile."""
+    with _borrowed(descriptor) as borrowed:
         here: Any = borrowed.getsockname()
         if not isinstance(here, tuple) or here[1] != port:
             return None
@@ -369,8 +409,6 @@ def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
         waiting = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
         host = peer[0].partition("%")[0]  # The HTTP server does not name the interface either.
         return Seen(descriptor, inode, (host, peer[1]), got, int.from_bytes(waiting, sys.byteorder), came)
-    finally:
-        borrowed.detach()
 
 
 def end(seen: Seen, *, at_once: bool) -> None:
@@ -378,10 +416,7 @@ def end(seen: Seen, *, at_once: bool) -> None:
     with suppress(OSError):
         if os.fstat(seen.descriptor).st_ino != seen.inode:  # It is closed, and the descriptor another one's.
             return
-        borrowed = socket.socket(socket.AF_INET, socket.SOCK_STREAM, fileno=seen.descriptor)
-        try:
+        with _borrowed(seen.descriptor) as borrowed:
             if at_once:
                 borrowed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             borrowed.shutdown(socket.SHUT_RDWR)
-        finally:
-            borrowed.detach()

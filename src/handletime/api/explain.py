@@ -25,7 +25,7 @@ def conversation_explained(
     """A conversation's events in order, what each did, and its segments with their units."""
     reader = service.reader(request, account, "handle-time")
     explanation = _explanation(reader, unquote(account), unquote(conversation))
-    return _answer(request, explanation)
+    return _answer(request, reader, explanation)
 
 
 @get("/api/account/{account:str}/agent-segments/{segment:str}/explain", sync_to_thread=True, name="explain-segment")
@@ -37,11 +37,11 @@ def segment_explained(request: HttpRequest, service: TheService, account: InPath
     only = [row for row in explanation.agent_segments if row["segmentId"] == segment]
     if not only:
         raise Refused(404, "There is no such segment.")
-    return _answer(request, msgspec.structs.replace(explanation, agent_segments=only))
+    return _answer(request, reader, msgspec.structs.replace(explanation, agent_segments=only))
 
 
-def _answer(request: HttpRequest, explanation: Explanation) -> Response[Any]:
-    answer = Answer(request)
+def _answer(request: HttpRequest, reader: Reader, explanation: Explanation) -> Response[Any]:
+    answer = Answer(request, deadline=reader.deadline)
     answer.add_struct(explanation)
     return answer.response(JSON)
 

@@ -27,6 +27,8 @@ KEPT_MAX: Final = 50_000
 """Of more addresses, or keys, those that asked longest ago start anew."""
 _PREFIX_BYTES: Final = 8
 """A /64 is one client: whoever has one has all of its addresses."""
+_MAPPED_BITS: Final = 96
+"""What stands before an IPv4 address that is written as IPv6."""
 NOBODY: Final = ""
 ACCOUNT: Final[ContextVar[str]] = ContextVar("handletime_account", default=NOBODY)
 """Whose request is being answered; `NOBODY` as long as that is not known."""
@@ -97,8 +99,14 @@ def client_of(peer: str | None, forwarded: Sequence[str], proxies: Iterable[Netw
 
 
 def networks(given: Iterable[str]) -> tuple[Network, ...]:
-    """Networks of their texts."""
-    return tuple(ipaddress.ip_network(each, strict=False) for each in given)
+    """Networks of their texts; of IPv4 as such, also where they are written as IPv6. Raises ValueError."""
+    return tuple(map(_network, given))
+
+
+def _network(text: str) -> Network:
+    network = ipaddress.ip_network(text, strict=False)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    return network if mapped is None else ipaddress.ip_network((mapped, max(0, network.prefixlen - _MAPPED_BITS)))
 
 
 def is_among(host: str, proxies: tuple[Network, ...]) -> bool:

@@ -311,7 +311,7 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
     )
     query.check()
     by = _keys(window, ("skillId", "agentId") if by_skill else ("agentId",))
-    answer = Answer(request)
+    answer = Answer(request, deadline=reader.deadline)
     finest = _finest(answer, reader, "agentSegments", metrics, by, selection)
     levels = AgentLevels(metrics, by_skill, skills)
     if form == "csv":
@@ -368,7 +368,7 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
     window = _read_window(query, service.clock.now())
     selection = _selection(window, {"skills": ("skillId = any($skills)", _listed(query.get(SKILL_IDS)))})
     query.check()
-    answer = Answer(request)
+    answer = Answer(request, deadline=reader.deadline)
     finest = _finest(answer, reader, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
     if window.in_intervals:
         finest = finest.backwards("interval", len(window.starts) - 1)  # The newest first; ids stay in order.

@@ -14,12 +14,14 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Final, NamedTuple
 
 import msgspec
 
+from handletime.errors import NotNow
 from handletime.store.cachefile import CacheFile
 
 KEPT_MILLIS: Final = 24 * 3_600_000
@@ -76,12 +78,22 @@ class Shelf:
 
     def __init__(self, place: Path | None = None) -> None:
         self._file = CacheFile(place, _SCHEMA, _VERSION, "made files are made again when they are next listed")
-        self.making = Lock()
-        """Held while files are made, so that two listings do not make the same ones."""
+        self._making: dict[str, Lock] = {}
 
     def close(self) -> None:
         """Closes it; what was put there stays."""
         self._file.close()
+
+    @contextmanager
+    def making(self, account: str, wait_s: float | None = None) -> Iterator[None]:
+        """Held while files of an account are made, or none may be: by one at a time. Raises NotNow after so long."""
+        lock = self._making.setdefault(account, Lock())
+        if not lock.acquire(timeout=-1 if wait_s is None else wait_s):
+            raise NotNow("files of this account are still being made; come again later")
+        try:
+            yield
+        finally:
+            lock.release()
 
     def current(self, account: str, hour: int, fingerprint: str) -> list[str]:
         """The paths of an hour (hours since the epoch) whose content still has this fingerprint; none, or all."""
@@ -91,11 +103,6 @@ class Shelf:
         if not len(found) == len(rows) == (rows[0].parts if rows else 0):
             return []
         return sorted(row.path.decode() for row in rows)
-
-    def last_made(self, account: str) -> int:
-        """When the newest file of an account was made, in epoch milliseconds."""
-        newest = "account = ? order by made desc"
-        return self._file.use(lambda db: next((row.made for row in _rows(db, newest, account) if row), 0))
 
     def put(self, account: str, hour: int, fingerprint: str, made: int, files: Iterable[NewFile]) -> list[str]:
         """Puts the files of an hour in the place of those before, and forgets what was replaced long ago."""
@@ -136,14 +143,17 @@ class Shelf:
         if paths:
             self._file.checkpoint()
 
-    def named(self) -> Iterator[tuple[str, str, list[str]]]:
-        """Account, path and named conversations of all files."""
-        accounts = self._file.use(lambda db: db.execute("select distinct account from files").fetchall())
-        for (account,) in accounts:
-            for path in self._paths(account):
-                kept = self.find(account, path)
-                if kept is not None:
-                    yield account, path, kept.conversations
+    def accounts(self) -> list[str]:
+        """Those that have files."""
+        sql = "select distinct account from files"
+        return self._file.use(lambda db: [account for (account,) in db.execute(sql)])
+
+    def named(self, account: str) -> Iterator[tuple[str, list[str]]]:
+        """Path and named conversations of all files of an account."""
+        for path in self._paths(account):
+            kept = self.find(account, path)
+            if kept is not None:
+                yield path, kept.conversations
 
     def problems(self) -> list[str]:
         """Reads all of it; what is wrong with it, in plain words."""

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: the first one stops the server, a second one ends the process at once, and so does time."""
+"""SIGTERM, SIGHUP, Ctrl-C: the first one stops the server, a second one ends the process at once, and so does time."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from typing import Final, NoReturn
 
 LIMIT_S: Final = 33.0
 """After so long the process ends, whatever is still open: nothing that was acknowledged is lost by that."""
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TOLD_S: Final = 0.5
 _log: Final = logging.getLogger(__name__)
 
 
 class Signals:
-    """The two signals of this process, from now on; to be made in its main thread, before anything takes long.
+    """The signals that stop this process, from now on; SIGHUP, which a closed terminal sends, unless it is ignored.
+
+    To be made in its main thread, before anything takes long.
 
     A thread of its own counts them, so the second one counts while all others are busy.
     """
@@ -32,7 +34,8 @@ class Signals:
         self._number = 0
         self._come, self._gone = socket.socketpair()
         self._gone.setblocking(False)
-        self._before = {number: signal.signal(number, self._told) for number in _SIGNALS}
+        signals = [each for each in _SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
+        self._before = {number: signal.signal(number, self._told) for number in signals}
         signal.set_wakeup_fd(self._gone.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._count, name="signals", daemon=True).start()
 

@@ -24,6 +24,8 @@ from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
 
 FILE_LINES: Final = 200_000
 _AT_ONCE: Final = 10_000
+NEAR_MS: Final = 60_000
+"""A file that was made up to so far in the future was made a moment ago; later ones by a clock that was wrong."""
 # Conditions are constants; every value is bound.
 # ruff: noqa: S608
 
@@ -58,10 +60,12 @@ class ShelvedFiles:
 
     def __init__(self, store: Store, shelf: Shelf, clock: Clock) -> None:
         self._store, self._shelf, self._clock = store, shelf, clock
+        self._last: dict[str, int] = {}
 
     def listed(self, account: str, start: int, end: int) -> list[str]:
         """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
-        with self._shelf.making, self._store.reader(account).snapshot() as relations:
+        reader = self._store.reader(account)
+        with self._shelf.making(account, reader.deadline.left_s()), reader.snapshot() as relations:
             return [path for hour in _hours(relations, start, end) for path in self._of_hour(relations, account, hour)]
 
     def _of_hour(self, relations: Relations, account: str, hour: Hour) -> list[str]:
@@ -69,7 +73,11 @@ class ShelvedFiles:
         there = self._shelf.current(account, hour.number, hour.fingerprint)
         if there:
             return there
-        made = max(self._clock.now(), self._shelf.last_made(account) + 1)  # no two files of one name
+        made = self._clock.now()
+        last = self._last.get(account, 0)
+        if made <= last < made + NEAR_MS:
+            made = last + 1  # no two files of one name, also where the first is gone; but not ahead of a clock put back
+        self._last[account] = made
         return self._shelf.put(account, hour.number, hour.fingerprint, made, _made(relations, account, hour, made))
 
     def content(self, account: str, path: str) -> bytes | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +14,25 @@ if TYPE_CHECKING:
 
 OWNER_ONLY: Final = 0o077
 """What others may not do with the files of a store, and with copies of it."""
+_NO_CORE: Final = 1
+"""Bytes that a core dump may have."""
 
 
 def keep_private() -> None:
-    """Lets this process make files and folders for its owner only, whatever folder they are in."""
+    """Lets this process make files and folders for its owner only, whatever folder they are in, and no core dumps."""
     os.umask(OWNER_ONLY)
+    forbid_core_dumps()
+
+
+def forbid_core_dumps() -> None:
+    """Lets no crash of this process, or of one that it starts, write its memory: keys, secrets and events are in it.
+
+    With 0, a program that the system hands core dumps to (`|` in core_pattern, core(5)) would get one all the same.
+    With 1, the kernel hands over none, and a file of a byte is too small to be begun.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    most = _NO_CORE if hard == resource.RLIM_INFINITY else min(hard, _NO_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def _private(_context: click.Context, _option: click.Parameter, folder: Path) -> Path:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
+import select
+import sys
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
 
+WAIT_MS: Final = 100
+"""So long a line waits for a reader."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -37,17 +42,71 @@ class TextLines(logging.Formatter):
         return f"{_time(record)} {record.levelname:<7} {record.name}: {text}{traceback}"
 
 
+class WhileRead(logging.Handler):
+    """Writes lines to a descriptor as long as somebody takes them.
+
+    A pipe that nobody reads would hold up whoever logs: the whole server. What would have to wait for longer than
+    `WAIT_MS` is dropped, and the next line that can be written says how many were.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__()
+        self._descriptor = descriptor
+        self._poll = select.poll()
+        self._poll.register(descriptor, select.POLLOUT)
+        self._dropped, self._is_torn = 0, False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the line of a record, or counts it as dropped."""
+        try:
+            lines = self._line(record)
+            if self._dropped:
+                told = f"{self._dropped} lines were dropped here, because nobody read them"
+                lines = self._line(logging.LogRecord(__name__, logging.WARNING, "", 0, told, None, None)) + lines
+            if self._has_written(lines):
+                self._dropped = 0
+            else:
+                self._dropped += 1
+        except OSError:  # Whoever read it is gone.
+            self._dropped += 1
+        except Exception:
+            self.handleError(record)
+
+    def _line(self, record: logging.LogRecord) -> bytes:
+        return self.format(record).encode(errors="backslashreplace") + b"\n"
+
+    def _has_written(self, lines: bytes) -> bool:
+        """Nothing, or a part, is written where there is no room: of a pipe, room is for `PIPE_BUF` bytes."""
+        if self._is_torn:
+            lines = b"\n" + lines
+        for begin in range(0, len(lines), select.PIPE_BUF):
+            # Waited for once: what comes then meets a reader, or finds out at once that there is none.
+            if not self._poll.poll(0 if self._dropped else WAIT_MS):
+                self._is_torn = self._is_torn or begin > 0
+                return False
+            os.write(self._descriptor, lines[begin : begin + select.PIPE_BUF])
+        self._is_torn = False
+        return True
+
+
 FORMATS: Final = {"json": JsonLines, "text": TextLines}
 
 
 def log_to_stderr(level: str = "info", form: str = "json") -> None:
     """Sends to standard error what is logged: our own from `level` on, the libraries' from `warning` on at most."""
     ours = logging.getLevelNamesMapping()[level.upper()]
-    handler = logging.StreamHandler()
+    handler = _to_stderr()
     handler.setFormatter(FORMATS[form]())
     logging.basicConfig(level=max(logging.WARNING, ours), handlers=[handler], force=True)
     logging.getLogger("handletime").setLevel(ours)
     logging.captureWarnings(True)
+
+
+def _to_stderr() -> logging.Handler:
+    try:
+        return WhileRead(sys.stderr.fileno())
+    except (AttributeError, OSError):  # It is closed, or no file.
+        return logging.StreamHandler()
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -198,7 +198,7 @@ class Client:
             else:
                 self._reached, away_since = True, None
                 if answer.status not in (429, 503):
-                    return self._stored(answer, body)
+                    return self._stored(account, answer, body)
                 why = f"{self._url} is too busy: {_said(answer)}"
                 give_up, pause = begun + BUSY_S, _pause(answer.retry_after)
             if time.monotonic() + pause > give_up or self._stopped.wait(pause):
@@ -228,13 +228,13 @@ class Client:
             self._own.connection = found
         return found
 
-    def _stored(self, answer: Answer, body: bytes) -> Ingested:
+    def _stored(self, account: str, answer: Answer, body: bytes) -> Ingested:
         if answer.status == 200:
             try:
                 return msgspec.json.decode(answer.body, type=_Accepted).ingested()
             except msgspec.MsgspecError as error:
                 raise InputError(f"{self._url} does not answer like a handletime server") from error
-        told = f"{self._url} refused the events ({answer.status}): {_said(answer)}"
+        told = f"{self._url} refused the events of account {account} ({answer.status}): {_said(answer)}"
         if answer.status == 400:
             first = json.loads(body.partition(b"\n")[0])
             told += f"\nIts lines count from event {first['eventId']} of conversation {first['conversationId']} on."

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import binascii
 import ctypes
 import gc
 import logging
 import os
-import resource
+import re
 import socket
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -41,7 +43,7 @@ from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
 from handletime.errors import InputError
-from handletime.regular import open_regular
+from handletime.regular import open_regular, read_regular
 from handletime.settings import SETTINGS, ServerSettings
 from handletime.store import warming
 from handletime.store.keys import Keys
@@ -55,16 +57,16 @@ from handletime.web.sessions import SESSIONS, Sessions
 _log: Final = logging.getLogger(__name__)
 PEM_MAX: Final = 1 << 20
 """Bytes of a file with certificates or a key."""
+_P521: Final = b"\x2b\x81\x04\x00\x23"
+"""The name of a curve, in keys of it (RFC 5480 2.1.1.1); the HTTP server knows no such key, and ends."""
 HEAPS: Final = 2
+"""Of the C library, for all threads."""
 ANSWERS_OF_MEMORY: Final = 4
 """A quarter of the memory setting is for answers that are not yet sent; it comes on top, as that of ingest does."""
-"""Of the C library, for all threads."""
 ENDING_S: Final = 1.0
 """So long threads of queries, whose clients are gone, may take to end."""
 _M_ARENA_MAX: Final = -8
 """Of malloc.h."""
-_NO_CORE: Final = 1
-"""Bytes that a core dump may have."""
 
 
 def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
@@ -101,7 +103,6 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
 def begin(settings: ServerSettings) -> None:
     """What every server does first: it logs, and has seen its certificate. Raises InputError."""
     limit_heaps()
-    forbid_core_dumps()
     keep_private()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
@@ -150,17 +151,6 @@ def limit_heaps() -> None:
     """
     with suppress(AttributeError):  # other C libraries have no such thing
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS)
-
-
-def forbid_core_dumps() -> None:
-    """Lets no crash of this process, or of one that it starts, write its memory: keys, secrets and events are in it.
-
-    With 0, a program that the system hands core dumps to (`|` in core_pattern, core(5)) would get one all the same.
-    With 1, the kernel hands over none, and a file of a byte is too small to be begun.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
-    most = _NO_CORE if hard == resource.RLIM_INFINITY else min(hard, _NO_CORE)
-    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def settle() -> None:
@@ -259,14 +249,25 @@ def end_with(compiling: Warming | None) -> None:
 
 def check_tls(cert: Path, key: Path) -> None:
     """Raises InputError where these are no certificate and its key."""
-    for path in (cert, key):
-        open_regular(path, PEM_MAX).close()
+    open_regular(cert, PEM_MAX).close()
+    text = read_regular(key, PEM_MAX)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
         raise InputError(
             f"{cert} and {key} are no certificate (PEM) and its key (PEM, without a password): {error}"
         ) from error
+    if _P521 in b"".join(_der(text)):
+        raise InputError(
+            f"{key} is a key of the curve P-521, which cannot be used here; P-256, P-384, Ed25519, RSA can"
+        )
+
+
+def _der(pem: bytes) -> Iterator[bytes]:
+    """What the parts of a PEM file are."""
+    for part in re.findall(rb"-----BEGIN [^-]+-----\s+([A-Za-z0-9+/=\s]+)-----END", pem):
+        with suppress(binascii.Error):
+            yield base64.b64decode(part)
 
 
 def _no_password() -> str:

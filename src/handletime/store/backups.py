@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -21,6 +22,7 @@ from handletime.store.opening import BACKUPS, FILE, FolderLock, sync
 from handletime.store.schema import MIGRATIONS, version_of
 from handletime.store.secret import KEY_FILE
 from handletime.store.sidefile import SideFile
+from handletime.store.staging import staged
 
 MANIFEST: Final = "backup.json"
 MANIFEST_MAX: Final = 1 << 20
@@ -58,7 +60,8 @@ def copy(cursor: duckdb.DuckDBPyConnection, folder: Path, target: Path) -> int:
             ((number,),) = cursor.execute("select commit_number from backup.kept.meta").fetchall()
             cursor.commit()
         except BaseException:
-            cursor.rollback()
+            with suppress(duckdb.Error):  # It may have ended the transaction itself.
+                cursor.rollback()
             raise
         finally:
             cursor.execute("detach backup")
@@ -73,26 +76,22 @@ class NewBackup:
     """A folder that becomes a backup: under its name only when it is complete.
 
     A context manager. Raises InputError where there is something of that name, or no folder to put it in, and OSError.
-    Should this process be killed, whoever opens the store next finds the unfinished folder (`remove_leftover`).
     """
 
     def __init__(self, target: Path, store: Path) -> None:
         """`store` is the folder of the store."""
         self._target = target
         _require_room(target)
-        name = secrets.token_hex(8)
-        self.folder = target.with_name(f".{target.name}-{name}")
-        self._note = store / BACKUPS / f".{name}"
+        self._staging = ExitStack()
+        self._store = store
         self._secret: Path | None = None
 
     def __enter__(self) -> NewBackup:
-        self._note.symlink_to(self.folder.absolute(), target_is_directory=True)
-        self.folder.mkdir(mode=0o700)
+        self.folder = self._staging.enter_context(staged(self._target, self._store))
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self._note.unlink(missing_ok=True)
+        self._staging.close()
 
     def add_side_file(self, side: SideFile, *, secret_key: bool) -> SecretKey:
         """Copies the keys, to be done before the store is copied: the last commit it knows is in the store then.
@@ -127,22 +126,6 @@ class NewBackup:
         crash_point("backup-named")
         sync(self._target.parent)
         return manifest
-
-
-def remove_leftover(path: Path) -> None:
-    """Takes away what a command that was killed left in the folder of backups; of an unfinished backup that is a note
-    of where it lies. Raises OSError.
-    """
-    if path.is_symlink():
-        unfinished = path.readlink()
-        # Of nothing but what was made with this note.
-        if unfinished.name.startswith(".") and unfinished.name.endswith(f"-{path.name[1:]}"):
-            shutil.rmtree(unfinished, ignore_errors=True)
-        path.unlink()
-    elif path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
 
 
 def restore(source: Path, folder: Path, told: Told = lambda _what, _done, _of: None) -> Manifest:

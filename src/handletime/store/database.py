@@ -195,6 +195,7 @@ class Database:
         connection = connect(self._folder, self._settings, self._commits.last_commit())
         try:
             self._writer = Writer(connection, self._settings)
+            self._sync.close()
             self._sync.sync()
         except duckdb.Error as error:
             connection.close()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from itertools import pairwise
@@ -24,6 +22,7 @@ from handletime.segments.parts import Told
 from handletime.segments.tables import segment_id
 from handletime.store.opening import sync
 from handletime.store.reader import events_table
+from handletime.store.staging import staged
 
 BATCH_ROWS: Final = 100_000
 DAY_MS: Final = 86_400_000
@@ -56,37 +55,37 @@ class _Source(NamedTuple):
 
 
 def export(
-    cursor: duckdb.DuckDBPyConnection, out: Path, asked: Range, told: Told = lambda _what, _done, _of: None
+    cursor: duckdb.DuckDBPyConnection,
+    out: Path,
+    store: Path,
+    asked: Range,
+    told: Told = lambda _what, _done, _of: None,
 ) -> Exported:
     """Writes `events` and the three derived tables to a new folder, as of one moment; all of it or nothing.
 
     `TABLE/accountId=…/day=YYYY-MM-DD/part-0.parquet`: an event has the day of its `time`, a segment or unit that of
     its `end` (UTC). Segments that are running have none; with `asked.end` only those that had started by then.
-    Columns as in docs/tables.md and rules.md 1. `cursor` is in a transaction. Raises InputError where the folder is
-    there and not empty, or the account is unknown; OSError.
+    Columns as in docs/tables.md and rules.md 1. `cursor` is in a transaction; `store` is the store's folder. Raises
+    InputError where the folder is there and not empty, or the account is unknown; OSError.
     """
     _require_empty(out)
     account = _account(cursor, asked.account)
-    staged = out.with_name(f".{out.name}-{secrets.token_hex(8)}")
-    staged.mkdir(mode=0o700)
-    try:
+    with staged(out, store) as folder:
         files = 0
         rows = {}
         for name, source in _SOURCES.items():
-            folder = staged / name
-            folder.mkdir()
+            of_table = folder / name
+            of_table.mkdir()
             rows[name] = 0
             for day in _days(cursor, source, account, asked, told, name):
-                written = _write_day(cursor, folder, source, day, account, asked)
+                written = _write_day(cursor, of_table, source, day, account, asked)
                 rows[name] += written[0]
                 files += written[1]
         # Once for all: there may be very many small files.
         os.sync()
         _require_empty(out)
-        staged.rename(out)
+        folder.rename(out)
         sync(out.parent)
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
     return Exported(rows, files)
 
 

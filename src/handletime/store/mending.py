@@ -14,7 +14,7 @@ from handletime.segments.columns import I64, columns_of_codes
 from handletime.segments.order import order_numbered
 from handletime.store import derived
 from handletime.store.derived import Touched, Version, differences
-from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
+from handletime.store.moves import Moved, move_rows, stored_form, write_losses
 from handletime.store.reader import with_losses
 from handletime.store.recent import events_of, groups_of_sizes, losses_of, stored_sizes
 from handletime.store.schema import DERIVED
@@ -35,7 +35,7 @@ def groups(connection: duckdb.DuckDBPyConnection, numbers: I64, most_events: int
 def mend_agents(writer: Writer) -> Removed:
     """Adds the agents that are missing among those with focus events."""
     writer.connection.execute(f"insert into kept.agents {MISSING_AGENTS}")
-    writer.moves = FocusMoves(writer.connection)
+    writer.moves.forget()
     return Removed(0, writer.count_commit())
 
 

@@ -72,17 +72,19 @@ class Moved(NamedTuple):
 
 
 class FocusMoves:
-    """The focus moves of one open store. Not for several threads."""
+    """The focus moves of one open store. Not for several threads.
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        rows = connection.execute("select account, agentId, focused from kept.agents").fetchall()
-        self._known: set[Agent] = {(account, agent) for account, agent, _focused in rows}
-        self._focused: set[Agent] = {(account, agent) for account, agent, focused in rows if focused}
+    Whoever may bring events can name any number of agents. So only of some it is remembered what is stored of them.
+    """
+
+    def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Drops what is remembered of the table; it is looked up again when needed."""
+        """Drops what is remembered of the tables; it is looked up again when needed."""
         self._slots: dict[Agent, int] = {}
+        # Whether an agent has a `focused`; None where there is no focus event of it at all.
+        self._focused: dict[Agent, bool | None] = {}
         # From its floor on, an agent's moves are remembered completely; NEVER: none are.
         self._floors: I64 = np.empty(0, np.int64)
         self._tail = MOVE_ROW.empty_table()
@@ -97,7 +99,7 @@ class FocusMoves:
         So far `gone` were stored, but no longer.
         """
         around = pa.concat_tables([new, gone]).combine_chunks()
-        agents, slots = self._slots_of(around)
+        agents, slots = self._slots_of(connection, around)
         window = self._window(connection, around, slots)
         old_time, old_sequence = _losses(window)
         if gone.num_rows:
@@ -112,11 +114,11 @@ class FocusMoves:
             self._agents_table(agents, _focused_among(new)),
         )
 
-    def keep(self, new: pa.Table) -> None:
+    def keep(self, connection: duckdb.DuckDBPyConnection, new: pa.Table) -> None:
         """Remembers moves that were given to `moved` and are stored now."""
-        agents, slots = self._slots_of(new)
-        self._known.update(agents)
-        self._focused |= _focused_among(new)
+        agents, slots = self._slots_of(connection, new)
+        focused = _focused_among(new)
+        self._focused.update({agent: agent in focused or bool(self._focused[agent]) for agent in agents})
         self._latest = pa.concat_tables([self._latest, new]).combine_chunks()
         self._latest_slots = np.concatenate([self._latest_slots, slots])
         if len(self._latest_slots) > LATEST:
@@ -124,15 +126,14 @@ class FocusMoves:
 
     def drop(self, connection: duckdb.DuckDBPyConnection, gone: pa.Table) -> None:
         """Forgets what is remembered of the agents of moves that were taken out, and whom nothing is left of."""
-        agents, slots = self._slots_of(gone)
+        agents, slots = self._slots_of(connection, gone)
         mine = _among(slots, len(self._floors))
         self._floors[mine] = NEVER
         self._tail = self._tail.filter(~mine[self._tail_slots])
         self._tail_slots = self._tail_slots[~mine[self._tail_slots]]
         self._latest = self._latest.filter(~mine[self._latest_slots])
         self._latest_slots = self._latest_slots[~mine[self._latest_slots]]
-        account, agent = (pa.array([each[i] for each in agents], pa.int64()) for i in range(2))
-        with registered(connection, asked=pa.table({"account": account, "agentId": agent})):
+        with registered(connection, asked=_asked(agents)):
             found = connection.execute(_LEFT_OF).fetchall()
             left = {(account, agent): focused for account, agent, focused in found}
             connection.execute(
@@ -140,8 +141,7 @@ class FocusMoves:
             )
         rows = [(*agent, left[agent]) for agent in agents if agent in left]
         insert(connection, "kept.agents", _agent_rows(rows))
-        self._known -= set(agents) - left.keys()
-        self._focused -= {agent for agent in agents if not left.get(agent)}
+        self._focused.update({agent: left.get(agent) for agent in agents})
 
     def _join_latest(self) -> None:
         new, slots = self._latest, self._latest_slots
@@ -158,23 +158,38 @@ class FocusMoves:
 
     def _agents_table(self, agents: Iterable[Agent], focused: set[Agent]) -> pa.Table:
         """Rows for `kept.agents`: of whom there was no focus event so far, or no `focused`."""
-        new = focused - self._focused
-        rows = [(*agent, agent in focused) for agent in agents if agent not in self._known or agent in new]
+        before = {agent: self._focused[agent] for agent in agents}
+        rows = [
+            (*agent, agent in focused)
+            for agent, was_focused in before.items()
+            if was_focused is None or (agent in focused and not was_focused)
+        ]
         return _agent_rows(rows)
 
-    def _slots_of(self, moves: pa.Table) -> tuple[list[Agent], I64]:
+    def _look_up(self, connection: duckdb.DuckDBPyConnection, agents: list[Agent]) -> None:
+        """Has it known of these agents whether there are focus events of them."""
+        unknown = [agent for agent in agents if agent not in self._focused]
+        if not unknown:
+            return
+        with registered(connection, asked=_asked(unknown)):
+            found = connection.execute(_STORED).fetchall()
+        self._focused.update(dict.fromkeys(unknown))
+        self._focused.update({(account, agent): focused for account, agent, focused in found})
+
+    def _slots_of(self, connection: duckdb.DuckDBPyConnection, moves: pa.Table) -> tuple[list[Agent], I64]:
         """The agents of moves, and each move's place in what is remembered."""
         pairs = np.column_stack([moves["account"].to_numpy().astype(np.int64), moves["agentId"].to_numpy()])
         different, agent_of = np.unique(pairs, axis=0, return_inverse=True)
         agents: list[Agent] = [(account, agent) for account, agent in different.tolist()]
         if len(self._slots) + len(agents) > AGENTS_MAX:
             self.forget()
+        self._look_up(connection, agents)
         for agent in agents:
             self._slots.setdefault(agent, len(self._slots))
         unknown = np.full(len(self._slots) - len(self._floors), NEVER, np.int64)
         self._floors = np.concatenate([self._floors, unknown])
         slots = np.array([self._slots[agent] for agent in agents], np.int64)
-        strangers = [place for agent, place in zip(agents, slots.tolist(), strict=True) if agent not in self._known]
+        strangers = [place for agent, place in zip(agents, slots.tolist(), strict=True) if self._focused[agent] is None]
         self._floors[strangers] = EVER
         return agents, slots[agent_of.ravel()] if len(agents) else slots
 
@@ -218,6 +233,18 @@ class FocusMoves:
         kept = new[of] & (rows["time"].to_numpy() >= starts[of])
         self._tail = pa.concat_tables([self._tail, rows.filter(kept).drop_columns("slot")]).combine_chunks()
         self._tail_slots = np.concatenate([self._tail_slots, of[kept]])
+
+
+def focused_among(cursor: duckdb.DuckDBPyConnection, rows: pa.Table) -> set[int]:
+    """The ids of those agents of some rows (`account`, `agentId`), all of one account, of whom there is a `focused`."""
+    with registered(cursor, asked=rows.select(["account", "agentId"])):
+        found = cursor.execute("select agentId from kept.agents semi join asked using (account, agentId) where focused")
+        return {int(agent) for (agent,) in found.fetchall()}
+
+
+def _asked(agents: Iterable[Agent]) -> pa.Table:
+    account, agent = zip(*agents, strict=True)
+    return pa.table({"account": pa.array(account, pa.int64()), "agentId": pa.array(agent, pa.int64())})
 
 
 def _agent_rows(rows: list[tuple[int, int, bool]]) -> pa.Table:
@@ -314,6 +341,8 @@ def _met(moves: pa.Table, which: Bools, time: I64, sequence: I64) -> pa.Table:
     return rows.append_column("lost_sequence", pa.array(sequence[which]))
 
 
+_STORED: Final = """
+    select account, agentId, bool_or(focused) from kept.agents semi join asked using (account, agentId) group by all"""
 _LEFT_OF: Final = f"""
     select account, agentId, bool_or(type = {model.FOCUSED})
     from kept.focus_moves semi join asked using (account, agentId)
@@ -357,7 +386,8 @@ _NEAREST: Final = {False: _nearest_query(">"), True: _nearest_query("<")}
 
 def _rows_within(connection: duckdb.DuckDBPyConnection, targets: pa.Table, low: I64, high: I64) -> pa.Table:
     """The moves of the targets' agents within spans of time, ends included, each once; with the agents' slots."""
-    asked = targets.select(["account", "agentId", "slot"])
+    first, low, high = _apart(targets["slot"].to_numpy(), low, high)
+    asked = targets.select(["account", "agentId", "slot"]).take(first)
     asked = asked.append_column("low", pa.array(low)).append_column("high", pa.array(high))
     with registered(connection, asked=asked):
         rows = query(connection, _WITHIN, {"low": int(low.min()), "high": int(high.max())})
@@ -366,15 +396,39 @@ def _rows_within(connection: duckdb.DuckDBPyConnection, targets: pa.Table, low: 
     return rows.take(first)
 
 
+def _apart(slots: I64, low: I64, high: I64) -> tuple[I64, I64, I64]:
+    """Spans of time with the same ones joined that overlap or touch: of each a place that it was made of, and its ends.
+
+    Of one slot they are apart then, so that each move lies in one of them at most.
+    """
+    order = np.lexsort((low, slots))
+    first: list[int] = []
+    lows: list[int] = []
+    highs: list[int] = []
+    slot = None
+    for place, of, begin, end in zip(
+        order.tolist(), *(each[order].tolist() for each in (slots, low, high)), strict=True
+    ):
+        if of == slot and begin <= highs[-1]:
+            highs[-1] = max(highs[-1], end)
+        else:
+            first.append(place)
+            lows.append(begin)
+            highs.append(end)
+            slot = of
+    return np.array(first, np.int64), np.array(lows, np.int64), np.array(highs, np.int64)
+
+
+# A move is looked up among the spans, not the other way round: there may be thousands of either of one agent.
 _WITHIN: Final = """
     select moves.account, moves.agentId, moves.time, sequence, type, coalesce(eventId, '') as eventId,
         coalesce(moves.number, -1) as number, arrival, coalesce(position, -1) as position,
         coalesce(conversationId, '') as conversationId, asked.slot
-    from asked
-    join kept.focus_moves moves on moves.account = asked.account and moves.agentId = asked.agentId
-        and moves.time between asked.low and asked.high
+    from (select * from kept.focus_moves
+        where time between $low and $high and agentId in (select agentId from asked)) moves
+    asof join asked on moves.account = asked.account and moves.agentId = asked.agentId and moves.time >= asked.low
     left join kept.conversations on conversations.number = moves.number
-    where moves.time between $low and $high"""
+    where moves.time <= asked.high"""
 
 
 def move_rows(events: pa.Table, ids: pa.Array) -> pa.Table:

@@ -11,6 +11,7 @@ import numpy as np
 from handletime.segments.columns import columns_of
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
+from handletime.store.moves import focused_among
 from handletime.store.recent import groups_of_sizes
 from handletime.store.tables import query, registered
 
@@ -35,7 +36,6 @@ _SIZES: Final = """
     group by number order by number"""
 _LOSSES: Final = """
     select arrival, lost_time, lost_sequence from kept.losses where number in (select number from open_now)"""
-_FOCUSED: Final = "select agentId from kept.agents where account = $account and focused"
 
 
 def open_conversations(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> Iterator[Prepared]:
@@ -50,10 +50,10 @@ def open_conversations(cursor: duckdb.DuckDBPyConnection, account: int, name: st
         return
     with registered(cursor, open_now=open_now):
         sizes = query(cursor, _SIZES)
-    focused = {(name, int(agent)) for (agent,) in cursor.execute(_FOCUSED, {"account": account}).fetchall()}
     for low, high in groups_of_sizes(np.asarray(sizes["size"].to_numpy(), np.int64), EVENTS_AT_ONCE):
         with registered(cursor, open_now=sizes.slice(low, high - low)):
             rows, losses = query(cursor, _EVENTS), query(cursor, _LOSSES)
+        focused = {(name, agent) for agent in focused_among(cursor, rows)}
         events = events_table(rows)
         columns = with_losses(columns_of(events), rows["arrival"].to_numpy(), losses)
         yield Prepared(events, columns, order(events, columns), focused)

@@ -102,13 +102,24 @@ class FolderSync:
         self._folder = folder
         self._synced: set[tuple[str, int]] | None = None
         self._held: list[int] = []
+        self._file: tuple[int, int] | None = None
 
     def sync(self) -> None:
-        """To be called after each commit, before it is acknowledged. Raises OSError."""
+        """To be called after each commit, before it is acknowledged. Raises OSError.
+
+        Raises StoreError where the store's file, or its log, is gone or another one: whoever writes on would write
+        where nobody reads. The first time, and after `close`, any is right.
+        """
         with os.scandir(self._folder) as entries:
             there = {(entry.name, entry.inode()) for entry in entries if entry.name.startswith(FILE)}
+        before, self._file = self._file, self._is_of(there)
+        if before is not None and (self._file is None or before[0] != self._file[0]):
+            raise StoreError(f"{self._folder / FILE} was removed or replaced while it was open")
+        # A log goes with a checkpoint, which writes to the file.
+        if before == self._file and before is not None and not any(name == f"{FILE}.wal" for name, _ in there):
+            raise StoreError(f"{self._folder / FILE}.wal was removed while it was open")
         if there != self._synced:
-            self.close()
+            self._let_go()
             # Not the database: to close a file drops the locks that DuckDB has on it.
             there = {(name, number if name == FILE else self._hold(name)) for name, number in there}
             sync(self._folder)
@@ -116,9 +127,18 @@ class FolderSync:
 
     def close(self) -> None:
         """Lets go of the files; the next commit syncs again."""
+        self._file = None
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._synced = None
         while self._held:
             os.close(self._held.pop())
+
+    def _is_of(self, there: set[tuple[str, int]]) -> tuple[int, int] | None:
+        """The number of the store's file, and when it was last written to; None where it is not there."""
+        number = next((number for name, number in there if name == FILE), None)
+        return None if number is None else (number, (self._folder / FILE).stat().st_mtime_ns)
 
     def _hold(self, name: str) -> int:
         """Opens a file; gives its number, -1 where a checkpoint has just taken it away."""
@@ -161,6 +181,8 @@ def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.D
     be read, or is of a newer version.
     """
     path = folder / FILE
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link, and the log would lie beside what it leads to: make the folder a link")
     if last_commit and not path.exists():
         raise StoreError(f"{path} is missing; commits up to {last_commit} were acknowledged: restore a backup")
     for name in FOLDERS:

@@ -13,15 +13,14 @@ from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.events.model import EVENTS
 from handletime.segments.columns import I64, Columns, columns_of
-from handletime.segments.focus import Agents
 from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
 from handletime.store.directory import find
-from handletime.store.moves import EVER, SPANS_MS
+from handletime.store.moves import EVER, SPANS_MS, focused_among
 from handletime.store.recent import met_by
 from handletime.store.snapshot import OfStore, Snapshot, limited
-from handletime.store.tables import query, registered
+from handletime.store.tables import query
 
 
 class Connections(Protocol):
@@ -61,7 +60,7 @@ class Reader:
                 return None
             rows = query(cursor, _EVENTS, {"number": number})
             losses = query(cursor, _LOSSES, {"number": number})
-            focused = self._focused(cursor, rows)
+            focused = {(self.account, agent) for agent in focused_among(cursor, rows)}
         self.deadline.check()
         events = events_table(rows)
         columns = with_losses(columns_of(events), rows["arrival"].to_numpy(), losses)
@@ -107,13 +106,6 @@ class Reader:
         """The account's number; one that no account has, where there are no events of it."""
         found = cursor.execute("select account from kept.accounts where accountId = ?", [self.account]).fetchall()
         return int(found[0][0]) if found else -1
-
-    def _focused(self, cursor: duckdb.DuckDBPyConnection, rows: pa.Table) -> Agents:
-        with registered(cursor, asked=rows.select(["account", "agentId"])):
-            found = cursor.execute(
-                "select agentId from kept.agents semi join asked using (account, agentId) where focused"
-            )
-            return {(self.account, agent) for (agent,) in found.fetchall()}
 
     @contextmanager
     def _cursor(self, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -11,6 +11,8 @@ import duckdb
 import pyarrow as pa
 
 _NOTHING: Final = pa.table({})
+SLOT_ROWS: Final = 1_000
+"""Of larger tables DuckDB should know the size: it takes all others for small, and looks through them row by row."""
 
 
 class _Slot:
@@ -32,8 +34,12 @@ _statements: Final[WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, duckdb
 def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Iterator[None]:
     """Lets queries name Arrow tables for a while."""
     slots = _slots.setdefault(connection, {})
+    large = {name: table for name, table in tables.items() if table.num_rows > SLOT_ROWS}
     for name, table in tables.items():
-        if name in slots:
+        if name in large:
+            slots.pop(name, None)
+            connection.register(name, table)
+        elif name in slots:
             slots[name].table = table
         else:
             slot = _Slot(table)
@@ -43,7 +49,10 @@ def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Ite
         yield
     finally:
         for name in tables:
-            slots[name].table = _NOTHING
+            if name in large:
+                connection.unregister(name)
+            else:
+                slots[name].table = _NOTHING
 
 
 def query(connection: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:

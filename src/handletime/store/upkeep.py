@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from handletime.events import model
 from handletime.segments.columns import I64, NEVER
 from handletime.segments.derive import Derived, derive_prepared
 from handletime.segments.files import SCHEMAS
@@ -224,9 +225,13 @@ _STORED: Final = {
 _EVENTS: Final = """
     select e.*, accountId, conversationId from kept.events e
     join kept.conversations using (number) join kept.accounts a on a.account = e.account"""
-_LOSSES: Final = """
+# Losses before an agent's first `focused` are met by none. With retention, nearly all are.
+_LOSSES: Final = f"""
     select accountId, agentId, epoch_ms(time)::timestamptz as time, sequence, position
-    from kept.focus_moves join kept.accounts using (account) where number is null"""
+    from kept.focus_moves join kept.accounts using (account)
+    join (select account, agentId, min(time) as first from kept.events where type = {model.FOCUSED} group by all)
+        using (account, agentId)
+    where number is null and time >= first"""  # noqa: S608
 _ALL_STORED: Final = " union all ".join(
     f"select '{name}' as name, * from ({_fingerprints(name, source, 'number', stored=True)})"  # noqa: S608
     for name, source in _STORED.items()

@@ -87,7 +87,7 @@ class Writer:
         self._connection = self.connection = connection
         self._conversation_events, self.part_events = settings.conversation_events, settings.part_events
         self.directory = Directory(connection)
-        self.moves = FocusMoves(connection)
+        self.moves = FocusMoves()
         self.recent = Recent(RECENT_EVENTS, RECENT_BYTES)
         meta = connection.execute("select commit_number, arrivals from kept.meta").fetchall()
         self._commit_number, self._arrivals = (int(number) for number in meta[0])
@@ -314,7 +314,7 @@ class Writer:
         # Only now: what was read on the way has the losses of before.
         self._write_moves(moves, moved, pa.concat_tables(outdated))
         self._remove_replaced(replaced, gone)
-        self.moves.keep(moves)
+        self.moves.keep(self._connection, moves)
         self.recent.trim()
         return accepted, count
 

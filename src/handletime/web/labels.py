@@ -23,7 +23,7 @@ from handletime.regular import read_regular
 Kind = Literal["agent", "skill", "group"]
 KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")
 LABEL_MAX: Final = 200
-LABELS_MAX: Final = 1_000_000
+LINES_MAX: Final = 1_000_001
 FILE_MAX: Final = 64 << 20
 _NUMBER: Final = re.compile(r"-?[0-9]+")
 _LOOK_EVERY_S: Final = 1.0
@@ -109,7 +109,6 @@ class AccountLabels:
 def read_labels(path: Path) -> Names:
     """The names of a file, with one header line. Raises InputError with the line, and what is allowed; OSError."""
     names: dict[tuple[str, Kind], dict[int, str]] = {}
-    count = 0
     try:
         rows = csv.reader(io.StringIO(read_regular(path, FILE_MAX).decode("utf-8-sig"), newline=""), strict=True)
         header = [cell.strip().lower() for cell in next(rows, [])]
@@ -119,10 +118,9 @@ def read_labels(path: Path) -> Names:
             if row:
                 account, kind, number, label = _named(row, len(header), f"{path}: line {rows.line_num}")
                 of_kind = names.setdefault((account, kind), {})
-                count += number not in of_kind
                 of_kind[number] = label
-            if count > LABELS_MAX:
-                raise InputError(f"{path}: must have at most {LABELS_MAX:,} names")
+            if rows.line_num > LINES_MAX:
+                raise InputError(f"{path}: must have at most {LINES_MAX:,} lines")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be UTF-8") from error
     except csv.Error as error:

@@ -124,6 +124,8 @@ def _check(request: HttpRequest, page: Page) -> Asker:
 
 async def _counted(request: HttpRequest, page: Page, account: str) -> AsyncIterator[ServerSentEventMessage]:
     """Counts a stream from here on: an answer that nobody waits for any more never comes here."""
+    # Who asks with this cookie is known by now; what the stream asks for is not in the turn of those who are not.
+    page.service.begin_turn(request)
     try:
         with page.streams.one_more(account, request.cookies[COOKIE]):
             async for message in _stream(request, page):

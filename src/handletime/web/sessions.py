@@ -29,14 +29,17 @@ LONGEST_MS: Final = 30 * 24 * 3_600_000
 """And so long after it began, however much it is used."""
 SESSIONS_MAX: Final = 10_000
 """Of more, those that were unused for longest end."""
+OF_KEY_MAX: Final = 1_000
+"""Of more with one key, likewise: nobody signs others out."""
 _COOKIE: Final = re.compile("[A-Za-z0-9_-]{43}")
 _TOUCHED_EVERY_MS: Final = 60_000
 _NONCE: Final = 12
 _FORM_BYTES: Final = 32
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SCHEMA: Final = """
 create table if not exists sessions (
-    hash blob primary key, sealed blob not null, zone text not null, begun integer not null, used integer not null
+    hash blob primary key, sealed blob not null, zone text not null, begun integer not null, used integer not null,
+    key blob not null
 ) without rowid;
 """
 
@@ -74,15 +77,15 @@ class Sessions:
     def begin(self, token: str, zone: str, now_ms: int) -> str:
         """Signs a browser in; gives its cookie."""
         cookie = new_cookie()
-        row = (_hash(cookie), _seal(cookie, token, _bound(zone, now_ms)), zone, now_ms, now_ms)
+        key = hashlib.sha256(b"session of " + token.encode()).digest()
+        row = (_hash(cookie), _seal(cookie, token, _bound(zone, now_ms)), zone, now_ms, now_ms, key)
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("delete from sessions where used < ? or begun < ?", (now_ms - IDLE_MS, now_ms - LONGEST_MS))
-            db.execute(
-                "delete from sessions where hash in (select hash from sessions order by used desc limit -1 offset ?)",
-                (SESSIONS_MAX - 1,),
-            )
-            db.execute("insert into sessions values (?, ?, ?, ?, ?)", row)
+            for which, values, most in (("key = ?", (key,), OF_KEY_MAX), ("true", (), SESSIONS_MAX)):
+                old = f"select hash from sessions where {which} order by used desc limit -1 offset {most - 1}"  # noqa: S608
+                db.execute(f"delete from sessions where hash in ({old})", values)  # noqa: S608
+            db.execute("insert into sessions values (?, ?, ?, ?, ?, ?)", row)
 
         self._file.use(work)
         return cookie
