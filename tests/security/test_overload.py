@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import socket
 import statistics
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import pytest
 
+from handletime.api.connections import EVERY_S
 from handletime.api.service import ApiSettings
 from handletime.api.turns import FairThreads
+from handletime.errors import NotNow
 from handletime.store.keys import create
 from handletime.store.sidefile import SideFile
 from tests.api.world import MemoryReader, World, token
@@ -91,6 +95,23 @@ def test_what_failed_or_was_given_up_frees_its_thread() -> None:
         threads.submit_for(LOUD, lambda: 3)
 
 
+def test_what_has_waited_too_long_or_nobody_waits_for_is_not_begun() -> None:
+    """150 queries of one key were all made, one after the other; the last one's client had long gone."""
+    done: list[str] = []
+    with FairThreads(1, "test", limit_s=0.05) as threads:
+        freed, _ = a_blockade(threads, LOUD, 1)
+        late = threads.submit_for(LOUD, lambda: done.append("late"))
+        left = threads.submit_for(LOUD, lambda: done.append("left"), lambda: True)
+        time.sleep(0.1)
+        freed.set()
+        with pytest.raises(NotNow, match="were before this one"):
+            late.result(SOON_S)
+        with pytest.raises(CancelledError):
+            left.result(SOON_S)
+        assert threads.submit_for(LOUD, lambda: 7).result(SOON_S) == 7
+    assert done == []
+
+
 class Stubborn(MemoryReader):
     """A reader whose queries take until they are let go."""
 
@@ -99,6 +120,37 @@ class Stubborn(MemoryReader):
     def snapshot(self) -> Any:
         assert self.let_go.wait(SOON_S)
         return super().snapshot()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere connections are not seen")
+def test_whoever_leaves_is_not_waited_for() -> None:
+    path = f"/operations/api/account/{LOUD}/msgagentsegments?v=1&timeframe=60"
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: {token(LOUD)['Authorization']}\r\n\r\n".encode()
+    asked: list[object] = []
+
+    class Counted(Stubborn):
+        def snapshot(self) -> Any:
+            asked.append(self)
+            return super().snapshot()
+
+    with World(ApiSettings(query_threads=1)) as world:
+        assert world.get(path, LOUD).status_code == 200
+        world.store.readers[LOUD] = Counted(LOUD)
+        Stubborn.let_go.clear()
+        with socket.create_connection(("127.0.0.1", world.port)) as first:
+            first.sendall(head)
+            while not asked:
+                time.sleep(0.01)
+            for _ in range(10):
+                with socket.create_connection(("127.0.0.1", world.port)) as leaving:
+                    leaving.sendall(head)
+                    time.sleep(0.05)
+            time.sleep(3 * EVERY_S)
+            Stubborn.let_go.set()
+            assert first.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert world.get(path, LOUD).status_code == 200
+        assert len(asked) == 2
+        assert 'status="499"} 10.0' in world.get("/metrics").text
 
 
 def test_a_quiet_accounts_query_is_answered_while_a_loud_ones_take_for_ever() -> None:

@@ -97,7 +97,7 @@ def make_app(
     async def life(_: Litestar) -> AsyncIterator[None]:
         # More of one account at once would only slow down the others.
         most = max(1, (os.cpu_count() or 1) // 2)
-        threads = FairThreads(service.settings.query_threads, QUERIES, most)
+        threads = FairThreads(service.settings.query_threads, QUERIES, most, service.settings.query_limit_s)
         asyncio.get_running_loop().set_default_executor(threads)
         try:
             yield

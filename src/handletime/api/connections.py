@@ -28,7 +28,7 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from handletime.api.limits import Network, client_of, is_among
+from handletime.api.limits import LEFT, Network, client_of, is_among
 from handletime.errors import InputError
 
 EVERY_S: Final = 0.5
@@ -60,8 +60,10 @@ ROOM: Final = 8
 Reason = Literal["silent", "unread", "address", "all", "stopping"]
 REASONS: Final[tuple[Reason, ...]] = ("silent", "unread", "address", "all", "stopping")
 Peer = tuple[str, int]
-_TCP_INFO: Final = struct.Struct("=120xQQ")
-"""Of linux/tcp.h: the bytes of ours that the other side has got, and those of its own that came."""
+_TCP_INFO: Final = struct.Struct("=B119xQQ")
+"""Of linux/tcp.h: the state, the bytes of ours that the other side has got, and those of its own that came."""
+_CLOSE_WAIT: Final = 8
+"""The other side has closed it, or will send no more; the HTTP server does not answer it then."""
 _TOO_MANY: Final = b'{"message":"Too many requests at once; come again later."}'
 _log: Final = logging.getLogger(__name__)
 
@@ -79,7 +81,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 class Seen(NamedTuple):
     """One connection as the kernel shows it: the bytes that the other side has got, and those that it has not yet, and
-    those that came from it.
+    those that came from it; whether it has closed it.
     """
 
     descriptor: int
@@ -88,6 +90,7 @@ class Seen(NamedTuple):
     got: int
     owed: int
     came: int
+    left: bool = False
 
 
 class Connection:
@@ -104,6 +107,8 @@ class Connection:
         """Whether there is something that the other side has not got."""
         self.got = self.marked_got = self.came = 0
         self.ended = False
+        self.left = False
+        """Whether the other side has closed it."""
 
     def look(self, seen: Seen, now: float) -> None:
         """Notes what has changed."""
@@ -111,7 +116,7 @@ class Connection:
             # Another one from the same port.
             self.since = self.heard = now
             self.asked = self.ended = False
-        self.inode, self.got, self.came = seen.inode, seen.got, seen.came
+        self.inode, self.got, self.came, self.left = seen.inode, seen.got, seen.came, seen.left
         self.owes = seen.owed > 0
         if not self.owes or not 0 <= seen.got - self.marked_got < UNREAD_BYTES:
             self.marked, self.marked_got = now, seen.got
@@ -171,8 +176,10 @@ class Connections:
                 self._refused()
                 return
             self._under_way[address] += 1
+            connection = self._of(scope["client"])
+            LEFT.set(lambda: connection.left)
             try:
-                with _UnderWay(self._of(scope["client"]), scope) as request:
+                with _UnderWay(connection, scope) as request:
                     await app(scope, request.receiving(receive), send)
             finally:
                 self._under_way[address] -= 1
@@ -244,8 +251,10 @@ class Connections:
             found.append((seen, connection))
         there = {seen.peer for seen, _ in found}
         for peer, connection in list(self._known.items()):
-            if peer not in there and not connection.under_way and now - connection.since > EVERY_S:
-                self._known.pop(peer, None)
+            if peer not in there and now - connection.since > EVERY_S:
+                connection.left = True
+                if not connection.under_way:
+                    self._known.pop(peer, None)
         self.open = len(found)
         return found
 
@@ -301,7 +310,7 @@ class _UnderWay:
 
     def __enter__(self) -> _UnderWay:
         self._connection.heard = time.monotonic()
-        self._connection.asked = True
+        self._connection.asked, self._connection.left = True, False
         self._connection.under_way += 1
         self._connection.incomplete += self._incomplete
         return self
@@ -405,10 +414,11 @@ def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
         if not isinstance(here, tuple) or here[1] != port:
             return None
         peer = borrowed.getpeername()
-        got, came = _TCP_INFO.unpack_from(borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256))
+        state, got, came = _TCP_INFO.unpack_from(borrowed.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 256))
         waiting = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
         host = peer[0].partition("%")[0]  # The HTTP server does not name the interface either.
-        return Seen(descriptor, inode, (host, peer[1]), got, int.from_bytes(waiting, sys.byteorder), came)
+        owed = int.from_bytes(waiting, sys.byteorder)
+        return Seen(descriptor, inode, (host, peer[1]), got, owed, came, state == _CLOSE_WAIT)
 
 
 def end(seen: Seen, *, at_once: bool) -> None:

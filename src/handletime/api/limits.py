@@ -32,6 +32,8 @@ _MAPPED_BITS: Final = 96
 NOBODY: Final = ""
 ACCOUNT: Final[ContextVar[str]] = ContextVar("handletime_account", default=NOBODY)
 """Whose request is being answered; `NOBODY` as long as that is not known."""
+LEFT: Final[ContextVar[Callable[[], bool]]] = ContextVar("handletime_left", default=lambda: False)
+"""Says whether whoever asked has left."""
 
 
 class Rate(Generic[W]):

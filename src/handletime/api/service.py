@@ -40,14 +40,15 @@ class ApiSettings(msgspec.Struct, frozen=True):
 
     `public_url` is where clients see this server (`https://reports.example.com`), if that is not where it listens.
     `X-Forwarded-Proto`, `-Host` and `-For` count only from `trusted_proxies` (addresses or networks). `query_threads`
-    answer at once, others wait; so many `ingest_requests` and bytes of them (`ingest_bytes`) may be under way before
-    429; so many bytes of answers (`answer_bytes`) may wait to be sent. `key_rate` and `address_rate` are requests a
-    second, of a key and of an address that has none; 0 is no limit.
+    answer at once, others wait, `query_limit_s` at most; so many `ingest_requests` and bytes of them (`ingest_bytes`)
+    may be under way before 429; so many bytes of answers (`answer_bytes`) may wait to be sent. `key_rate` and
+    `address_rate` are requests a second, of a key and of an address that has none; 0 is no limit.
     """
 
     public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ()
     query_threads: int = 8
+    query_limit_s: float = 60.0
     ingest_requests: int = 128
     ingest_bytes: int = 256 << 20
     answer_bytes: int = 256 << 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,7 +11,8 @@ from functools import partial
 from threading import Condition
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
-from handletime.api.limits import ACCOUNT
+from handletime.api.limits import ACCOUNT, LEFT
+from handletime.errors import NotNow
 from handletime.store.waiting import may_hold
 
 P = ParamSpec("P")
@@ -19,15 +22,18 @@ R = TypeVar("R")
 class _Work(NamedTuple):
     answer: Future[Any]
     work: Callable[[], Any]
+    left: Callable[[], bool]
+    since: float
 
 
 class FairThreads(ThreadPoolExecutor):
     """So many threads, of which one account has three quarters, and not more than `most`; whoever waits is let in
-    account by account.
+    account by account. What has waited for longer than `limit_s` is not begun (NotNow), nor what nobody waits for.
     """
 
-    def __init__(self, threads: int, name: str, most: int | None = None) -> None:
+    def __init__(self, threads: int, name: str, most: int | None = None, limit_s: float = math.inf) -> None:
         super().__init__(threads, name)
+        self._limit_s = limit_s
         self._free, self._most = threads, most or threads
         self._busy: Counter[str] = Counter()
         self._waiting: dict[str, deque[_Work]] = {}
@@ -36,15 +42,15 @@ class FairThreads(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Has it done for the account whose request is being answered."""
-        return self.submit_for(ACCOUNT.get(), partial(fn, *args, **kwargs))
+        return self.submit_for(ACCOUNT.get(), partial(fn, *args, **kwargs), LEFT.get())
 
-    def submit_for(self, account: str, work: Callable[[], R]) -> Future[R]:
-        """Has it done for an account."""
+    def submit_for(self, account: str, work: Callable[[], R], left: Callable[[], bool] = lambda: False) -> Future[R]:
+        """Has it done for an account; it is cancelled where nobody waits for it when its turn comes (`left`)."""
         answer: Future[R] = Future()
         with self._changed:
             if self._ended:
                 raise RuntimeError("the threads have ended")
-            self._waiting.setdefault(account, deque()).append(_Work(answer, work))
+            self._waiting.setdefault(account, deque()).append(_Work(answer, work, left, time.monotonic()))
             self._begin()
         return answer
 
@@ -66,6 +72,8 @@ class FairThreads(ThreadPoolExecutor):
             work = waiting.popleft()
             if waiting:
                 self._waiting[account] = waiting  # Behind all others.
+            if work.left():
+                work.answer.cancel()
             if work.answer.set_running_or_notify_cancel():
                 self._free -= 1
                 self._busy[account] += 1
@@ -81,6 +89,8 @@ class FairThreads(ThreadPoolExecutor):
 
     def _do(self, account: str, work: _Work) -> None:
         try:
+            if time.monotonic() - work.since > self._limit_s:
+                raise NotNow("too many requests of this account were before this one; ask for less at once")
             result = work.work()
         except BaseException as error:
             answered = partial(work.answer.set_exception, error)

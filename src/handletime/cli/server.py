@@ -175,6 +175,7 @@ def api_settings(settings: ServerSettings) -> ApiSettings:
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
         query_threads=settings.query_threads,
+        query_limit_s=settings.query_limit_s,
         ingest_requests=settings.ingest_requests,
         ingest_bytes=settings.ingest_bytes,
         answer_bytes=settings.memory_bytes // ANSWERS_OF_MEMORY,
