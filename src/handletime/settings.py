@@ -192,7 +192,8 @@ class ServerSettings:
         int,
         Setting(
             *("memory", Size(), "SIZE", _SIZE),
-            "Memory for the database; on top comes what is being ingested, and a quarter as much for answers.",
+            "Memory for the database. On top comes what is being ingested, and another quarter of this size for "
+            "answers.",
             "bytes",
         ),
     ] = 1 << 30
@@ -223,43 +224,44 @@ class ServerSettings:
         int,
         Setting(
             *("conversation-events", click.IntRange(100, 10_000_000), "NUMBER", "100 to 10000000"),
-            "Events that one conversation may have; a request that brings it more is answered 400.",
+            "Events that one conversation may have; a request that would give it more is answered 400.",
         ),
     ] = 50_000
     key_rate: Annotated[
         int,
         Setting(
             *("key-rate", click.IntRange(0, 1_000_000), "NUMBER", "0 to 1000000"),
-            "Requests a second with one key, ten times as many at once; more are answered 429. 0 is no limit.",
+            "Requests a second with one key, ten seconds' worth of them at once; more are answered 429. 0 is no limit.",
         ),
     ] = 5_000
     address_rate: Annotated[
         int,
         Setting(
             *("address-rate", click.IntRange(0, 1_000_000), "NUMBER", "0 to 1000000"),
-            "The same from one address (IPv6: one /64) without a right key. 0 is no limit.",
+            "The same from one address (IPv6: one /64) without a valid key. 0 is no limit.",
         ),
     ] = 20
     address_connections: Annotated[
         int,
         Setting(
             *("address-connections", click.IntRange(0, 65_536), "NUMBER", "0 to 65536"),
-            "Connections of one address (IPv6: one /64) at once; of more, those are ended that wait "
-            "for nothing. Trusted proxies have no limit, nor has 0.",
+            "Connections of one address (IPv6: one /64) at once; beyond that, the server closes those on which "
+            "no answer is awaited. 0 is no limit, and trusted proxies have none.",
         ),
     ] = 256
     query_threads: Annotated[
         int,
         Setting(
             *("query-threads", click.IntRange(1, 256), "NUMBER", "1 to 256"),
-            "Queries answered at once; of one account as many as half the processors, others wait, account by account.",
+            "Queries answered at once, for one account half as many as there are processors (at least one). "
+            "Others wait, account by account.",
         ),
     ] = 8
     query_limit_s: Annotated[
         float,
         Setting(
             *("query-timeout", Seconds(0.1, 3600), "SECONDS", "0.1 to 3600"),
-            "Time that all work for an answer may take, queries and what is made of them; then it is answered 503.",
+            "Time that all work for an answer may take, and that it may wait for its turn; then it is answered 503.",
             "seconds",
         ),
     ] = 60.0

@@ -56,3 +56,16 @@ def test_a_crash_leaves_no_core_dump(tmp_path: Path) -> None:
             server.kill()
         server.communicate()
     assert list(here.iterdir()) == []
+
+
+def test_commands_that_open_a_store_leave_none_either(tmp_path: Path) -> None:
+    new_key(tmp_path / "store", "admin")
+    code = """if True:
+        import resource, sys
+        from handletime.cli import cli
+        cli.main(["keys", "list", "--data", sys.argv[1]], standalone_mode=False)
+        print(resource.getrlimit(resource.RLIMIT_CORE))
+        """
+    command = [sys.executable, "-c", code, str(tmp_path / "store")]
+    done = subprocess.run(command, preexec_fn=allowed, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "(1, 1)"

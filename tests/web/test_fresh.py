@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from handletime.api.errors import TooMany
+from handletime.api.limits import ACCOUNT
 from handletime.clock import SystemClock
+from handletime.web import now
 from handletime.web.fresh import Ticking, history_state, known_of, live_state
+from handletime.web.page import COOKIE
 from handletime.web.streams import OF_SESSION, STREAMS_MAX, Streams
 from tests.crash.nursery import Nursery
 from tests.signed_in import Site, signed_in
@@ -177,3 +182,23 @@ def test_an_account_has_three_quarters_of_all_streams_and_another_one_finds_room
             assert len(streams) == STREAMS_MAX * 3 // 4 + 1
     assert len(streams) == 0
     streams.check("loud", "another")
+
+
+def test_a_stream_asks_in_the_turn_of_its_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its first answer nobody knew whose it is; it stood in the way of all of whom nobody knows."""
+    seen: list[str] = []
+
+    async def stream(_request: object, _page: object) -> AsyncIterator[str]:
+        seen.append(ACCOUNT.get())
+        yield "fresh"
+
+    service = SimpleNamespace(begin_turn=lambda _: ACCOUNT.set("acme"))
+    page: Any = SimpleNamespace(service=service, streams=Streams())
+    request: Any = SimpleNamespace(cookies={COOKIE: "a"})
+    monkeypatch.setattr(now, "_stream", stream)
+
+    async def read() -> list[object]:
+        return [message async for message in now._counted(request, page, "acme")]
+
+    assert asyncio.run(read()) == ["fresh"]
+    assert seen == ["acme"]
