@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain_tex
 from handletime.api import prometheus
 from tests.cli.test_serve import INTAKE, SEGMENTS, Server, bearer, lines, messages, new_key, serving
 
+OPEN_METRICS = "application/openmetrics-text; version=1.0.0"
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
@@ -156,9 +157,19 @@ def test_it_is_made_only_so_often_in_a_second(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(prometheus, "choose_encoder", encoder)
     monkeypatch.setattr(prometheus, "time", SimpleNamespace(monotonic=lambda: moment[0]))
     for _ in range(1000):
-        assert meters.shown("text") == (b"all", "text")
-    assert meters.shown("other") == (b"all", "other")
+        assert meters.shown("text/plain") == (b"all", "")
+    for number in range(1000):
+        assert meters.shown(f"application/openmetrics-text; version={number}") == (b"all", OPEN_METRICS)
     assert len(made) == prometheus.MADE_A_SECOND + 1
     moment[0] += 1
-    meters.shown("text")
+    meters.shown("text/plain")
     assert len(made) == prometheus.MADE_A_SECOND + 2
+
+
+@pytest.mark.parametrize("version", ["abc", "1.x", "", "=", '9"', "1.0.0+", "99999999999"])
+def test_no_version_that_is_asked_for_breaks_it(version: str, server: tuple[Server, dict[str, Any]]) -> None:
+    named = {"Accept": f"application/openmetrics-text; version={version}"}
+    answer = httpx.get(f"{server[0].url}/metrics", headers=named)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith(OPEN_METRICS)
+    assert answer.text.endswith("# EOF\n")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -118,3 +120,48 @@ def test_a_log_that_nobody_reads_holds_nothing_up(form: str) -> None:
     whole = [line for line in before if "line" in line and (form == "text" or line.endswith("}\n"))]
     assert len(whole) in (20_000 - dropped, 20_000 - dropped + 1)  # one may be torn
     assert dropped > 10_000
+
+
+@pytest.mark.parametrize("kind", ["terminal", "socket"])
+def test_nor_does_a_terminal_or_a_socket(kind: str) -> None:
+    """A terminal says that it has room for a line where it has some for a letter."""
+    code = """if True:
+        import logging, time
+        from handletime.cli.logs import log_to_stderr
+        log_to_stderr()
+        begun = time.monotonic()
+        for number in range(5_000):
+            logging.getLogger("handletime.test").info("line %d %s", number, "x" * (5_000 if number % 7 == 0 else 50))
+        print(time.monotonic() - begun)
+        """
+    if kind == "terminal":
+        ours, theirs = os.openpty()
+    else:
+        pair = socket.socketpair()
+        ours, theirs = (end.detach() for end in pair)
+    try:
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=theirs, text=True, check=True, timeout=60)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert float(done.stdout) < 20
+
+
+def test_a_line_that_is_read_is_whole_however_many_write() -> None:
+    code = """if True:
+        import logging, threading
+        from handletime.cli.logs import log_to_stderr
+        log_to_stderr("info", "text")
+        log = logging.getLogger("handletime.test")
+        def many(name):
+            for number in range(300):
+                log.info("%s %d %s.", name, number, name * (9_000 if number % 5 == 0 else 9))
+        threads = [threading.Thread(target=many, args=(name,)) for name in "abc"]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        """
+    command = [sys.executable, "-c", code]
+    read = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr.splitlines()
+    assert len(read) == 900
+    assert all(re.fullmatch(r".* INFO +handletime\.test: (\w) \d+ \1+\.", line) for line in read)

@@ -525,10 +525,21 @@ def test_it_speaks_tls(folder: Path, tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_key_that_cannot_be_used_is_said(folder: Path, tmp_path: Path) -> None:
-    cert, key = certificate(tmp_path, ec.SECP521R1())
+@pytest.mark.parametrize("curve", [ec.SECP521R1(), ec.SECP256K1(), ec.BrainpoolP256R1()], ids=lambda curve: curve.name)
+def test_a_key_that_cannot_be_used_is_said(curve: ec.EllipticCurve, folder: Path, tmp_path: Path) -> None:
+    """The HTTP server ended with a panic."""
+    cert, key = certificate(tmp_path, curve)
     told = handletime("serve", "--data", str(folder), "--tls-cert", str(cert), "--tls-key", str(key), code=1).stderr
-    assert "key.pem is a key of the curve P-521, which cannot be used here" in told
+    assert "key.pem is of a kind that cannot be used here: RSA, P-256, P-384 and Ed25519 can" in told
+
+
+def test_a_file_of_a_key_may_hold_other_things(folder: Path, tmp_path: Path) -> None:
+    other, (cert, key) = tmp_path / "other", certificate(tmp_path)
+    other.mkdir()
+    parameters = b"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"
+    key.write_bytes(parameters + key.read_bytes() + certificate(other, ec.SECP521R1())[0].read_bytes())
+    with serving(folder, "--tls-cert", str(cert), "--tls-key", str(key)) as server:
+        assert server.url.startswith("https://")
 
 
 def certificate(folder: Path, curve: ec.EllipticCurve | None = None) -> tuple[Path, Path]:

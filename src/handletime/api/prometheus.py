@@ -32,6 +32,11 @@ LIMITS: Final = (
     "streams",
 )
 """The settings that requests can go against, and what has none."""
+_FORMS: Final = {
+    "application/openmetrics-text; version=1.0.0": ("application/openmetrics-text",),
+    "text/plain; version=1.0.0": ("text/plain", "version=1.0.0"),
+}
+"""The forms that can be asked for, and by what; all else is text/plain, version 0.0.4."""
 MADE_A_SECOND: Final = 10
 """So often a second `/metrics` is made anew, which takes some milliseconds and needs no key."""
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -127,15 +132,17 @@ class Meters:
 
         Not made more often than `MADE_A_SECOND`: whoever asks more often gets again what was made in that second.
         """
-        encode, type_ = choose_encoder(accept)
+        wanted = accept.lower()
+        form = next((each for each, names in _FORMS.items() if all(name in wanted for name in names)), "")
+        encode, type_ = choose_encoder(form)
         second = int(time.monotonic())
         if second != self._second:
             self._second, self._times = second, 0
             self._made.clear()
-        if type_ not in self._made or self._times < MADE_A_SECOND:
-            self._made[type_] = encode(self.registry)
+        if form not in self._made or self._times < MADE_A_SECOND:
+            self._made[form] = encode(self.registry)
             self._times += 1
-        return self._made[type_], type_
+        return self._made[form], type_
 
     # --- what the store tells
 
@@ -177,6 +184,6 @@ def _gauge(name: str, meaning: str, value: float | None = None, labels: list[str
 
 @get("/metrics", sync_to_thread=False, name="metrics")
 def metrics(request: HttpRequest, meters: NamedDependency[Meters]) -> Response[bytes]:
-    """Everything measured, in the form that Accept asks for. Does not wait for a query thread."""
+    """Everything measured, as OpenMetrics or as text. Does not wait for a query thread."""
     content, type_ = meters.shown(request.headers.get("accept", ""))
     return Response(content, headers={"Content-Type": type_})

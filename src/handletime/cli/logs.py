@@ -6,7 +6,11 @@ import logging
 import os
 import re
 import select
+import socket
+import stat
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -45,13 +49,13 @@ class TextLines(logging.Formatter):
 class WhileRead(logging.Handler):
     """Writes lines to a descriptor as long as somebody takes them.
 
-    A pipe that nobody reads would hold up whoever logs: the whole server. What would have to wait for longer than
-    `WAIT_MS` is dropped, and the next line that can be written says how many were.
+    A pipe or a terminal that nobody reads would hold up whoever logs: the whole server. What would have to wait for
+    longer than `WAIT_MS` is dropped, and the next line that can be written says how many were.
     """
 
     def __init__(self, descriptor: int) -> None:
         super().__init__()
-        self._descriptor = descriptor
+        self._write = _without_waiting(descriptor)
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLOUT)
         self._dropped, self._is_torn = 0, False
@@ -76,17 +80,39 @@ class WhileRead(logging.Handler):
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
     def _has_written(self, lines: bytes) -> bool:
-        """Nothing, or a part, is written where there is no room: of a pipe, room is for `PIPE_BUF` bytes."""
-        if self._is_torn:
-            lines = b"\n" + lines
-        for begin in range(0, len(lines), select.PIPE_BUF):
+        """Nothing, or a part, is written where there is no room."""
+        rest = b"\n" + lines if self._is_torn else lines
+        whole = len(rest)
+        while rest:
             # Waited for once: what comes then meets a reader, or finds out at once that there is none.
-            if not self._poll.poll(0 if self._dropped else WAIT_MS):
-                self._is_torn = self._is_torn or begin > 0
+            try:
+                has_room = self._poll.poll(0 if self._dropped else WAIT_MS)
+                written = self._write(rest[: select.PIPE_BUF]) if has_room else 0
+            except BlockingIOError:
+                written = 0
+            if not written:
+                self._is_torn = self._is_torn or len(rest) < whole
                 return False
-            os.write(self._descriptor, lines[begin : begin + select.PIPE_BUF])
+            rest = rest[written:]
         self._is_torn = False
         return True
+
+
+def _without_waiting(descriptor: int) -> Callable[[bytes], int]:
+    """Writes what there is room for, and says how much; raises BlockingIOError where there is none, other OSError.
+
+    Not by the descriptor itself where that would have to be changed: who else has it, has it changed too.
+    """
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISSOCK(mode):
+        own = socket.socket(fileno=os.dup(descriptor))
+        return lambda text: own.send(text, socket.MSG_DONTWAIT)
+    if stat.S_ISFIFO(mode) or stat.S_ISCHR(mode):
+        # Where it cannot be opened again, a pipe still has room for `PIPE_BUF` bytes whenever it has some.
+        with suppress(OSError):
+            again = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+            return lambda text: os.write(again, text)
+    return lambda text: os.write(descriptor, text)
 
 
 FORMATS: Final = {"json": JsonLines, "text": TextLines}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import ctypes
 import gc
 import logging
@@ -16,12 +14,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from litestar.types import ASGIApp
 
 from handletime import __version__
@@ -57,8 +58,7 @@ from handletime.web.sessions import SESSIONS, Sessions
 _log: Final = logging.getLogger(__name__)
 PEM_MAX: Final = 1 << 20
 """Bytes of a file with certificates or a key."""
-_P521: Final = b"\x2b\x81\x04\x00\x23"
-"""The name of a curve, in keys of it (RFC 5480 2.1.1.1); the HTTP server knows no such key, and ends."""
+_PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1-----\s", re.DOTALL)
 HEAPS: Final = 2
 """Of the C library, for all threads."""
 ANSWERS_OF_MEMORY: Final = 4
@@ -258,17 +258,19 @@ def check_tls(cert: Path, key: Path) -> None:
         raise InputError(
             f"{cert} and {key} are no certificate (PEM) and its key (PEM, without a password): {error}"
         ) from error
-    if _P521 in b"".join(_der(text)):
-        raise InputError(
-            f"{key} is a key of the curve P-521, which cannot be used here; P-256, P-384, Ed25519, RSA can"
-        )
+    if not _can_be_used(text):
+        raise InputError(f"{key} is of a kind that cannot be used here: RSA, P-256, P-384 and Ed25519 can")
 
 
-def _der(pem: bytes) -> Iterator[bytes]:
-    """What the parts of a PEM file are."""
-    for part in re.findall(rb"-----BEGIN [^-]+-----\s+([A-Za-z0-9+/=\s]+)-----END", pem):
-        with suppress(binascii.Error):
-            yield base64.b64decode(part)
+def _can_be_used(pem: bytes) -> bool:
+    """Whether the HTTP server knows this kind of key; of one that it does not, it would end without a sentence."""
+    found = _PRIVATE_KEY.search(pem)
+    try:
+        key = load_pem_private_key(found[0] if found else pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    of_curve = isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1)
+    return of_curve or isinstance(key, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey)
 
 
 def _no_password() -> str:
