@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-WAIT_MS: Final = 100
+WAIT_MS: Final = 500
 """So long a line waits for a reader."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
