@@ -540,6 +540,20 @@ def test_a_clock_that_was_far_ahead_locks_nobody_out(side: SideFile) -> None:
     assert side.use_nonce("k", now + 400 * day + 300, "n", forget_before=0)
 
 
+def test_nor_does_one_that_was_for_hours_with_few_requests(side: SideFile) -> None:
+    """Each that lay a minute apart was a time of its own; of too many the oldest became one, with 400 days between."""
+    day, now = 86_400, 1_000_000
+    assert side.use_nonce("k", now, "n", forget_before=now - 600)
+    for later in range(0, 20 * 3600, 300):
+        ahead = now + 400 * day + later
+        assert side.use_nonce("k", ahead, "n", forget_before=ahead - 600)
+    for at in range(now + 1, now + 2000, 100):
+        assert side.use_nonce("k", at, "n", forget_before=at - 600)
+    with side.reading() as db:
+        longest = db.execute("SELECT max(until - since) FROM forgotten_times").fetchall()[0][0]
+    assert longest < day
+
+
 @given(st.lists(st.tuples(st.integers(0, 30_000), st.integers(0, 1_200)), min_size=1, max_size=60))
 @settings(deadline=None)
 def test_no_nonce_is_new_twice_however_the_clock_goes(uses: list[tuple[int, int]]) -> None:

@@ -41,17 +41,22 @@ class Today(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What the clock showed in a round, and when it was put on or back in the last two days (epoch milliseconds)."""
+    """What the clock showed in a round (epoch milliseconds), and for how long it has gone on since it was put on or
+    back (milliseconds); None where it is believed.
+    """
 
     at: int
-    moved: int | None = None
+    waited: int | None = None
 
     def next(self, now: int) -> Seen:
         """The same of the next round."""
-        if abs(now - self.at) > FAR_MS:
-            return Seen(now, now)
-        is_over = self.moved is not None and now - self.moved >= FAR_MS
-        return Seen(now, None if is_over else self.moved)
+        step = now - self.at
+        if abs(step) > FAR_MS:
+            # Also after a server was off. What it has waited stays: else one that runs once a week would wait for ever.
+            return Seen(now, self.waited or 0 if step > 0 else 0)
+        if self.waited is None or self.waited + step >= FAR_MS:
+            return Seen(now)
+        return Seen(now, self.waited + max(step, 0))
 
 
 def today(now: int, newest: int) -> Today:
@@ -131,11 +136,11 @@ class Retention:
         last = self._house.side.clock()
         seen = Seen(now) if last is None else Seen(*last).next(now)
         self._house.side.set_clock(*seen)
-        if seen.moved is None:
+        if seen.waited is None:
             return ""
         return (
             "the clock has gone on by more than two days, or back, since days were last counted: "
-            f"nothing is removed for the next {(seen.moved + FAR_MS - now) // HOUR_MS} hours"
+            f"nothing is removed for the next {(FAR_MS - seen.waited) // HOUR_MS} hours that the server runs"
         )
 
     def _run(self) -> None:

@@ -25,7 +25,7 @@ _PRUNED_S: Final = 2
 _NEAR_S: Final = 60
 """Times at which nonces were forgotten are one where they are no further apart."""
 _TIMES_MAX: Final = 100
-"""Of more such times the two oldest are made one, with what lies between."""
+"""Of more such times the two that are nearest to each other are made one, with what lies between: some minutes."""
 
 _MIGRATIONS: Final = (
     (
@@ -64,7 +64,7 @@ _MIGRATIONS: Final = (
         "INSERT INTO forgotten VALUES (1, -1)",
     ),
     (
-        "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen_ms INTEGER NOT NULL, moved_ms INTEGER)",
+        "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen_ms INTEGER NOT NULL, waited_ms INTEGER)",
         "CREATE TABLE forgotten_times (since INTEGER PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",
         "INSERT INTO forgotten_times SELECT 0, timestamp FROM forgotten WHERE timestamp >= 0",
         "DROP TABLE forgotten",
@@ -148,13 +148,15 @@ class SideFile:
     def clock(self) -> tuple[int, int | None] | None:
         """What `set_clock` kept last; None before the first time."""
         with self.reading() as db:
-            found = db.execute("SELECT seen_ms, moved_ms FROM clock").fetchall()
+            found = db.execute("SELECT seen_ms, waited_ms FROM clock").fetchall()
         return found[0] if found else None
 
-    def set_clock(self, seen: int, moved: int | None) -> None:
-        """Keeps what the clock showed now, and when it was last seen to be put on or back (epoch milliseconds)."""
+    def set_clock(self, seen: int, waited: int | None) -> None:
+        """Keeps what the clock showed now (epoch milliseconds), and for how long (milliseconds) it has gone on since it
+        was put on or back; None where it is believed.
+        """
         with self.writing() as db:
-            db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (seen, moved))
+            db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (seen, waited))
 
     def copy_to(self, target: Path) -> None:
         """Writes all of it as of now to a new file, for its owner only. Raises OSError."""
@@ -208,7 +210,9 @@ def _forget(db: sqlite3.Connection, since: int, until: int) -> None:
     db.execute("INSERT INTO forgotten_times VALUES (?, ?)", both)
     (count,) = db.execute("SELECT count(*) FROM forgotten_times").fetchall()[0]
     if count > _TIMES_MAX:
-        (first, _), (second, last) = db.execute("SELECT * FROM forgotten_times ORDER BY since LIMIT 2").fetchall()
+        sql = """SELECT since, lead(since) OVER times AS second, lead(until) OVER times AS last
+            FROM forgotten_times WINDOW times AS (ORDER BY since) ORDER BY second - until NULLS LAST LIMIT 1"""
+        first, second, last = db.execute(sql).fetchall()[0]
         db.execute("DELETE FROM forgotten_times WHERE since = ?", (second,))
         db.execute("UPDATE forgotten_times SET until = ? WHERE since = ?", (last, first))
 
