@@ -116,7 +116,7 @@ def make_app(
 
     def lost(request: HttpRequest, error: Exception) -> Response[bytes]:
         try:
-            service.count_stranger(request)  # No route counts it.
+            service.count_lost(request)
         except TooMany as too_many:
             return answer_to(request, too_many)
         return nowhere(request, error)

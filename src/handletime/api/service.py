@@ -78,6 +78,7 @@ class Service:
         self._proxies = networks(self.settings.trusted_proxies)
         self._of_key: Rate[str] = Rate(self.settings.key_rate, "key-rate")
         self._of_address: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
+        self._lost: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._recent = Recent()
 
     def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
@@ -112,8 +113,18 @@ class Service:
         trace = trace_of(request.scope)
         if not trace.counted:
             trace.counted = True
-            peer = request.client.host if request.client else None
-            self._of_address.take(client_of(peer, request.headers.getall("x-forwarded-for", []), self._proxies))
+            self._of_address.take(self._client(request))
+
+    def count_lost(self, request: HttpRequest) -> None:
+        """Counts a request that leads nowhere, by itself: a broken link must not shut its address out of the sign-in.
+
+        Raises TooMany.
+        """
+        self._lost.take(self._client(request))
+
+    def _client(self, request: HttpRequest) -> bytes:
+        peer = request.client.host if request.client else None
+        return client_of(peer, request.headers.getall("x-forwarded-for", []), self._proxies)
 
     def begin_turn(self, request: HttpRequest) -> None:
         """Has the request's work wait its turn as that of its account, if its credentials were right lately."""
