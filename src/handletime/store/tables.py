@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 from weakref import WeakKeyDictionary
 
@@ -50,7 +50,8 @@ def registered(connection: duckdb.DuckDBPyConnection, **tables: pa.Table) -> Ite
     finally:
         for name in tables:
             if name in large:
-                connection.unregister(name)
+                with suppress(duckdb.Error):  # In a transaction that failed it can not; the connection is closed then.
+                    connection.unregister(name)
             else:
                 slots[name].table = _NOTHING
 
