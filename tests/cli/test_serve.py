@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -244,6 +244,28 @@ def test_a_start_that_fails_leaves_nothing_that_compiles(
             assert told not in (each / "environ").read_bytes()
         except OSError:
             continue
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it goes on until it is through")
+def test_a_killed_server_leaves_nothing_that_compiles(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HANDLETIME_CACHE_DIR", str(tmp_path / "cache"))
+    told = str(tmp_path).encode()
+
+    def compiles() -> bool:
+        found = []
+        for each in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                line = (each / "cmdline").read_bytes()
+                found.append(b"warming" in line and told in (each / "environ").read_bytes())
+        return any(found)
+
+    with serving(folder) as server:
+        wait_until(compiles)
+        server.process.kill()
+        server.process.communicate()
+        wait_until(lambda: not compiles())
 
 
 HEAPS_OF_MANY_THREADS = """

@@ -83,6 +83,7 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> by
     if size > SENT_MAX:
         raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB.")
     if full or (full := _full(share, size - counted)):
+        body.clear()  # What is raised keeps what is here, for a while.
         raise full
     return body
 

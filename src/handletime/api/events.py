@@ -83,6 +83,7 @@ class Intake:
             if coding == "identity" and form == NDJSON and _is_small(body):
                 return await self._take_small(service, account, bytes(body))
             begun = self._decode(account, _begin, service, account, body, coding, form, share)
+            del body  # What is raised keeps what is here, for a while.
             # Who goes away does not stop what has begun.
             return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
 

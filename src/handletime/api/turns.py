@@ -12,7 +12,7 @@ from threading import Condition
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from handletime.api.limits import ACCOUNT, LEFT
-from handletime.errors import NotNow
+from handletime.errors import InputError, NotNow
 from handletime.store.waiting import may_hold
 
 P = ParamSpec("P")
@@ -77,7 +77,7 @@ class FairThreads(ThreadPoolExecutor):
             if work.answer.set_running_or_notify_cancel():
                 self._free -= 1
                 self._busy[account] += 1
-                super().submit(self._do, account, work)
+                super().submit(self._do, account, [work])
         self._changed.notify_all()
 
     def _next(self) -> str | None:
@@ -87,19 +87,35 @@ class FairThreads(ThreadPoolExecutor):
         busy = self._busy[account] + 1
         return busy <= self._most and may_hold(busy, self._free - 1)
 
-    def _do(self, account: str, work: _Work) -> None:
+    def _do(self, account: str, only: list[_Work]) -> None:
+        work = only.pop()
+        result: Any = None
+        failed: BaseException | None = None
         try:
             if time.monotonic() - work.since > self._limit_s:
                 raise NotNow("too many requests of this account were before this one; ask for less at once")
             result = work.work()
         except BaseException as error:
-            answered = partial(work.answer.set_exception, error)
-        else:
-            answered = partial(work.answer.set_result, result)
+            failed = _bare(error)
         with self._changed:
             self._free += 1
             self._busy[account] -= 1
             if not self._busy[account]:
                 del self._busy[account]
             self._begin()
-        answered()
+        try:
+            if failed is None:
+                work.answer.set_result(result)
+            else:
+                work.answer.set_exception(failed)
+        finally:
+            # An exception has this frame, and those it was called from. What these had of it in turn would stay, and
+            # all that a request had made, until garbage is looked for.
+            del failed, result, work
+
+
+def _bare(error: BaseException) -> BaseException:
+    """An exception without what it was raised through, where nobody looks at that: all that had would stay with it."""
+    if isinstance(error, InputError | NotNow):
+        error.__traceback__ = error.__cause__ = error.__context__ = None
+    return error

@@ -102,7 +102,7 @@ class FolderSync:
         self._folder = folder
         self._synced: set[tuple[str, int]] | None = None
         self._held: list[int] = []
-        self._file: tuple[int, int] | None = None
+        self._file: tuple[int, ...] | None = None
 
     def sync(self) -> None:
         """To be called after each commit, before it is acknowledged. Raises OSError.
@@ -135,10 +135,13 @@ class FolderSync:
         while self._held:
             os.close(self._held.pop())
 
-    def _is_of(self, there: set[tuple[str, int]]) -> tuple[int, int] | None:
-        """The number of the store's file, and when it was last written to; None where it is not there."""
+    def _is_of(self, there: set[tuple[str, int]]) -> tuple[int, ...] | None:
+        """The number of the store's file, and what changes when it is written to; None where it is not there."""
         number = next((number for name, number in there if name == FILE), None)
-        return None if number is None else (number, (self._folder / FILE).stat().st_mtime_ns)
+        if number is None:
+            return None
+        status = (self._folder / FILE).stat()
+        return number, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _hold(self, name: str) -> int:
         """Opens a file; gives its number, -1 where a checkpoint has just taken it away."""

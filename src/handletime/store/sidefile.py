@@ -66,7 +66,8 @@ _MIGRATIONS: Final = (
     (
         "CREATE TABLE clock (one INTEGER PRIMARY KEY CHECK (one = 1), seen_ms INTEGER NOT NULL, waited_ms INTEGER)",
         "CREATE TABLE forgotten_times (since INTEGER PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID",
-        "INSERT INTO forgotten_times SELECT 0, timestamp FROM forgotten WHERE timestamp >= 0",
+        """INSERT INTO forgotten_times
+            SELECT 0, min(timestamp, CAST(strftime('%s', 'now') AS INTEGER)) FROM forgotten WHERE timestamp >= 0""",
         "DROP TABLE forgotten",
     ),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -15,6 +17,8 @@ from handletime.store.opening import StoreSettings
 from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
 
+_PR_SET_PDEATHSIG: Final = 1
+"""Of sys/prctl.h."""
 _EVENTS: Final = b"""\
 {"eventId":"1","conversationId":"a","time":1795165200001,"type":"opened","skillId":1}
 {"eventId":"2","conversationId":"a","time":1795165200002,"type":"message","sentBy":"consumer"}
@@ -57,5 +61,12 @@ def _filled_store() -> Iterator[Store]:
             yield store
 
 
+def _end_with_parent() -> None:
+    """Has this process killed when the one that started it ends, however that ends. Linux only."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 if __name__ == "__main__" and not is_complete():
+    _end_with_parent()
     compile_all()
