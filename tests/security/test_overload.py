@@ -240,7 +240,8 @@ def site(nursery: Nursery, tmp_path: Path) -> Iterator[Site]:
     folder.mkdir(mode=0o700)
     with SideFile(folder) as side:
         tokens = {account: create(side, account, ["admin"]).token for account in (LOUD, QUIET)}
-    server = nursery.start(folder, "serve", "--data", folder, "--port", "0", "--log-level", "warning")
+    options = ("--log-level", "warning", "--address-connections", "0")  # hundreds of clients, all of this machine
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0", *options)
     url = server.address()
     assert url is not None, server.log.read_text()
     site = Site(url, server, tokens)
