@@ -19,9 +19,10 @@ from handletime.admin.client import ask
 from handletime.admin.commands import Backup, Check, Checked, Export, Forget, Prune, Rebuild, Removed
 from handletime.admin.door import Door
 from handletime.admin.house import House, open_house
-from handletime.admin.retention import DAY_MS, Retention, Seen, today
+from handletime.admin.retention import Retention, Seen, today
 from handletime.admin.wire import SOCKET, address_of
 from handletime.api.shelf import NewFile, Shelf
+from handletime.durations import DAY as DAY_MS
 from handletime.errors import InputError, NotNow, StoreError
 from handletime.segments.parts import Told
 from handletime.store.backups import Manifest, restore

@@ -14,14 +14,13 @@ from typing import Final, NamedTuple
 
 from handletime.admin.house import House
 from handletime.clock import Clock
+from handletime.durations import DAY, HOUR
 from handletime.errors import NotNow
 from handletime.store.watch import Stopped, Watch
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
-FAR_MS: Final = 2 * DAY_MS
+FAR_MS: Final = 2 * DAY
 """A clock that is further than this from the newest stored event, or from where it was an hour ago, is not believed."""
-AHEAD_MS: Final = DAY_MS
+AHEAD_MS: Final = DAY
 """So far ahead of the time the newest event itself may be: events from so far in the future are taken."""
 EVERY_S: Final = 3600.0
 FIRST_S: Final = 30.0
@@ -77,7 +76,7 @@ def today(now: int, newest: int) -> Today:
 
 def days_of(milliseconds: int) -> int:
     """Whole days."""
-    return milliseconds // DAY_MS
+    return milliseconds // DAY
 
 
 class Retention:
@@ -123,7 +122,7 @@ class Retention:
             _log.warning("%s. If the clock is right, `handletime prune` removes what is too old", moved or doubt)
         if moved:
             return 0
-        before = at - self._days * DAY_MS
+        before = at - self._days * DAY
         return self._house.store.prune(
             before, at_once=AT_ONCE, pause_s=PAUSE_S, removing=self._house.removing, watch=self._watch
         )
@@ -140,7 +139,7 @@ class Retention:
             return ""
         return (
             "the clock has gone on by more than two days, or back, since days were last counted: "
-            f"nothing is removed for the next {(FAR_MS - seen.waited) // HOUR_MS} hours that the server runs"
+            f"nothing is removed for the next {(FAR_MS - seen.waited) // HOUR} hours that the server runs"
         )
 
     def _run(self) -> None:

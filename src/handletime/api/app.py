@@ -141,8 +141,8 @@ def make_app(
 class Door:
     """What every request passes.
 
-    Its path has one spelling, a HEAD is answered like a GET without the body
-    (RFC 9110 9.3.2), its answer gets an id, and it is counted and logged.
+    It says once whom it asks, its path has one spelling, a HEAD is answered like a GET without the body (RFC 9110
+    9.3.2), its answer gets an id, and it is counted and logged.
     """
 
     def __init__(
@@ -176,9 +176,10 @@ class Door:
                 request["method"] = HttpMethod.GET
             if request["method"] == HttpMethod.GET:
                 await incoming.ignore()
-            app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
             if not _has_one_host(request):
-                app = self._refuse_host
+                app: ASGIApp = self._refuse_host
+            else:
+                app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
             await app(scope, incoming, Counting(trace, Compressing(request, answer)))
         except Exception as error:
             if sender.gave_up:

@@ -158,11 +158,10 @@ class FocusMoves:
 
     def _agents_table(self, agents: Iterable[Agent], focused: set[Agent]) -> pa.Table:
         """Rows for `kept.agents`: of whom there was no focus event so far, or no `focused`."""
-        before = {agent: self._focused[agent] for agent in agents}
         rows = [
             (*agent, agent in focused)
-            for agent, was_focused in before.items()
-            if was_focused is None or (agent in focused and not was_focused)
+            for agent in agents
+            if self._focused[agent] is None or (agent in focused and not self._focused[agent])
         ]
         return _agent_rows(rows)
 
@@ -391,9 +390,7 @@ def _rows_within(connection: duckdb.DuckDBPyConnection, targets: pa.Table, low: 
     asked = asked.append_column("low", pa.array(low)).append_column("high", pa.array(high))
     with registered(connection, asked=asked):
         rows = query(connection, _WITHIN, {"low": int(low.min()), "high": int(high.max())})
-    rows = rows.cast(pa.schema([*MOVE_ROW, pa.field("slot", pa.int64())]))
-    _arrivals, first = np.unique(rows["arrival"].to_numpy(), return_index=True)
-    return rows.take(first)
+    return rows.cast(pa.schema([*MOVE_ROW, pa.field("slot", pa.int64())]))
 
 
 def _apart(slots: I64, low: I64, high: I64) -> tuple[I64, I64, I64]:

@@ -112,12 +112,13 @@ class FolderSync:
         """
         with os.scandir(self._folder) as entries:
             there = {(entry.name, entry.inode()) for entry in entries if entry.name.startswith(FILE)}
-        before, self._file = self._file, self._is_of(there)
-        if before is not None and (self._file is None or before[0] != self._file[0]):
-            raise StoreError(f"{self._folder / FILE} was removed or replaced while it was open")
-        # A log goes with a checkpoint, which writes to the file.
-        if before == self._file and before is not None and not any(name == f"{FILE}.wal" for name, _ in there):
-            raise StoreError(f"{self._folder / FILE}.wal was removed while it was open")
+        before, self._file = self._file, self._written()
+        if before is not None:
+            if self._file is None or before[0] != self._file[0]:
+                raise StoreError(f"{self._folder / FILE} was removed or replaced while it was open")
+            # A log goes with a checkpoint, which writes to the file.
+            if before == self._file and not any(name == f"{FILE}.wal" for name, _ in there):
+                raise StoreError(f"{self._folder / FILE}.wal was removed while it was open")
         if there != self._synced:
             self._let_go()
             # Not the database: to close a file drops the locks that DuckDB has on it.
@@ -135,13 +136,13 @@ class FolderSync:
         while self._held:
             os.close(self._held.pop())
 
-    def _is_of(self, there: set[tuple[str, int]]) -> tuple[int, ...] | None:
+    def _written(self) -> tuple[int, ...] | None:
         """The number of the store's file, and what changes when it is written to; None where it is not there."""
-        number = next((number for name, number in there if name == FILE), None)
-        if number is None:
+        try:
+            status = (self._folder / FILE).stat()
+        except FileNotFoundError:
             return None
-        status = (self._folder / FILE).stat()
-        return number, status.st_mtime_ns, status.st_ctime_ns, status.st_size
+        return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _hold(self, name: str) -> int:
         """Opens a file; gives its number, -1 where a checkpoint has just taken it away."""

@@ -117,8 +117,7 @@ def read_labels(path: Path) -> Names:
         for row in rows:
             if row:
                 account, kind, number, label = _named(row, len(header), f"{path}: line {rows.line_num}")
-                of_kind = names.setdefault((account, kind), {})
-                of_kind[number] = label
+                names.setdefault((account, kind), {})[number] = label
             if rows.line_num > LINES_MAX:
                 raise InputError(f"{path}: must have at most {LINES_MAX:,} lines")
     except UnicodeDecodeError as error:
