@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from handletime.lake.tables import COLUMNS, DAY_OF, File, Run, begin, commit, finish, millis, partition_path
-from handletime.store.snapshot import composed
+from handletime.store.relations import composed
 
 GROUP_ROWS: Final = 122_880
 _ORDER: Final = {

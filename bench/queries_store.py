@@ -15,9 +15,9 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
+from handletime.answers.terms import KEPT
 from handletime.events.model import EVENTS
 from handletime.segments.derive import Derived, derive
-from handletime.segments.sums import KEPT
 from handletime.simulate.centre import Centre
 from handletime.simulate.simulate import simulate
 from handletime.store.opening import StoreSettings, connect

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from handletime.api import segment_pages
+from handletime.answers import pages
 from tests.api.world import NOW, Event, World
 from tests.messy_streams import messy_stream
 
@@ -193,7 +193,7 @@ def test_pages_followed_link_by_link_give_each_segment_once_in_a_total_order(
     world: World, account: str, monkeypatch: pytest.MonkeyPatch, key: str, direction: str, large: tuple[str, ...]
 ) -> None:
     for name in large:  # what large results take
-        monkeypatch.setattr(segment_pages, name, 1)
+        monkeypatch.setattr(pages, name, 1)
     monkeypatch.setattr(world.clock, "moment", messy(world, account))
     path = f"/api/account/{account}/agent-segments?source=test"
     whole = world.get(f"{path}&limit=500&sort=Date", account).json()["segments"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS
 from handletime.events.model import EPOCH
-from handletime.metrics.aggregate import Window, aggregate
-from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS
+from tests.answers.oracle import Window, aggregate
 from tests.api.conftest import golden
 from tests.api.test_agent_segments import a_segment
 from tests.api.world import NOW, World

@@ -8,11 +8,11 @@ from urllib.parse import quote
 
 import pytest
 
+from handletime.answers.pages import Sort
 from handletime.api.agent_segments import SORT
 from handletime.api.errors import BadRequest
 from handletime.api.operations import INTERVAL, METRICS, USER_TYPE, ZONE
 from handletime.api.parameters import Id, Ids, Integer, Millis, Moment, Parameter, Query, Text, Time
-from handletime.api.segment_pages import Sort
 
 LIMIT = Integer("limit", "", 100, least=1, most=500)
 AGENT = Id("AgentId", "")

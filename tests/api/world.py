@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.answers.files import OfFiles
+from handletime.answers.relations import Snapshot
 from handletime.api.app import make_app
 from handletime.api.auth import AuthRequest
 from handletime.api.connections import Connections
@@ -82,13 +84,13 @@ class MemoryReader:
             self._database = None
 
     @contextmanager
-    def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def snapshot(self) -> Iterator[Snapshot]:
         with self._lock:
             if self._database is None:
                 self._database = _derived(self.events)
             cursor = self._database.cursor()
         with cursor:
-            yield cursor
+            yield Snapshot(cursor, OfFiles(), self.deadline)
 
     def prepared(self, conversation: str) -> Prepared | None:
         found = pc.any(pc.equal(self.events["conversationId"], conversation)).as_py()

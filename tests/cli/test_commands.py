@@ -15,8 +15,8 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
+from handletime.answers.registry import METRICS
 from handletime.cli.derive import summary
-from handletime.metrics.registry import METRICS
 from handletime.segments.derive import Quality
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

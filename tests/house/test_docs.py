@@ -11,11 +11,11 @@ import msgspec
 import pyarrow as pa
 import pytest
 
+from handletime.answers.registry import AGENT_METRICS, METRICS, OUR_METRICS, SKILL_METRICS, Metric
 from handletime.api.openapi import document
 from handletime.events import model
 from handletime.events.decode import decode_lines
 from handletime.events.model import FIELDS, TYPES
-from handletime.metrics.registry import AGENT_METRICS, METRICS, OUR_METRICS, SKILL_METRICS, Metric
 from handletime.segments import rules
 from handletime.segments.derive import Quality
 from handletime.segments.files import SCHEMAS

@@ -26,20 +26,20 @@ PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; .+?)?( +--hash=sha256:[
 
 # Which room may import which (ARCHITECTURE.md). Those of the first row are known to all.
 GROUND = {"errors", "clock", "deadline", "durations", "settings", "compiled", "crashpoints", "regular"}
-BELOW = {"events", "segments", "store", "metrics", "sources", "simulate", "lake", "cluster"}
+BELOW = {"events", "segments", "store", "answers", "sources", "simulate", "lake", "cluster"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in GROUND},
     "events": set(),
     "segments": {"events"},
-    "store": {"events", "segments"},
-    "metrics": {"store", "segments"},
+    "store": {"answers", "events", "segments"},
+    "answers": {"events", "segments"},
     "sources": {"events"},
     "simulate": {"events"},
-    "lake": {"events", "segments", "store"},
-    "cluster": {"events", "segments", "lake"},
+    "lake": {"answers", "events", "segments", "store"},
+    "cluster": {"answers", "events", "segments", "lake"},
     "api": BELOW,
     "web": BELOW | {"api"},
-    "admin": {"events", "segments", "store", "api"},
+    "admin": {"answers", "events", "segments", "store", "api"},
     "cli": BELOW | {"api", "web", "admin"},
     "__main__": {"cli"},
     "__init__": set(),

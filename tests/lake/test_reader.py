@@ -9,17 +9,18 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS
+from handletime.answers.relations import NotAllowed, Snapshot
+from handletime.answers.selection import Selection
+from handletime.answers.sums import sums_of
+from handletime.answers.terms import RELATIONS, Table
 from handletime.errors import NotNow
 from handletime.lake import tables
 from handletime.lake.lake import Lake, LakeSettings
 from handletime.lake.reader import OfFiles, Window
 from handletime.lake.sums import sum_fields
 from handletime.lake.tables import File
-from handletime.metrics.aggregate import Relations, Selection, sums_of
-from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS
 from handletime.segments.files import SCHEMAS
-from handletime.segments.sums import RELATIONS, Table
-from handletime.store.snapshot import NotAllowed
 from tests.lake.conftest import DAY, of_account
 from tests.lake.maker import stored, write_run
 from tests.messy_streams import messy_stream
@@ -54,7 +55,7 @@ def bounds(events: pa.Table) -> tuple[int, int]:
     return min(times), max(times) + 1
 
 
-def summed(relations: Relations, table: Table, of: Selection) -> list[tuple[object, ...]]:
+def summed(relations: Snapshot, table: Table, of: Selection) -> list[tuple[object, ...]]:
     """All metrics by skill and interval."""
     registry = [*AGENT_METRICS, *SKILL_METRICS]
     metrics = [metric for metric in registry if metric.table == table and not metric.values]

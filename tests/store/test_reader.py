@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from handletime.metrics.aggregate import Window, aggregate
-from handletime.metrics.registry import METRICS
-from handletime.metrics.source import connect
+from handletime.answers.files import asked
+from handletime.answers.registry import METRICS
 from handletime.segments.derive import derive
 from handletime.segments.explain import explain
 from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import prepare
 from handletime.store.reader import Reader
+from tests.answers.oracle import Window, aggregate
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, standing_copies
@@ -25,8 +25,10 @@ EVERYTHING = Window(-(2**45), 2**45)
 def test_metrics_and_explanations_are_those_of_the_same_events_in_files(seed: int, tmp_path: Path) -> None:
     events = standing_copies(messy_stream(seed, accounts=1, events=150))
     table = events_of(events)
-    from_files, _quality = connect([derive(table)], tmp_path, memory=1 << 28)
-    with a_store(tmp_path / "store") as store:
+    with (
+        asked([derive(table)], tmp_path, memory=1 << 28) as (from_files, _quality),
+        a_store(tmp_path / "store") as store,
+    ):
         for place in range(0, len(events), 40):
             store.ingest("local", events_of(events[place : place + 40]))
         reader = store.reader("local")
@@ -38,7 +40,6 @@ def test_metrics_and_explanations_are_those_of_the_same_events_in_files(seed: in
             prepared = reader.prepared(conversation)
             assert prepared is not None
             assert explain(prepared, "local", conversation) == explain(prepare(table), "local", conversation)
-    from_files.close()
 
 
 def test_all_conversations_are_there_until_one_is_forgotten(tmp_path: Path) -> None:

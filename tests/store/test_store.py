@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from handletime.answers.relations import NotAllowed
 from handletime.errors import NotNow, StoreError
 from handletime.store.opening import FILE, StoreSettings
-from handletime.store.snapshot import NotAllowed
 from handletime.store.store import Store
 from handletime.store.writer import Ingested
 from tests.messy_streams import BASE, messy_stream

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pyarrow as pa
 import pytest
 
+from handletime.answers.registry import METRICS
 from handletime.api.parameters import Query
 from handletime.events.decode import instant
-from handletime.metrics.registry import METRICS
 from handletime.segments.derive import derive
 from handletime.web import live
 from handletime.web.figures import AGENT_COLUMNS, SKILL_COLUMNS, history_of, metrics_of, slowest_of, table_of, worth_of

@@ -279,9 +279,9 @@ def test_a_session_of_a_zone_that_is_none_is_in_utc() -> None:
 
 def test_whose_segments_count() -> None:
     human, every, bots = view_of(""), view_of("userType=ALL"), view_of("userType=bot")
-    assert "userType = 'human'" in human.agent_segments.where
-    assert "userType" not in human.skill_segments.where
-    assert "userType" not in every.agent_segments.where + every.skill_segments.where
-    assert "userType = 'bot'" in bots.agent_segments.where
-    assert "userType = 'bot'" in bots.skill_segments.where
-    assert "userType = 'human'" in view_of("userType=human").skill_segments.where
+    assert "userType = 'human'" in human.agent_segments.condition().where
+    assert "userType" not in human.skill_segments.condition().where
+    assert "userType" not in every.agent_segments.condition().where + every.skill_segments.condition().where
+    assert "userType = 'bot'" in bots.agent_segments.condition().where
+    assert "userType = 'bot'" in bots.skill_segments.condition().where
+    assert "userType = 'human'" in view_of("userType=human").skill_segments.condition().where

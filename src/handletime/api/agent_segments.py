@@ -10,12 +10,13 @@ from urllib.parse import quote, unquote, urlencode
 import msgspec
 from litestar import Response, get
 
+from handletime.answers.pages import Segment, Sort, SortKey, rows_of
+from handletime.answers.selection import Selection, one
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.negotiation import FORMAT, Form, table_or_json
 from handletime.api.parameters import Id, Integer, Query, Schema, Single, Text, Wrong
-from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, rows_of
 from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
@@ -121,10 +122,18 @@ class Asked(msgspec.Struct, frozen=True):
     """What links have to say of it."""
 
     @property
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Selection:
         """Which segments."""
         start, end = self.timeframe
-        return Wanted(start.millis, end.millis, self.conversation, self.agent, self.employee, self.skill, self.group)
+        return Selection(
+            (start.millis, end.millis),
+            conversation=self.conversation,
+            agents=one(self.agent),
+            employee=self.employee,
+            skills=one(self.skill),
+            groups=one(self.group),
+            user_type="human",
+        )
 
 
 def read(query: Query, now: int, form: Form) -> Asked:

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Response, get
 
 from handletime import __version__
+from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS
 from handletime.api import (
     agent_segments,
     breakdown,
@@ -28,7 +29,6 @@ from handletime.api.examples import Example, examples
 from handletime.api.parameters import Parameter
 from handletime.events import model
 from handletime.events.model import FIELDS, Field
-from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS
 from handletime.segments.explain import RULES, Explanation
 from handletime.segments.rules import EFFECTS
 

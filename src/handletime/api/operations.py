@@ -18,10 +18,14 @@ import msgspec
 import numpy as np
 from litestar import Response, get
 
+from handletime.answers.intervals import CALENDAR, Interval, bounds, zone_named
+from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS, Metric
+from handletime.answers.selection import Selection
+from handletime.answers.sums import NOTHING, By, Sums, sums_of
+from handletime.answers.terms import Table
 from handletime.api.answer import Answer
 from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.errors import JSON
-from handletime.api.intervals import CALENDAR, Interval, bounds, zone_named
 from handletime.api.negotiation import FORMAT, table_or_json
 from handletime.api.parameters import (
     ALL,
@@ -43,9 +47,6 @@ from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
 from handletime.api.timeframe import DAY, MINUTE
 from handletime.events.model import EPOCH, TIME_MIN
-from handletime.metrics.aggregate import NOTHING, By, Selection, Sums, sums_of
-from handletime.metrics.registry import AGENT_METRICS, SKILL_METRICS, Metric
-from handletime.segments.sums import Table
 
 TIMEFRAME_MAX: Final = 1440
 TIMEFRAME_MAX_WITH_TO: Final = 44_640
@@ -271,13 +272,9 @@ def _read_span(query: Query, now: int) -> Span | None:
     return span if query.is_good((TIMEFRAME,)) and query.is_good((FROM, TO)) else None
 
 
-def _selection(window: Window, conditions: dict[str, tuple[str, object | None]]) -> Selection:
-    """The window and every condition whose parameter is there."""
-    given = {name: condition for name, condition in conditions.items() if condition[1] is not None}
-    where = " and ".join(["true", *(condition for condition, _ in given.values())])
-    if window.user_type != ALL:
-        where += f" and userType = '{window.user_type}'"  # one of a closed list; compared as what the column is
-    return Selection(window.bounds, where, {name: value for name, (_, value) in given.items()})
+def _selection(window: Window, **filters: Any) -> Selection:
+    """The window, and every filter whose parameter is there."""
+    return Selection(window.bounds, user_type=None if window.user_type == ALL else window.user_type, **filters)
 
 
 def _listed(ids: frozenset[int] | None) -> list[int] | None:
@@ -300,14 +297,9 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
     source = query.get(INTEGRATION)
     selection = _selection(
         window,
-        {
-            "agents": ("agentId = any($agents)", _listed(query.get(AGENT_IDS))),
-            "groups": ("groupId = any($groups)", _listed(query.get(GROUP_IDS))),
-            "source": (
-                "lower(source) = lower($source)",
-                source if source and source.strip().lower() != ALL else None,
-            ),
-        },
+        agents=_listed(query.get(AGENT_IDS)),
+        groups=_listed(query.get(GROUP_IDS)),
+        source=source if source and source.strip().lower() != ALL else None,
     )
     query.check()
     by = _keys(window, ("skillId", "agentId") if by_skill else ("agentId",))
@@ -366,7 +358,7 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     window = _read_window(query, service.clock.now())
-    selection = _selection(window, {"skills": ("skillId = any($skills)", _listed(query.get(SKILL_IDS)))})
+    selection = _selection(window, skills=_listed(query.get(SKILL_IDS)))
     query.check()
     answer = Answer(request, deadline=reader.deadline)
     finest = _finest(answer, reader, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)

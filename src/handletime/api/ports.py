@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from handletime.answers.relations import Snapshot
     from handletime.api.auth import AuthRequest
     from handletime.deadline import Deadline
-    from handletime.metrics.aggregate import Relations
     from handletime.segments.meanwhile import Focus
     from handletime.segments.parts import Prepared
     from handletime.store.keys import Key
@@ -27,7 +27,7 @@ class Reader(Protocol):
     def deadline(self) -> Deadline:
         """The end of the time for the request: of its queries and of all other work."""
 
-    def snapshot(self) -> AbstractContextManager[Relations]:
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
         """One state of the rows, for one thread, until it is left.
 
         Queries find `agent_segments`, `skill_segments` and `handle_time_units` of the account alone, with the columns

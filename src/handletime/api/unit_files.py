@@ -14,12 +14,13 @@ from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import instant_of
 from handletime.api.ports import DatedReader, DatedStore, Store
 from handletime.api.shelf import NewFile, Shelf
 from handletime.api.timeframe import HOUR
 from handletime.clock import Clock
 from handletime.events.model import EPOCH
-from handletime.metrics.aggregate import Relations, instant_of
 from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
 
 FILE_LINES: Final = 200_000
@@ -65,10 +66,10 @@ class ShelvedFiles:
     def listed(self, account: str, start: int, end: int) -> list[str]:
         """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
         reader = self._store.reader(account)
-        with self._shelf.making(account, reader.deadline.left_s()), reader.snapshot() as relations:
-            return [path for hour in _hours(relations, start, end) for path in self._of_hour(relations, account, hour)]
+        with self._shelf.making(account, reader.deadline.left_s()), reader.snapshot() as snapshot:
+            return [path for hour in _hours(snapshot, start, end) for path in self._of_hour(snapshot, account, hour)]
 
-    def _of_hour(self, relations: Relations, account: str, hour: Hour) -> list[str]:
+    def _of_hour(self, snapshot: Snapshot, account: str, hour: Hour) -> list[str]:
         """The paths of an hour's files, which are made where there are none with its present content."""
         there = self._shelf.current(account, hour.number, hour.fingerprint)
         if there:
@@ -78,7 +79,7 @@ class ShelvedFiles:
         if made <= last < made + NEAR_MS:
             made = last + 1  # no two files of one name, also where the first is gone; but not ahead of a clock put back
         self._last[account] = made
-        return self._shelf.put(account, hour.number, hour.fingerprint, made, _made(relations, account, hour, made))
+        return self._shelf.put(account, hour.number, hour.fingerprint, made, _made(snapshot, account, hour, made))
 
     def content(self, account: str, path: str) -> bytes | None:
         """A file that was listed, gzipped. None where there is no such file, or it names what has been removed."""
@@ -91,12 +92,12 @@ class ShelvedFiles:
         return kept.content
 
 
-def _hours(relations: Relations, start: int, end: int) -> list[Hour]:
+def _hours(snapshot: Snapshot, start: int, end: int) -> list[Hour]:
     """The hours with a unit of a segment that ended in [start, end).
 
     The fingerprint is over what the store has as it stands: a segment's number stands for its id.
     """
-    found = relations.execute(
+    found = snapshot.execute(
         f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units,
             bit_xor(hash(segmentNumber, sequence, startReason, endReason, start, "end")) as fingerprint,
             count(*) filter (segmentEnd >= $from and segmentEnd < $to) as wanted
@@ -131,8 +132,8 @@ class DatedFiles:
     def listed(self, account: str, start: int, end: int) -> list[str]:
         """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
         reader = self._store.reader(account)
-        with reader.snapshot() as relations:
-            hours = relations.execute(
+        with reader.snapshot() as snapshot:
+            hours = snapshot.execute(
                 f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units,
                     count(*) filter (segmentEnd >= $from and segmentEnd < $to) as wanted
                 from handle_time_units where {_OF_HUMANS} group by hour having wanted > 0 order by hour""",
@@ -173,8 +174,8 @@ class DatedFiles:
         path: str,
         held_by: DatedReader | None = None,
     ) -> bytes | None:
-        with reader.snapshot() as relations:
-            files = _made(relations, account, Hour(hour, ""), made, number)
+        with reader.snapshot() as snapshot:
+            files = _made(snapshot, account, Hour(hour, ""), made, number)
             file = next((each for each in files if each.path == path), None)
         if file is None or (held_by is not None and not held_by.holds_all(file.conversations)):
             return None
@@ -192,9 +193,9 @@ def _day(hour: int) -> date:
 # --- content and paths -----------------------------------------------------------------------------------------------
 
 
-def _made(relations: Relations, account: str, hour: Hour, made: int, first: int = 0) -> Iterator[NewFile]:
+def _made(snapshot: Snapshot, account: str, hour: Hour, made: int, first: int = 0) -> Iterator[NewFile]:
     """The files of an hour, from the n-th on."""
-    found = relations.execute(
+    found = snapshot.execute(
         f"""select segmentId, sequence, cast(startReason as varchar), cast(endReason as varchar),
             epoch_ms(start), epoch_ms("end"), handleTimeMillis, conversationId
         from handle_time_units where {_OF_HUMANS} order by segmentEnd, segmentId, sequence offset $offset""",

@@ -18,15 +18,18 @@ from handletime.durations import duration
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    import duckdb
     from rich.table import Table
 
-    from handletime.api.intervals import Interval
-    from handletime.metrics.aggregate import By, Row, Value, Window
-    from handletime.metrics.registry import Metric
+    from handletime.answers.figures import Value
+    from handletime.answers.intervals import Interval
+    from handletime.answers.registry import Metric
+    from handletime.answers.relations import Snapshot
+    from handletime.answers.selection import Selection
+    from handletime.answers.sums import By
     from handletime.segments.derive import Derived, Quality
     from handletime.segments.parts import Prepared
 
+Row = dict[str, "Value | str"]
 Grouping = Literal["agent", "skill", "skill,agent", "total"]
 KEYS: dict[Grouping, tuple[By, ...]] = {
     "agent": ("agentId",),
@@ -125,7 +128,7 @@ class Cut(click.ParamType["Interval"]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Interval:
         """Minutes as a number, or the unit. Fails with what is allowed."""
-        from handletime.api.intervals import CALENDAR
+        from handletime.answers.intervals import CALENDAR
 
         text = str(value).strip().lower()
         for unit in CALENDAR:
@@ -148,7 +151,7 @@ class Zone(click.ParamType["ZoneInfo"]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
         """The zone. Fails with what is allowed."""
-        from handletime.api.intervals import zone_named
+        from handletime.answers.intervals import zone_named
 
         zone = zone_named(str(value))
         if zone is None:
@@ -158,7 +161,7 @@ class Zone(click.ParamType["ZoneInfo"]):
 
 def _metrics(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
     """The chosen metrics under their own names. Letter case does not matter."""
-    from handletime.metrics.registry import METRICS
+    from handletime.answers.registry import METRICS
 
     if value is None:
         return None
@@ -175,7 +178,7 @@ def _metrics(_context: click.Context, _parameter: click.Parameter, value: str | 
 def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if not value or context.resilient_parsing:
         return
-    from handletime.metrics.registry import METRICS
+    from handletime.answers.registry import METRICS
 
     for key, metric in METRICS.items():
         click.echo(f"{key}\n    {metric.meaning}. [{metric.unit}]")
@@ -248,29 +251,28 @@ def report(
     them. Durations are milliseconds in csv and json. An average over nothing is -1. Handle time without focus data is
     unknown: empty in csv, null in json.
     """
-    from handletime.metrics.registry import METRICS
-    from handletime.metrics.source import connect
+    from handletime.answers.files import asked
+    from handletime.answers.registry import METRICS
 
-    keys: tuple[By, ...] = (*KEYS[by], *(("interval",) if interval else ()))
-    with tempfile.TemporaryDirectory(prefix="handletime-") as folder:
-        parts = _derived(files, account, memory)
-        only = None if user_type == "all" else user_type
-        connection, quality = connect(parts, Path(folder), memory=memory, user_type=only)
-        with connection:
-            window = _window(connection, start, end, interval, zone)
-            chosen = [METRICS[name] for name in metrics or METRICS]
-            if len(quality.accounts) > 1:
-                keys = ("accountId", *keys)  # ids of two accounts have nothing in common
-            rows = _rows(connection, chosen, keys, window)
-            total = _rows(connection, chosen, (), window)
+    by_keys: tuple[By, ...] = (*KEYS[by], *(("interval",) if interval else ()))
+    with (
+        tempfile.TemporaryDirectory(prefix="handletime-") as folder,
+        asked(_derived(files, account, memory), Path(folder), memory=memory) as (snapshot, quality),
+    ):
+        of = _selection(snapshot, start, end, interval, zone, None if user_type == "all" else user_type)
+        chosen = [METRICS[name] for name in metrics or METRICS]
+        # Ids of two accounts have nothing in common.
+        accounts = sorted(quality.accounts) if len(quality.accounts) > 1 else None
+        rows, total = _rows(snapshot, chosen, by_keys, of, accounts)
+    keys: tuple[str, ...] = ("accountId", *by_keys) if accounts else by_keys
     if format_ == "table":
-        _print(Report(rows, total if keys else [], keys, window, zone, user_type), metrics, quality)
+        _print(Report(rows, total if keys else [], keys, of, zone, user_type), metrics, quality)
         return
     for row in rows:
         if "interval" in row:
             row["interval"] = _rfc_3339(row["interval"], zone)
     if format_ == "json":
-        sys.stdout.write(_json(rows, total, window, zone))
+        sys.stdout.write(_json(rows, total, of, zone))
     else:
         _csv(rows, [*keys, *(metric.key for metric in chosen)])
 
@@ -280,8 +282,8 @@ class Report(NamedTuple):
 
     rows: list[Row]
     total: list[Row]
-    keys: tuple[By, ...]
-    window: Window
+    keys: tuple[str, ...]
+    of: Selection
     zone: ZoneInfo
     user_type: UserType
 
@@ -296,52 +298,59 @@ def _of_part(part: Prepared) -> Derived:
     return derive_prepared(part)[0]
 
 
-def _window(
-    connection: duckdb.DuckDBPyConnection,
+def _selection(
+    snapshot: Snapshot,
     start: int | date | None,
     end: int | date | None,
     interval: Interval | None,
     zone: ZoneInfo,
-) -> Window:
-    from handletime.api.intervals import begin_of, begin_of_day, clock_bounds, length_of
-    from handletime.metrics.aggregate import Window, span
+    user_type: str | None,
+) -> Selection:
+    """The segments that are asked for; times that are not given are those of the first and last segment's end."""
+    from handletime.answers.figures import span
+    from handletime.answers.intervals import begin_of, begin_of_day, clock_bounds, length_of
+    from handletime.answers.selection import Selection
 
     start = begin_of_day(start, zone) if isinstance(start, date) else start
     end = begin_of_day(end, zone) if isinstance(end, date) else end
-    first, last = span(connection) or (start or 0, (start or 0))
+    first, last = span(snapshot, user_type) or (start or 0, (start or 0))
     if start is None:
         start = first if interval is None else begin_of(first, interval, zone)
     end = last + 1 if end is None else end
     if end < start:
         raise click.UsageError("--from lies after --to, or after the last segment's end")
-    if interval is None:
-        return Window(start, end)
-    if (end - start) // length_of(interval) > INTERVALS_MAX:
+    if interval is not None and (end - start) // length_of(interval) > INTERVALS_MAX:
         raise click.UsageError(
             f"--interval cuts the time in more than {INTERVALS_MAX:,}; choose a longer one, or a shorter time"
         )
-    return Window(start, end, clock_bounds(start, end, interval, zone)[:-1] if start < end else [])
+    bounds = [start, end] if interval is None or start == end else clock_bounds(start, end, interval, zone)
+    return Selection(bounds, user_type=user_type)
 
 
 def _rows(
-    connection: duckdb.DuckDBPyConnection, metrics: list[Metric], keys: tuple[By, ...], window: Window
-) -> list[Row]:
-    """Rows of all groups; of every interval, too, where nothing tells them apart otherwise."""
-    from handletime.metrics.aggregate import aggregate, of_nothing
-    from handletime.metrics.registry import HANDLE_TIME, METRICS
+    snapshot: Snapshot, metrics: list[Metric], keys: tuple[By, ...], of: Selection, accounts: list[str] | None
+) -> tuple[list[Row], list[Row]]:
+    """Rows of all groups, of each account where there are several, and one of all of them together.
 
-    needed = [*metrics, METRICS["segmentsWithFocusData"]]
-    rows = aggregate(connection, list({m.key: m for m in needed}.values()), keys, window)
-    if keys == ("interval",):
-        there = {row["interval"]: row for row in rows}
-        empty: Row = {metric.key: of_nothing(metric) for metric in needed}
-        rows = [there.get(start, {"interval": start, **empty}) for start in window.starts]
-    for row in rows:
-        if not row["segmentsWithFocusData"]:
-            row.update({key: None for key in HANDLE_TIME if key in row})
-        if METRICS["segmentsWithFocusData"] not in metrics:
-            del row["segmentsWithFocusData"]
-    return rows
+    Of every interval, too, where nothing tells them apart otherwise.
+    """
+    from handletime.answers.figures import figures_of, of_nothing
+
+    rows: list[Row] = []
+    each: Sequence[str | None] = accounts or [None]
+    for account in each:
+        found = figures_of(snapshot, metrics, keys, of._replace(account=account))
+        if keys == ("interval",) and account is None and of.start < of.end:
+            empty = {metric.key: of_nothing(metric) for metric in metrics}
+            found |= {(place,): found.get((place,), empty) for place in range(len(of.bounds) - 1)}
+        for key, figures in sorted(found.items()):
+            if len(key) == len(keys):
+                named: Row = dict(zip(keys, key, strict=True))
+                if "interval" in named:
+                    named["interval"] = of.bounds[key[-1]]
+                rows.append({**({} if account is None else {"accountId": account}), **named, **figures})
+    total = figures_of(snapshot, metrics, (), of) if accounts else found
+    return rows, [{**figures} for key, figures in total.items() if key == ()]
 
 
 def _rfc_3339(millis: Value | str, zone: ZoneInfo) -> str:
@@ -352,10 +361,10 @@ def _rfc_3339(millis: Value | str, zone: ZoneInfo) -> str:
     return text.removesuffix("+00:00") + "Z" if zone.key == "UTC" else text
 
 
-def _json(rows: list[Row], total: list[Row], window: Window, zone: ZoneInfo) -> str:
+def _json(rows: list[Row], total: list[Row], of: Selection, zone: ZoneInfo) -> str:
     import msgspec
 
-    span = {"from": _rfc_3339(window.start, zone), "to": _rfc_3339(window.end, zone)}
+    span = {"from": _rfc_3339(of.start, zone), "to": _rfc_3339(of.end, zone)}
     return msgspec.json.format(msgspec.json.encode({**span, "rows": rows, "total": total}), indent=2).decode() + "\n"
 
 
@@ -378,7 +387,7 @@ def _print(report: Report, metrics: list[str] | None, quality: Quality) -> None:
     if not report.rows:
         console.print(f"No segments{whose} ended in this time.")
     else:
-        start, end = (_clock(moment, report.zone) for moment in report.window[:2])
+        start, end = (_clock(moment, report.zone) for moment in (report.of.start, report.of.end))
         console.print(f"Segments{whose} that ended from {start} to {end} ({report.zone.key})")
     for block in _blocks(metrics) if report.rows else ():
         if not _says_something(block, report):
@@ -411,7 +420,7 @@ def _table(block: Block, report: Report) -> Table:
     from rich import box
     from rich.table import Table
 
-    from handletime.metrics.registry import METRICS
+    from handletime.answers.registry import METRICS
 
     keys = report.keys
     table = Table(title=block.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -429,7 +438,7 @@ def _table(block: Block, report: Report) -> Table:
 
 
 def _cells(block: Block, row: Row) -> list[str]:
-    from handletime.metrics.registry import METRICS
+    from handletime.answers.registry import METRICS
 
     if block.title == "Handle time" and row["avgHandleTimeMillis"] is None:
         return [NO_FOCUS_DATA, *[""] * (len(block.metrics) - 1)]
@@ -447,7 +456,7 @@ def _clock(millis: Value | str, zone: ZoneInfo) -> str:
 
 
 def _cell(metric: Metric, value: Value | str) -> str:
-    from handletime.metrics.registry import HANDLE_TIME
+    from handletime.answers.registry import HANDLE_TIME
 
     if value is None and metric.key in HANDLE_TIME:
         return NO_FOCUS_DATA

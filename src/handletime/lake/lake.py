@@ -18,11 +18,11 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
+from handletime.answers.relations import limited
 from handletime.errors import HandletimeError, InputError, NotHere, NotNow
 from handletime.lake.reader import EventFiles, Reader
 from handletime.lake.state import UNITS, State, state_of
 from handletime.lake.tables import RUNS, Run, runs
-from handletime.store.snapshot import limited
 from handletime.store.writer import Ingested, Outcome
 
 CHECK_S: Final = 1.0

@@ -11,6 +11,8 @@ from typing import Final, NamedTuple
 import duckdb
 import pyarrow as pa
 
+from handletime.answers.relations import Definition, Snapshot, with_relations
+from handletime.answers.terms import KEPT, RELATIONS
 from handletime.deadline import Deadline
 from handletime.errors import InvalidEvents, NotHere
 from handletime.events.decode import decode_columns
@@ -19,9 +21,7 @@ from handletime.lake.state import Files, State
 from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
 from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import Prepared, prepare
-from handletime.segments.sums import KEPT, RELATIONS
 from handletime.store.reader import MOVES_MAX, focus_among, last_focused
-from handletime.store.snapshot import Definition, Snapshot, with_relations
 from handletime.store.tables import query
 
 EventFiles = Callable[[str], Sequence[str]]

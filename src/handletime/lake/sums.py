@@ -1,4 +1,4 @@
-"""The sums of segments as columns of their tables (`segments.sums.KEPT`), as a store keeps them too."""
+"""The sums of segments as columns of their tables (`answers.terms.KEPT`), as a store keeps them too."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 import duckdb
 import pyarrow as pa
 
-from handletime.segments.sums import KEPT, RELATIONS
+from handletime.answers.terms import KEPT, RELATIONS
 
 _MILLIS: Final = {"duration", "firstResponse", "firstResponseAfterTransfer", "firstResponseNew", "response"}
 """Sums of durations; the others are counts."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from handletime.answers.terms import KEPT
 from handletime.events import model
 from handletime.segments import rules
 from handletime.segments.changes import Changes, changes_between
@@ -16,7 +17,6 @@ from handletime.segments.columns import I64, Columns
 from handletime.segments.derive import walk
 from handletime.segments.order import Ordered
 from handletime.segments.rules import Out
-from handletime.segments.sums import KEPT
 from handletime.segments.tables import codes, instants, lists
 from handletime.store.tables import change, insert, registered
 

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 import duckdb
 import pyarrow as pa
 
+from handletime.answers.relations import Snapshot, limited
 from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.events.model import EVENTS
@@ -19,7 +20,7 @@ from handletime.segments.parts import Prepared
 from handletime.store.directory import find
 from handletime.store.moves import EVER, SPANS_MS, focused_among
 from handletime.store.recent import met_by
-from handletime.store.snapshot import OfStore, Snapshot, limited
+from handletime.store.relations import OfStore
 from handletime.store.tables import query
 
 

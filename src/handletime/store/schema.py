@@ -8,7 +8,7 @@ Everything is in the schema `kept`, which no query finds unless it names it: rea
     agents                      of whom there is, or was, any focus event; and whether any `focused`
     agent_segments, skill_segments, handle_time_units     what follows from the events
 
-Segments also have what they add to each sum (`segments.sums.KEPT`), so that nothing is worked out when it is asked for.
+Segments also have what they add to each sum (`answers.terms.KEPT`), so that nothing is worked out when it is asked for.
 Closed lists are places in those of `events.model` (events) or enumerations (what is derived); event times are epoch
 milliseconds. An event is named by `arrival`, which counts up; what is derived by the arrival of the event that
 starts it. No table but `conversations` has an index: row groups' least and greatest `number` do its work.

@@ -11,13 +11,13 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from handletime.answers.terms import KEPT, RELATIONS
 from handletime.events import model
 from handletime.segments.columns import I64, NEVER
 from handletime.segments.derive import Derived, derive_prepared
 from handletime.segments.files import SCHEMAS
 from handletime.segments.focus import LOSSES
 from handletime.segments.parts import DEFAULT_MEMORY, Prepared, Told, prepared_parts
-from handletime.segments.sums import KEPT, RELATIONS
 from handletime.store.directory import AT_ONCE, find, key_of
 from handletime.store.reader import events_table
 from handletime.store.tables import query, registered

@@ -8,8 +8,9 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from handletime.metrics.registry import METRICS, Metric
-from handletime.web.figures import History, Value
+from handletime.answers.figures import Value
+from handletime.answers.registry import METRICS, Metric
+from handletime.web.figures import History
 from handletime.web.view import View
 from handletime.web.words import local, value, which_of_two
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from handletime.answers.figures import Figures, Value, summed, with_percentiles
+from handletime.answers.registry import HANDLE_TIME, METRICS, Metric
+from handletime.answers.selection import instant_of
+from handletime.answers.sums import NOTHING, By, sums_of
+from handletime.answers.terms import Table
 from handletime.api.ports import Reader
-from handletime.metrics.aggregate import NOTHING, By, Selection, Sums, instant_of, sums_of
-from handletime.metrics.percentiles import percentiles_of
-from handletime.metrics.registry import HANDLE_TIME, METRICS, Metric
-from handletime.segments.sums import Table
 from handletime.segments.tables import segment_id
-from handletime.web.view import View
+from handletime.web.view import HUMAN, View
 
-Value = int | float | None
-Values = dict[str, Value]
 Each = Literal["agentId", "skillId"]
 
 
@@ -110,7 +109,7 @@ class Row(NamedTuple):
     """One agent or skill, or all of them (`number` None): metrics by key, and the trend of one of them."""
 
     number: int | None
-    values: Values
+    values: Figures
     trend: list[Value]
 
     @property
@@ -143,72 +142,32 @@ def metrics_of(groups: Sequence[Columns]) -> list[Metric]:
 
 def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *, descending: bool) -> TableOf:
     """Every metric by agent or skill, with its trend over the view's intervals; sorted by one metric, or by id."""
-    groups = AGENT_COLUMNS if table == "agentSegments" else SKILL_COLUMNS
-    metrics = metrics_of(groups)
+    metrics = metrics_of(AGENT_COLUMNS if table == "agentSegments" else SKILL_COLUMNS)
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
     trended = METRICS.get(sort, metrics[0])
-    beside = [HUMAN_SEGMENTS, METRICS["segmentsWithFocusData"]] if table == "agentSegments" else []
-    metrics = [*metrics, HUMAN_SEGMENTS] if beside else metrics
+    if table == "agentSegments":
+        metrics = [*metrics, HUMAN_SEGMENTS]
+    by: tuple[By, ...] = ("interval", each)
     with reader.snapshot() as snapshot:
-        finest = sums_of(snapshot, table, [m for m in metrics if not m.values], ("interval", each), of)
-        values = _by_key(finest.rolled_up((each,)), metrics, (each,))
-        total = _by_key(finest.rolled_up(()), metrics, ())
-        if any(metric.values for metric in metrics):
-            ranked = [metric for metric in metrics if metric.values]
-            _add(values, total, percentiles_of(snapshot, table, ranked, (each,), of, with_total=True))
-        trends: dict[tuple[int, ...], Value]
-        if trended.values:
-            trends = {
-                key: v[trended.key]
-                for key, v in percentiles_of(snapshot, table, [trended], ("interval", each), of).items()
-            }
-        else:
-            by_both = _by_key(finest, [trended, *beside], ("interval", each))
-            trends = {key: v[trended.key] for key, v in by_both.items()}
+        finest = sums_of(snapshot, table, summed([*metrics, trended]), by, of)
+        groups = with_percentiles(snapshot, finest, table, metrics, (each,), of)
+        trends = with_percentiles(snapshot, finest, table, [trended], by, of)
+    total = groups.pop((), {})
     count = len(view.bounds) - 1
     rows = []
-    for (number,), row in values.items():
+    for (number,), row in groups.items():
         is_unknown = trended.key in HANDLE_TIME and row[trended.key] is None
-        trend = [] if is_unknown else [_shown(trended, trends, (place, number)) for place in range(count)]
+        trend = [] if is_unknown else [_shown(trended, trends.get((place, number))) for place in range(count)]
         rows.append(Row(number, row, trend))
-    return TableOf(_sorted(rows, sort, descending=descending), Row(None, total.get((), {}), []))
+    return TableOf(_sorted(rows, sort, descending=descending), Row(None, total, []))
 
 
-def _shown(metric: Metric, values: Mapping[tuple[int, ...], Value], key: tuple[int, ...]) -> Value:
+def _shown(metric: Metric, figures: Figures | None) -> Value:
     """A value in a chart: nothing where an average is over nothing, 0 where nothing was counted."""
-    value = values.get(key, NOTHING)
-    if metric.values or metric.per:
-        return None if value == NOTHING else value
-    return 0 if value == NOTHING else value
-
-
-def _by_key(sums: Sums, metrics: Sequence[Metric], by: Sequence[By]) -> dict[tuple[int, ...], Values]:
-    summed = [metric for metric in metrics if not metric.values]
-    columns = [sums.values_of(metric) for metric in summed]
-    keys = list(zip(*(sums.keys[key].tolist() for key in by), strict=True)) if by else [()] * len(sums)
-    rows = zip(*columns, strict=True)
-    empty: Values = {metric.key: None for metric in metrics if metric.values}
-    return {
-        key: _without_unknown({**empty, **{metric.key: value for metric, value in zip(summed, row, strict=True)}})
-        for key, row in zip(keys, rows, strict=True)
-    }
-
-
-def _without_unknown(values: Values) -> Values:
-    """The same; a sum of handle times is unknown, not 0, where no segment has one (rules.md 3.3)."""
-    if values.get("totalHandleTimeMillis") == 0 and values.get("segmentsWithFocusData") == 0:
-        values["totalHandleTimeMillis"] = None
-    return values
-
-
-def _add(
-    values: dict[tuple[int, ...], Values],
-    total: dict[tuple[int, ...], Values],
-    percentiles: dict[tuple[int, ...], dict[str, int | None]],
-) -> None:
-    """Puts percentiles to the other metrics of their groups; those under `()` are of all together."""
-    for key, row in percentiles.items():
-        (values if key else total).setdefault(key, {}).update(row)
+    if figures is None:
+        return None if metric.values or metric.per else 0
+    value = figures[metric.key]
+    return None if value == NOTHING and metric.per else value
 
 
 def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
@@ -231,7 +190,7 @@ class History(NamedTuple):
 
     bounds: list[int]
     values: dict[str, list[Value]]
-    total: Values
+    total: Figures
 
     def of(self, key: str) -> list[Value]:
         """One metric, interval by interval."""
@@ -262,40 +221,32 @@ HISTORY: Final[dict[Table, tuple[str, ...]]] = {
 def history_of(reader: Reader, view: View, table: Table = "agentSegments") -> History:
     """The metrics of the charts by interval, of agent segments or of skill segments."""
     metrics = [METRICS[key] for key in HISTORY[table]]
-    ranked = [metric for metric in metrics if metric.values]
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
+    by: tuple[By, ...] = ("interval",)
     with reader.snapshot() as snapshot:
-        finest = sums_of(snapshot, table, [m for m in metrics if not m.values], ("interval",), of)
-        values = _by_key(finest, metrics, ("interval",))
-        total = _by_key(finest.rolled_up(()), metrics, ())
-        if ranked:
-            _add(values, total, percentiles_of(snapshot, table, ranked, ("interval",), of, with_total=True))
+        finest = sums_of(snapshot, table, summed(metrics), by, of)
+        groups = with_percentiles(snapshot, finest, table, metrics, by, of)
     places = range(len(view.bounds) - 1)
-    series: dict[str, list[Value]] = {}
-    for metric in metrics:
-        of_metric = {key: row.get(metric.key, NOTHING) for key, row in values.items()}
-        series[metric.key] = [_shown(metric, of_metric, (place,)) for place in places]
-    return History(view.bounds, series, total.get((), {}))
+    series = {metric.key: [_shown(metric, groups.get((place,))) for place in places] for metric in metrics}
+    return History(view.bounds, series, groups.get((), {}))
 
 
 _HUMAN: Final = """select count(*), count(*) filter (not focusData) from agent_segments
-    where "end" >= $start and "end" < $end and userType = 'human' and ({where})"""
+    where userType = 'human' and {where}"""
 _LONG: Final = """select count(*) from handle_time_units u
     where u.segmentEnd >= $start and u.segmentEnd < $end and u.handleTimeMillis > $long"""
 
 
 def worth_of(reader: Reader, view: View) -> Worth:
     """What is doubtful about a view's data. Long units are those of the agent alone where one is chosen."""
-    of: Selection = view.agent_segments
-    span = {"start": instant_of(view.start), "end": instant_of(view.end)}
+    where, parameters = view.agent_segments.condition()
     agent = "" if view.agent is None else " and u.agentId = $agent"
+    long: dict[str, object] = {"start": instant_of(view.start), "end": instant_of(view.end)}
+    long |= {"long": view.long_minutes * 60_000} | ({} if view.agent is None else {"agent": view.agent})
     with reader.snapshot() as snapshot:
-        human = snapshot.execute(_HUMAN.format(where=of.where), {**of.parameters, **span}).fetchone() or (0, 0)
-        parameters: dict[str, object] = {**span, "long": view.long_minutes * 60_000}
-        if view.agent is not None:
-            parameters["agent"] = view.agent
-        (long,) = snapshot.execute(_LONG + agent, parameters).fetchone() or (0,)
-    return Worth(int(human[0]), int(human[1]), int(long))
+        human = snapshot.execute(_HUMAN.format(where=where), parameters).fetchone() or (0, 0)
+        (units,) = snapshot.execute(_LONG + agent, long).fetchone() or (0,)
+    return Worth(int(human[0]), int(human[1]), int(units))
 
 
 class Slow(NamedTuple):
@@ -315,17 +266,16 @@ SLOWEST: Final = 10
 _SLOWEST: Final = """select conversationId, agentId, assignedEventId, skillId, epoch_ms("end"),
         cast(outcome as varchar), list_max(responseMillis) as waited,
         case when focusData and userType = 'human' then totalHandleTimeMillis end
-    from agent_segments where "end" >= $start and "end" < $end and len(responseMillis) > 0 and ({where})
+    from agent_segments where len(responseMillis) > 0 and {where}
     order by waited desc, "end" desc, conversationId limit $limit"""
 
 
 def slowest_of(reader: Reader, view: View, account: str) -> list[Slow]:
     """The segments with the longest single response times; of human agents, unless bots are chosen."""
     of = view.agent_segments
-    where = of.where if view.user_type == "bot" else f"{of.where} and userType = 'human'"
-    span = {"start": instant_of(view.start), "end": instant_of(view.end), "limit": SLOWEST}
+    where, parameters = (of if view.user_type == "bot" else of._replace(user_type=HUMAN)).condition()
     with reader.snapshot() as snapshot:
-        found = snapshot.execute(_SLOWEST.format(where=where), {**of.parameters, **span}).fetchall()
+        found = snapshot.execute(_SLOWEST.format(where=where), parameters | {"limit": SLOWEST}).fetchall()
     return [
         Slow(conversation, segment_id(account, agent, conversation, assigned), agent, *rest)
         for conversation, agent, assigned, *rest in found

@@ -10,16 +10,16 @@ from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
+from handletime.answers.pages import Segment, Sort, SortKey, page_of, rows_of
+from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
 from handletime.api.csv_table import csv_answer, file_name
-from handletime.api.parameters import ALL, Choice, Integer, Query
-from handletime.api.segment_pages import Segment, Sort, SortKey, Wanted, page_of, rows_of
+from handletime.api.parameters import Choice, Integer, Query
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
 from handletime.events.model import EPOCH
-from handletime.metrics.aggregate import instant_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.view import View, read_view
 from handletime.web.words import OUTCOMES
@@ -44,7 +44,7 @@ class Asked(NamedTuple):
     """What an address asks for."""
 
     view: View
-    wanted: Wanted
+    wanted: Selection
     sort: Sort
     offset: int
     limit: int
@@ -79,17 +79,11 @@ class Asked(NamedTuple):
 def read(query: Query, now: int, zone: str) -> Asked:
     """What a query asks for. Raises BadRequest."""
     view = read_view(query, now, zone, cuts=False)
-    wanted = Wanted(
-        view.start,
-        min(view.end, now),
-        query.get(CONVERSATION),
-        view.agent,
-        query.get(EMPLOYEE),
-        view.skill,
-        view.group,
-        None if view.user_type == ALL else view.user_type,
-        query.get(OUTCOME) or None,
-        view.source,
+    wanted = view.agent_segments._replace(
+        bounds=(view.start, min(view.end, now)),
+        conversation=query.get(CONVERSATION),
+        employee=query.get(EMPLOYEE),
+        outcome=query.get(OUTCOME) or None,
     )
     asked = Asked(view, wanted, query.get(SORT), query.get(OFFSET), query.get(LIMIT))
     query.check()
@@ -138,10 +132,10 @@ def _curl(request: HttpRequest, page: Page, asker: Asker, asked: Asked) -> str:
         "fromMillis": wanted.start,
         "toMillis": wanted.end,
         "ConversationId": wanted.conversation,
-        "AgentId": wanted.agent,
+        "AgentId": asked.view.agent,
         "EmployeeId": wanted.employee,
-        "SkillId": wanted.skill,
-        "GroupId": wanted.group,
+        "SkillId": asked.view.skill,
+        "GroupId": asked.view.group,
         "sort": f"{asked.sort.key}:{'desc' if asked.sort.descending else 'asc'}",
         "offset": asked.offset or None,
         "limit": asked.limit,
@@ -216,13 +210,12 @@ class SkillSegment(NamedTuple):
 
 
 SKILL_OUTCOME: Final = Choice(
-    "outcome", "Only segments with this outcome.", "", choices=(*OUTCOMES, "abandonedInQueue")
+    "outcome", "Only segments with this outcome.", "", choices=(*OUTCOMES, ABANDONED_IN_QUEUE)
 )
 _SKILL_SEGMENTS: Final = """select conversationId, skillId, cast(userType as varchar), epoch_ms(start), epoch_ms("end"),
     cast(outcome as varchar), cast(endReason as varchar), abandonedInQueue from skill_segments
-    where "end" >= $start and "end" < $end and ({where})
-    order by "end" desc, conversationId, "sequence" limit $limit offset $offset"""
-_SKILL_COUNT: Final = """select count(*) from skill_segments where "end" >= $start and "end" < $end and ({where})"""
+    where {where} order by "end" desc, conversationId, "sequence" limit $limit offset $offset"""
+_SKILL_COUNT: Final = "select count(*) from skill_segments where {where}"
 
 
 @get("/skill-segments", sync_to_thread=True, name="page-skill-segments")
@@ -233,18 +226,11 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     view = read_view(query, page.service.clock.now(), asker.session.zone, cuts=False)
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
     query.check()
-    of = view.skill_segments
-    where = of.where
-    if outcome == "abandonedInQueue":
-        where += " and abandonedInQueue"
-    elif outcome:
-        where += f" and outcome = '{outcome}'"  # one of a closed list
-    span = {**of.parameters, "start": instant_of(view.start), "end": instant_of(view.end)}
+    where, parameters = view.skill_segments._replace(outcome=outcome or None).condition()
     with page.reader(asker).snapshot() as snapshot:
-        (total,) = snapshot.execute(_SKILL_COUNT.format(where=where), span).fetchone() or (0,)
-        found = snapshot.execute(
-            _SKILL_SEGMENTS.format(where=where), {**span, "limit": limit, "offset": offset}
-        ).fetchall()
+        (total,) = snapshot.execute(_SKILL_COUNT.format(where=where), parameters).fetchone() or (0,)
+        more = {"limit": limit, "offset": offset}
+        found = snapshot.execute(_SKILL_SEGMENTS.format(where=where), parameters | more).fetchall()
     told = OUTCOMES.get(outcome, "abandoned in queue")
     rows = [SkillSegment(*row) for row in found]
     return page.html(

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 
+from handletime.answers.intervals import zone_named
 from handletime.api.body import receive
 from handletime.api.budget import Budget
 from handletime.api.errors import Refused
-from handletime.api.intervals import zone_named
 from handletime.api.service import HttpRequest
 from handletime.errors import Unauthorized
 from handletime.web.page import COOKIE, FORM_COOKIE, HEADERS, Page, ThePage, cookie_of, in_link, is_local

@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 from litestar import Response, get
 
+from handletime.answers.registry import METRICS, Metric
+from handletime.answers.sums import NOTHING
+from handletime.answers.terms import Table
 from handletime.api.parameters import Choice, Integer, Query, Text
 from handletime.api.service import HttpRequest, query_of
-from handletime.metrics.aggregate import NOTHING
-from handletime.metrics.registry import METRICS, Metric
-from handletime.segments.sums import Table
 from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
 from handletime.web.figures import (
     AGENT_COLUMNS,

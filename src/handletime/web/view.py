@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from handletime.api.intervals import Interval, begin_of_day, clock_bounds, zone_named
+from handletime.answers.intervals import Interval, begin_of_day, clock_bounds, zone_named
+from handletime.answers.selection import Selection, one
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
-from handletime.metrics.aggregate import Selection
 from handletime.web.labels import KINDS, AccountLabels, Kind
 from handletime.web.words import local, moment, offset_of, which_of_two
 
@@ -205,13 +205,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def agent_segments(self) -> Selection:
         """The agent segments that are meant."""
-        conditions: dict[str, tuple[str, object | None]] = {
-            "agent": ("agentId = $agent", self.agent),
-            "skill": ("skillId = $skill", self.skill),
-            "group": ("groupId = $group", self.group),
-            "source": ("lower(source) = lower($source)", self.source),
-        }
-        return self._selection(conditions, self.user_type)
+        return Selection(
+            self.bounds,
+            agents=one(self.agent),
+            skills=one(self.skill),
+            groups=one(self.group),
+            user_type=None if self.user_type == ALL else self.user_type,
+            source=self.source,
+        )
 
     @property
     def skill_segments(self) -> Selection:
@@ -219,14 +220,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
         Those of every user type, unless one was asked for: most have several agents, or none.
         """
-        return self._selection({"skill": ("skillId = $skill", self.skill)}, self.given_user_type)
-
-    def _selection(self, conditions: dict[str, tuple[str, object | None]], user_type: str) -> Selection:
-        given = {name: condition for name, condition in conditions.items() if condition[1] is not None}
-        where = " and ".join(["true", *(condition for condition, _ in given.values())])
-        if user_type != ALL:
-            where += f" and userType = '{user_type}'"  # one of a closed list; compared as what the column is
-        return Selection(self.bounds, where, {name: value for name, (_, value) in given.items()})
+        user_type = None if self.given_user_type == ALL else self.given_user_type
+        return Selection(self.bounds, skills=one(self.skill), user_type=user_type)
 
 
 class Field(msgspec.Struct, frozen=True):

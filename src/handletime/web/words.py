@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from handletime.answers.registry import Metric
 from handletime.durations import duration
 from handletime.events.model import EPOCH
-from handletime.metrics.registry import Metric
 
 NONE: Final = "–"
 """An average over nothing, a percentile of nothing."""

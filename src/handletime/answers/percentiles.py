@@ -7,9 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from handletime.metrics.aggregate import By, Relations, Selection, instant_of, slots
-from handletime.metrics.registry import VALUES, Metric
-from handletime.segments.sums import RELATIONS, Table
+from handletime.answers.registry import VALUES, Metric
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection
+from handletime.answers.sums import By, slots
+from handletime.answers.terms import RELATIONS, Table
 
 Groups = dict[tuple[int, ...], dict[str, int | None]]
 PLACES_MAX: Final = 100_000
@@ -17,7 +19,7 @@ PLACES_MAX: Final = 100_000
 
 
 def percentiles_of(
-    relations: Relations,
+    snapshot: Snapshot,
     table: Table,
     metrics: Iterable[Metric],
     by: Sequence[By],
@@ -34,13 +36,13 @@ def percentiles_of(
     chosen = list(metrics)
     for values in dict.fromkeys(metric.values for metric in chosen):
         wanted = [metric for metric in chosen if metric.values == values]
-        for key, row in _query(relations, table, values, wanted, by, of, with_total=with_total):
+        for key, row in _query(snapshot, table, values, wanted, by, of, with_total=with_total):
             found.setdefault(key, {}).update(row)
     return found
 
 
 def _query(
-    relations: Relations,
+    snapshot: Snapshot,
     table: Table,
     values: str,
     metrics: list[Metric],
@@ -50,11 +52,8 @@ def _query(
     with_total: bool,
 ) -> Iterable[tuple[tuple[int, ...], dict[str, int | None]]]:
     each, where = VALUES[table][values]
-    parameters: dict[str, object] = {
-        **of.parameters,
-        "start": instant_of(of.bounds[0]),
-        "end": instant_of(of.bounds[-1]),
-    }
+    condition = of.condition()
+    parameters: dict[str, object] = {**condition.parameters}
     relation, place = RELATIONS[table], ""
     if "interval" in by:
         relation, place, more = _placed(relation, of)
@@ -67,8 +66,8 @@ def _query(
     shares = ", ".join(f"{metric.percent / 100:.2f}" for metric in metrics)
     sql = f"""select {", ".join([*names, f"quantile_disc(v, [{shares}])"])}
         from (select {", ".join([*keys, f"unnest({each}) as v"])} from {relation}
-            where "end" >= $start and "end" < $end and ({where}) and ({of.where})) {group}"""  # noqa: S608
-    for *key, row in relations.execute(sql, parameters).fetchall():
+            where {condition.where} and ({where})) {group}"""  # noqa: S608
+    for *key, row in snapshot.execute(sql, parameters).fetchall():
         yield () if None in key else tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
 
 

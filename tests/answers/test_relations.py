@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from handletime.segments.sums import KEPT, RELATIONS
-from handletime.store.snapshot import NotAllowed, Snapshot, composed
+from handletime.answers.relations import NotAllowed, Snapshot
+from handletime.answers.terms import KEPT, RELATIONS
+from handletime.store.relations import composed
 from handletime.store.store import Store
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of

@@ -12,9 +12,8 @@ from functools import partial
 from itertools import chain, starmap
 from typing import Final, Literal, NamedTuple
 
-from handletime.events import model
-from handletime.metrics.aggregate import Relations, instant_of
-from handletime.segments import rules
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Condition, Selection, instant_of
 
 SortKey = Literal["Date", "Conversation", "Agent", "Employee", "Skill", "Group"]
 COLUMNS: Final[dict[SortKey, str]] = {
@@ -52,22 +51,6 @@ class Sort(NamedTuple):
         return f"{COLUMNS[self.key]} {direction} nulls last{by_end}"
 
 
-class Wanted(NamedTuple):
-    """Which segments: those that ended in [start, end), epoch milliseconds, and match every filter that is there."""
-
-    start: int
-    end: int
-    conversation: str | None = None
-    agent: int | None = None
-    employee: str | None = None
-    skill: int | None = None
-    group: int | None = None
-    user_type: str | None = "human"
-    outcome: str | None = None
-    source: str | None = None
-    """In any letter case."""
-
-
 class Segment(NamedTuple):
     """One row; times in epoch milliseconds."""
 
@@ -103,81 +86,34 @@ _SELECT: Final = """select segmentId, epoch_ms(start), epoch_ms("end"), conversa
     cast(userType as varchar), cast(outcome as varchar), source, focusData from agent_segments"""
 
 
-def page_of(relations: Relations, wanted: Wanted, sort: Sort, *, offset: int, limit: int | None) -> Page:
-    """A page of segments, all from `offset` on where `limit` is None.
-
-    `relations` is a snapshot of one account, as `api.ports.Reader` gives it.
-    """
-    total, rows = rows_of(relations, wanted, sort, offset=offset, limit=limit)
+def page_of(snapshot: Snapshot, wanted: Selection, sort: Sort, *, offset: int, limit: int | None) -> Page:
+    """A page of segments, all from `offset` on where `limit` is None."""
+    total, rows = rows_of(snapshot, wanted, sort, offset=offset, limit=limit)
     return Page(total, list(rows))
 
 
 def rows_of(
-    relations: Relations, wanted: Wanted, sort: Sort, *, offset: int, limit: int | None
+    snapshot: Snapshot, wanted: Selection, sort: Sort, *, offset: int, limit: int | None
 ) -> tuple[int, Iterator[Segment]]:
     """How many there are in all, and the rows of the same page one by one, until the next query of the snapshot."""
-    part = _Part.of(wanted)
-    count = _number(relations, part)
+    part = wanted.condition()
+    count = _number(snapshot, part)
     if offset >= count:
         return count, iter(())
     rows = count
     if limit is not None and count >= NARROW_FROM:
-        part, offset, rows = _narrowed(relations, part, wanted, sort, offset, limit) or (part, offset, rows)
+        part, offset, rows = _narrowed(snapshot, part, wanted, sort, offset, limit) or (part, offset, rows)
     if limit is not None and rows >= PICK_FROM:
-        part, offset = _picked(relations, part, sort, offset, limit)
+        part, offset = _picked(snapshot, part, sort, offset, limit)
     order = f"order by {sort.sql}, segmentId limit $limit offset $offset"
-    found = relations.execute(
+    found = snapshot.execute(
         f"{_SELECT} where {part.where} {order}", part.parameters | {"limit": limit, "offset": offset}
     )
     return count, starmap(Segment, chain.from_iterable(iter(partial(found.fetchmany, _FETCHED), [])))
 
 
-class _Part(NamedTuple):
-    """A condition and its parameters."""
-
-    where: str
-    parameters: dict[str, object]
-
-    @classmethod
-    def of(cls, wanted: Wanted) -> _Part:
-        """The rows that are wanted."""
-        parameters: dict[str, object] = {"start": instant_of(wanted.start), "end": instant_of(wanted.end)}
-        where = ['"end" >= $start', '"end" < $end']
-        filters = {
-            "conversationId": wanted.conversation,
-            "agentId": wanted.agent,
-            "employeeId": wanted.employee,
-            "skillId": wanted.skill,
-            "groupId": wanted.group,
-        }
-        for column, value in filters.items():
-            if value is not None:
-                where.append(f"{column} = ${column}")
-                parameters[column] = value
-        # Constants of closed lists: compared with text, every row would become text.
-        if wanted.user_type is not None:
-            where.append(f"userType = '{model.USER_TYPES[model.USER_TYPES.index(wanted.user_type)]}'")
-        if wanted.outcome is not None:
-            where.append(f"outcome = '{rules.OUTCOMES[rules.OUTCOMES.index(wanted.outcome)]}'")
-        if wanted.source is not None:
-            where.append("lower(source) = lower($source)")
-            parameters["source"] = wanted.source
-        return cls(" and ".join(where), parameters)
-
-    def between(self, start: int, end: int) -> _Part:
-        """Only those that ended in [start, end)."""
-        times: dict[str, object] = {"start": instant_of(start), "end": instant_of(end)}
-        return _Part(self.where, self.parameters | times)
-
-    def with_key(self, column: str, value: object) -> _Part:
-        """Only those with this value of a column."""
-        if value is None:
-            return _Part(f"{self.where} and {column} is null", self.parameters)
-        return _Part(f"{self.where} and {column} = $key", self.parameters | {"key": value})
-
-
-def _number(relations: Relations, part: _Part) -> int:
-    found = relations.execute(f"select count(*) from agent_segments where {part.where}", part.parameters)
+def _number(snapshot: Snapshot, part: Condition) -> int:
+    found = snapshot.execute(f"select count(*) from agent_segments where {part.where}", part.parameters)
     (number,) = found.fetchone() or (0,)
     return int(number)
 
@@ -185,25 +121,27 @@ def _number(relations: Relations, part: _Part) -> int:
 class _Narrowed(NamedTuple):
     """A part that holds the page, the page's offset in it, and how many rows it has, about."""
 
-    part: _Part
+    part: Condition
     offset: int
     rows: int
 
 
 def _narrowed(
-    relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int
+    snapshot: Snapshot, part: Condition, wanted: Selection, sort: Sort, offset: int, limit: int
 ) -> _Narrowed | None:
     """None where there is none that is smaller."""
     if sort.key == "Date" and offset + limit <= _FIRST_ROWS:
-        return _first(relations, part, wanted, sort, offset, limit)
+        return _first(snapshot, part, wanted, sort, offset, limit)
     if sort.key == "Date":
-        return _by_time(relations, part, wanted, sort, offset, limit)
+        return _by_time(snapshot, part, wanted, sort, offset, limit)
     if sort.key == "Conversation":
         return None
-    return _by_key(relations, part, sort, offset, limit)
+    return _by_key(snapshot, part, sort, offset, limit)
 
 
-def _first(relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int) -> _Narrowed | None:
+def _first(
+    snapshot: Snapshot, part: Condition, wanted: Selection, sort: Sort, offset: int, limit: int
+) -> _Narrowed | None:
     """The part at the beginning of the order that has so many rows: tried small, and larger where few ended then."""
     length = _FIRST_TRY
     while length < wanted.end - wanted.start:
@@ -211,18 +149,18 @@ def _first(relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offset
             first = part.between(wanted.end - length, wanted.end)
         else:
             first = part.between(wanted.start, wanted.start + length)
-        rows = _number(relations, first)
+        rows = _number(snapshot, first)
         if rows >= offset + limit:
             return _Narrowed(first, offset, rows)
         length *= _GROWTH
     return None
 
 
-def _by_time(relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offset: int, limit: int) -> _Narrowed:
+def _by_time(snapshot: Snapshot, part: Condition, wanted: Selection, sort: Sort, offset: int, limit: int) -> _Narrowed:
     """The part of the window that holds the page, found by a histogram over it."""
     size = (wanted.end - wanted.start) // _BUCKETS + 1
     direction = "desc" if sort.descending else "asc"
-    histogram = relations.execute(
+    histogram = snapshot.execute(
         f"""select cast((epoch_us("end") - $base) // $size as smallint) as bucket, count(*)
         from agent_segments where {part.where} group by bucket order by bucket {direction}""",
         part.parameters | {"base": wanted.start * 1000, "size": size * 1000},
@@ -234,11 +172,11 @@ def _by_time(relations: Relations, part: _Part, wanted: Wanted, sort: Sort, offs
     return _Narrowed(part.between(start, end), offset - before, sum(n for _, n in histogram[first : last + 1]))
 
 
-def _by_key(relations: Relations, part: _Part, sort: Sort, offset: int, limit: int) -> _Narrowed | None:
+def _by_key(snapshot: Snapshot, part: Condition, sort: Sort, offset: int, limit: int) -> _Narrowed | None:
     """The rows of the one key that the page lies in; None where it reaches into the next one."""
     column = COLUMNS[sort.key]
     direction = "desc" if sort.descending else "asc"
-    histogram = relations.execute(
+    histogram = snapshot.execute(
         f"""select {column}, count(*) from agent_segments where {part.where}
         group by {column} order by {column} {direction} nulls last""",
         part.parameters,
@@ -246,13 +184,15 @@ def _by_key(relations: Relations, part: _Part, sort: Sort, offset: int, limit: i
     first, last, before = _holding([n for _, n in histogram], offset, limit)
     if first != last:
         return None
-    return _Narrowed(part.with_key(column, histogram[first][0]), offset - before, histogram[first][1])
+    key, rows = histogram[first]
+    same = part.but(f"{column} is null") if key is None else part.but(f"{column} = $key", key=key)
+    return _Narrowed(same, offset - before, rows)
 
 
-def _picked(relations: Relations, part: _Part, sort: Sort, offset: int, limit: int) -> tuple[_Part, int]:
+def _picked(snapshot: Snapshot, part: Condition, sort: Sort, offset: int, limit: int) -> tuple[Condition, int]:
     """The rows from the page's first to its last, with all that tie with these, and the page's offset in them."""
     column = COLUMNS[sort.key]
-    rows = relations.execute(
+    rows = snapshot.execute(
         f"""select {"null" if sort.key == "Date" else column}, epoch_ms("end") from agent_segments
         where {part.where} order by {sort.sql} limit $limit offset $offset""",
         part.parameters | {"limit": limit, "offset": offset},
@@ -270,9 +210,8 @@ def _picked(relations: Relations, part: _Part, sort: Sort, offset: int, limit: i
                 last.has_before(column, '"end" >=', descending=sort.descending),
             ]
         )
-    parameters = part.parameters | first.parameters | last.parameters
-    skipped = _number(relations, _Part(f"{part.where} and {earlier}", part.parameters | first.parameters))
-    return _Part(f"{part.where} and {within}", parameters), offset - skipped
+    skipped = _number(snapshot, part.but(earlier, **first.parameters))
+    return part.but(within, **first.parameters, **last.parameters), offset - skipped
 
 
 class _Edge(NamedTuple):

@@ -1,7 +1,9 @@
-"""Sums of the finest groups: what is made of them is what `aggregate` says."""
+"""Sums of the finest groups: what is made of them is what the oracle says, which asks for each group by itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -11,20 +13,36 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handletime.api.intervals import clock_bounds
-from handletime.metrics import percentiles
-from handletime.metrics.aggregate import By, Selection, Sums, Window, aggregate, instant_of, sums_of, value_of
-from handletime.metrics.percentiles import percentiles_of
-from handletime.metrics.registry import AGENT_METRICS, METRICS, SKILL_METRICS
-from handletime.metrics.source import connect
+from handletime.answers import percentiles
+from handletime.answers.files import asked
+from handletime.answers.intervals import clock_bounds
+from handletime.answers.percentiles import percentiles_of
+from handletime.answers.registry import AGENT_METRICS, METRICS, SKILL_METRICS
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection, instant_of
+from handletime.answers.sums import By, Sums, sums_of
+from handletime.answers.terms import Table
 from handletime.segments.derive import derive
-from handletime.segments.sums import Table
+from tests.answers.oracle import Window, aggregate, value_of
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 
 AGENT: Final[Table] = "agentSegments"
 COUNTS = st.integers(0, 2**40)
+ASnapshot = Callable[[int], Snapshot]
 BY_SUMS = [metric for metric in METRICS.values() if not metric.values]
+
+
+@pytest.fixture
+def a_snapshot(tmp_path: Path) -> Iterator[ASnapshot]:
+    """Derives a messy stream; gives a snapshot of its segments."""
+    with ExitStack() as stack:
+
+        def of_seed(seed: int) -> Snapshot:
+            parts = [derive(events_of(messy_stream(seed, events=300)))]
+            return stack.enter_context(asked(parts, tmp_path, memory=1 << 30))[0]
+
+        yield of_seed
 
 
 @given(st.lists(st.tuples(COUNTS, COUNTS), min_size=1))
@@ -38,8 +56,8 @@ def test_values_of_many_groups_are_those_of_each(rows: list[tuple[int, int]]) ->
 
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("interval", [300_000, 7_000])
-def test_what_is_rolled_up_is_what_was_asked_by_itself(seed: int, interval: int, tmp_path: object) -> None:
-    connection, _ = connect([derive(events_of(messy_stream(seed, events=300)))], Path(str(tmp_path)), memory=1 << 30)
+def test_what_is_rolled_up_is_what_was_asked_by_itself(seed: int, interval: int, a_snapshot: ASnapshot) -> None:
+    connection = a_snapshot(seed)
     (first, last) = connection.execute(
         'select min(epoch_ms("end")), max(epoch_ms("end")) from agent_segments'
     ).fetchone() or (0, 0)
@@ -66,9 +84,9 @@ def test_what_is_rolled_up_is_what_was_asked_by_itself(seed: int, interval: int,
 
 @pytest.mark.parametrize("seed", range(5))
 def test_percentiles_by_interval_are_the_same_where_intervals_have_nothing_in_common(
-    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seed: int, a_snapshot: ASnapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection, _ = connect([derive(events_of(messy_stream(seed, events=300)))], tmp_path, memory=1 << 30)
+    connection = a_snapshot(seed)
     first, last = connection.execute(
         'select min(epoch_ms("end")), max(epoch_ms("end")) from agent_segments'
     ).fetchone() or (0, 0)
@@ -82,9 +100,9 @@ def test_percentiles_by_interval_are_the_same_where_intervals_have_nothing_in_co
     assert len(on_grid) > 2
 
 
-def test_weeks_of_eighteen_years_where_clocks_are_changed(tmp_path: Path) -> None:
+def test_weeks_of_eighteen_years_where_clocks_are_changed(a_snapshot: ASnapshot) -> None:
     """All that their bounds have in common is an hour."""
-    connection, _ = connect([derive(events_of(messy_stream(1, events=300)))], tmp_path, memory=1 << 30)
+    connection = a_snapshot(1)
     (last,) = connection.execute('select max(epoch_ms("end")) from agent_segments').fetchone() or (0,)
     bounds = clock_bounds(last - 18 * 365 * 86_400_000, last + 1, "week", ZoneInfo("Europe/Berlin"))
     ranked = [metric for metric in METRICS.values() if metric.values and metric.table == AGENT]

@@ -9,10 +9,9 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from handletime.api.intervals import Interval, begin_of, begin_of_day, bounds, clock_bounds, zone_named
+from handletime.answers.intervals import Interval, begin_of, begin_of_day, bounds, clock_bounds, zone_named
 from handletime.durations import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
-from tests.api.world import World
 
 
 def at(time: str) -> int:
@@ -218,24 +217,3 @@ def test_zones_are_named_in_any_letter_case(name: str, key: str) -> None:
     zone = zone_named(name)
     assert zone is not None
     assert zone.key == key
-
-
-@pytest.mark.parametrize("name", ["localtime", "posixrules", "Factory", "posix/Europe/Berlin", "right/UTC"])
-def test_the_api_refuses_what_is_no_name(world: World, name: str) -> None:
-    answer = world.get(f"/operations/api/account/acme/msgskillsegments?v=1&timeframe=60&tz={name}", "acme")
-    assert answer.status_code == 400
-    assert answer.json()["causes"] == ["tz: must be the IANA name of a time zone (Europe/Berlin)"]
-
-
-def test_a_date_that_a_zone_left_out_is_no_interval_of_an_answer(world: World) -> None:
-    path = "/operations/api/account/acme/msgagentsegments?v=1&timeframe=7200&to=2012-01-02T10:00Z"
-    answer = world.get(f"{path}&interval=day&tz=Pacific/Apia", "acme").json()
-    stamps = [interval["timestamp"] for interval in answer["metricsByIntervals"]]
-    zone = ZoneInfo("Pacific/Apia")
-    assert [shown(stamp, zone)[:8] for stamp in stamps] == [
-        "28 00:00",
-        "29 00:00",
-        "31 00:00",
-        "01 00:00",
-        "02 00:00",
-    ]

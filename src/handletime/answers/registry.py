@@ -1,6 +1,6 @@
 """Every metric once: its name, unit and meaning, and the sums or single values it is made of (rules.md 4).
 
-Names of LivePerson's operations pages are used as they stand there. What is summed stands in `segments.sums`.
+Names of LivePerson's operations pages are used as they stand there. What is summed stands in `answers.terms`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from handletime.segments.sums import Table
+from handletime.answers.terms import Table
 
 Unit = Literal["count", "responses", "millis", "percent"]
 

@@ -22,14 +22,6 @@ import pyarrow as pa
 
 from handletime.deadline import Deadline
 from handletime.errors import NotNow
-from handletime.store.tables import query
-
-_SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
-    sha256(concat(accountId, chr(0), conversationId, chr(0), assignedEventId))[1:32]
-    )), '+', '-'), '/', '_')[1:22])"""
-"""The id of an agent segment (rules.md 2.1), as `segments.tables.segment_id` makes it."""
-
-_FOCUS_DATA: Final = "agentId in (select agentId from kept.agents where account = {account} and focused)"
 
 RELATIONS: Final = ("agent_segments", "skill_segments", "handle_time_units")
 """The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments.
@@ -45,34 +37,6 @@ class Definition(NamedTuple):
     computed: Mapping[str, str] = {}
 
 
-_OF_STORE: Final = {
-    "agent_segments": Definition(
-        """
-        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId),
-            started as segmentNumber
-        from kept.agent_segments where account = {account}""",
-        {"segmentId": _SEGMENT_ID, "focusData": _FOCUS_DATA},
-    ),
-    "skill_segments": Definition(
-        """
-        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
-        from kept.skill_segments where account = {account}"""
-    ),
-    "handle_time_units": Definition(
-        """
-        select '{name}' as accountId, s.conversationId, s.assignedEventId, u.* exclude (number, account, started),
-            s.userType, s."end" as segmentEnd, u.started as segmentNumber
-        from kept.handle_time_units u join kept.agent_segments s on s.started = u.started
-        where u.account = {account} and s.account = {account}""",
-        {"segmentId": _SEGMENT_ID},
-    ),
-}
-"""The relations of a store. A SHA or a look-up for each row is what computed columns cost.
-
-`segmentNumber` names an agent segment within the store, and only there. Event numbers differ in all of a store, so
-two rows with one number are the same segment's.
-"""
-
 _TYPES: Final = {
     *("SELECT_NODE", "SET_OPERATION_NODE", "ORDER_MODIFIER", "LIMIT_MODIFIER", "DISTINCT_MODIFIER"),
     *("BASE_TABLE", "SUBQUERY", "JOIN", "EMPTY", "TABLE_FUNCTION", "EXPRESSION_LIST"),
@@ -80,7 +44,7 @@ _TYPES: Final = {
 }
 """What a parsed query may be made of, beside expressions."""
 _TABLE_FUNCTIONS: Final = {"unnest", "range", "generate_series"}
-_TEXTS_KEPT: Final = 1024
+TEXTS_KEPT: Final = 1024
 _WITH: Final = re.compile(r"\s*with\b", re.IGNORECASE)
 
 
@@ -139,7 +103,7 @@ class Composing(Protocol):
 
     @property
     def keeps_sums(self) -> bool:
-        """Whether segments have their sums (`segments.sums.KEPT`) as columns."""
+        """Whether segments have their sums (`answers.terms.KEPT`) as columns."""
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:
         """A query with the relations that it names in front of it, for these parameters. Raises NotAllowed."""
@@ -161,7 +125,7 @@ class Snapshot:
 
     @property
     def keeps_sums(self) -> bool:
-        """Whether segments have their sums (`segments.sums.KEPT`) as columns."""
+        """Whether segments have their sums (`answers.terms.KEPT`) as columns."""
         return self._relations.keeps_sums
 
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
@@ -179,35 +143,8 @@ class Snapshot:
     def table(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
         """The same rows as an Arrow table."""
         self._deadline.check()
-        return query(self._cursor, self._relations.composed(sql, parameters), parameters)
-
-
-class OfStore(NamedTuple):
-    """The relations of one account of a store: its number, and what it is called."""
-
-    account: int
-    name: str
-    keeps_sums: bool = True
-
-    def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
-        """A query with the relations that it names in front of it. Raises NotAllowed."""
-        return composed(sql, self.account, self.name)
-
-
-@lru_cache(maxsize=_TEXTS_KEPT)
-def composed(sql: str, account: int, name: str) -> str:
-    """A query with the relations of an account of a store in front of it. Raises NotAllowed."""
-
-    def define(relation: str) -> Definition:
-        kept, computed = _OF_STORE[relation]
-        terms = {column: _filled(term, account, name) for column, term in computed.items()}
-        return Definition(_filled(kept, account, name), terms)
-
-    return with_relations(sql, define)
-
-
-def _filled(sql: str, account: int, name: str) -> str:
-    return sql.replace("{account}", str(account)).replace("{name}", name.replace("'", "''"))
+        composed = self._relations.composed(sql, parameters)
+        return self._cursor.sql(composed, params=dict(parameters) if parameters else None).to_arrow_table()
 
 
 def with_relations(sql: str, define: Callable[[str], Definition]) -> str:
@@ -238,7 +175,7 @@ class _Used(NamedTuple):
     all_columns: bool
 
 
-@lru_cache(maxsize=_TEXTS_KEPT)
+@lru_cache(maxsize=TEXTS_KEPT)
 def _checked(sql: str) -> _Used:
     """What a query names. Raises NotAllowed."""
     (answer,) = _parser().cursor().execute("select json_serialize_sql(?)", [sql]).fetchone() or ("{}",)

@@ -1,0 +1,102 @@
+"""Every metric of every group: sums, averages, shares and percentiles together, and what is unknown (rules.md 4).
+
+A selection goes in, figures come out. Who sends very many groups, or sums without percentiles, asks `sums_of` itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from handletime.answers.percentiles import percentiles_of
+from handletime.answers.registry import HANDLE_TIME, METRICS, Metric
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection
+from handletime.answers.sums import NOTHING, By, Sums, sums_of
+from handletime.answers.terms import RELATIONS, Table
+from handletime.events.model import TIME_MAX, TIME_MIN
+
+Value = int | float | None
+"""None: unknown, or a percentile of nothing. An average over nothing is -1."""
+Figures = dict[str, Value]
+"""Metrics under their keys."""
+Groups = dict[tuple[int, ...], Figures]
+"""Figures by the keys that they are grouped by; those of all groups together under `()`."""
+KNOWN: Final = METRICS["segmentsWithFocusData"]
+"""Of so many segments the handle time is known."""
+
+
+def figures_of(snapshot: Snapshot, metrics: Iterable[Metric], by: Sequence[By], of: Selection) -> Groups:
+    """Metrics of all tables by group, and in all (`()`), in ascending order of the keys.
+
+    `interval` is a place in the bounds. Skill segments have no agent: they are left out where `by` names one.
+    Groups in which no segment ended are absent.
+    """
+    found: Groups = {}
+    chosen = list(metrics)
+    for table in RELATIONS:
+        wanted = [metric for metric in chosen if metric.table == table]
+        if wanted and not (table == "skillSegments" and "agentId" in by):
+            finest = sums_of(snapshot, table, summed(wanted), by, of)
+            for key, figures in with_percentiles(snapshot, finest, table, wanted, by, of).items():
+                found.setdefault(key, {}).update(figures)
+    empty: Figures = {metric.key: of_nothing(metric) for metric in chosen}
+    return {key: {**empty, **found[key]} for key in sorted(found)}
+
+
+def span(snapshot: Snapshot, user_type: str | None = None) -> tuple[int, int] | None:
+    """The first and last end of all segments (of a user type) in epoch milliseconds; None where none has ended."""
+    condition = Selection((TIME_MIN, TIME_MAX + 1), user_type=user_type).condition()
+    both = " union all ".join(
+        f'select epoch_ms("end") as t from {relation} where {condition.where}'  # noqa: S608
+        for relation in RELATIONS.values()
+    )
+    found = snapshot.execute(f"select min(t), max(t) from ({both})", condition.parameters)  # noqa: S608
+    first, last = found.fetchone() or (None, None)
+    return None if first is None else (first, last)
+
+
+def summed(metrics: Iterable[Metric]) -> list[Metric]:
+    """Those of some metrics that are made of sums; with what says whether handle times are known."""
+    chosen = {metric.key: metric for metric in metrics}
+    if HANDLE_TIME & chosen.keys():
+        chosen[KNOWN.key] = KNOWN
+    return [metric for metric in chosen.values() if not metric.values]
+
+
+def with_percentiles(
+    snapshot: Snapshot, finest: Sums, table: Table, metrics: Sequence[Metric], by: Sequence[By], of: Selection
+) -> Groups:
+    """Metrics of one table by group, and in all (`()`), from sums that are at hand (of `summed`), maybe finer ones."""
+    groups = by_group(finest.rolled_up(by), metrics)
+    if by:
+        groups |= by_group(finest.rolled_up(()), metrics)
+    ranked = [metric for metric in metrics if metric.values]
+    if ranked:
+        for key, values in percentiles_of(snapshot, table, ranked, by, of, with_total=True).items():
+            groups[key].update(values)
+    return groups
+
+
+def by_group(sums: Sums, metrics: Iterable[Metric]) -> Groups:
+    """Metrics from sums (of `summed`) by their keys; percentiles among them as long as there are none."""
+    chosen = list(metrics)
+    made = [metric for metric in chosen if not metric.values]
+    keys = zip(*(each.tolist() for each in sums.keys.values()), strict=True) if sums.keys else [()] * len(sums)
+    none: Figures = {metric.key: None for metric in chosen}
+    rows = zip(*(sums.values_of(metric) for metric in made), strict=True) if made else [()] * len(sums)
+    names = [metric.key for metric in made]
+    found = {key: {**none, **dict(zip(names, row, strict=True))} for key, row in zip(keys, rows, strict=True)}
+    if HANDLE_TIME & none.keys():
+        known = sums.values_of(KNOWN)
+        for figures, count in zip(found.values(), known, strict=True):
+            if not count:
+                figures.update(dict.fromkeys(HANDLE_TIME & none.keys()))
+    return found
+
+
+def of_nothing(metric: Metric) -> Value:
+    """A metric of a group without segments of its table: a handle time is unknown then, not 0 (rules.md 3.3)."""
+    if metric.values or metric.key in HANDLE_TIME:
+        return None
+    return NOTHING if metric.per else 0

@@ -1,0 +1,68 @@
+"""Derived tables as relations to ask: those of all parts, as files in a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+
+from handletime.answers.relations import Snapshot
+from handletime.segments.derive import Derived, Quality
+
+_NEEDED = {
+    "agent_segments": [
+        "accountId",
+        "agentId",
+        "userType",
+        "skillId",
+        "follows",
+        "start",
+        "end",
+        "outcome",
+        "agentMessages",
+        "firstResponseMillis",
+        "responseMillis",
+        "totalHandleTimeMillis",
+        "focusData",
+    ],
+    "skill_segments": [
+        "accountId",
+        "userType",
+        "skillId",
+        "start",
+        "end",
+        "outcome",
+        "abandonedInQueue",
+        "firstResponseMillis",
+    ],
+}
+
+
+class OfFiles:
+    """The relations as views of the same names, of all accounts."""
+
+    keeps_sums = False
+
+    def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
+        """The query as it is: whoever has the files may see all of them."""
+        return sql
+
+
+@contextmanager
+def asked(parts: Iterable[Derived], folder: Path, *, memory: int) -> Iterator[tuple[Snapshot, Quality]]:
+    """Collects the segments of all parts in Parquet files in a folder; gives a snapshot of them.
+
+    It has `agent_segments` and `skill_segments`, with the columns that metrics are made of.
+    """
+    quality = Quality()
+    for number, part in enumerate(parts):
+        quality += part.quality
+        for name, columns in _NEEDED.items():
+            pq.write_table(getattr(part, name).select(columns), folder / f"{name}-{number}.parquet", compression="lz4")
+    with duckdb.connect(config={"memory_limit": f"{memory // 2}B", "temp_directory": str(folder)}) as connection:
+        for name in _NEEDED:
+            connection.read_parquet(str(folder / f"{name}-*.parquet")).create_view(name)
+        yield Snapshot(connection, OfFiles()), quality

@@ -1,0 +1,158 @@
+"""Sums over derived segments by agent, skill and interval, and the metrics made of them (rules.md 4).
+
+One query sums by the finest groups that are wanted. Coarser groups are rolled up from these in memory, and averages
+are taken from sums, last; so levels cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise, repeat, starmap
+from math import gcd
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from handletime.answers.registry import Metric
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection
+from handletime.answers.terms import KEPT, MADE, RELATIONS, SUMS, Table
+
+By = Literal["agentId", "skillId", "interval"]
+I64 = npt.NDArray[np.int64]
+
+NOTHING: Final = -1
+"""An average over nothing."""
+
+
+class Sums(NamedTuple):
+    """Groups with their keys and sums, one array each, in ascending order of the keys as they stand."""
+
+    keys: dict[By, I64]
+    sums: dict[str, I64]
+
+    def __len__(self) -> int:
+        return len(next(iter(self.sums.values())))
+
+    def rolled_up(self, by: Sequence[By]) -> Sums:
+        """The same sums by fewer keys."""
+        order = np.lexsort([self.keys[key] for key in reversed(by)]) if by else np.arange(len(self))
+        keys = {key: self.keys[key][order] for key in by}
+        starts = _starts(list(keys.values()), len(order))
+        sums = {
+            name: np.add.reduceat(values[order], starts) if len(order) else values for name, values in self.sums.items()
+        }
+        return Sums({key: values[starts] for key, values in keys.items()}, sums)
+
+    def backwards(self, key: By, last: int) -> Sums:
+        """The same groups, in descending order of the first key, which then counts down from its last value."""
+        return Sums({**self.keys, key: last - self.keys[key]}, self.sums).rolled_up(tuple(self.keys))
+
+    def part(self, begin: int, end: int) -> Sums:
+        """The groups from one place to another."""
+        at = slice(begin, end)
+        return Sums({k: v[at] for k, v in self.keys.items()}, {k: v[at] for k, v in self.sums.items()})
+
+    def runs(self, by: Sequence[By]) -> Iterator[tuple[tuple[int, ...], slice]]:
+        """The groups that agree in these keys, which are the first that they are ordered by, and where they lie."""
+        keys = [self.keys[key] for key in by]
+        starts = _starts(keys, len(self))
+        places = [*starts.tolist(), len(self)]
+        values = zip(*(key[starts].tolist() for key in keys), strict=True) if keys else repeat(())
+        yield from zip(values, starmap(slice, pairwise(places)), strict=False)
+
+    def only(self, key: By, values: Iterable[int]) -> Sums:
+        """Only the groups whose key is one of these."""
+        chosen = np.isin(self.keys[key], np.fromiter(values, np.int64))
+        return Sums({k: v[chosen] for k, v in self.keys.items()}, {k: v[chosen] for k, v in self.sums.items()})
+
+    def values_of(self, metric: Metric) -> list[int] | list[float]:
+        """A metric of every group; -1 where it is an average over nothing. Percentiles are no sums."""
+        total = self.sums[metric.sum]
+        if not metric.per:
+            return total.tolist()  # type: ignore[no-any-return]
+        count = self.sums[metric.per]
+        some = np.maximum(count, 1)
+        values: npt.NDArray[np.generic]
+        match metric.unit:
+            case "percent":
+                values = 100 * total / some
+            case "responses":
+                values = total / some
+            case _:
+                values = total // some
+        return np.where(count > 0, values, NOTHING).tolist()  # type: ignore[no-any-return]
+
+
+def _starts(keys: list[I64], count: int) -> npt.NDArray[np.intp]:
+    """Where a new group begins in sorted keys."""
+    if not count:
+        return np.empty(0, np.intp)
+    changes = np.zeros(count, np.bool_)
+    changes[0] = True
+    for values in keys:
+        changes[1:] |= values[1:] != values[:-1]
+    return np.flatnonzero(changes)
+
+
+def sums_of(
+    snapshot: Snapshot,
+    table: Table,
+    metrics: Iterable[Metric],
+    by: Sequence[By],
+    of: Selection,
+    *,
+    most: int | None = None,
+) -> Sums:
+    """The sums that metrics of one table are made of, in one query, by the finest groups that are wanted.
+
+    Every coarser group and every average comes from these (`Sums.rolled_up`, `Sums.values_of`), so levels cannot
+    disagree. `interval` is a place in the bounds. Where there are more than `most` groups, so many and one are given,
+    whichever they are.
+    """
+    names = sorted({name for metric in metrics for name in (metric.sum, metric.per) if name} or {"segments"})
+    condition = of.condition()
+    base, size = slots(of.bounds)
+    terms = _terms(snapshot, table)
+    slot = '(epoch_us("end") - $base) // $size'
+    grid = {"base": base * 1000, "size": size * 1000} if "interval" in by else {}
+    keys = [f'{slot if key == "interval" else key} as "key_{key}"' for key in by]
+    made = {name: parts for name, parts in MADE[table].items() if name in names and {*parts} <= {*names, "segments"}}
+    asked = sorted({*names, *(["segments"] if made else [])} - made.keys())
+    columns = [f'cast({_sum(terms[name])} as bigint) as "{name}"' for name in asked]
+    group = f"group by {', '.join(str(i + 1) for i in range(len(by)))}" if by else "having count(*) > 0"
+    limit = "" if most is None else f"limit {most + 1}"
+    found = snapshot.execute(
+        f"""select {", ".join([*keys, *columns])} from {RELATIONS[table]}
+        where {condition.where} {group} {limit}""",
+        {**condition.parameters, **grid},
+    ).fetchnumpy()
+    arrays = {name: np.asarray(values, np.int64) for name, values in found.items()}
+    for name, parts in made.items():
+        arrays[name] = np.add.reduce([sign * arrays[part] for part, sign in parts.items()])
+    if "interval" in by:
+        at = base + arrays["key_interval"] * size
+        arrays["key_interval"] = np.clip(np.searchsorted(of.bounds, at, "right") - 1, 0, None)
+    return Sums({key: arrays[f"key_{key}"] for key in by}, {name: arrays[name] for name in names}).rolled_up(by)
+
+
+def slots(bounds: Sequence[int]) -> tuple[int, int]:
+    """A grid, begin and step, that every interval is a whole part of, up to what lies outside the bounds."""
+    inner = bounds[1:-1]
+    if not inner:
+        return bounds[0], max(bounds[-1] - bounds[0], 1)
+    steps = {end - start for start, end in zip(bounds, inner, strict=False)}
+    if len(steps) == 1 and bounds[-1] - bounds[-2] <= max(steps):
+        return bounds[0], steps.pop()
+    return 0, gcd(*inner)
+
+
+def _terms(snapshot: Snapshot, table: Table) -> dict[str, str]:
+    """What is summed: as it is kept beside the segments, where that is so."""
+    kept = KEPT[table] if snapshot.keeps_sums else {}
+    return SUMS[table] | {name: f'"{name}"' for name in kept}
+
+
+def _sum(term: str) -> str:
+    return "count(*)" if term == "1" else f"sum({term})"

@@ -1,0 +1,72 @@
+"""The derived tables of a store as relations of one account, and no way to anybody else's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from handletime.answers.relations import TEXTS_KEPT, Definition, with_relations
+
+_SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
+    sha256(concat(accountId, chr(0), conversationId, chr(0), assignedEventId))[1:32]
+    )), '+', '-'), '/', '_')[1:22])"""
+"""The id of an agent segment (rules.md 2.1), as `segments.tables.segment_id` makes it."""
+
+_FOCUS_DATA: Final = "agentId in (select agentId from kept.agents where account = {account} and focused)"
+
+_OF_STORE: Final = {
+    "agent_segments": Definition(
+        """
+        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId),
+            started as segmentNumber
+        from kept.agent_segments where account = {account}""",
+        {"segmentId": _SEGMENT_ID, "focusData": _FOCUS_DATA},
+    ),
+    "skill_segments": Definition(
+        """
+        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
+        from kept.skill_segments where account = {account}"""
+    ),
+    "handle_time_units": Definition(
+        """
+        select '{name}' as accountId, s.conversationId, s.assignedEventId, u.* exclude (number, account, started),
+            s.userType, s."end" as segmentEnd, u.started as segmentNumber
+        from kept.handle_time_units u join kept.agent_segments s on s.started = u.started
+        where u.account = {account} and s.account = {account}""",
+        {"segmentId": _SEGMENT_ID},
+    ),
+}
+"""The relations of a store. A SHA or a look-up for each row is what computed columns cost.
+
+`segmentNumber` names an agent segment within the store, and only there. Event numbers differ in all of a store, so
+two rows with one number are the same segment's.
+"""
+
+
+class OfStore(NamedTuple):
+    """The relations of one account of a store: its number, and what it is called."""
+
+    account: int
+    name: str
+    keeps_sums: bool = True
+
+    def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
+        """A query with the relations that it names in front of it. Raises NotAllowed."""
+        return composed(sql, self.account, self.name)
+
+
+@lru_cache(maxsize=TEXTS_KEPT)
+def composed(sql: str, account: int, name: str) -> str:
+    """A query with the relations of an account of a store in front of it. Raises NotAllowed."""
+
+    def define(relation: str) -> Definition:
+        kept, computed = _OF_STORE[relation]
+        terms = {column: _filled(term, account, name) for column, term in computed.items()}
+        return Definition(_filled(kept, account, name), terms)
+
+    return with_relations(sql, define)
+
+
+def _filled(sql: str, account: int, name: str) -> str:
+    return sql.replace("{account}", str(account)).replace("{name}", name.replace("'", "''"))
