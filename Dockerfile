@@ -16,7 +16,7 @@ RUN with/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation 
 # Compiles the derivation, so that no start has to. On another processor than this one, the first start
 # compiles anew.
 ENV HANDLETIME_CACHE_DIR=/opt/handletime/cache
-RUN python -m handletime.store.warming
+RUN python -m handletime.cli.warming
 
 FROM python:3.13-slim
 RUN useradd --system --uid 10001 --home-dir /data --shell /usr/sbin/nologin handletime \

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.process import BenchmarkFailed, ask
-from bench.results import Section, Told, amount, gigabytes
+from bench.results import Progress, Section, amount, gigabytes
 
 PEERS: Final = {
     "plain_python": "plain Python",
@@ -30,7 +30,7 @@ class Run(NamedTuple):
     summary: Mapping[str, Any]
 
 
-def measure(events: Path, small: Path, times: int, told: Told) -> Section:
+def measure(events: Path, small: Path, times: int, progress: Progress) -> Section:
     """Seconds and ratios. Raises BenchmarkFailed if a peer's segments are not handletime's."""
     ours: list[Run] = []
     rows = []
@@ -41,7 +41,7 @@ def measure(events: Path, small: Path, times: int, told: Told) -> Section:
             theirs = run(name, events, small)
             check(title, ours[-1].summary, theirs.summary)
             pairs.append((ours[-1], theirs))
-            told(f"{title}, {number + 1} of {times}: {theirs.derive:.2f} s, handletime {ours[-1].derive:.2f} s")
+            progress(f"{title}, {number + 1} of {times}: {theirs.derive:.2f} s, handletime {ours[-1].derive:.2f} s")
         rows.append(_row(title, [theirs for _, theirs in pairs], *_ratios(pairs)))
     count = ours[0].events
     segments = ours[0].summary["ended"]

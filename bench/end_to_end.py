@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.process import handletime, run
-from bench.results import Section, Told, amount, gigabytes
+from bench.results import Progress, Section, amount, gigabytes
 
 EVENTS_PER_SECOND: Final = 600_000
 MEMORY: Final = ("", "512MiB", "8GiB")
@@ -23,7 +23,7 @@ class Run(NamedTuple):
     peak_bytes: int
 
 
-def measure(events: Path, small: Path, times: int, told: Told) -> Section:
+def measure(events: Path, small: Path, times: int, progress: Progress) -> Section:
     """Events a second and peak memory, with different settings of `--memory` in alternation."""
     _into_the_page_cache(events)
     derive(small, "")  # compiles, if nothing has yet
@@ -31,7 +31,9 @@ def measure(events: Path, small: Path, times: int, told: Told) -> Section:
     for number in range(times):
         for setting in MEMORY:
             runs[setting].append(derive(events, setting))
-            told(f"derive --memory {setting or 'default'}, {number + 1} of {times}: {runs[setting][-1].seconds:.1f} s")
+            progress(
+                f"derive --memory {setting or 'default'}, {number + 1} of {times}: {runs[setting][-1].seconds:.1f} s"
+            )
     size = events.stat().st_size
     count = runs[""][0].events
     return Section(

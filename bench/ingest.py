@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from bench.ingest_data import ACCOUNT, START
 from bench.load import Sent
 from bench.process import ask, handletime, run
-from bench.results import Section, Told, amount, gigabytes
+from bench.results import Progress, Section, amount, gigabytes
 from bench.server import Server, serving
 
 
@@ -46,14 +46,14 @@ END: Final = int((START + timedelta(days=1)).timestamp() * 1000)
 START_S: Final = 2.0
 
 
-def measure(told: Told) -> Section:
+def measure(progress: Progress) -> Section:
     """Events a second and the time of each answer. Raises BenchmarkFailed, OSError."""
     place = Path(tempfile.mkdtemp(prefix="handletime-bench-"))
     try:
-        told("simulating a day")
+        progress("simulating a day")
         made, _ = ask("ingest_data", place, *(phase.events for phase in (*PHASES, BESIDE)))
         folder = place / "store"
-        told(f"bulk: {made['before']:,} events into a new store")
+        progress(f"bulk: {made['before']:,} events into a new store")
         bulk = run([*handletime(), "ingest", str(place / "before.ndjson"), "--data", str(folder)])
         rows = [_bulk_row(made["before"], bulk.seconds)]
         with serving(folder, ACCOUNT, permissions=["ingest"], stop=signal.SIGKILL) as server:
@@ -62,7 +62,7 @@ def measure(told: Told) -> Section:
                 sent = _send(server, place / f"{number}.ndjson", phase)
                 rates.append(phase.events / sent.seconds)
                 rows.append(_row(phase, sent))
-                told(" ".join(rows[-1]))
+                progress(" ".join(rows[-1]))
             peak = server.peak_bytes()
         with serving(folder, ACCOUNT, permissions=["operations", "ingest"]) as server:
             rows.append(("start after kill -9", "", "", "", f"{server.started_s:.1f} s", f"≤ {START_S:.0f} s"))

@@ -13,21 +13,21 @@ from typing import Final
 from bench.load import Sent
 from bench.process import BenchmarkFailed, ask, handletime, run
 from bench.queries import ACCOUNT, REQUESTS, ROUNDS, SEGMENTS, filled, queries
-from bench.results import Section, Told, gigabytes
+from bench.results import Progress, Section, gigabytes
 from bench.server import STOP_S, Server, serving
 
 LIMIT_MS: Final = {"msgagentsegments": 100}
 """The targets of the medians."""
 
 
-def measure(told: Told) -> Section:
+def measure(progress: Progress) -> Section:
     """The operations methods and the breakdown over a day of segments. Raises BenchmarkFailed, OSError."""
-    with filled(SEGMENTS, 1, told, with_units=True) as (folder, made, _):
+    with filled(SEGMENTS, 1, progress, with_units=True) as (folder, made, _):
         lake = folder.parent / "lake"
-        told("writing the same rows as tables")
+        progress("writing the same rows as tables")
         tables, _ = ask("lake_tables", folder, lake, ACCOUNT, made["end"])
         with serving(folder, ACCOUNT) as store, serving_lake(lake) as server:
-            rows = [_row(asked.title, asked.path, store, server, told) for asked in queries(made["end"])]
+            rows = [_row(asked.title, asked.path, store, server, progress) for asked in queries(made["end"])]
             peak = server.peak_bytes()
     return Section(
         f"Queries over tables, {made['agent_segments']:,} agent segments of a day",
@@ -39,7 +39,7 @@ def measure(told: Told) -> Section:
     )
 
 
-def _row(title: str, path: str, store: Server, lake: Server, told: Told) -> tuple[str, ...]:
+def _row(title: str, path: str, store: Server, lake: Server, progress: Progress) -> tuple[str, ...]:
     each: tuple[list[float], list[float]] = ([], [])
     for _ in range(ROUNDS):
         for server, seconds in zip((store, lake), each, strict=True):
@@ -47,7 +47,7 @@ def _row(title: str, path: str, store: Server, lake: Server, told: Told) -> tupl
             seconds += server.ask(path, REQUESTS // ROUNDS)[0]
     ours, tables = (Sent(sum(seconds), seconds) for seconds in each)
     middles = [1000 * sent.percentile(0.5) for sent in (ours, tables)]
-    told(f"{title}: {middles[0]:.1f} ms over the store, {middles[1]:.1f} ms over tables")
+    progress(f"{title}: {middles[0]:.1f} ms over the store, {middles[1]:.1f} ms over tables")
     limit = f"≤ {LIMIT_MS[title]}" if title in LIMIT_MS else ""
     p95 = f"{1000 * tables.percentile(0.95):.1f}"
     return title, f"{middles[0]:.1f}", f"{middles[1]:.1f}", p95, limit, f"{middles[1] / middles[0]:.1f} ×"

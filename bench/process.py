@@ -77,7 +77,7 @@ def compile_all() -> None:
 
     Raises BenchmarkFailed.
     """
-    run([sys.executable, "-m", "handletime.store.warming"])
+    run([sys.executable, "-m", "handletime.cli.warming"])
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 from bench.load import Sent
 from bench.process import ask
 from bench.query_peers import Peer, started_peers
-from bench.results import Section, Told
+from bench.results import Progress, Section
 from bench.server import Server, serving
 
 SEGMENTS: Final = 1_000_000
@@ -75,13 +75,13 @@ def pages(end: int) -> list[Asked]:
     ]
 
 
-def measure(told: Told) -> Section:
+def measure(progress: Progress) -> Section:
     """The operations methods and the breakdown, with peers. Raises BenchmarkFailed, OSError."""
-    with filled(SEGMENTS, 1, told, with_units=True) as (folder, made, parquet), ExitStack() as stack:
+    with filled(SEGMENTS, 1, progress, with_units=True) as (folder, made, parquet), ExitStack() as stack:
         end = made["end"]
         server = stack.enter_context(serving(folder, ACCOUNT))
-        peers = stack.enter_context(started_peers(parquet, end - 86_400_000, end, folder.parent, told))
-        rows = [_row(asked, server, peers, told) for asked in queries(end)]
+        peers = stack.enter_context(started_peers(parquet, end - 86_400_000, end, folder.parent, progress))
+        rows = [_row(asked, server, peers, progress) for asked in queries(end)]
         heads = [part for peer in peers for part in (f"{peer.name} p50, ms", "ratio")]
     return Section(
         f"Queries, {made['agent_segments']:,} agent segments of a day, 200 agents, 40 skills",
@@ -95,10 +95,10 @@ def measure(told: Told) -> Section:
     )
 
 
-def measure_pages(told: Told) -> Section:
+def measure_pages(progress: Progress) -> Section:
     """Pages of agent segments. Raises BenchmarkFailed, OSError."""
-    with filled(PAGES, 7, told, with_units=False) as (folder, made, _), serving(folder, ACCOUNT) as server:
-        rows = [_row(asked, server, [], told) for asked in pages(made["end"])]
+    with filled(PAGES, 7, progress, with_units=False) as (folder, made, _), serving(folder, ACCOUNT) as server:
+        rows = [_row(asked, server, [], progress) for asked in pages(made["end"])]
     return Section(
         f"Pages of 100 of {made['agent_segments']:,} agent segments of a week",
         ("", "answer, KB", "p50, ms", "p95, ms", "target, ms"),
@@ -108,19 +108,21 @@ def measure_pages(told: Told) -> Section:
 
 
 @contextmanager
-def filled(segments: int, days: int, told: Told, *, with_units: bool) -> Iterator[tuple[Path, dict[str, Any], Path]]:
+def filled(
+    segments: int, days: int, progress: Progress, *, with_units: bool
+) -> Iterator[tuple[Path, dict[str, Any], Path]]:
     """A store in a folder that is removed afterwards, what it has, and its segments as Parquet."""
     place = Path(tempfile.mkdtemp(prefix="handletime-bench-"))
     try:
         folder, parquet = place / "store", place / "segments.parquet"
-        told(f"filling a store with {segments:,} segments")
+        progress(f"filling a store with {segments:,} segments")
         made, _ = ask("queries_store", folder, segments, days, parquet, "units" if with_units else "none")
         yield folder, made, parquet
     finally:
         shutil.rmtree(place)
 
 
-def _row(asked: Asked, server: Server, peers: list[Peer], told: Told) -> tuple[str, ...]:
+def _row(asked: Asked, server: Server, peers: list[Peer], progress: Progress) -> tuple[str, ...]:
     _, size = server.ask(asked.path, 1)  # the first one is not among them
     ours: list[float] = []
     theirs: dict[str, list[float]] = {peer.name: [] for peer in peers}
@@ -138,7 +140,7 @@ def _row(asked: Asked, server: Server, peers: list[Peer], told: Told) -> tuple[s
             cells += [f"{1000 * middle:.1f}", f"{middle / median:.1f} ×"]
         else:
             cells += ["", ""]
-    told(f"{asked.title}: {1000 * median:.1f} ms")
+    progress(f"{asked.title}: {1000 * median:.1f} ms")
     limit = f"≤ {asked.limit_ms}" if asked.limit_ms else ""
     figures = (f"{size / 1000:,.0f}", f"{1000 * median:.1f}", f"{1000 * sent.percentile(0.95):.1f}", limit)
     return (asked.title, *figures, *cells)

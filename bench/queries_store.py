@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from handletime.answers.terms import KEPT
 from handletime.events.model import EVENTS
+from handletime.keys.sidefile import SideFile
 from handletime.segments.derive import Derived, derive
 from handletime.simulate.centre import Centre
 from handletime.simulate.simulate import simulate
+from handletime.store.arrow import registered
 from handletime.store.opening import StoreSettings, connect
-from handletime.store.sidefile import SideFile
-from handletime.store.tables import registered
 
 ACCOUNT: Final = "bench"
 AGENTS: Final = 200

@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 
 from bench.process import BenchmarkFailed
 from bench.process import ask as ask_program
-from bench.results import Told
+from bench.results import Progress
 
 INTERVAL_MS: Final = 1_800_000
 SUMMED: Final = [
@@ -55,15 +55,15 @@ class Peer(Protocol):
 
 
 @contextmanager
-def started_peers(parquet: Path, start: int, end: int, folder: Path, told: Told) -> Iterator[list[Peer]]:
+def started_peers(parquet: Path, start: int, end: int, folder: Path, progress: Progress) -> Iterator[list[Peer]]:
     """All that there are, with the segments of a file that ended in [start, end)."""
     with ExitStack() as stack:
         peers: list[Peer] = []
         for name in ("DuckDB", "pandas", "Polars"):
-            told(f"{name} reads the segments")
+            progress(f"{name} reads the segments")
             peers.append(stack.enter_context(_python(name, parquet, start, end)))
         if shutil.which("postgres") and shutil.which("initdb") and shutil.which("psql"):
-            told("PostgreSQL reads the segments")
+            progress("PostgreSQL reads the segments")
             peers.append(stack.enter_context(_postgres(parquet, start, end, folder)))
         yield peers
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-Told = Callable[[str], None]
+Progress = Callable[[str], None]
 """Is told of every step."""
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _measured(events: int, times: int) -> list[Section]:
-    from tests.cluster.standalone import a_cluster
+    from tests.lake.spark.standalone import a_cluster
 
     inputs = Inputs()
     for count in (events, events // 10):
@@ -94,7 +94,7 @@ def _session(master: str, events: Path, warm_up: Path, cores: int, times: int) -
     """In a process of its own: a session, a warm-up, and so many runs; prints them as JSON."""
     from pyspark.sql import SparkSession
 
-    from handletime.cluster import PACKED, derive
+    from handletime.lake.spark import PACKED, derive
 
     os.environ["PYSPARK_PYTHON"] = sys.executable
     settings: dict[str, bool | float | int | str | None] = {

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.process import handletime, run
-from bench.results import Section, Told
+from bench.results import Progress, Section
 
 HELP_SECONDS: Final = 0.3
 EVENTS: Final = 5_455
@@ -22,14 +22,14 @@ EVENTS: Final = 5_455
 _TIMES: Final = 10
 
 
-def measure(events: Path, told: Told) -> Section:
+def measure(events: Path, progress: Progress) -> Section:
     """Seconds of whole processes."""
     report = ("report", str(events), "--by", "agent")
     with tempfile.TemporaryDirectory(prefix="handletime-bench-") as folder:
         cache = Path(folder, "compiled")
         environment = {"HANDLETIME_CACHE_DIR": str(cache), "PYTHONPATH": _without_pandas(Path(folder))}
         help_ = statistics.median(_seconds(environment, "--help") for _ in range(_TIMES))
-        told("first report, with nothing compiled yet")
+        progress("first report, with nothing compiled yet")
         first = _seconds(environment, *report)
         again = statistics.median(_seconds(environment, *report) for _ in range(5))
         size = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file())

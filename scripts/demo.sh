@@ -13,7 +13,7 @@ run() { say "$@"; "$handletime" "$@"; }
 if [ ! -e "$demo/.compiled" ]; then
     echo "The first run compiles the derivation, once; that takes about a minute."
 fi
-"$bin/python" -m handletime.store.warming
+"$bin/python" -m handletime.cli.warming
 mkdir -p "$demo"
 touch "$demo/.compiled"
 # A store of an earlier demo ends where that one began. One that is being served is left alone.

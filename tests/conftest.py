@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 from hypothesis import settings
 
+from handletime.cli import warming
 from handletime.compiled import is_complete
-from handletime.store import warming
 from tests.crash.nursery import Nursery, a_nursery
 from tests.seeds import a_seed
 

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 import httpx
 
 from handletime.clock import SystemClock
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import create
+from handletime.keys.sidefile import SideFile
 from handletime.web.page import COOKIE
 from handletime.web.sessions import SESSIONS, Sessions
 from tests.crash.nursery import Nursery

@@ -7,6 +7,7 @@ HandletimeError
 │   ├── Forbidden       we know who is asking, and that the key does not allow it
 │   └── NotHere         there is such a thing elsewhere, but this server does not have it
 ├── NotNow          the request was right, but has to come again later
+│   └── TooMany         there are so many requests that this one was not begun
 └── StoreError      we are broken: what is kept is missing, unreadable or not what it was
 """
 
@@ -14,6 +15,8 @@ from __future__ import annotations
 
 import msgspec
 
+RETRY_AFTER_S = 1
+"""So long whoever is told "not now" should wait."""
 FAULTS_SHOWN = 20
 """So many faults are collected and named before reading stops (http-api.md 5)."""
 
@@ -81,6 +84,17 @@ class NotHere(InputError):
 
 class NotNow(HandletimeError):
     """Nothing is wrong with the request: it has to be repeated later."""
+
+
+class TooMany(NotNow):
+    """429: there are so many requests that this one was not begun.
+
+    After `wait_s` it may be; `limit` is the setting that it went against.
+    """
+
+    def __init__(self, message: str = "", *, wait_s: int = RETRY_AFTER_S, limit: str = "") -> None:
+        self.wait_s, self.limit = wait_s, limit
+        super().__init__(message)
 
 
 class StoreError(HandletimeError):

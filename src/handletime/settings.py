@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import click
 
 from handletime.errors import InputError
-from handletime.regular import read_regular
+from handletime.files import read_regular
 
 PREFIX: Final = "HANDLETIME_"
 

@@ -18,7 +18,7 @@ from handletime.api.errors import JSON
 from handletime.api.examples import FILE
 from handletime.api.ports import Store as StoreOfTheMethods
 from handletime.api.service import ApiSettings
-from handletime.store.sidefile import SideFile
+from handletime.keys.sidefile import SideFile
 from handletime.store.store import Store
 from tests.api.world import World
 

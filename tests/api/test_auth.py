@@ -22,8 +22,8 @@ from rich.pretty import pretty_repr
 
 from handletime.api.auth import AUTHORIZATION_MAX, NONCE_MAX, URL_MAX, Authenticator, AuthRequest, authorize
 from handletime.errors import Forbidden, Unauthorized
-from handletime.store.keys import Keys, NewKey, Permission, create, list_keys, revoke
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import Keys, NewKey, Permission, create, list_keys, revoke
+from handletime.keys.sidefile import SideFile
 
 SECOND = 1_795_165_200
 NOW = SECOND * 1000
@@ -555,8 +555,8 @@ def test_a_request_is_not_let_in_again_after_kill_9(server: Server, tmp_path: Pa
         import sys, time
         from pathlib import Path
         from handletime.api.auth import Authenticator, AuthRequest
-        from handletime.store.keys import Keys
-        from handletime.store.sidefile import SideFile
+        from handletime.keys.keys import Keys
+        from handletime.keys.sidefile import SideFile
         folder, url, header, second = sys.argv[1:]
         side = SideFile(Path(folder))
         class At:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pytest
 
 from handletime.api.budget import Budget
-from handletime.api.errors import TooMany
 from handletime.api.service import ApiSettings
+from handletime.errors import TooMany
 from tests.api.world import NOW, Event, World, token
 
 DAY = 86_400_000

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from handletime.api.ports import Store as StoreOfTheMethods
-from handletime.store.sidefile import SideFile
+from handletime.keys.sidefile import SideFile
 from handletime.store.store import Store
 from tests.api.world import NOW, Event, World
 from tests.messy_streams import messy_stream

@@ -26,16 +26,16 @@ from handletime.api.connections import Connections
 from handletime.api.ports import Store
 from handletime.api.serve import ListenSettings, make_server
 from handletime.api.service import ApiSettings, Service
-from handletime.api.shelf import Shelf
 from handletime.api.unit_files import ShelvedFiles
 from handletime.deadline import Deadline
 from handletime.errors import NotNow, Unauthorized
 from handletime.events.decode import instant
 from handletime.events.model import EVENTS
+from handletime.keys.keys import Key, Permission
 from handletime.segments.derive import derive
 from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.parts import Prepared, prepare
-from handletime.store.keys import Key, Permission
+from handletime.store.shelf import Shelf
 from handletime.store.writer import Ingested, Outcome
 from tests.segments.tables import events_of
 

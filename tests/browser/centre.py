@@ -14,10 +14,10 @@ from typing import Any
 
 import httpx
 
+from handletime.keys import keys
+from handletime.keys.keys import NewKey, Permission
+from handletime.keys.sidefile import SideFile
 from handletime.simulate import centre, simulate
-from handletime.store import keys
-from handletime.store.keys import NewKey, Permission
-from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
 from tests.segments.tables import events_of
 

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from handletime.durations import duration
-from handletime.store.keys import Permission
+from handletime.keys.keys import Permission
 from tests.browser.centre import HOSTILE, LABELS, Centre, ended_at, expected, opened_just_now
 from tests.browser.conftest import Visitor, serious_findings
 from tests.test_durations import BORDERS

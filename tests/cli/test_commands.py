@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from handletime.answers.registry import METRICS
-from handletime.cli.derive import summary
+from handletime.cli.quality import summary
 from handletime.segments.derive import Quality
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -33,7 +33,7 @@ from handletime.api.serve import ListenSettings
 from handletime.api.stopping import Signals
 from handletime.cli.keys import CHOICES
 from handletime.cli.server import HEAPS, free, run_app
-from handletime.store.keys import Permission
+from handletime.keys.keys import Permission
 from tests.api.world import World
 
 EXAMPLES = Path(__file__).parent.parent / "golden" / "examples"

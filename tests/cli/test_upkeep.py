@@ -17,17 +17,17 @@ import httpx
 import pyarrow.parquet as pq
 import pytest
 
-from handletime.admin.client import ask
-from handletime.admin.commands import Check, Checked, Prune, Rebuild, Removed
-from handletime.segments.parts import Told
-from handletime.store.keys import READING, create
-from handletime.store.sidefile import SideFile
-from handletime.store.upkeep import Rebuilt
+from handletime.keys.keys import READING, create
+from handletime.keys.sidefile import SideFile
+from handletime.segments.parts import Progress
+from handletime.upkeep.client import ask
+from handletime.upkeep.commands import Check, Checked, Prune, Rebuild, Removed
+from handletime.upkeep.rebuild import Rebuilt
 from tests.cli.test_serve import COMMAND, SEGMENTS, bearer, example, handletime, lines, serving, wait_until
 from tests.segments.tables import events_of, in_order, rows_of
 from tests.store.worlds import a_store
 
-QUIET: Told = lambda _what, _done, _of: None  # noqa: E731
+QUIET: Progress = lambda _what, _done, _of: None  # noqa: E731
 BEFORE = 1_577_836_800_000
 TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 OLD = 5_000
@@ -119,8 +119,8 @@ def test_every_command_works_beside_a_server_and_what_is_put_back_answers_alike(
 def export_and_derive(folder: Path, tmp_path: Path) -> None:
     """What is exported is what `derive` makes of the exported events."""
     out = tmp_path / "out"
-    told = upkeep("export", "--out", out, folder=folder)
-    assert told.startswith(f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 handle time units, in ")
+    progress = upkeep("export", "--out", out, folder=folder)
+    assert progress.startswith(f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 handle time units, in ")
     assert "is there already" in upkeep("export", "--out", out, folder=folder, code=1)
     events = sorted(map(str, out.glob("events/accountId=acme/day=*/part-0.parquet")))
     handletime("derive", *events, "--out", tmp_path / "derived")
@@ -157,10 +157,10 @@ def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
 
 
 def test_a_rebuild_names_what_differs_and_puts_it_right(large: Path) -> None:
-    told = upkeep("rebuild", "--dry-run", folder=large, code=1)
-    assert "5,000 differences" in told
-    assert "  agent_segments  local old0: 0 stored, 1 derived\n" in told
-    assert "without --dry-run they are put right" in told
+    progress = upkeep("rebuild", "--dry-run", folder=large, code=1)
+    assert "5,000 differences" in progress
+    assert "  agent_segments  local old0: 0 stored, 1 derived\n" in progress
+    assert "without --dry-run they are put right" in progress
     assert "5,000 conversations put right" in upkeep("rebuild", folder=large, code=1)
     assert "identical" in upkeep("rebuild", folder=large)
 
@@ -169,8 +169,8 @@ def test_a_check_names_what_is_broken(folder: Path) -> None:
     with a_store(folder) as store, store._database.snapshot() as cursor:
         cursor.execute("delete from kept.focus_moves")
         cursor.commit()
-    told = upkeep("check", folder=folder, code=1)
-    assert "focus events are not among the focus moves" in told
+    progress = upkeep("check", folder=folder, code=1)
+    assert "focus events are not among the focus moves" in progress
     assert "put right" in upkeep("rebuild", folder=folder, code=1)
     assert upkeep("check", folder=folder) == "Nothing is broken.\n"
 
@@ -231,10 +231,10 @@ def interrupted(folder: Path, arguments: list[object], stop: Callable[[subproces
     with begun(*arguments, "--data", folder) as process:
         wait_for_commit(folder, before + 2, process)
         stop(process)
-        _, told = process.communicate(timeout=60)
+        _, progress = process.communicate(timeout=60)
         assert process.returncode in (1, 130, -signal.SIGKILL)
-    assert "Traceback" not in told
-    return told
+    assert "Traceback" not in progress
+    return progress
 
 
 def put_right(folder: Path) -> None:
@@ -246,16 +246,16 @@ def put_right(folder: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_rebuild_starts_over(how: signal.Signals, large: Path) -> None:
-    told = interrupted(large, ["rebuild"], lambda process: process.send_signal(how))
-    assert how == signal.SIGKILL or "nothing was left half done" in told
+    progress = interrupted(large, ["rebuild"], lambda process: process.send_signal(how))
+    assert how == signal.SIGKILL or "nothing was left half done" in progress
     put_right(large)
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_server_that_ends_in_the_middle_leaves_nothing_half_done(how: signal.Signals, large: Path) -> None:
     with serving(large) as server:
-        told = interrupted(large, ["rebuild"], lambda _process: os.kill(server.process.pid, how))
-        assert "nothing is left half done, run it again" in told
+        progress = interrupted(large, ["rebuild"], lambda _process: os.kill(server.process.pid, how))
+        assert "nothing is left half done, run it again" in progress
         server.process.communicate(timeout=60)
     assert (large / "admin.sock").exists() == (how == signal.SIGKILL)
     with serving(large) as server:
@@ -279,14 +279,14 @@ def test_pruning_goes_on_after_the_server_was_killed(large: Path) -> None:
 
 def test_ctrl_c_stops_what_the_server_does(large: Path) -> None:
     with serving(large) as server:
-        told = interrupted(large, ["rebuild"], lambda process: process.send_signal(signal.SIGINT))
-        assert "nothing was left half done" in told
+        progress = interrupted(large, ["rebuild"], lambda process: process.send_signal(signal.SIGINT))
+        assert "nothing was left half done" in progress
         wait_until(lambda: "admin command rebuild failed" in server.log.read_text())
         put_right(large)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "progress"),
     [
         (["rebuild", "--data", "nowhere"], 1, "nowhere has no store"),
         (["rebuild", "--data", "nowhere", "--memory", "1"], 2, "at least 64MiB"),
@@ -303,10 +303,10 @@ def test_ctrl_c_stops_what_the_server_does(large: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_said(
-    arguments: list[str], code: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], code: int, progress: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert told in " ".join(handletime(*arguments, code=code).stderr.split())
+    assert progress in " ".join(handletime(*arguments, code=code).stderr.split())
     assert not list(tmp_path.iterdir())
 
 

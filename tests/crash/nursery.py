@@ -23,7 +23,7 @@ from typing import Any, Final, NoReturn
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 120.0
 """So long a test waits for a process to say or do what it should."""
-LOADED: Final = ("handletime.cli.server", "handletime.cli.upkeep", "handletime.cli.keys", "handletime.store.mending")
+LOADED: Final = ("handletime.cli.server", "handletime.cli.upkeep", "handletime.cli.keys", "handletime.upkeep.mending")
 
 
 class Child:
@@ -152,7 +152,7 @@ def become(question: Mapping[str, Any]) -> NoReturn:
 def main() -> None:
     for name in LOADED:
         importlib.import_module(name)
-    importlib.import_module("handletime.store.warming").warm_up()
+    importlib.import_module("handletime.cli.warming").warm_up()
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:

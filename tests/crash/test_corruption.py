@@ -21,10 +21,10 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from handletime.admin.client import ask
-from handletime.admin.commands import Check, Checked, Forget, Removed
 from handletime.clock import SystemClock
 from handletime.errors import HandletimeError
+from handletime.upkeep.client import ask
+from handletime.upkeep.commands import Check, Checked, Forget, Removed
 from handletime.web.page import COOKIE
 from handletime.web.sessions import SESSIONS, Sessions
 from tests.crash.client import ACCOUNT, Batch, Client, Record, prepared, resend

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from handletime.admin.client import ask
-from handletime.admin.commands import Forget, Removed
 from handletime.errors import NotNow
-from handletime.store.keys import create
+from handletime.keys.keys import create
+from handletime.upkeep.client import ask
+from handletime.upkeep.commands import Forget, Removed
 from tests.crash.client import ACCOUNT, Batch, Client, prepared, resend
 from tests.crash.nursery import Nursery
 from tests.crash.test_kill import QUIET, a_key, listening, settle

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from handletime.admin.client import ask
-from handletime.admin.commands import Check, Checked, Forget, Rebuild, Removed
 from handletime.errors import HandletimeError
-from handletime.segments.parts import Told
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
-from handletime.store.upkeep import Rebuilt
+from handletime.keys.keys import create
+from handletime.keys.sidefile import SideFile
+from handletime.segments.parts import Progress
+from handletime.upkeep.client import ask
+from handletime.upkeep.commands import Check, Checked, Forget, Rebuild, Removed
+from handletime.upkeep.rebuild import Rebuilt
 from tests.crash.client import ACCOUNT, Client, Record, Senders, prepared, resend
 from tests.crash.nursery import LIMIT_S, Child, Nursery
 from tests.store.worlds import a_store, derived_rows, of_account, stored_rows
 
-QUIET: Told = lambda _what, _done, _of: None  # noqa: E731
+QUIET: Progress = lambda _what, _done, _of: None  # noqa: E731
 ACKNOWLEDGED_MAX = 14
 LATER_S = 0.02
 EVENTS_A_CYCLE = 220

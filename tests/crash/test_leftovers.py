@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from handletime.admin.house import open_house
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import create
+from handletime.keys.sidefile import SideFile
+from handletime.upkeep.data_folder import open_data_folder
 from tests.crash.client import Client, prepared
 from tests.crash.nursery import ROOT, Nursery
 from tests.crash.test_kill import listening
@@ -24,6 +24,7 @@ SPILLING = """if True:
     from pathlib import Path
     from handletime.store.opening import StoreSettings
     from handletime.store.watch import Watch
+    from handletime.upkeep.rebuild import rebuild
     from tests.store.worlds import a_store
 
     def told(what, done, of):
@@ -33,7 +34,7 @@ SPILLING = """if True:
     store = a_store(Path(sys.argv[1]), StoreSettings(memory_bytes=64 << 20, threads=1))
     cursor = store._database.cursor()
     cursor.execute("create temp table much as select range, hash(range) as h from range(8_000_000)")
-    store.rebuild(memory=1 << 20, watch=Watch(told))
+    rebuild(store, memory=1 << 20, watch=Watch(told))
     """
 
 
@@ -56,7 +57,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 EXPORTING = """if True:
     import os, signal, sys
     from pathlib import Path
-    from handletime.store.exporting import Range, export
+    from handletime.upkeep.exports import Range, export
+    from handletime.upkeep.rebuild import rebuild
     from tests.store.worlds import a_store
 
     def told(what, done, of):
@@ -77,7 +79,7 @@ def test_an_export_that_was_killed_is_gone_when_the_store_is_opened(killed: Path
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     (unfinished,) = tmp_path.glob(".out-*")
     assert list(unfinished.rglob("*.parquet"))
-    with open_house(folder):
+    with open_data_folder(folder):
         assert not unfinished.exists()
     assert not list((folder / "backups").iterdir())
 

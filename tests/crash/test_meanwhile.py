@@ -9,13 +9,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from handletime.admin.client import ask
-from handletime.admin.commands import Check, Checked, Forget, Rebuild, Removed
 from handletime.errors import NotNow
+from handletime.keys.keys import create
 from handletime.store import database
-from handletime.store.keys import create
 from handletime.store.store import Store
-from handletime.store.upkeep import Rebuilt
+from handletime.upkeep.check import check
+from handletime.upkeep.client import ask
+from handletime.upkeep.commands import Check, Checked, Forget, Rebuild, Removed
+from handletime.upkeep.rebuild import Rebuilt
+from handletime.upkeep.removing import forget
 from tests.cli.test_serve import serving
 from tests.crash.client import Record, prepared, send_at_once
 from tests.crash.test_kill import QUIET, settle
@@ -87,7 +89,7 @@ def test_a_forget_while_an_answer_is_read(tmp_path: Path) -> None:
         with store.reader("local").snapshot() as snapshot:
             rows = snapshot.execute("select conversationId from agent_segments order by start desc")
             found = rows.fetchmany(100)
-            forgotten = threading.Thread(target=store.forget, args=("local", FORGOTTEN))
+            forgotten = threading.Thread(target=forget, args=(store, "local", FORGOTTEN))
             forgotten.start()
             wait_until_gone(store)
             while more := rows.fetchmany(100):
@@ -97,7 +99,7 @@ def test_a_forget_while_an_answer_is_read(tmp_path: Path) -> None:
         assert leaves_no_trace(folder)
         assert len(found) == 5_001
         assert (FORGOTTEN,) in found
-        assert store.check() == []
+        assert check(store) == []
 
 
 def test_a_forget_beside_who_reads_for_long_is_done_and_says_what_is_left(
@@ -111,7 +113,7 @@ def test_a_forget_beside_who_reads_for_long_is_done_and_says_what_is_left(
         with store.snapshot() as cursor:
             cursor.execute("select count(*) from kept.events").fetchall()
             with pytest.raises(NotNow, match="still in the write-ahead log"):
-                store.forget("local", FORGOTTEN)
+                forget(store, "local", FORGOTTEN)
             assert store.reader("local").prepared(FORGOTTEN) is None
         for _ in range(300):
             if leaves_no_trace(folder):

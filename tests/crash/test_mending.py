@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from handletime.admin.client import ask
-from handletime.admin.commands import Check, Checked, Rebuild
-from handletime.store.upkeep import Rebuilt
+from handletime.upkeep.client import ask
+from handletime.upkeep.commands import Check, Checked, Rebuild
+from handletime.upkeep.rebuild import Rebuilt
 from tests.crash.client import ACCOUNT, Batch, Client, Record, prepared
 from tests.crash.nursery import Nursery
 from tests.crash.test_kill import QUIET, a_key, listening

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from handletime.store.keys import create
+from handletime.keys.keys import create
+from handletime.upkeep.check import check
 from tests.cli.test_serve import COMMAND
 from tests.crash.client import Client, prepared, resend
 from tests.crash.nursery import Nursery
@@ -78,7 +79,7 @@ def test_every_command_says_that_the_disk_is_read_only(commands: tuple[tuple[str
         assert "Traceback" not in done.stderr, command
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
     with a_store(folder) as again:
-        assert again.check() == []
+        assert check(again) == []
 
 
 @pytest.mark.requires_command("strace")

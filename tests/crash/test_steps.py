@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from handletime.admin.client import ask
-from handletime.admin.commands import Check, Checked, Prune, Rebuild, Removed
 from handletime.crashpoints import VARIABLE
-from handletime.store.keys import create, list_keys
-from handletime.store.sidefile import SideFile
-from handletime.store.upkeep import Rebuilt
+from handletime.keys.keys import create, list_keys
+from handletime.keys.sidefile import SideFile
+from handletime.upkeep.client import ask
+from handletime.upkeep.commands import Check, Checked, Prune, Rebuild, Removed
+from handletime.upkeep.rebuild import Rebuilt
 from tests.crash.client import Client, Senders, lines, prepared
 from tests.crash.nursery import LIMIT_S, ROOT, Child, Nursery
 from tests.crash.test_kill import QUIET, a_key, listening, settle
@@ -38,7 +38,7 @@ MIGRATION = ("migrating", "migrated")
 BACKUP = ("store-copied", "backup-complete", "backup-named")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
 LAKE = ("lake-begun", "lake-committed", "lake-finished")
-"""Tested in `tests/cluster` and, from Python, in `tests/lake/test_tables.py`."""
+"""Tested in `tests/lake/spark` and, from Python, in `tests/lake/test_tables.py`."""
 
 
 def test_every_step_is_one_that_is_tested() -> None:

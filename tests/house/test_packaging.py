@@ -73,7 +73,7 @@ def test_the_image_runs_the_server_as_nobody_special() -> None:
 
 
 def test_the_command_that_compiles_the_derivation_for_the_image_runs() -> None:
-    (command,) = [words for rest in told("RUN") if "handletime.store.warming" in (words := shlex.split(rest))]
+    (command,) = [words for rest in told("RUN") if "handletime.cli.warming" in (words := shlex.split(rest))]
     assert command[0] == "python"
     done = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")

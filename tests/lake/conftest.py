@@ -14,12 +14,12 @@ import pytest
 
 from handletime.clock import SystemClock
 from handletime.events.model import INSTANT
-from handletime.lake import keys as file_keys
+from handletime.keys import keys as store_keys
+from handletime.keys import keys_file as file_keys
+from handletime.keys.sidefile import SideFile
 from handletime.simulate.centre import Centre
 from handletime.simulate.simulate import simulate
-from handletime.store import keys as store_keys
 from handletime.store.opening import StoreSettings
-from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
 from tests.crash.nursery import Child, Nursery
 from tests.lake.maker import write_run

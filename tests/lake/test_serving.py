@@ -18,10 +18,10 @@ from deltalake.transaction import AddAction
 
 from handletime.cli import cli
 from handletime.errors import StoreError
-from handletime.lake import keys as file_keys
+from handletime.keys import keys_file as file_keys
+from handletime.keys.keys import Permission
 from handletime.lake.lake import Lake
 from handletime.lake.tables import begin, finish, runs
-from handletime.store.keys import Permission
 from tests.crash.nursery import Nursery
 from tests.lake.conftest import DAY, Places, Site, lake_server, segments
 from tests.security.test_matrix import API

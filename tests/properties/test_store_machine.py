@@ -19,6 +19,9 @@ from hypothesis.stateful import (
 )
 
 from handletime.events import model
+from handletime.upkeep.check import check
+from handletime.upkeep.rebuild import rebuild
+from handletime.upkeep.removing import forget, prune
 from tests.messy_streams import RawEvent, messy_stream
 from tests.plain_reading import event_of, read
 from tests.segments.tables import Row, events_of, in_order
@@ -119,14 +122,14 @@ class Lives(RuleBasedStateMachine):
                 last[key[:2]] = max(last.get(key[:2], event_of(raw, "local").time), event_of(raw, "local").time)
         before = sorted(last.values())[int(part * (len(last) - 1))] if last else 0
         old = {conversation for conversation, time in last.items() if time < before}
-        assert self.store.prune(before, pause_s=0) == len(old)
+        assert prune(self.store, before, pause_s=0) == len(old)
         self._gone(old)
 
     @precondition(lambda self: self.standing)
     @rule(seed=st.integers(0, 99))
     def forget(self, seed: int) -> None:
         account, conversation, _event = random.Random(seed).choice(list(self.standing))
-        assert self.store.forget(account, conversation) == ((account, conversation) not in self.removed)
+        assert forget(self.store, account, conversation) == ((account, conversation) not in self.removed)
         self._gone({(account, conversation)})
 
     def _gone(self, conversations: set[Conversation]) -> None:
@@ -136,10 +139,10 @@ class Lives(RuleBasedStateMachine):
 
     @rule()
     def rebuild(self) -> None:
-        found = self.store.rebuild(mend=True)
+        found = rebuild(self.store, mend=True)
         there = [key for key in self.standing if key[:2] not in self.removed]
         assert (found.events, found.differences) == (len(there), 0)
-        assert self.store.check() == []
+        assert check(self.store) == []
 
     @rule()
     def restart(self) -> None:

@@ -16,8 +16,8 @@ from handletime.api.body import UNPACKED_MAX, Coding, lines_of, unpacked
 from handletime.api.errors import BadRequest, Refused
 from handletime.errors import Fault, InvalidEvents, Unauthorized
 from handletime.events.decode import decode_lines
-from handletime.store.keys import Keys, create
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import Keys, create
+from handletime.keys.sidefile import SideFile
 from tests.api.world import FixedClock, World, token
 from tests.security.fuzzing import CORPUS, fuzz
 

@@ -25,14 +25,14 @@ from handletime.api.auth import AUTHORIZATION_MAX, NONCE_MAX, URL_MAX, WINDOW_S
 from handletime.api.body import SENT_MAX, UNPACKED_MAX, Coding, unpacked
 from handletime.api.budget import Budget
 from handletime.api.csv_table import ROWS_MAX
-from handletime.api.errors import Refused, TooMany
+from handletime.api.errors import Refused
 from handletime.api.events import FUTURE_MAX, SMALL
 from handletime.api.operations import TIMEFRAME_MAX, TIMEFRAME_MAX_WITH_TO
 from handletime.api.parameters import Id, Ids, Integer, Wrong
 from handletime.api.serve import HEADER_BYTES, HEADER_TIMEOUT_MS
 from handletime.api.service import SOURCE, ApiSettings
 from handletime.api.timeframe import AGE_GRACE, AGE_MAX, SPAN_MAX
-from handletime.errors import FAULTS_SHOWN
+from handletime.errors import FAULTS_SHOWN, TooMany
 from handletime.events import model
 from handletime.events.book import NESTING_MAX
 from handletime.events.decode import LINE_MAX, decode_lines

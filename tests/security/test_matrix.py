@@ -17,8 +17,8 @@ import pytest
 
 from handletime.api.app import make_app
 from handletime.clock import SystemClock
-from handletime.store.keys import NewKey, Permission, create, revoke
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import NewKey, Permission, create, revoke
+from handletime.keys.sidefile import SideFile
 from handletime.web.page import COOKIE, Page, tag
 from handletime.web.routes import page_routes
 from handletime.web.sessions import SESSIONS, Sessions

@@ -21,8 +21,8 @@ from handletime.api.connections import EVERY_S
 from handletime.api.service import ApiSettings
 from handletime.api.turns import FairThreads
 from handletime.errors import InputError, NotNow
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import create
+from handletime.keys.sidefile import SideFile
 from tests.api.world import MemoryReader, World, token
 from tests.crash.nursery import Child, Nursery
 from tests.security.load import Job, Outcome, begin, done, end

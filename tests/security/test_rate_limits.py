@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from handletime.api import app, limits
-from handletime.api.errors import TooMany
 from handletime.api.limits import BURST_S, KEPT_MAX, Rate, client_of
-from handletime.store.keys import NewKey, create
-from handletime.store.sidefile import SideFile
+from handletime.errors import TooMany
+from handletime.keys.keys import NewKey, create
+from handletime.keys.sidefile import SideFile
 from handletime.web.labels import Labels
 from handletime.web.page import Page
 from handletime.web.routes import page_routes

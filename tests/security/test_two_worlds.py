@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from handletime.keys.sidefile import SideFile
 from handletime.store.opening import StoreSettings
-from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
 from tests.api.world import NOW, World
 from tests.crash.client import lines, past

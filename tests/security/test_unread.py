@@ -20,8 +20,8 @@ from handletime.api.answer import PIECE
 from handletime.api.budget import Budget
 from handletime.api.operations import GROUP_BYTES, AgentSeries, SkillSeries
 from handletime.api.service import FULL, ApiSettings
-from handletime.store.keys import create
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import create
+from handletime.keys.sidefile import SideFile
 from tests.api.world import NOW, World, token
 from tests.crash.nursery import Child, Nursery
 

@@ -24,6 +24,7 @@ from handletime.segments.derive import derive, derive_prepared
 from handletime.segments.explain import explain
 from handletime.segments.parts import prepare, prepared_parts
 from handletime.segments.rules import STATE
+from handletime.upkeep.rebuild import rebuild
 from tests.messy_streams import messy_stream
 from tests.segments.tables import Row, rows_of
 from tests.store.worlds import a_store, account_of, in_batches, requests_of, stored_rows
@@ -83,7 +84,7 @@ def right(folder: Path) -> Iterator[object]:
             for batch in in_batches(stream, seed):
                 for request in requests_of(batch):
                     store.ingest(*request[:2])
-            yield store.rebuild()
+            yield rebuild(store)
             yield [stored_rows(store, account) for account in sorted({account_of(event) for event in stream})]
 
 

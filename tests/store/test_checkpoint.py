@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from handletime.upkeep.removing import forget
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, standing_copies
@@ -28,7 +29,7 @@ def test_a_conversation_is_forgotten_while_another_transaction_writes(tmp_path: 
             store._database.give_back(alone)
             held = threading.Timer(HELD_S, writer.commit)
             held.start()
-            assert store.forget("local", asked)
+            assert forget(store, "local", asked)
             held.join()
             log = tmp_path / "store.duckdb.wal"
             assert not log.exists() or asked.encode() not in log.read_bytes()

@@ -8,6 +8,9 @@ import duckdb
 import pytest
 
 from handletime.store.schema import MIGRATIONS
+from handletime.upkeep.check import check
+from handletime.upkeep.rebuild import rebuild
+from handletime.upkeep.removing import forget
 from tests.messy_streams import RawEvent
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, derived_rows, stored_rows
@@ -37,7 +40,7 @@ def test_of_several_revisions_in_one_request_the_highest_is_stored(tmp_path: Pat
         assert store.ingest("local", events_of(copies)) == (1, 3)
         assert store.ingest("local", events_of(copies)) == (0, 4)
         assert stored_rows(store, "local") == derived_rows([*STORY, copies[1]])
-        assert store.rebuild().differences == 0
+        assert rebuild(store).differences == 0
 
 
 def test_a_focus_elsewhere_that_is_taken_back_gives_the_focus_back(tmp_path: Path) -> None:
@@ -50,8 +53,8 @@ def test_a_focus_elsewhere_that_is_taken_back_gives_the_focus_back(tmp_path: Pat
         # Said again, later, by a still higher revision.
         store.ingest("local", events_of([event("x", "focused", 60, conversation="c2", agentId=1, revision=2)]))
         assert handled(store) == 60 - 3
-        assert store.rebuild().differences == 0
-        assert store.check() == []
+        assert rebuild(store).differences == 0
+        assert check(store) == []
 
 
 def handled(store: object) -> object:
@@ -83,10 +86,10 @@ def test_what_moves_in_time_takes_its_focus_along(late: bool, tmp_path: Path) ->
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(STORY))
         if late:
-            store.forget("local", "a conversation that is not there")
+            forget(store, "local", "a conversation that is not there")
         store.ingest("local", events_of([moved]))
         assert handled(store) == 80 - 3
-        assert store.rebuild().differences == 0
+        assert rebuild(store).differences == 0
 
 
 def test_a_lease_survives_in_the_store(tmp_path: Path) -> None:
@@ -98,7 +101,7 @@ def test_a_lease_survives_in_the_store(tmp_path: Path) -> None:
     with a_store(tmp_path) as store:
         store.ingest("local", events_of([event("f2", "focused", 13, agentId=1, leaseMillis=30)]))
         assert handled(store) == 40
-        assert store.rebuild().differences == 0
+        assert rebuild(store).differences == 0
 
 
 def test_a_store_of_the_first_version_becomes_todays(tmp_path: Path) -> None:
@@ -116,4 +119,4 @@ def test_a_store_of_the_first_version_becomes_todays(tmp_path: Path) -> None:
         back = event("x", "withdrawn", 50, conversation="c2", revision=1)
         assert store.ingest("local", events_of([*STORY, back])) == (1, 7)
         assert handled(store) == 90 - 3
-        assert store.rebuild().differences == 0
+        assert rebuild(store).differences == 0

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from handletime.segments.columns import I64
 from handletime.store import moves
+from handletime.upkeep.check import check
+from handletime.upkeep.rebuild import rebuild
 from tests.messy_streams import BASE, RawEvent
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, derived_rows, stored_rows
@@ -40,8 +42,8 @@ def test_whoever_names_many_agents_fills_no_memory(tmp_path: Path, monkeypatch: 
         for first in range(0, len(events), 7):
             store.ingest("local", events_of(events[first : first + 7]))
             assert len(store._database._writer.moves._focused) <= 20
-        assert store.check() == []
-        assert store.rebuild().differences == 0
+        assert check(store) == []
+        assert rebuild(store).differences == 0
         with store.snapshot() as cursor:
             found = cursor.execute("select count(*), count(distinct agentId) from kept.agents where focused").fetchall()
             assert found == [(AGENTS, AGENTS)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from handletime.errors import NotNow
+from handletime.keys.sidefile import SideFile
 from handletime.store.opening import StoreSettings
-from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
 from tests.messy_streams import BASE
 from tests.segments.tables import events_of

@@ -13,6 +13,7 @@ from handletime.segments.explain import explain
 from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import prepare
 from handletime.store.reader import Reader
+from handletime.upkeep.removing import forget
 from tests.answers.oracle import Window, aggregate
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
@@ -56,7 +57,7 @@ def test_all_conversations_are_there_until_one_is_forgotten(tmp_path: Path) -> N
         assert not reader.holds_all([*everyone, "c600"])
         assert not store.reader("other").holds_all(everyone)
         assert not store.reader("nobody").holds_all(["c0"])
-        store.forget("local", "c300")
+        forget(store, "local", "c300")
         assert not reader.holds_all(everyone)
         assert reader.holds_all([id_ for id_ in everyone if id_ != "c300"])
         assert store.reader("other").holds_all(["c0"])
@@ -90,7 +91,7 @@ def test_an_agents_focus_is_told_within_its_account_alone(tmp_path: Path) -> Non
             Focus(91 * day + 5, 101 * day, None),
         ]
         assert told(reader, 7, -1, 101 * day) == whole
-        store.forget("local", "gone")
+        forget(store, "local", "gone")
         whole[3] = Focus(90 * day, 91 * day, None, known=False)
         assert told(store.reader("local"), 7, -1, 101 * day) == whole
         assert told(reader, 8, 0, 1) == [Focus(0, 1, None, known=False)]

@@ -16,6 +16,9 @@ from handletime.store.derived import Rows, write
 from handletime.store.opening import StoreSettings
 from handletime.store.schema import migrate
 from handletime.store.writer import Request, Writer, Written
+from handletime.upkeep.check import check
+from handletime.upkeep.rebuild import rebuild
+from handletime.upkeep.removing import forget
 from tests.messy_streams import BASE, RawEvent, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import (
@@ -78,11 +81,11 @@ def agrees(seed: int, folder: Path, part_events: int = 250_000) -> None:
             store.close()
             store = a_store(folder, settings)
         elif dice.random() < 0.1:
-            assert not store.forget("local", "a conversation that is not there")
+            assert not forget(store, "local", "a conversation that is not there")
     expected = derived_rows(standing_copies(events))
     assert accepted == take_what_stands({}, events), seed
-    assert store.rebuild().differences == 0, seed
-    assert store.check() == [], seed
+    assert rebuild(store).differences == 0, seed
+    assert check(store) == [], seed
     for account in {account_of(event) for event in events}:
         assert stored_rows(store, account) == of_account(expected, account), f"a_stream({seed})"
     store.close()
@@ -185,20 +188,20 @@ def test_a_conversation_has_no_more_events_than_it_may(tmp_path: Path) -> None:
         with pytest.raises(InvalidEvents, match="no room"):
             store.ingest("A", events_of(messages("4", revision=1)))
         assert store.ingest("B", events_of(messages("4"))) == (1, 0)
-        assert store.check() == []
-        assert store.rebuild().differences == 0
+        assert check(store) == []
+        assert rebuild(store).differences == 0
     with a_store(tmp_path, replace(FEW, conversation_events=1)) as store:  # it is larger than it may be by now
         assert store.ingest("A", events_of(messages("1", revision=3))) == (1, 0)
         with pytest.raises(InvalidEvents, match="no room"):
             store.ingest("A", events_of(messages("4")))
-        assert store.rebuild().differences == 0
+        assert rebuild(store).differences == 0
 
 
 def test_a_new_conversation_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
     with a_store(tmp_path, FEW) as store:
         with pytest.raises(InvalidEvents, match="event 4"):
             store.ingest("A", events_of(messages(*"abcd")))
-        assert store.check() == []
+        assert check(store) == []
         with store.snapshot() as cursor:
             assert cursor.execute("select count(*) from kept.conversations").fetchall() == [(0,)]
 
@@ -298,7 +301,7 @@ def test_what_is_remembered_of_an_agent_begins_with_a_focus(tmp_path: Path) -> N
     ]
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(batches[0]))
-        store.forget("local", "a conversation that is not there")
+        forget(store, "local", "a conversation that is not there")
         for batch in batches[1:]:
             store.ingest("local", events_of(batch))
-        assert store.rebuild().differences == 0
+        assert rebuild(store).differences == 0

@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from handletime.answers.relations import Snapshot
+from handletime.keys.sidefile import SideFile
 from handletime.segments.derive import derive
 from handletime.segments.files import SCHEMAS
 from handletime.store.opening import StoreSettings
-from handletime.store.sidefile import SideFile
 from handletime.store.store import Store
 from handletime.store.writer import Request
 from tests.messy_streams import RawEvent, messy_stream

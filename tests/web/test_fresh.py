@@ -17,9 +17,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from handletime.api.errors import TooMany
 from handletime.api.limits import ACCOUNT
 from handletime.clock import SystemClock
+from handletime.errors import TooMany
 from handletime.web import now
 from handletime.web.fresh import Ticking, history_state, known_of, live_state
 from handletime.web.page import COOKIE

@@ -27,7 +27,7 @@ from handletime.api.breakdown import breakdown
 from handletime.api.budget import Budget
 from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
-from handletime.api.errors import ADDRESS_RATE, BadRequest, TooMany, answer_to
+from handletime.api.errors import ADDRESS_RATE, BadRequest, answer_to
 from handletime.api.events import Intake, events
 from handletime.api.explain import conversation_explained, segment_explained
 from handletime.api.files import breakdown_file
@@ -40,6 +40,7 @@ from handletime.api.prometheus import Meters, metrics
 from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.trace import Trace, begin
 from handletime.api.turns import FairThreads
+from handletime.errors import TooMany
 
 ROUTES: Final[list[Any]] = [
     agent_segments,
@@ -135,10 +136,10 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Door(app, meters, service.answers, spellings(route.path for route in app.routes), lost)
+    return CommandServer(app, meters, service.answers, spellings(route.path for route in app.routes), lost)
 
 
-class Door:
+class CommandServer:
     """What every request passes.
 
     It says once whom it asks, its path has one spelling, a HEAD is answered like a GET without the body (RFC 9110

@@ -20,8 +20,8 @@ from oauthlib.oauth1 import SIGNATURE_HMAC_SHA1, SIGNATURE_HMAC_SHA256, RequestV
 
 from handletime.clock import Clock
 from handletime.errors import Forbidden, Unauthorized
-from handletime.store.keys import Key, Keys, Permission, Signer
-from handletime.store.sidefile import SideFile
+from handletime.keys.keys import Key, Keys, Permission, Signer
+from handletime.keys.sidefile import SideFile
 
 AUTHORIZATION_MAX: Final = 8192
 URL_MAX: Final = 16_384

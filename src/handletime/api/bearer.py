@@ -6,7 +6,7 @@ from typing import Protocol
 
 from handletime.api.auth import AuthRequest, credentials_of, rejected, told_of_bearer, wrong_key
 from handletime.clock import Clock
-from handletime.store.keys import Key
+from handletime.keys.keys import Key
 
 
 class TokenKeys(Protocol):

@@ -13,9 +13,9 @@ from litestar.exceptions import InternalServerException
 from litestar.types import HTTPReceiveMessage, HTTPScope, Receive
 
 from handletime.api.budget import Share
-from handletime.api.errors import BadRequest, Refused, TooMany
+from handletime.api.errors import BadRequest, Refused
 from handletime.api.service import HttpRequest
-from handletime.errors import Fault, InvalidEvents
+from handletime.errors import Fault, InvalidEvents, TooMany
 from handletime.events.blocks import whole_lines
 from handletime.events.jsonarray import ArrayToLines, BrokenArray
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from threading import Lock
 
-from handletime.api.errors import TooMany
+from handletime.errors import TooMany
 from handletime.store.waiting import may_hold
 
 

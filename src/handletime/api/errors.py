@@ -12,10 +12,18 @@ from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 from handletime.api.trace import trace_of
-from handletime.errors import Forbidden, InputError, InvalidEvents, NotHere, NotNow, Unauthorized
+from handletime.errors import (
+    RETRY_AFTER_S,
+    Forbidden,
+    InputError,
+    InvalidEvents,
+    NotHere,
+    NotNow,
+    TooMany,
+    Unauthorized,
+)
 
 JSON: Final = "application/json"
-RETRY_AFTER_S: Final = 1
 ADDRESS_RATE: Final = "address-rate"
 """The setting that strangers go against who ask too often."""
 _LOG = logging.getLogger("handletime.api")
@@ -47,17 +55,6 @@ class Refused(InputError):
         self.status = status
         self.message = message or _MESSAGES[status]
         super().__init__(self.message)
-
-
-class TooMany(NotNow):
-    """429: there are so many requests that this one was not begun.
-
-    After `wait_s` it may be; `limit` is the setting that it went against.
-    """
-
-    def __init__(self, message: str = "", *, wait_s: int = RETRY_AFTER_S, limit: str = "") -> None:
-        self.wait_s, self.limit = wait_s, limit
-        super().__init__(message)
 
 
 class Message(msgspec.Struct, frozen=True):

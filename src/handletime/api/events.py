@@ -19,10 +19,10 @@ from litestar.di import NamedDependency
 
 from handletime.api.body import Coding, coding_of, lines_of, receive, unpacked, window_of
 from handletime.api.budget import Budget, Share
-from handletime.api.errors import JSON, Refused, TooMany
+from handletime.api.errors import JSON, Refused
 from handletime.api.service import HttpRequest, InPath, Service, TheService
 from handletime.api.turns import FairThreads
-from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere
+from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere, TooMany
 from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, EVENTS
 from handletime.store.waiting import may_hold

@@ -15,7 +15,7 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Final, Generic, TypeVar
 
-from handletime.api.errors import TooMany
+from handletime.errors import TooMany
 
 W = TypeVar("W", bytes, str)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from handletime.answers.relations import Snapshot
     from handletime.api.auth import AuthRequest
     from handletime.deadline import Deadline
+    from handletime.keys.keys import Key
     from handletime.segments.meanwhile import Focus
     from handletime.segments.parts import Prepared
-    from handletime.store.keys import Key
     from handletime.store.writer import Ingested, Outcome
 
 

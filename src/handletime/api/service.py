@@ -24,7 +24,7 @@ from handletime.errors import Unauthorized
 from handletime.events.decode import is_account
 
 if TYPE_CHECKING:
-    from handletime.store.keys import Key, Permission
+    from handletime.keys.keys import Key, Permission
 
 HttpRequest = Request[Any, Any, Any]
 SOURCE: Final = Text("source", "Who is asking, for the log.", required=True, pattern="[a-zA-Z0-9_]+", longest=20)

@@ -17,11 +17,11 @@ import msgspec
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import instant_of
 from handletime.api.ports import DatedReader, DatedStore, Store
-from handletime.api.shelf import NewFile, Shelf
 from handletime.api.timeframe import HOUR
 from handletime.clock import Clock
 from handletime.events.model import EPOCH
 from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
+from handletime.store.shelf import NewFile, Shelf
 
 FILE_LINES: Final = 200_000
 _AT_ONCE: Final = 10_000

@@ -93,10 +93,10 @@ def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("reading", total=size)
 
-        def told(what: str, done: int, of: int) -> None:
+        def progress(what: str, done: int, of: int) -> None:
             bar.update(task, description=what, completed=done, total=of)
 
-        yield read_events(files, account=account, progress=lambda more: bar.advance(task, more)), told
+        yield read_events(files, account=account, progress=lambda more: bar.advance(task, more)), progress
 
 
 def prepared(files: Sequence[str], account: str, memory: int) -> Iterator[Prepared]:
@@ -104,8 +104,8 @@ def prepared(files: Sequence[str], account: str, memory: int) -> Iterator[Prepar
     from handletime.events.read import good_events
     from handletime.segments.parts import prepared_parts
 
-    with reading(files, account) as (blocks, told):
-        yield from prepared_parts(good_events(blocks), memory=memory, told=told)
+    with reading(files, account) as (blocks, progress):
+        yield from prepared_parts(good_events(blocks), memory=memory, progress=progress)
 
 
 def count(number: int, singular: str, plural: str = "") -> str:

@@ -8,15 +8,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from handletime.cli.console import EFFECTS, account_option, count, memory_option, reading
+from handletime.cli.console import account_option, count, memory_option, reading
+from handletime.cli.quality import summary
 from handletime.cli.spark import OF_SPARK, derive_there, refuse, spark_options
-from handletime.durations import duration
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from handletime.events.read import Block
-    from handletime.segments.derive import Quality
     from handletime.segments.files import Format
 
 
@@ -68,10 +67,10 @@ def _derive_here(
 
     quality = Quality()
     rows = [0, 0, 0]
-    with reading(files, account) as (blocks, told), TableFiles(out, format_) as tables:
+    with reading(files, account) as (blocks, progress), TableFiles(out, format_) as tables:
         aside = _Aside(tables.staging / REFUSED) if skip_invalid else None
         events = aside.good(blocks) if aside else good_events(blocks)
-        for part in prepared_parts(events, memory=memory, folder=tables.staging, told=told):
+        for part in prepared_parts(events, memory=memory, folder=tables.staging, progress=progress):
             derived, _trace = derive_prepared(part)
             tables.write(derived)
             quality += derived.quality
@@ -117,38 +116,3 @@ class _Aside:
     def close(self) -> None:
         """Ends the file."""
         self._file.close()
-
-
-def _differing(quality: Quality) -> str:
-    if not quality.differing_copies:
-        return ""
-    who = "which" if quality.duplicates == 1 else f"{quality.differing_copies:,} of them"
-    return f", {who} {'says' if quality.differing_copies == 1 else 'say'} something else than the first"
-
-
-def summary(quality: Quality) -> Iterator[str]:
-    """What the data are worth, a line each; nothing that is zero."""
-    yield f"{count(quality.events, 'event')} of {count(quality.conversations, 'conversation')}"
-    if quality.duplicates:
-        yield f"{count(quality.duplicates, 'duplicate')} left out{_differing(quality)}"
-    if quality.corrected:
-        copies = "copy" if quality.corrected == 1 else "copies"
-        yield f"{quality.corrected:,} {copies} replaced by corrections"
-    if quality.without_effect:
-        yield f"{count(sum(quality.without_effect.values()), 'event')} without effect:"
-        for reason, number in sorted(quality.without_effect.items(), key=lambda item: -item[1]):
-            yield f"  {number:>12,}  {EFFECTS[reason]}"
-    if quality.begin_in_the_middle:
-        verb = "begins" if quality.begin_in_the_middle == 1 else "begin"
-        yield f"{count(quality.begin_in_the_middle, 'conversation')} {verb} in the middle: no opening comes first"
-    blind = quality.agents_without_focus()
-    if blind:
-        some = ", ".join(str(agent) for _account, agent in blind[:8]) + (", …" if len(blind) > 8 else "")
-        of = len(quality.human_agents)
-        yield f"{len(blind):,} of {count(of, 'human agent')} without any focus event, so without handle time: {some}"
-    if quality.long_units:
-        share = 100 * quality.long_units_millis / quality.handle_time_millis
-        yield (
-            f"{count(quality.long_units, 'handle-time unit')} longer than 30 minutes, {share:.1f} % of all handle time "
-            f"({duration(quality.long_units_millis)}): a focus that nobody ended?"
-        )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 if TYPE_CHECKING:
-    from handletime.store.sidefile import SideFile
+    from handletime.keys.sidefile import SideFile
 
 OWNER_ONLY: Final = 0o077
 """What others may not do with the files of a store, and with copies of it."""
@@ -60,7 +60,7 @@ def make_folder(folder: Path) -> None:
 
 def side_file(folder: Path) -> SideFile:
     """The side file of a store, made with a new store only. Raises StoreError, NotNow, OSError."""
+    from handletime.keys.sidefile import SideFile
     from handletime.store.opening import FILE
-    from handletime.store.sidefile import SideFile
 
     return SideFile(folder, create=not (folder / FILE).exists())

@@ -14,8 +14,8 @@ from handletime.cli.console import Instant
 from handletime.cli.folder import keep_private, make_folder, side_file
 
 if TYPE_CHECKING:
-    from handletime.lake.keys import NewToken
-    from handletime.store.keys import KeyInfo, NewKey, Permission
+    from handletime.keys.keys import KeyInfo, NewKey, Permission
+    from handletime.keys.keys_file import NewToken
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -85,11 +85,11 @@ def create(
     """
     import msgspec
 
-    from handletime.store.keys import READING
-    from handletime.store.keys import create as create_key
+    from handletime.keys.keys import READING
+    from handletime.keys.keys import create as create_key
 
     if path is not None:
-        from handletime.lake.keys import create as create_token
+        from handletime.keys.keys_file import create as create_token
 
         token = create_token(path, account, permissions or READING, expires)
         click.echo(msgspec.json.encode(token).decode() if as_json else _token_told_once(token))
@@ -139,11 +139,11 @@ def list_(folder: Path | None, path: Path | None, as_json: bool) -> None:
 
 
 def _listed(folder: Path | None, path: Path | None) -> list[KeyInfo]:
-    from handletime.store.keys import list_keys
-    from handletime.store.sidefile import SideFile
+    from handletime.keys.keys import list_keys
+    from handletime.keys.sidefile import SideFile
 
     if path is not None:
-        from handletime.lake.keys import list_keys as list_tokens
+        from handletime.keys.keys_file import list_keys as list_tokens
 
         return list_tokens(path)
     with closing(SideFile(_folder(folder), create=False)) as side:
@@ -186,11 +186,11 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 @place_options
 def revoke(key_id: str, folder: Path | None, path: Path | None) -> None:
     """End a key for good: a running server refuses it from its next request on."""
-    from handletime.store.keys import revoke as revoke_key
-    from handletime.store.sidefile import SideFile
+    from handletime.keys.keys import revoke as revoke_key
+    from handletime.keys.sidefile import SideFile
 
     if path is not None:
-        from handletime.lake.keys import revoke as revoke_token
+        from handletime.keys.keys_file import revoke as revoke_token
 
         key = revoke_token(path, key_id)
     else:

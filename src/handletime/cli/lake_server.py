@@ -22,7 +22,7 @@ from handletime.api.unit_files import DatedFiles
 from handletime.cli.server import api_settings, begin, connections_of, end_with, free, run_app, warm
 from handletime.clock import SystemClock
 from handletime.errors import InputError
-from handletime.lake.keys import SharedKeys
+from handletime.keys.keys_file import SharedKeys
 from handletime.settings import ServerSettings
 from handletime.web.labels import Labels
 from handletime.web.page import Page
@@ -79,7 +79,7 @@ def _opened(settings: ServerSettings) -> Lake:
 
 def files_of(events: Path, account: str) -> Sequence[str]:
     """The files that may have events of an account: those of its folder, if there are folders for accounts."""
-    from handletime.cluster.source import find
+    from handletime.lake.spark.source import find
 
     own = events / f"accountId={account}"
     if not (events / "_delta_log").is_dir() and next(events.glob("accountId=*"), None) is not None:

@@ -26,9 +26,6 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from litestar.types import ASGIApp
 
 from handletime import __version__
-from handletime.admin.door import Door
-from handletime.admin.house import SHELF, House
-from handletime.admin.retention import Retention
 from handletime.api.app import QUERIES, make_app
 from handletime.api.auth import Authenticator
 from handletime.api.connections import Connections, Limits
@@ -36,20 +33,23 @@ from handletime.api.limits import networks
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service
-from handletime.api.shelf import Shelf
 from handletime.api.stopping import Signals
 from handletime.api.unit_files import ShelvedFiles
+from handletime.cli import warming
 from handletime.cli.folder import keep_private, make_folder, side_file
 from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
 from handletime.errors import InputError
-from handletime.regular import open_regular, read_regular
+from handletime.files import open_regular, read_regular
+from handletime.keys.keys import Keys
 from handletime.settings import SETTINGS, ServerSettings
-from handletime.store import warming
-from handletime.store.keys import Keys
 from handletime.store.opening import StoreSettings
+from handletime.store.shelf import Shelf
 from handletime.store.store import Store
+from handletime.upkeep.command_server import CommandServer
+from handletime.upkeep.data_folder import SHELF, DataFolder
+from handletime.upkeep.retention import Retention
 from handletime.web.labels import Labels
 from handletime.web.page import Page
 from handletime.web.routes import page_routes
@@ -87,10 +87,10 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
         stack.callback(shelf.close)
         service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api_settings(settings))
         compiling = warm(service, stack)
-        house = House(settings.folder, store, side, shelf)
-        stack.enter_context(Door(house))
+        data = DataFolder(settings.folder, store, side, shelf)
+        stack.enter_context(CommandServer(data))
         if settings.retain_days is not None:
-            stack.enter_context(Retention(house, settings.retain_days, clock, doubted=meters.doubted))
+            stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
         sessions = stack.enter_context(Sessions(settings.folder / SESSIONS))
         page = Page(service, sessions, Labels(settings.labels))
         app = make_app(service, more_routes=page_routes(page), meters=meters, nowhere=page.answer_to_nowhere)

@@ -17,12 +17,13 @@ import click
 from click import ParameterSource
 
 from handletime.cli.console import Instant, count
+from handletime.cli.quality import summary
 from handletime.errors import InputError
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from handletime.cluster import Done, Mark
+    from handletime.lake.spark import Done, Mark
 
 F = TypeVar("F", bound=Callable[..., object])
 OF_SPARK: Final = ("since", "day", "conf")
@@ -40,7 +41,7 @@ class Since(click.ParamType["Mark | str"]):
         text = str(value)
         if text == "last":
             return text
-        from handletime.cluster import Mark
+        from handletime.lake.spark import Mark
 
         if re.fullmatch(r"\d{1,9}", text):
             return Mark(version=int(text))
@@ -112,7 +113,6 @@ def derive_there(
     settings: tuple[str, ...],
 ) -> None:
     """Derives the tables of a lake on a cluster."""
-    from handletime.cli.derive import summary
     from handletime.events.decode import is_account
 
     if since is not None and days is not None:
@@ -121,13 +121,15 @@ def derive_there(
         raise click.BadParameter("must be 1 to 64 letters and digits (a-z, A-Z, 0-9)", param_hint="--account")
     begun = time.monotonic()
 
-    def told(what: str) -> None:
+    def progress(what: str) -> None:
         click.echo(f"{time.monotonic() - begun:6.1f} s  {what}", err=True)
 
     with _session(master, settings) as spark:
-        from handletime.cluster import derive
+        from handletime.lake.spark import derive
 
-        done = derive(spark, events.absolute(), out.absolute(), account=account, since=since, days=days, told=told)
+        done = derive(
+            spark, events.absolute(), out.absolute(), account=account, since=since, days=days, progress=progress
+        )
     if done.run is None:
         click.echo(f"{out}: nothing new")
         return
@@ -162,7 +164,7 @@ def _session(master: str, settings: tuple[str, ...]) -> Iterator[SparkSession]:
         from pyspark.errors import PySparkException
         from pyspark.sql import SparkSession
 
-        from handletime.cluster import PACKED
+        from handletime.lake.spark import PACKED
     except ModuleNotFoundError as error:
         raise InputError(f"{EXTRA} ({error})") from error
     # Workers on this machine take this Python, unless another one is named.

@@ -18,9 +18,9 @@ from handletime.cli.folder import data_option
 from handletime.settings import Size
 
 if TYPE_CHECKING:
-    from handletime.admin.commands import Command, Result
-    from handletime.segments.parts import Told
-    from handletime.store.upkeep import Rebuilt
+    from handletime.segments.parts import Progress
+    from handletime.upkeep.commands import Command, Result
+    from handletime.upkeep.rebuild import Rebuilt
 
     R = TypeVar("R", bound=Result)
 
@@ -37,8 +37,8 @@ def rebuild(folder: Path, memory: int | None, dry_run: bool) -> None:
     Where they differ, the right rows take the place of the wrong ones. Ends with 0 only if all was right before.
     Can be interrupted, and be run while events come in.
     """
-    from handletime.admin.commands import Rebuild
-    from handletime.store.upkeep import Rebuilt
+    from handletime.upkeep.commands import Rebuild
+    from handletime.upkeep.rebuild import Rebuilt
 
     rebuilt = _ask(folder, Rebuild(memory, dry_run), Rebuilt)
     click.echo("\n".join(_rebuilt(rebuilt)))
@@ -68,7 +68,7 @@ def _rebuilt(rebuilt: Rebuilt) -> Iterator[str]:
 @data_option
 def check(folder: Path) -> None:
     """Verify all that can be verified without deriving anew; name what is broken, and end with 1 then."""
-    from handletime.admin.commands import Check, Checked
+    from handletime.upkeep.commands import Check, Checked
 
     checked = _ask(folder, Check(), Checked)
     for problem in checked.problems:
@@ -88,7 +88,7 @@ def prune(folder: Path, before: int, dry_run: bool) -> None:
 
     The others' numbers stay as they are (rules 1, "Removing").
     """
-    from handletime.admin.commands import Prune, Removed
+    from handletime.upkeep.commands import Prune, Removed
 
     removed = _ask(folder, Prune(before, dry_run), Removed)
     verb = "would be removed" if dry_run else "removed"
@@ -101,7 +101,7 @@ def prune(folder: Path, before: int, dry_run: bool) -> None:
 @click.option("--conversation", required=True, metavar="ID", help="Its id.")
 def forget(folder: Path, account: str, conversation: str) -> None:
     """Remove one conversation and the made files that name it. docs/upkeep.md says what stays where."""
-    from handletime.admin.commands import Forget, Removed
+    from handletime.upkeep.commands import Forget, Removed
 
     removed = _ask(folder, Forget(account, conversation), Removed)
     if not removed.conversations:
@@ -117,8 +117,8 @@ def forget(folder: Path, account: str, conversation: str) -> None:
 )
 def backup(target: Path, folder: Path, without_secret_key: bool) -> None:
     """Copy the store and its keys to a new folder, as of one moment; all of it or nothing."""
-    from handletime.admin.commands import Backup
-    from handletime.store.backups import Manifest
+    from handletime.upkeep.backups import Manifest
+    from handletime.upkeep.commands import Backup
 
     asked = Backup(str(target.absolute()), not without_secret_key)
     made = _ask(folder, asked, Manifest)
@@ -138,10 +138,10 @@ def backup(target: Path, folder: Path, without_secret_key: bool) -> None:
 @data_option
 def restore(backup: Path, folder: Path) -> None:
     """Put a backup into a folder that has no store. Events that came after the backup have to be sent again."""
-    from handletime.store.backups import restore as put_back
+    from handletime.upkeep.backups import restore as put_back
 
-    with _progress() as told:
-        manifest = put_back(backup, folder, told)
+    with _progress() as progress:
+        manifest = put_back(backup, folder, progress)
     click.echo(f"{folder}: everything up to commit {manifest.commit}, as of {manifest.made:%Y-%m-%d %H:%M:%SZ}")
     if manifest.lacks_secret_key():
         click.echo("The backup does not hold secret.key: put it into the folder, too.")
@@ -158,8 +158,8 @@ def export(folder: Path, out: Path, account: str | None, start: int | None, end:
 
     All of it or nothing, as of one moment: TABLE/accountId=…/day=YYYY-MM-DD/part-0.parquet.
     """
-    from handletime.admin.commands import Export
-    from handletime.store.exporting import Exported
+    from handletime.upkeep.commands import Export
+    from handletime.upkeep.exports import Exported
 
     if start is not None and end is not None and start >= end:
         raise click.UsageError("--from must be before --to")
@@ -169,14 +169,14 @@ def export(folder: Path, out: Path, account: str | None, start: int | None, end:
 
 
 def _ask(folder: Path, command: Command, result: type[R]) -> R:
-    from handletime.admin.client import ask
+    from handletime.upkeep.client import ask
 
-    with _progress() as told:
-        return ask(folder, command, result, told)
+    with _progress() as progress:
+        return ask(folder, command, result, progress)
 
 
 @contextmanager
-def _progress() -> Iterator[Told]:
+def _progress() -> Iterator[Progress]:
     """Whom to tell of progress; a bar, if this is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -186,10 +186,10 @@ def _progress() -> Iterator[Told]:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=None)
 
-        def told(what: str, done: int, of: int) -> None:
+        def progress(what: str, done: int, of: int) -> None:
             bar.update(task, description=what, completed=done, total=of or None)
 
-        yield told
+        yield progress
 
 
 UPKEEP = (rebuild, check, prune, forget, backup, restore, export)

@@ -24,10 +24,10 @@ from handletime.events.unpack import (
     STANDARD_INPUT,
     Peekable,
     Progress,
+    input_errors,
     name_of,
     opened,
     size_of,
-    told,
     unpacked,
 )
 
@@ -79,7 +79,7 @@ def read_events(
     """
     with ThreadPoolExecutor(2) as threads:
         for source in sources:
-            with told(source):
+            with input_errors(source):
                 tasks = _tasks(source, account, progress or (lambda _bytes: None))
                 for decoded in _done_in_order(threads, tasks):
                     yield Block(name_of(source), decoded)

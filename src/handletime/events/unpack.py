@@ -52,13 +52,13 @@ def unpacked(source: str, progress: Progress) -> Iterator[Unpacked]:
 def opened(source: str) -> Iterator[IO[bytes]]:
     """The unpacked bytes of a file (`-` is standard input). Raises InputError, also while they are read."""
     with ExitStack() as stack:
-        with told(source):
+        with input_errors(source):
             stream = stack.enter_context(unpacked(source, lambda _bytes: None)).stream
         yield io.BufferedReader(_Telling(stream, source), _PIECE)
 
 
 @contextmanager
-def told(source: str) -> Iterator[None]:
+def input_errors(source: str) -> Iterator[None]:
     """Raises InputError where a source cannot be read."""
     try:
         yield
@@ -80,7 +80,7 @@ def size_of(sources: Iterable[str]) -> int | None:
 def _size(source: str) -> int | None:
     if source == STANDARD_INPUT:
         return None
-    with told(source):
+    with input_errors(source):
         size = Path(source).stat().st_size
     return size if Path(source).is_file() else None
 
@@ -173,7 +173,7 @@ class _Telling(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        with told(self._source):
+        with input_errors(self._source):
             data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

@@ -21,8 +21,8 @@ from handletime.lake.state import Files, State
 from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
 from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import Prepared, prepare
+from handletime.store.arrow import query
 from handletime.store.reader import MOVES_MAX, focus_among, last_focused
-from handletime.store.tables import query
 
 EventFiles = Callable[[str], Sequence[str]]
 """The paths of the Parquet files in which events of an account may be. Raises InputError."""

@@ -37,7 +37,7 @@ LEVELS_MOST: Final = 3
 """So often at most: what is too large after that is one conversation."""
 LOSS_FILES: Final = 64
 
-Told = Callable[[str, int, int], None]
+Progress = Callable[[str, int, int], None]
 """Is told of progress: what is done, how many steps of it, of how many."""
 
 
@@ -77,7 +77,7 @@ def prepared_parts(
     *,
     memory: int = DEFAULT_MEMORY,
     folder: Path | None = None,
-    told: Told = lambda _what, _done, _of: None,
+    progress: Progress = lambda _what, _done, _of: None,
     losses: pa.Table | None = None,
 ) -> Iterator[Prepared]:
     """Reads all tables, then gives their events in parts of whole conversations, in about `memory` bytes.
@@ -103,7 +103,7 @@ def prepared_parts(
         if spill is None:
             yield prepare(_joined(collected), losses)
         else:
-            yield from _spilled_parts(_parts(spill, disk), disk, told, losses)
+            yield from _spilled_parts(_parts(spill, disk), disk, progress, losses)
 
 
 def give_back_memory() -> None:
@@ -168,12 +168,14 @@ def _parts(spill: Spill, disk: _Disk, level: int = 0) -> list[_Part]:
     return parts
 
 
-def _spilled_parts(parts: list[_Part], disk: _Disk, told: Told, anonymous: pa.Table | None) -> Iterator[Prepared]:
+def _spilled_parts(
+    parts: list[_Part], disk: _Disk, progress: Progress, anonymous: pa.Table | None
+) -> Iterator[Prepared]:
     losses = disk.spill("losses", LOSS_FILES)
-    focused = _spill_losses(parts, losses, disk, told, anonymous)
+    focused = _spill_losses(parts, losses, disk, progress, anonymous)
     for number, events in enumerate(_read_ahead(parts)):
         give_back_memory()
-        told("deriving", len(parts) + number, 2 * len(parts))
+        progress("deriving", len(parts) + number, 2 * len(parts))
         yield prepare_part(events, _losses_of(losses, number), focused)
         del events
 
@@ -190,12 +192,14 @@ def _read_ahead(parts: list[_Part]) -> Iterator[pa.Table]:
             yield coming.popleft().result()
 
 
-def _spill_losses(parts: list[_Part], losses: Spill, disk: _Disk, told: Told, anonymous: pa.Table | None) -> Agents:
+def _spill_losses(
+    parts: list[_Part], losses: Spill, disk: _Disk, progress: Progress, anonymous: pa.Table | None
+) -> Agents:
     """Finds the losses of focus in all parts, agent by agent; gives the agents with any `focused`."""
     by_agent = disk.spill("focus")
     for number, events in enumerate(_read_ahead(parts)):
         give_back_memory()
-        told("finding focus", number, 2 * len(parts))
+        progress("finding focus", number, 2 * len(parts))
         moves = moves_of_part(events, number)
         by_agent.add(moves, _bucket_of(agent_hashes(moves, columns_of(moves))))
         del events, moves

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Final, TypeVar
 
-from handletime.store.sidefile import told
+from handletime.sqlite import sqlite_errors, transaction
 
 T = TypeVar("T")
 _DAMAGE: Final = frozenset(
@@ -35,7 +35,7 @@ class CacheFile:
         self._place, self._schema, self._version, self._remedy = place, schema, version, remedy
         self._lock = Lock()
         self._lost: list[str] = []
-        with told(place or Path(":memory:")):
+        with sqlite_errors(place or Path(":memory:")):
             try:
                 self._db = self._opened()
             except _ERRORS as error:
@@ -49,19 +49,19 @@ class CacheFile:
 
     def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Lets work be done in a transaction; all of it once more, on an empty file, where this one is damaged."""
-        with self._lock, told(self._place or Path(":memory:")):
+        with self._lock, sqlite_errors(self._place or Path(":memory:")):
             try:
-                with _transaction(self._db):
+                with transaction(self._db, "BEGIN IMMEDIATE"):
                     return work(self._db)
             except _ERRORS as error:
                 self._throw_away(error)
                 self._db = self._opened()
-                with _transaction(self._db):
+                with transaction(self._db, "BEGIN IMMEDIATE"):
                     return work(self._db)
 
     def checkpoint(self) -> None:
         """Works the write-ahead log into the file: nothing of what was removed is left in either."""
-        with self._lock, told(self._place or Path(":memory:")):
+        with self._lock, sqlite_errors(self._place or Path(":memory:")):
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def problems(self) -> list[str]:
@@ -106,15 +106,3 @@ class CacheFile:
             self._db.close()
         for end in ("", "-wal", "-shm"):
             self._place.with_name(self._place.name + end).unlink(missing_ok=True)
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("begin immediate")
-    try:
-        yield
-        db.execute("commit")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("rollback")
-        raise

@@ -18,7 +18,7 @@ from handletime.segments.derive import walk
 from handletime.segments.order import Ordered
 from handletime.segments.rules import Out
 from handletime.segments.tables import codes, instants, lists
-from handletime.store.tables import change, insert, registered
+from handletime.store.arrow import change, insert, registered
 
 Places = npt.NDArray[np.integer]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from handletime.segments.columns import I64
-from handletime.store.tables import insert
+from handletime.store.arrow import insert
 
 RECENT_MAX: Final = 200_000
 """So many conversations are remembered at least, twice as many at most; the others are looked up in the table."""

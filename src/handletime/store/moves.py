@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from handletime.events import model
 from handletime.segments.columns import I64, NEVER, Bools, Columns, strings
 from handletime.segments.focus import Anonymous, Loss, losses_among
-from handletime.store.tables import change, insert, query, registered
+from handletime.store.arrow import change, insert, query, registered
 
 TAIL: Final = 32
 """So many of an agent's last `focused` are remembered, and all that lies between them."""

@@ -11,9 +11,10 @@ import numpy as np
 from handletime.segments.columns import columns_of
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
+from handletime.store.arrow import query, registered
+from handletime.store.events import events_table, with_losses
 from handletime.store.moves import focused_among
 from handletime.store.recent import groups_of_sizes
-from handletime.store.tables import query, registered
 
 OPEN_MAX: Final = 20_000
 """Of more open conversations, those that were opened last."""
@@ -43,8 +44,6 @@ def open_conversations(cursor: duckdb.DuckDBPyConnection, account: int, name: st
 
     `account` is the number of the account, `name` its id.
     """
-    from handletime.store.reader import events_table, with_losses
-
     open_now = query(cursor, _OPEN, {"account": account, "most": OPEN_MAX})
     if open_now.num_rows == 0:
         return

@@ -12,6 +12,7 @@ from typing import Final, Protocol
 import duckdb
 
 from handletime.errors import StoreError
+from handletime.files import require_writable, sync
 from handletime.segments.threads import processors
 from handletime.store.schema import migrate, version_of
 
@@ -151,23 +152,6 @@ class FolderSync:
         except FileNotFoundError:
             return -1
         return os.fstat(self._held[-1]).st_ino
-
-
-def require_writable(folder: Path) -> None:
-    """Raises StoreError where nothing can be written to a folder that is there, whatever it is for."""
-    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreError(f"{folder} cannot be written to: it is another user's, or its disk is read-only")
-
-
-def sync(path: Path) -> None:
-    """Makes a file, or the names in a folder, durable. Raises OSError, which names it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        raise OSError(error.errno, f"{error.strerror}: it cannot be synced to the disk", str(path)) from error
-    finally:
-        os.close(handle)
 
 
 def size_of(file: Path) -> int:

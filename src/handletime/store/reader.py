@@ -7,21 +7,20 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import duckdb
-import pyarrow as pa
 
 from handletime.answers.relations import Snapshot, limited
 from handletime.deadline import Deadline
 from handletime.events import model
-from handletime.events.model import EVENTS
-from handletime.segments.columns import I64, Columns, columns_of
+from handletime.segments.columns import columns_of
 from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
+from handletime.store.arrow import query
 from handletime.store.directory import find
+from handletime.store.events import events_table, with_losses
 from handletime.store.moves import EVER, SPANS_MS, focused_among
-from handletime.store.recent import met_by
+from handletime.store.now import open_conversations
 from handletime.store.relations import OfStore
-from handletime.store.tables import query
 
 
 class Connections(Protocol):
@@ -69,8 +68,6 @@ class Reader:
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         """The events of the conversations that are open, some at a time, as `prepared` gives those of one."""
-        from handletime.store.now import open_conversations
-
         with self._cursor() as cursor:
             for prepared in open_conversations(cursor, self._number(cursor), self.account):
                 self.deadline.check()
@@ -120,12 +117,6 @@ class Reader:
             self._connections.give_back(cursor)
 
 
-def with_losses(columns: Columns, arrivals: I64, *losses: pa.Table) -> Columns:
-    """Columns of events, by arrival, that know the losses of focus; of rows for the same `focused` the last counts."""
-    lost_time, lost_sequence = met_by(arrivals, *losses)
-    return columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
-
-
 _EVENTS: Final = """
     select events.*, accountId, conversationId from kept.events
     join kept.conversations using (number) join kept.accounts on accounts.account = events.account
@@ -171,16 +162,3 @@ def focus_among(rows: Sequence[tuple[Any, ...]], start: int, end: int) -> list[F
     if len(rows) > MOVES_MAX:
         end = min(end, rows[-1][0])
     return list(focus_of((Move(*row) for row in rows if row[0] < end), start, end))
-
-
-def events_table(rows: pa.Table) -> pa.Table:
-    """Rows of `kept.events` with `accountId` and `conversationId`, as a table of `events.model.EVENTS`."""
-    columns = {}
-    for field in model.FIELDS:
-        column = rows[field.name]
-        if field.kind == "choice":
-            chunks = [model.codes(chunk.cast(pa.int8()), field.choices) for chunk in column.chunks]
-            columns[field.name] = pa.chunked_array(chunks, model.CODES)
-        else:
-            columns[field.name] = column.cast(EVENTS.field(field.name).type)
-    return pa.table(columns, EVENTS)

@@ -15,8 +15,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from handletime.segments.columns import I64, NEVER
+from handletime.store.arrow import query, registered
 from handletime.store.schema import EVENT_ROW
-from handletime.store.tables import query, registered
 
 Slots = npt.NDArray[np.int64]
 """Places of conversations in memory."""

@@ -15,9 +15,9 @@ from handletime.crashpoints import crash_point
 from handletime.events import model
 from handletime.segments.columns import I64
 from handletime.segments.focus import Ties, positions_left
+from handletime.store.arrow import insert, query, registered
 from handletime.store.moves import EVER
 from handletime.store.schema import DERIVED
-from handletime.store.tables import insert, query, registered
 
 AT_ONCE: Final = 2_000
 """So many conversations are removed in one transaction."""

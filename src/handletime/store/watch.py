@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import duckdb
 
 from handletime.errors import NotNow, StoreError
-from handletime.segments.parts import Told
+from handletime.segments.parts import Progress
+
+PAUSE_S: Final = 0.02
+"""So long at least others may write between the transactions of a long command."""
 
 
 class Stopped(NotNow):
@@ -22,20 +26,20 @@ class Stopped(NotNow):
 class Watch:
     """Over one command, which runs in one thread; any other may stop it."""
 
-    def __init__(self, told: Told = lambda _what, _done, _of: None) -> None:
-        self._told = told
+    def __init__(self, progress: Progress = lambda _what, _done, _of: None) -> None:
+        self._progress = progress
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._cursors: set[duckdb.DuckDBPyConnection] = set()
 
-    def told(self, what: str, done: int, of: int) -> None:
+    def progress(self, what: str, done: int, of: int) -> None:
         """To be called between steps: says what is done, and how many steps of how many. Raises Stopped."""
         if self._stopped.is_set():
             raise Stopped
-        self._told(what, done, of)
+        self._progress(what, done, of)
 
-    def pause(self, seconds: float) -> None:
-        """Waits. Raises Stopped."""
+    def pause(self, seconds: float = PAUSE_S) -> None:
+        """Waits, so that ingest is next: a lock is no queue. Raises Stopped."""
         if self._stopped.wait(seconds):
             raise Stopped
 

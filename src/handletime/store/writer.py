@@ -17,6 +17,7 @@ from handletime.events.model import EVENTS
 from handletime.segments.columns import I64, NEVER, Bools, Columns, columns_of_codes
 from handletime.segments.order import Ordered, order_numbered
 from handletime.store import derived
+from handletime.store.arrow import change, insert, query, registered
 from handletime.store.derived import Version, differences
 from handletime.store.directory import Conversation, Directory, find
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
@@ -24,7 +25,6 @@ from handletime.store.opening import StoreSettings
 from handletime.store.recent import Held, Recent, groups_of_sizes
 from handletime.store.removing import remove
 from handletime.store.schema import EVENT_ROW
-from handletime.store.tables import change, insert, query, registered
 
 RECENT_EVENTS: Final = 1_000_000
 RECENT_BYTES: Final = 256 << 20

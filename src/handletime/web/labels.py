@@ -18,7 +18,7 @@ from typing import Final, Literal
 
 from handletime.errors import InputError
 from handletime.events.model import INTEGER_MAX, INTEGER_MIN
-from handletime.regular import read_regular
+from handletime.files import read_regular
 
 Kind = Literal["agent", "skill", "group"]
 KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")

@@ -12,10 +12,10 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from handletime.api.errors import JSON, TooMany
+from handletime.api.errors import JSON
 from handletime.api.parameters import Choice, Query, Text
 from handletime.api.service import HttpRequest, query_of
-from handletime.errors import HandletimeError
+from handletime.errors import HandletimeError, TooMany
 from handletime.web.charts import charts_of
 from handletime.web.figures import history_of, slowest_of, worth_of
 from handletime.web.fresh import Fresh, Known, Ticking, history_state, known_of, live_state

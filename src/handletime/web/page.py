@@ -19,11 +19,20 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from handletime.api.auth import AuthRequest, authorize
-from handletime.api.errors import RETRY_AFTER_S, BadRequest, Refused, TooMany, answer_to, note_refusal
+from handletime.api.errors import BadRequest, Refused, answer_to, note_refusal
 from handletime.api.parameters import Query
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, Service
-from handletime.errors import Forbidden, HandletimeError, InputError, NotHere, NotNow, Unauthorized
+from handletime.errors import (
+    RETRY_AFTER_S,
+    Forbidden,
+    HandletimeError,
+    InputError,
+    NotHere,
+    NotNow,
+    TooMany,
+    Unauthorized,
+)
 from handletime.web import words
 from handletime.web.labels import AccountLabels, Labels
 from handletime.web.live import Glimpses
@@ -32,7 +41,7 @@ from handletime.web.streams import Streams
 from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
 
 if TYPE_CHECKING:
-    from handletime.store.keys import Key, Permission
+    from handletime.keys.keys import Key, Permission
 
 HERE: Final = Path(__file__).parent
 STATIC: Final = HERE / "static"

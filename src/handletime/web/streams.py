@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from handletime.api.errors import TooMany
+from handletime.errors import TooMany
 from handletime.store.waiting import may_hold
 
 STREAMS_MAX: Final = 256

@@ -1,0 +1,308 @@
+"""Keys: made, listed and revoked by whoever has the folder, and looked up by a server that has it open.
+
+Tokens are kept as SHA-256 only. OAuth secrets have to be read again, so they are sealed, together with what the key
+may (`store.sealing`). A key whose row was changed since is refused like an unknown one, and named in the log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from typing import Final, Literal, get_args
+
+import msgspec
+
+from handletime.clock import Clock, SystemClock
+from handletime.crashpoints import crash_point
+from handletime.errors import InputError, NotNow
+from handletime.keys.sealing import NO_SEAL, KeyRow, open_secret, unrevoked
+from handletime.keys.secret import Secret
+from handletime.keys.sidefile import SideFile
+
+Permission = Literal["handle-time", "operations", "ingest", "admin"]
+PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
+READING: Final[tuple[Permission, ...]] = ("handle-time", "operations")
+"""What a key may without further words."""
+
+TOKEN: Final = re.compile(r"ht_([0-9a-f]{12})_[0-9a-f]{64}")
+_USED_EVERY_MS: Final = 60_000
+"""The last use of a key is written at most so often."""
+_MACHINE: Final = SystemClock()
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+_log: Final = logging.getLogger(__name__)
+
+
+class Key(msgspec.Struct, frozen=True):
+    """Who is asking. From `expires_ms` on, the key holds no more."""
+
+    id: str
+    account: str
+    permissions: tuple[Permission, ...]
+    expires_ms: int | None = None
+
+    def may(self, permission: Permission) -> bool:
+        """Whether the key has the permission; `admin` includes all."""
+        return permission in self.permissions or "admin" in self.permissions
+
+    def holds_at(self, now_ms: int) -> bool:
+        """Whether the key has not expired."""
+        return self.expires_ms is None or now_ms < self.expires_ms
+
+
+class NewKey(msgspec.Struct, frozen=True, rename="camel"):
+    """A key with its secrets, which are never shown again.
+
+    Its JSON is what `keys create` prints; its repr hides the secrets.
+    """
+
+    id: str
+    account: str
+    permissions: tuple[Permission, ...]
+    token: str
+    app_key: str
+    app_secret: str
+    access_token: str
+    access_token_secret: str
+
+    def __repr__(self) -> str:
+        return f"NewKey(id={self.id!r}, account={self.account!r}, permissions={self.permissions!r}, …)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("id", self.id), ("account", self.account), ("permissions", self.permissions)]
+
+
+class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
+    """What may be told of a key; `last_used` is up to a minute old, `revoked` is when."""
+
+    id: str
+    account: str
+    permissions: tuple[Permission, ...]
+    created: datetime
+    expires: datetime | None
+    last_used: datetime | None
+    revoked: datetime | None
+
+
+def create(
+    side: SideFile,
+    account: str,
+    permissions: Iterable[Permission] = READING,
+    expires_ms: int | None = None,
+    *,
+    secret: Secret | None = None,
+    clock: Clock = _MACHINE,
+) -> NewKey:
+    """Makes a key of an account, on disk when this returns.
+
+    Without `secret` it is sealed with that of the folder's file. Raises InputError where account, permissions
+    or expiry cannot be; what `open_secret` and `SideFile` raise.
+    """
+    now_ms = clock.now()
+    wanted = frozenset(permissions)
+    check(account, wanted, expires_ms, now_ms)
+    key_id = secrets.token_hex(6)
+    new = NewKey(
+        id=key_id,
+        account=account,
+        permissions=tuple(each for each in PERMISSIONS if each in wanted),
+        token=f"ht_{key_id}_{secrets.token_hex(32)}",
+        app_key=secrets.token_hex(16),
+        app_secret=secrets.token_hex(32),
+        access_token=secrets.token_hex(16),
+        access_token_secret=secrets.token_hex(32),
+    )
+    _insert(side, new, secret or open_secret(side), now_ms, expires_ms)
+    return new
+
+
+def list_keys(side: SideFile) -> list[KeyInfo]:
+    """All keys that were ever made, the oldest first."""
+    with side.reading() as db:
+        return [_info(row) for row in db.execute(f"{_INFO} ORDER BY created_ms, id").fetchall()]
+
+
+def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
+    """Ends a key for good, on disk when this returns; one that is revoked already stays as it is.
+
+    Needs no secret key: it takes the seal away. Raises InputError where there is no such key.
+    """
+    with side.writing_durably() as db:
+        db.execute(
+            "UPDATE keys SET revoked_ms = coalesce(revoked_ms, ?), sealed = ? WHERE id = ?",
+            (clock.now(), NO_SEAL, key_id),
+        )
+        rows = db.execute(f"{_INFO} WHERE id = ?", (key_id,)).fetchall()
+        if not rows:
+            # Not repeated: it may be a whole token, pasted.
+            raise InputError("there is no key of this id; `handletime keys list` names them")
+        db.execute(_CHANGED)
+    return _info(rows[0])
+
+
+class Signer(msgspec.Struct, frozen=True):
+    """Who may sign with an app key, and what with; `key` is None where nobody may."""
+
+    key: Key | None
+    app_secret: str
+    access_token_secret: str
+    access_token_sha256: bytes
+
+    def has_access_token(self, access_token: str) -> bool:
+        """Whether it is the one that belongs to the app key, in constant time."""
+        return hmac.compare_digest(_sha256(access_token), self.access_token_sha256)
+
+    def __repr__(self) -> str:
+        return f"Signer(key={self.key!r}, …)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("key", self.key)]
+
+
+class Keys:
+    """The keys that hold, in memory. Any thread may use it.
+
+    What another process creates or revokes counts from the next question on: each reads one number, and all
+    keys again only if that has changed. Unknown keys take the path of known ones, with one that nobody has.
+    Raises what `open_secret` and `SideFile` raise.
+    """
+
+    def __init__(self, side: SideFile, secret: Secret | None = None) -> None:
+        self._side = side
+        self._secret = secret or open_secret(side)
+        self._nobody = _nobody(self._secret)
+        self._last_used: dict[str, int] = {}
+        self._held = _Held(-1, {}, {})
+
+    def by_token(self, token: str, now_ms: int) -> Key | None:
+        """The key of a bearer token, None where it is wrong, revoked or expired."""
+        match_ = TOKEN.fullmatch(token)
+        record = self._now_held().by_id.get(match_[1] if match_ else "", self._nobody)
+        fits = hmac.compare_digest(_sha256(token), record.token_sha256)
+        return record.key if fits and record.key.holds_at(now_ms) and record is not self._nobody else None
+
+    def by_app_key(self, app_key: str, now_ms: int) -> Signer:
+        """Who may sign with this app key."""
+        record = self._now_held().by_app_key.get(_sha256(app_key), self._nobody)
+        holds = record.key.holds_at(now_ms) and record is not self._nobody
+        app_secret, access_token_secret = self._secret.unseal(record.bound, record.sealed) or ("", "")
+        return Signer(record.key if holds else None, app_secret, access_token_secret, record.access_token_sha256)
+
+    def used(self, key: Key, now_ms: int) -> None:
+        """Notes the use of a key: at most once a minute, and not while another process writes for long."""
+        last = self._last_used.get(key.id)
+        if last is not None and abs(now_ms - last) < _USED_EVERY_MS:
+            return
+        self._last_used[key.id] = now_ms
+        with suppress(NotNow), self._side.writing() as db:
+            db.execute("UPDATE keys SET last_used_ms = ? WHERE id = ?", (now_ms, key.id))
+
+    def _now_held(self) -> _Held:
+        if self._side.key_changes() == self._held.number:
+            return self._held
+        with self._side.reading() as db:
+            number = int(db.execute("SELECT number FROM key_changes").fetchall()[0][0])
+            if number != self._held.number:
+                self._held = _hold(db, number, self._secret)
+            return self._held
+
+
+class _Record(msgspec.Struct, frozen=True):
+    key: Key
+    token_sha256: bytes
+    access_token_sha256: bytes
+    bound: bytes
+    sealed: bytes
+
+
+class _Held(msgspec.Struct, frozen=True):
+    number: int
+    by_id: Mapping[str, _Record]
+    by_app_key: Mapping[bytes, _Record]
+
+
+_INFO: Final = """SELECT cast(id as blob), cast(account as blob), cast(permissions as blob),
+    created_ms, expires_ms, last_used_ms, revoked_ms FROM keys"""
+_NEW: Final = """INSERT INTO keys (id, account, permissions, created_ms, expires_ms,
+        app_key_sha256, token_sha256, access_token_sha256, sealed)
+    VALUES (cast(? as text), cast(? as text), cast(? as text), ?, ?, ?, ?, ?, ?)"""
+_CHANGED: Final = "UPDATE key_changes SET number = number + 1"
+
+
+def _hold(db: sqlite3.Connection, number: int, secret: Secret) -> _Held:
+    by_id, by_app_key = {}, {}
+    for row, sealed, holds in unrevoked(db, secret):
+        if not holds:
+            _log.error("key %s is refused: its row is not what was sealed; revoke it and create another", row.name())
+            continue
+        key = Key(row.id.decode(), row.account.decode(), _permissions(row.permissions.decode()), row.expires_ms)
+        record = _Record(key, row.token_sha256, row.access_token_sha256, row.bound(), sealed)
+        by_id[key.id] = by_app_key[row.app_key_sha256] = record
+    return _Held(number, by_id, by_app_key)
+
+
+def _nobody(secret: Secret) -> _Record:
+    sealed = secret.seal(b"", (secrets.token_hex(32), secrets.token_hex(32)))
+    return _Record(Key("", "", ()), secrets.token_bytes(32), secrets.token_bytes(32), b"", sealed)
+
+
+def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms: int | None) -> None:
+    row = KeyRow(
+        new.id.encode(),
+        new.account.encode(),
+        " ".join(new.permissions).encode(),
+        now_ms,
+        expires_ms,
+        _sha256(new.app_key),
+        _sha256(new.token),
+        _sha256(new.access_token),
+    )
+    sealed = secret.seal(row.bound(), (new.app_secret, new.access_token_secret))
+    with side.writing_durably() as db:
+        db.execute(_NEW, (*row, sealed))
+        crash_point("key-inserted")
+        db.execute(_CHANGED)
+
+
+def check(account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int) -> None:
+    """Whether there may be such a key. Raises InputError: what is allowed."""
+    # Not above: pyarrow comes with them, and listing and revoking should not wait for it.
+    from handletime.events.decode import is_account
+    from handletime.events.model import ACCOUNT_MAX, TIME_MAX
+
+    if not is_account(account):
+        raise InputError(f"the account must be 1 to {ACCOUNT_MAX} letters and digits (a-z, A-Z, 0-9)")
+    if not permissions or not permissions <= set(PERMISSIONS):
+        raise InputError(f"permissions are one or more of {', '.join(PERMISSIONS)}")
+    if expires_ms is not None and not now_ms < expires_ms <= TIME_MAX:
+        raise InputError("a key must expire in the future, by the year 9999")
+
+
+def _info(row: tuple[object, ...]) -> KeyInfo:
+    """What a row says, also a damaged one: it must be told and can be revoked."""
+    key_id, account, permissions = (
+        text.decode(errors="replace") if isinstance(text, bytes) else "?" for text in row[:3]
+    )
+    created, *rest = map(_moment, row[3:])
+    return KeyInfo(key_id, account, _permissions(permissions), created or _EPOCH, *rest)
+
+
+def _permissions(text: str) -> tuple[Permission, ...]:
+    return tuple(each for each in PERMISSIONS if each in text.split())
+
+
+def _moment(milliseconds: object) -> datetime | None:
+    try:
+        return _EPOCH + timedelta(milliseconds=milliseconds) if isinstance(milliseconds, int) else None
+    except OverflowError:
+        return None
+
+
+def _sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()

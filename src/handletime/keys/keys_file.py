@@ -1,0 +1,239 @@
+"""Bearer keys in a file that any number of servers read: no secrets in it, only their SHA-256.
+
+`keys create --file` makes the file and adds to it, always by putting a whole new file in its place. A server reads it
+again whenever it is another one. Nothing is written by servers, so there are no nonces, and no OAuth keys.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Lock
+from typing import Annotated, Final, NamedTuple
+
+import msgspec
+
+from handletime.clock import Clock, SystemClock
+from handletime.errors import InputError, NotNow, StoreError
+from handletime.events.model import ACCOUNT_MAX, EPOCH
+from handletime.files import open_regular
+from handletime.keys.keys import PERMISSIONS, READING, TOKEN, Key, KeyInfo, Permission, check
+
+FILE_MAX: Final = 16 << 20
+"""Bytes that a file of keys may have: some 50,000 keys."""
+_MACHINE: Final = SystemClock()
+
+
+class FileKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A key as it stands in the file; `sha256` is that of the whole token."""
+
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")]
+    account: Annotated[str, msgspec.Meta(pattern=f"^[A-Za-z0-9]{{1,{ACCOUNT_MAX}}}$")]
+    permissions: tuple[Permission, ...]
+    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    created: datetime
+    expires: datetime | None = None
+    revoked: datetime | None = None
+
+    def info(self) -> KeyInfo:
+        """What may be told of it."""
+        return KeyInfo(self.id, self.account, self.permissions, self.created, self.expires, None, self.revoked)
+
+
+class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of the file."""
+
+    keys: list[FileKey]
+
+
+class NewToken(msgspec.Struct, frozen=True):
+    """A key with its token, which is never shown again. Its JSON is what `keys create` prints."""
+
+    id: str
+    account: str
+    permissions: tuple[Permission, ...]
+    token: str
+
+    def __repr__(self) -> str:
+        return f"NewToken(id={self.id!r}, account={self.account!r}, permissions={self.permissions!r}, …)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("id", self.id), ("account", self.account), ("permissions", self.permissions)]
+
+
+def create(
+    path: Path,
+    account: str,
+    permissions: Iterable[Permission] = READING,
+    expires_ms: int | None = None,
+    *,
+    clock: Clock = _MACHINE,
+) -> NewToken:
+    """Makes a key of an account, in the file and on disk when this returns; makes the file if there is none.
+
+    Raises InputError where account, permissions or expiry cannot be; StoreError where the file is none of keys;
+    OSError.
+    """
+    now_ms = clock.now()
+    wanted = frozenset(permissions)
+    if "ingest" in wanted:
+        raise InputError("a server over tables takes no events: no key of its file may `ingest`")
+    check(account, wanted, expires_ms, now_ms)
+    key_id = secrets.token_hex(6)
+    chosen = tuple(each for each in PERMISSIONS if each in wanted)
+    new = NewToken(key_id, account, chosen, f"ht_{key_id}_{secrets.token_hex(32)}")
+    expires = None if expires_ms is None else _moment(expires_ms)
+    kept = FileKey(key_id, account, chosen, _sha256(new.token), _moment(now_ms), expires)
+    _change(path, lambda keys: [*keys, kept])
+    return new
+
+
+def list_keys(path: Path) -> list[KeyInfo]:
+    """All keys of the file, in its order. Raises StoreError where it is none of keys."""
+    return [key.info() for key in _read(path).keys]
+
+
+def revoke(path: Path, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
+    """Ends a key for good; one that is revoked already stays as it is. Raises InputError where there is none."""
+    _read(path)  # Where there is no file, none is made.
+    now = _moment(clock.now())
+    found: list[FileKey] = []
+
+    def ended(keys: list[FileKey]) -> list[FileKey]:
+        changed = [
+            msgspec.structs.replace(key, revoked=key.revoked or now) if key.id == key_id else key for key in keys
+        ]
+        found.extend(key for key in changed if key.id == key_id)
+        if not found:
+            # Not repeated: it may be a whole token, pasted.
+            raise InputError("there is no key of this id; `handletime keys list` names them")
+        return changed
+
+    _change(path, ended)
+    return found[0].info()
+
+
+class _Held(NamedTuple):
+    """The keys that hold, and which file they are from."""
+
+    file: tuple[int, ...]
+    by_id: Mapping[str, FileKey]
+
+
+class SharedKeys:
+    """The keys of a file, in memory. Any thread may use it.
+
+    What is put in the file's place counts from the next question on. Unknown keys take the path of known ones.
+    Raises StoreError where there is no such file, or it is none of keys.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._nobody = FileKey("0" * 12, "nobody", (), secrets.token_hex(32), EPOCH)
+        self._held = self._hold(_mark(path))
+
+    def by_token(self, token: str, now_ms: int) -> Key | None:
+        """The key of a bearer token, None where it is wrong, revoked or expired.
+
+        Raises NotNow where the file cannot be read any more: what it says may have been revoked.
+        """
+        match_ = TOKEN.fullmatch(token)
+        kept = self._now_held().get(match_[1] if match_ else "", self._nobody)
+        fits = hmac.compare_digest(_sha256(token), kept.sha256)
+        expires = None if kept.expires is None else (kept.expires - EPOCH) // timedelta(milliseconds=1)
+        key = Key(kept.id, kept.account, kept.permissions, expires)
+        return key if fits and key.holds_at(now_ms) and kept is not self._nobody else None
+
+    def _now_held(self) -> Mapping[str, FileKey]:
+        try:
+            mark = _mark(self._path)
+            if mark != self._held.file:
+                with self._lock:
+                    if mark != self._held.file:
+                        self._held = self._hold(mark)
+        except StoreError as error:
+            raise NotNow("the keys cannot be read now; the log says why") from error
+        return self._held.by_id
+
+    def _hold(self, mark: tuple[int, ...]) -> _Held:
+        return _Held(mark, {key.id: key for key in _read(self._path).keys if key.revoked is None})
+
+
+def _mark(path: Path) -> tuple[int, ...]:
+    """What tells one file from the next. Raises StoreError."""
+    try:
+        about = path.stat()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return about.st_dev, about.st_ino, about.st_mtime_ns, about.st_size, about.st_mode
+
+
+def _unreadable(path: Path, error: OSError) -> StoreError:
+    if isinstance(error, FileNotFoundError):
+        return StoreError(f"{path}: there is no such file; `handletime keys create ACCOUNT --file` makes it")
+    return StoreError(f"{path} cannot be read: {error.strerror}")
+
+
+def _read(path: Path) -> KeyFile:
+    try:
+        with open_regular(path, FILE_MAX) as file:
+            mode, text = os.fstat(file.fileno()).st_mode, file.read(FILE_MAX)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except InputError as error:
+        raise StoreError(str(error)) from error
+    if mode & 0o022:
+        raise StoreError(f"{path} may be written by others, who could let themselves in; chmod 600 {path}")
+    try:
+        found = msgspec.json.decode(text, type=KeyFile)
+    except msgspec.DecodeError as error:
+        raise StoreError(f"{path} is no file of keys: {error}") from error
+    if any(moment is not None and moment.tzinfo is None for key in found.keys for moment in (key.created, key.expires)):
+        raise StoreError(f"{path} is no file of keys: its times need an offset")
+    return found
+
+
+def _change(path: Path, change: Callable[[list[FileKey]], list[FileKey]]) -> None:
+    """Puts a changed file in the place of the one that is there. Raises StoreError, OSError."""
+    with _alone(path.absolute().parent):
+        keys = _read(path).keys if path.exists() else []
+        text = msgspec.json.format(msgspec.json.encode(KeyFile(change(keys))), indent=2)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(text + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other commands from changing files of keys in a folder meanwhile; and syncs its names."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _moment(millis: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=millis)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -1,0 +1,6 @@
+"""The same derivation on Spark, the same tables as Delta Lake."""
+
+from handletime.lake.spark.job import LAST, PACKED, Done, derive
+from handletime.lake.spark.source import Mark
+
+__all__ = ["LAST", "PACKED", "Done", "Mark", "derive"]

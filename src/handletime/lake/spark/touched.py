@@ -1,0 +1,248 @@
+"""What a run that goes on from an earlier one derives again, and what it leaves as it is.
+
+New events touch their conversations; those that lose an agent's focus to them, or did before; and, where an agent has
+focus events for the first time, all that this agent was assigned to (`focusData`). Of all others the rows stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from handletime.events import model
+from handletime.events.model import EVENTS
+from handletime.lake.spark.exchange import Parcel, received, sent, spread, target_of
+from handletime.lake.spark.source import Piece, read
+from handletime.lake.spark.stages import (
+    AGENTS,
+    MOVES,
+    NUMBERS,
+    OLD_MOVES,
+    REPLACED,
+    Batches,
+    Deriving,
+    Selection,
+    agents_table,
+    as_events,
+    conversation_hashes,
+    numbers_of,
+    write_targets,
+)
+from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File
+from handletime.segments.columns import I64, U64, columns_of, in_one_chunk
+from handletime.segments.files import SCHEMAS
+from handletime.segments.focus import Agents, agent_hashes, losses_of_moves
+from handletime.segments.parts import agents_of
+
+CONVERSATIONS, FLIPPED = "conversations", "flipped"
+"""Kinds of parcels: conversations that are touched, agents whose `focusData` changes."""
+_DAY_MS: Final = 86_400_000
+
+
+class Looking(NamedTuple):
+    """Where touched conversations are looked for: in pieces, in events from `first` up to `last` (epoch ms)."""
+
+    pieces: Mapping[int, Piece]
+    account: str
+    first: int | None = None
+    last: int | None = None
+
+
+def find_conversations(looking: Looking, numbers: Batches) -> Iterator[pa.RecordBatch]:
+    """Tells the conversations of the events in pieces."""
+    return sent(_conversations_found(looking, numbers))
+
+
+def _conversations_found(looking: Looking, numbers: Batches) -> Iterator[Parcel]:
+    for batch in numbers:
+        for number in batch.column(0).to_pylist():
+            for events in read(looking.pieces[number], looking.account):
+                if looking.first is not None:
+                    times = events["time"].cast(pa.int64())
+                    events = events.filter(
+                        pc.and_(pc.greater_equal(times, looking.first), pc.less(times, looking.last))
+                    )
+                yield _told(np.unique(conversation_hashes(in_one_chunk(events))))
+
+
+def _told(hashes: U64) -> Parcel:
+    return Parcel(0, CONVERSATIONS, 0, pa.table({"hash": pa.array(hashes)}))
+
+
+# --- what the last run left ------------------------------------------------------------------------------------------
+
+
+class Left(NamedTuple):
+    """A file of a table at the last run."""
+
+    table: str
+    lake: str
+    file: File
+
+    def read(self, columns: list[str] | None = None) -> pa.Table:
+        """Its rows, with their account."""
+        rows = pq.read_table(
+            f"{self.lake}/{self.table}/{self.file.path}",
+            columns=columns,
+            partitioning=None,
+            page_checksum_verification=True,
+        )
+        accounts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(rows), np.int32)), [self.file.account])
+        return rows.append_column("accountId", accounts)
+
+
+class LookingBack(NamedTuple):
+    """What is looked for in the files of the last run: rows of these agents, of the conversations or of all others."""
+
+    files: Mapping[int, Left]
+    agents: Agents | None
+    selection: Selection
+    targets: int
+    selected: bool = False
+
+
+def find_agents(looking: LookingBack, numbers: Batches) -> Iterator[pa.RecordBatch]:
+    """Tells the agents of the chosen conversations' moves."""
+    return sent(
+        Parcel(0, AGENTS, 0, agents_table(agents_of(looking.selection.of(as_events(left.read())))))
+        for left in _lefts(looking.files, numbers)
+    )
+
+
+def find_old_moves(looking: LookingBack, numbers: Batches) -> Iterator[pa.RecordBatch]:
+    """Sends the moves of the chosen agents to their targets; `selected` says those of the conversations too."""
+    return sent(_old_moves_found(looking, numbers))
+
+
+def _old_moves_found(looking: LookingBack, numbers: Batches) -> Iterator[Parcel]:
+    for left in _lefts(looking.files, numbers):
+        moves = as_events(_of_agents(left.read(), looking.agents))
+        mine = looking.selection.holds(conversation_hashes(moves))
+        if not looking.selected:
+            moves, mine = moves.filter(pa.array(~mine)), mine[~mine]
+        if moves.num_rows:
+            moves = in_one_chunk(moves.append_column("selected", pa.array(mine)))
+            by_agent = target_of(agent_hashes(moves, columns_of(moves)), looking.targets)
+            yield from spread(OLD_MOVES, [(moves, by_agent)], looking.targets)
+
+
+def find_assigned(looking: LookingBack, numbers: Batches) -> Iterator[pa.RecordBatch]:
+    """Tells the conversations that the chosen agents were assigned to."""
+    return sent(
+        _told(np.unique(conversation_hashes(as_events(_of_agents(left.read(_ASSIGNED), looking.agents)))))
+        for left in _lefts(looking.files, numbers)
+    )
+
+
+_ASSIGNED: Final = ["conversationId", "agentId"]
+
+
+def _lefts(files: Mapping[int, Left], numbers: Batches) -> Iterator[Left]:
+    for batch in numbers:
+        for number in batch.column(0).to_pylist():
+            yield files[number]
+
+
+def _of_agents(rows: pa.Table, agents: Agents | None) -> pa.Table:
+    if agents is None or not rows.num_rows:
+        return rows
+    account = rows["accountId"][0].as_py()
+    mine = pa.array([agent for name, agent in agents if name == account], pa.int64())
+    return rows.filter(pc.is_in(rows["agentId"], value_set=mine))
+
+
+# --- by agent --------------------------------------------------------------------------------------------------------
+
+
+def find_touched(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """Tells the conversations whose losses of focus are others than in the last run; and agents that have focus events
+    now and had none, or the other way round.
+
+    Takes the moves of the conversations that are derived again, and the old moves of the same agents (`selected`: of
+    the same conversations).
+    """
+    return sent(_touched_found(batches))
+
+
+def _touched_found(batches: Batches) -> Iterator[Parcel]:
+    for kinds in received(batches).values():
+        none = EVENTS.empty_table()
+        new = kinds.get(MOVES, none).select(EVENTS.names)
+        old = kinds.get(OLD_MOVES)
+        mine = old["selected"].combine_chunks() if old is not None else pa.array([], pa.bool_())
+        old = old.select(EVENTS.names) if old is not None else none
+        others = in_one_chunk(old.filter(pc.invert(mine)))
+        before, had = _losses(others, old.filter(mine))
+        after, has = _losses(others, new)
+        changed = (before != after).any(axis=1)
+        yield _told(np.unique(conversation_hashes(others)[changed]))
+        yield Parcel(0, FLIPPED, 0, agents_table(had ^ has))
+
+
+def _losses(others: pa.Table, moves: pa.Table) -> tuple[I64, Agents]:
+    """When the other conversations lose the focus, given these moves too; and who has any `focused`."""
+    together = in_one_chunk(pa.concat_tables([others, moves]))
+    columns, focused = losses_of_moves(together, columns_of(together), numbers_of(together))
+    found = np.column_stack([columns.lost_time, columns.lost_sequence])[: others.num_rows]
+    return found, agents_of(together.take(focused))
+
+
+# --- rows that stay --------------------------------------------------------------------------------------------------
+
+
+class Keeping(NamedTuple):
+    """Files of the last run that may hold rows of the conversations that are derived again."""
+
+    files: Mapping[int, Left]
+    selection: Selection
+    deriving: Deriving
+
+
+def keep_rows(keeping: Keeping, numbers: Batches) -> Iterator[pa.RecordBatch]:
+    """Sends what others have in files that hold rows of the chosen conversations to where it is written anew."""
+    return sent(_rows_kept(keeping, numbers))
+
+
+def _rows_kept(keeping: Keeping, numbers: Batches) -> Iterator[Parcel]:
+    deriving = keeping.deriving
+    for number in (number for batch in numbers for number in batch.column(0).to_pylist()):
+        left = keeping.files[number]
+        chosen = keeping.selection.holds(conversation_hashes(as_events(left.read(["conversationId"]))))
+        if not chosen.any():
+            continue
+        path = pa.table({"table": [left.table], "path": [left.file.path]})
+        yield Parcel(number % deriving.targets, REPLACED, number, path)
+        rows = as_derived(left.table, left.read().filter(pa.array(~chosen)))
+        if rows.num_rows:
+            targets = write_targets(left.table, rows, 0, deriving)
+            yield from spread(left.table, [(rows, targets)], deriving.targets, -(number + 1) * NUMBERS)
+
+
+def as_derived(name: str, rows: pa.Table) -> pa.Table:
+    """Rows of a file in the form in which they were derived."""
+    columns = {}
+    for field in FORMS[name]:
+        column = rows[field.name]
+        if field.type == model.CODES:
+            column = column.dictionary_encode()
+        columns[field.name] = column.cast(field.type)
+    return in_one_chunk(pa.table(columns, schema=FORMS[name]))
+
+
+FORMS: Final = {
+    **{name: SCHEMAS[name] for name in ("agent_segments", "skill_segments")},
+    "handle_time_units": pa.schema(
+        [
+            *SCHEMAS["handle_time_units"],
+            pa.field("userType", model.CODES),
+            pa.field("segmentEnd", model.INSTANT),
+        ]
+    ),
+    FOCUS_MOVES: pa.schema([EVENTS.field(name) for name in ("accountId", *COLUMNS[FOCUS_MOVES].names)]),
+}
+"""The schemas of what is derived, before it is stored."""

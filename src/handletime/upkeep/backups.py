@@ -1,0 +1,230 @@
+"""Copies of a store and of what it needs: made while it is in use, put back when none is."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from contextlib import ExitStack, suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import duckdb
+import msgspec
+
+from handletime.crashpoints import crash_point
+from handletime.errors import InputError, StoreError
+from handletime.files import read_regular, sync
+from handletime.keys import sidefile
+from handletime.keys.secret import KEY_FILE
+from handletime.keys.sidefile import SideFile
+from handletime.segments.parts import Progress
+from handletime.store.opening import BACKUPS, FILE, FolderLock
+from handletime.store.schema import MIGRATIONS, version_of
+from handletime.store.store import Store
+from handletime.store.watch import Watch
+from handletime.upkeep.staging import staged
+
+MANIFEST: Final = "backup.json"
+MANIFEST_MAX: Final = 1 << 20
+SecretKey = Literal["held", "leftOut", "none"]
+"""Whether a backup has the secret key: also where there was none to leave out, it has none."""
+
+
+class Manifest(msgspec.Struct, frozen=True, rename="camel"):
+    """What a backup is: the number of its last commit, when it was made, its files and their sizes in bytes."""
+
+    commit: int
+    made: datetime
+    secret_key: SecretKey
+    files: dict[str, int]
+    format: Literal[1] = 1
+
+    def lacks_secret_key(self) -> bool:
+        """Whether the keys hold only once a secret key is put beside them."""
+        return self.secret_key == "leftOut"  # noqa: S105 - no password
+
+
+def copy(store: Store, target: Path, watch: Watch | None = None) -> int:
+    """Writes all of a store as of one moment to a new file; gives the number of the last commit that it has.
+
+    Ingest and readers go on meanwhile. Raises NotNow, InputError, OSError, duckdb.Error; nothing of the name is left
+    then.
+    """
+    # The store's queries may write nowhere else.
+    made = store.folder / BACKUPS / f".{secrets.token_hex(8)}.duckdb"
+    try:
+        with store.cursor(watch) as cursor:
+            number = _copy_rows(cursor, made)
+        _move(made, target)
+    finally:
+        for left in made.parent.glob(f"{made.name}*"):
+            left.unlink(missing_ok=True)
+    return number
+
+
+def _copy_rows(cursor: duckdb.DuckDBPyConnection, target: Path) -> int:
+    cursor.execute(f"attach '{_quoted(target)}' as backup")
+    try:
+        cursor.begin()
+        cursor.execute("copy from database store to backup")
+        crash_point("store-copied")
+        ((number,),) = cursor.execute("select commit_number from backup.kept.meta").fetchall()
+        cursor.commit()
+    except BaseException:
+        with suppress(duckdb.Error):  # It may have ended the transaction itself.
+            cursor.rollback()
+        raise
+    finally:
+        cursor.execute("detach backup")
+    return int(number)
+
+
+class NewBackup:
+    """A folder that becomes a backup: under its name only when it is complete.
+
+    A context manager. Raises InputError where there is something of that name, or no folder to put it in, and OSError.
+    """
+
+    def __init__(self, target: Path, store: Path) -> None:
+        """`store` is the folder of the store."""
+        self._target = target
+        _require_room(target)
+        self._staging = ExitStack()
+        self._store = store
+        self._secret: Path | None = None
+
+    def __enter__(self) -> NewBackup:
+        self.folder = self._staging.enter_context(staged(self._target, self._store))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._staging.close()
+
+    def add_side_file(self, side: SideFile, *, secret_key: bool) -> SecretKey:
+        """Copies the keys, to be done before the store is copied: the last commit it knows is in the store then.
+
+        The secret key is copied last of all: it lies in no unfinished folder for longer than that takes.
+        """
+        side.copy_to(self.folder / sidefile.FILE)
+        there = side.folder / KEY_FILE
+        if not there.exists():
+            return "none"
+        if not secret_key:
+            return "leftOut"
+        self._secret = there
+        return "held"
+
+    def publish(self, commit: int, made: datetime, secret_key: SecretKey) -> Manifest:
+        """Gives it its name. `commit` is the last one of the store's copy."""
+        sidefile.set_commit_of_copy(self.folder / sidefile.FILE, commit)
+        for each in self.folder.iterdir():
+            sync(each)
+        _require_room(self._target)
+        if self._secret is not None:
+            _copy(self._secret, self.folder / KEY_FILE)
+        files = {path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}
+        manifest = Manifest(commit, made, secret_key, files)
+        path = self.folder / MANIFEST
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        sync(path)
+        sync(self.folder)
+        crash_point("backup-complete")
+        self.folder.rename(self._target)
+        crash_point("backup-named")
+        sync(self._target.parent)
+        return manifest
+
+
+def restore(source: Path, folder: Path, progress: Progress = lambda _what, _done, _of: None) -> Manifest:
+    """Puts a backup into a folder that has no store; makes it, for its owner only, if there is none.
+
+    What was acknowledged later than the backup is not in it: it has to be sent again. Raises InputError where it is no
+    backup, or not all of one, and StoreError where the folder is in use or has a store; OSError.
+    """
+    manifest = _manifest(source)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = FolderLock(folder)
+    staging = folder / BACKUPS / f".{secrets.token_hex(8)}"
+    try:
+        _require_no_store(folder)
+        staging.mkdir(mode=0o700, parents=True)
+        for done, name in enumerate(manifest.files):
+            progress(f"copying {name}", done, len(manifest.files))
+            _copy(source / name, staging / name)
+        _check_copy(staging / FILE, manifest)
+        # The side file is last: a server does not start without it.
+        for name in sorted(manifest.files, key=lambda name: name == sidefile.FILE):
+            os.link(staging / name, folder / name)
+        sync(folder)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        lock.release()
+    return manifest
+
+
+def _manifest(source: Path) -> Manifest:
+    path = source / MANIFEST
+    if not path.is_file():
+        raise InputError(f"{source} is no backup: there is no {MANIFEST} in it")
+    try:
+        manifest = msgspec.json.decode(read_regular(path, MANIFEST_MAX), type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path} cannot be read, or is of a newer handletime: {error}") from error
+    ours = {FILE, sidefile.FILE}
+    if not ours <= manifest.files.keys() <= ours | {KEY_FILE}:
+        raise InputError(f"{path} names other files than a backup has")
+    for name, size in manifest.files.items():
+        there = (source / name).stat().st_size if (source / name).is_file() else None
+        if there != size:
+            what = "is missing" if there is None else f"has {there} bytes"
+            raise InputError(f"{source / name} {what}, but should have {size}: the backup is not complete")
+    return manifest
+
+
+def _require_no_store(folder: Path) -> None:
+    ours = (FILE, sidefile.FILE, KEY_FILE, "shelf.sqlite")
+    there = sorted(path.name for name in ours for path in folder.glob(f"{name}*"))
+    if there:
+        raise StoreError(f"{folder} has a store ({', '.join(there)}): move it away first")
+
+
+def _check_copy(path: Path, manifest: Manifest) -> None:
+    try:
+        with duckdb.connect(str(path), read_only=True) as connection:
+            version = version_of(connection)
+            if not 0 < version <= len(MIGRATIONS):
+                raise InputError(f"the backup is of version {version}, this program knows 1 to {len(MIGRATIONS)}")
+            ((number,),) = connection.execute("select commit_number from kept.meta").fetchall()
+    except duckdb.Error as error:
+        raise InputError(f"{FILE} of the backup cannot be read: {error}") from error
+    if number != manifest.commit:
+        raise InputError(f"{FILE} of the backup has commit {number}, not {manifest.commit}: it is of another backup")
+
+
+def _require_room(target: Path) -> None:
+    if target.exists():
+        raise InputError(f"{target} is there already; name a folder that is not")
+    if not target.parent.is_dir():
+        raise InputError(f"{target.parent}: there is no such folder")
+
+
+def _move(file: Path, target: Path) -> None:
+    """Moves a file; copies it where the name is on another disk."""
+    try:
+        file.chmod(0o600)
+        sync(file)
+        file.rename(target)
+    except OSError:
+        _copy(file, target)
+
+
+def _copy(file: Path, target: Path) -> None:
+    shutil.copyfile(file, target)
+    target.chmod(0o600)
+    sync(target)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")

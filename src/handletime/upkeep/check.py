@@ -1,0 +1,159 @@
+"""Is everything in a store as it should be."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import duckdb
+
+from handletime.segments.files import SCHEMAS
+from handletime.segments.parts import Progress
+from handletime.store.directory import AT_ONCE, find, key_of
+from handletime.store.store import Store
+from handletime.store.watch import Watch
+from handletime.upkeep.mending import MISSING_AGENTS
+
+_BATCH_ROWS: Final = 500_000
+_LOOKED_UP: Final = 100 * AT_ONCE
+"""So many conversations are looked up through the index of the directory, when it is checked."""
+
+
+def check(store: Store, watch: Watch | None = None) -> list[str]:
+    """What is wrong with what is stored, in plain words; also reads every row."""
+    watch = watch or Watch()
+    with store.snapshot(watch) as cursor:
+        return _problems(cursor, watch.progress)
+
+
+def _problems(cursor: duckdb.DuckDBPyConnection, progress: Progress) -> list[str]:
+    problems = []
+    steps = len(_CHECKS) + len(_TABLES) + 1
+    for step, table in enumerate(_TABLES):
+        progress("reading rows", step, steps)
+        columns = [name for (name,) in cursor.execute(_COLUMNS, [table]).fetchall()]
+        values = ", ".join(f'"{name}"' for name in columns)
+        cursor.execute(f"select bit_xor(hash({values})) from kept.{table}")  # noqa: S608
+    for step, (sql, problem) in enumerate(_CHECKS, len(_TABLES)):
+        progress("checking", step, steps)
+        ((count,),) = cursor.execute(sql).fetchall()
+        if count:
+            problems.append(f"{count} {problem}")
+    progress("checking the directory", steps - 1, steps)
+    return problems + _directory(cursor)
+
+
+def _directory(cursor: duckdb.DuckDBPyConnection) -> list[str]:
+    """What is wrong with the keys by which conversations are found, and with some of those found by them."""
+    wrong = 0
+    for batch in cursor.sql("select account, conversationId, key from kept.conversations").to_arrow_reader(_BATCH_ROWS):
+        rows = zip(*(batch[name].to_pylist() for name in ("account", "conversationId", "key")), strict=True)
+        wrong += sum(key_of((account, id_)) != key for account, id_, key in rows)
+    sample = f"from kept.conversations using sample {_LOOKED_UP} rows"
+    asked = cursor.execute(f"select account, conversationId {sample}").fetchall()
+    lost = len(asked) - len(find(cursor, asked))
+    found = [(wrong, "conversations have a wrong key"), (lost, "conversations are not found by their key")]
+    return [f"{count} {problem}" for count, problem in found if count]
+
+
+_TABLES: Final = (
+    "meta",
+    "accounts",
+    "conversations",
+    "events",
+    "focus_moves",
+    "losses",
+    "agents",
+    *SCHEMAS,
+)
+_COLUMNS: Final = "select column_name from duckdb_columns() where schema_name = 'kept' and table_name = ?"
+
+
+def _of_no(table: str, other: str, same: str) -> str:
+    """A query that counts rows of a table that another table has no match for."""
+    return f"select count(*) from kept.{table} t where not exists (from kept.{other} o where {same})"  # noqa: S608
+
+
+def _twice(table: str, *key: str) -> str:
+    """A query that counts rows of a table that there should be once."""
+    return f"select count(*) from (select {', '.join(key)} from kept.{table} group by all having count(*) > 1)"  # noqa: S608
+
+
+_CHECKS: Final = (
+    ("select count(*) - 1 from kept.meta", "rows too many, or too few, say what version and commit this is"),
+    (_twice("accounts", "account"), "numbers are of more than one account"),
+    (_twice("accounts", "accountId"), "accounts have more than one number"),
+    (_twice("conversations", "number"), "numbers are of more than one conversation"),
+    (_twice("conversations", "account", "conversationId"), "conversations have more than one number"),
+    (_of_no("conversations", "accounts", "o.account = t.account"), "conversations are of no account"),
+    (_of_no("conversations", "events", "o.number = t.number"), "conversations have no events"),
+    (_twice("events", "number", "eventId"), "events are stored more than once"),
+    (_twice("events", "arrival"), "events have the same place in the order of arrival"),
+    (
+        _of_no("events", "conversations", "o.number = t.number and o.account = t.account"),
+        "events are of conversations that the directory does not have",
+    ),
+    (
+        """select count(*) from kept.events e, kept.meta m
+        where e.arrival >= m.arrivals or e.commit_number > m.commit_number""",
+        "events are newer than the last commit",
+    ),
+    (
+        """select count(*) from kept.events e where type in (4, 5) and not exists (
+            from kept.focus_moves m where m.arrival = e.arrival and m.number = e.number and m.agentId = e.agentId
+                and m.time = e.time and m.sequence = e.sequence and m.type = e.type)""",
+        "focus events are not among the focus moves",
+    ),
+    (
+        "select count(*) from kept.focus_moves m where number is not null and not exists "
+        "(from kept.events e where e.arrival = m.arrival and e.number = m.number)",
+        "focus moves are of no event",
+    ),
+    (_twice("focus_moves", "arrival"), "focus moves are stored more than once"),
+    (
+        "select count(*) from kept.focus_moves where (number is null) <> (position is not null)",
+        "focus moves are neither of a conversation nor of a removed one",
+    ),
+    (
+        _of_no("losses", "events", "o.number = t.number and o.arrival = t.arrival and o.type = 4"),
+        "losses of focus are of no event",
+    ),
+    (_twice("losses", "number", "arrival"), "losses of focus are stored more than once"),
+    (f"select count(*) from ({MISSING_AGENTS})", "agents with focus events are not known to have any"),  # noqa: S608
+    *(
+        problem
+        for table in SCHEMAS
+        for problem in (
+            (
+                _of_no(table, "conversations", "o.number = t.number and o.account = t.account"),
+                f"{table.replace('_', ' ')} are of conversations that the directory does not have",
+            ),
+            (
+                _twice(table, "number", "started", *(["sequence"] if table == "handle_time_units" else [])),
+                f"{table.replace('_', ' ')} are stored more than once",
+            ),
+        )
+    ),
+    (
+        _of_no("agent_segments", "events", "o.number = t.number and o.arrival = t.started and o.type = 3"),
+        "agent segments start with no assignment",
+    ),
+    (
+        _of_no(
+            "agent_segments",
+            "conversations",
+            "o.number = t.number and o.conversationId = t.conversationId",
+        ),
+        "agent segments name another conversation than theirs",
+    ),
+    (
+        _of_no("handle_time_units", "agent_segments", "o.number = t.number and o.started = t.started"),
+        "handle time units are of no agent segment",
+    ),
+    (
+        """select count(*) from kept.agent_segments s left join (
+            select number, started, sum(handleTimeMillis) as total from kept.handle_time_units group by all) u
+            on u.number = s.number and u.started = s.started
+        where s.totalHandleTimeMillis <> coalesce(u.total, 0)""",
+        "agent segments have another handle time than their units",
+    ),
+)

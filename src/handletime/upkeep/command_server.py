@@ -1,0 +1,215 @@
+"""The door of a running server: a socket in the store's folder. Who may open the file may do everything."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import selectors
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import msgspec
+
+from handletime.errors import HandletimeError, NotNow
+from handletime.store.watch import Stopped, Watch
+from handletime.upkeep.commands import Command, perform
+from handletime.upkeep.data_folder import DataFolder
+from handletime.upkeep.messages import LINE_MAX, SOCKET, Answer, Done, Failed, ProgressMessage, address_of, failed
+
+AT_ONCE: Final = 16
+"""So many commands are under way at most, waiting ones included."""
+SEND_S: Final = 10.0
+"""A client that takes no answer for so long is gone."""
+ASK_S: Final = 10.0
+"""A client that says nothing for so long is too."""
+STOP_S: Final = 60.0
+"""So long commands are waited for that were told to stop."""
+_TICK_S: Final = 0.1
+"""Progress is told so often at most, and what was told to stop is told again."""
+_log: Final = logging.getLogger(__name__)
+
+
+class CommandServer:
+    """Lets commands in while it is open; a context manager. Raises StoreError, OSError where it cannot be opened."""
+
+    def __init__(self, data: DataFolder) -> None:
+        self._data = data
+        self._path = data.folder / SOCKET
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._threads: set[threading.Thread] = set()
+        self._listener = _listen(data.folder)
+        self._accepting = threading.Thread(target=self._accept, name="admin-door", daemon=True)
+        self._accepting.start()
+
+    def __enter__(self) -> CommandServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Lets nobody in, stops what is under way at its next step, and waits for it."""
+        self._path.unlink(missing_ok=True)
+        self._closing.set()
+        self._accepting.join()
+        self._listener.close()
+        end = time.monotonic() + STOP_S
+        with self._lock:
+            threads = list(self._threads)
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+            if thread.is_alive():
+                _log.error("a command does not stop")
+
+    def _accept(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._listener, selectors.EVENT_READ)
+            while not self._closing.is_set():
+                if not selector.select(_TICK_S):
+                    continue
+                try:
+                    connection, _ = self._listener.accept()
+                except OSError:
+                    continue
+                self._serve(connection)
+
+    def _serve(self, connection: socket.socket) -> None:
+        with self._lock:
+            if len(self._threads) >= AT_ONCE:
+                _send(connection, Failed("notNow", f"{AT_ONCE} commands are under way; come again later"))
+                connection.close()
+                return
+            thread = threading.Thread(target=self._attend, args=(connection,), name="admin-command", daemon=True)
+            self._threads.add(thread)
+        thread.start()
+
+    def _attend(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                connection.settimeout(SEND_S)
+                command = _asked(connection)
+                if isinstance(command, Failed):
+                    _send(connection, command)
+                else:
+                    _RunningCommand(self._data, connection, command, self._closing).run()
+        finally:
+            with self._lock:
+                self._threads.discard(threading.current_thread())
+
+
+class _RunningCommand:
+    """One command of one client."""
+
+    def __init__(self, data: DataFolder, connection: socket.socket, command: Command, closing: threading.Event) -> None:
+        self._data, self._connection, self._command, self._closing = data, connection, command, closing
+        self._watch = Watch(self._told)
+        self._said = ("", 0.0)
+        self._answer: Answer = Failed("store", "the command ended without an answer")
+        self._done = threading.Event()
+
+    def run(self) -> None:
+        """Returns when it has been answered, or stopped."""
+        worker = threading.Thread(target=self._work, name="admin-work", daemon=True)
+        begun = time.monotonic()
+        worker.start()
+        while not self._done.wait(_TICK_S):
+            if self._closing.is_set() or _is_gone(self._connection):
+                self._watch.stop()
+        worker.join()
+        name = type(self._command).__name__.lower()
+        what = "failed" if isinstance(self._answer, Failed) else "done"
+        _log.info("admin command %s %s after %.1f s", name, what, time.monotonic() - begun)
+        _send(self._connection, self._answer)
+
+    def _work(self) -> None:
+        try:
+            result = perform(self._data, self._command, self._watch)
+            self._answer = Done(msgspec.Raw(msgspec.json.encode(result)))
+        except Stopped as error:
+            why = "the server is stopping: " if self._closing.is_set() else ""
+            self._answer = failed(NotNow(f"{why}{error}"))
+        except (HandletimeError, OSError) as error:
+            self._answer = failed(error)
+        except Exception as error:
+            _log.exception("an admin command failed")
+            self._answer = Failed("store", f"{type(error).__name__}: {error}")
+        finally:
+            self._done.set()
+
+    def _told(self, what: str, done: int, of: int) -> None:
+        before, moment = self._said
+        now = time.monotonic()
+        if what == before and now - moment < _TICK_S:
+            return
+        self._said = (what, now)
+        if not _send(self._connection, ProgressMessage(what, done, of)):
+            self._watch.stop()
+
+
+def _listen(folder: Path) -> socket.socket:
+    """A socket under its name, for this user only, in the place of whatever an earlier server left."""
+    # Where nobody else can enter, until its own permission is set.
+    hidden = folder / f".admin-{secrets.token_hex(4)}"
+    hidden.mkdir(mode=0o700)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with address_of(hidden, SOCKET) as address:
+            listener.bind(address)
+        (hidden / SOCKET).chmod(0o600)
+        listener.listen(AT_ONCE)
+        listener.setblocking(False)
+        (hidden / SOCKET).replace(folder / SOCKET)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+    return listener
+
+
+def _asked(connection: socket.socket) -> Command | Failed:
+    """The command that a client sends."""
+    line = b""
+    end = time.monotonic() + ASK_S
+    with contextlib.suppress(OSError):
+        while b"\n" not in line and len(line) <= LINE_MAX and time.monotonic() < end:
+            more = connection.recv(65536)
+            if not more:
+                break
+            line += more
+    if b"\n" not in line:
+        return Failed("input", f"a command is one line of JSON, of at most {LINE_MAX} bytes, within {ASK_S:.0f} s")
+    try:
+        command: Command = msgspec.json.decode(line.partition(b"\n")[0], type=Command)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return Failed("input", f"no command that this server knows: {error}")
+    return command
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    """Whether the client has closed its side; it has nothing more to say."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        if not selector.select(0):
+            return False
+    try:
+        return not connection.recv(4096)
+    except OSError:
+        return True
+
+
+def _send(connection: socket.socket, answer: Answer) -> bool:
+    try:
+        connection.sendall(msgspec.json.encode(answer) + b"\n")
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,160 @@
+"""The commands of the upkeep: what each is told, what it does, what it says. One implementation, whoever calls."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from handletime.errors import HandletimeError, StoreError
+from handletime.keys.sealing import open_secret
+from handletime.keys.sealing import problems as key_problems
+from handletime.store.opening import FILE
+from handletime.store.watch import Watch
+from handletime.upkeep.backups import Manifest, NewBackup, copy
+from handletime.upkeep.check import check
+from handletime.upkeep.data_folder import DataFolder
+from handletime.upkeep.exports import Exported, Range, export
+from handletime.upkeep.rebuild import Rebuilt, rebuild
+from handletime.upkeep.removing import count_older, forget, prune
+
+WAIT_S: Final = 0.2
+
+
+class Rebuild(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Derive everything anew in so many bytes, compare, and put right what differs, but not in a dry run."""
+
+    memory: int | None = None
+    dry_run: bool = False
+
+
+class Check(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Verify all that can be verified."""
+
+
+class Prune(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Remove conversations whose last event is older (epoch milliseconds); only count them in a dry run."""
+
+    before: int
+    dry_run: bool = False
+
+
+class Forget(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Remove one conversation."""
+
+    account: str
+    conversation: str
+
+
+class Backup(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Copy everything to a new folder (its absolute path)."""
+
+    target: str
+    secret_key: bool = True
+
+
+class Export(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
+    """Write events and derived tables to a new folder (its absolute path); of one account or of a range, if given."""
+
+    out: str
+    account: str | None = None
+    start: int | None = None
+    end: int | None = None
+
+
+Command = Rebuild | Check | Prune | Forget | Backup | Export
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What is wrong, in plain words; nothing is where it is empty."""
+
+    problems: list[str]
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """How many conversations were removed, or would be."""
+
+    conversations: int
+
+
+Result = Rebuilt | Checked | Removed | Manifest | Exported
+
+
+def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
+    """Does it. Raises Stopped where `watch` was told to stop, InputError, NotNow, StoreError, OSError."""
+    if isinstance(command, Forget):
+        return _forget(data, command)
+    while not data.long_one.acquire(timeout=WAIT_S):
+        watch.progress("waiting for another command", 0, 0)
+    try:
+        match command:
+            case Rebuild():
+                return rebuild(data.store, mend=not command.dry_run, memory=command.memory, watch=watch)
+            case Check():
+                return _check(data, watch)
+            case Prune():
+                return _prune(data, command, watch)
+            case Backup():
+                return _back_up(data, command, watch)
+            case Export():
+                asked = Range(command.account, command.start, command.end)
+                with data.store.snapshot(watch) as cursor:
+                    return export(cursor, Path(command.out), data.folder, asked, watch.progress)
+    finally:
+        data.long_one.release()
+
+
+def _forget(data: DataFolder, command: Forget) -> Removed:
+    return Removed(int(forget(data.store, command.account, command.conversation, removing=data.removing)))
+
+
+def _prune(data: DataFolder, command: Prune, watch: Watch) -> Removed:
+    watch.progress("looking for old conversations", 0, 0)
+    if command.dry_run:
+        return Removed(count_older(data.store, command.before, watch))
+    return Removed(prune(data.store, command.before, removing=data.removing, watch=watch))
+
+
+def _back_up(data: DataFolder, command: Backup, watch: Watch) -> Manifest:
+    with NewBackup(Path(command.target), data.folder) as new:
+        watch.progress("copying the keys", 0, 2)
+        secret_key = new.add_side_file(data.side, secret_key=command.secret_key)
+        watch.progress("copying the store", 1, 2)
+        commit = copy(data.store, new.folder / FILE, watch)
+        watch.progress("finishing", 2, 2)
+        return new.publish(commit, datetime.now(UTC), secret_key)
+
+
+def _check(data: DataFolder, watch: Watch) -> Checked:
+    problems = _check_beside(data, watch)
+    try:
+        problems += check(data.store, watch)
+    except StoreError as error:
+        problems.append(str(error))
+    return Checked(problems)
+
+
+def _check_beside(data: DataFolder, watch: Watch) -> list[str]:
+    """What is wrong with the files beside the store."""
+    watch.progress("checking the files beside it", 0, 0)
+    problems = data.side.problems()
+    if data.side.has_sealed():
+        try:
+            problems += key_problems(data.side, open_secret(data.side))
+        except HandletimeError as error:
+            problems.append(str(error))
+    acknowledged = data.side.last_commit()
+    with data.store.snapshot(watch) as cursor:
+        ((reached,),) = cursor.execute("select commit_number from kept.meta").fetchall()
+    if reached < acknowledged:
+        problems.append(f"the store has commit {reached}, but {acknowledged} was acknowledged")
+    problems += data.shelf.problems()
+    for account in data.shelf.accounts():
+        with data.shelf.making(account):
+            for path, conversations in data.shelf.named(account):
+                watch.progress("checking made files", 0, 0)
+                if not data.store.reader(account).holds_all(conversations):
+                    problems.append(f"the made file {path} names a conversation that was removed")
+    return problems
