@@ -16,10 +16,10 @@ import msgspec
 import pytest
 from litestar import Request
 
-from handletime.api.app import CommandServer
-from handletime.api.budget import Budget
+from handletime.api.app import Gateway
 from handletime.api.errors import answer_to
 from handletime.api.prometheus import Meters
+from handletime.store.budget import Budget
 from tests.api.world import World, token
 
 SEGMENTS = "/api/account/acme/agent-segments?source=test"
@@ -245,8 +245,8 @@ def test_what_fails_while_an_error_is_answered_is_told_and_logged(caplog: pytest
         raise RuntimeError("a secret of the inside")
 
     async def asked() -> httpx.Response:
-        door: Any = CommandServer(failing, Meters(), Budget(1 << 20, "memory"), re.compile(b"/metrics"), answer_to)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(door), base_url="http://a") as client:
+        gateway: Any = Gateway(failing, Meters(), Budget(1 << 20, "memory"), re.compile(b"/metrics"), answer_to)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://a") as client:
             return await client.get("/metrics")
 
     answer = asyncio.run(asked())

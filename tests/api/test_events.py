@@ -12,9 +12,7 @@ import httpx
 import pyarrow as pa
 import pytest
 
-from handletime.api.budget import Budget
 from handletime.api.service import ApiSettings
-from handletime.errors import TooMany
 from tests.api.world import NOW, Event, World, token
 
 DAY = 86_400_000
@@ -263,14 +261,3 @@ def test_a_sender_that_stops_is_a_408_and_one_beside_too_many_a_429() -> None:
             assert set(answers[-1].json()) == {"message"}
             assert connection.recv(65536).startswith(b"HTTP/1.1 408 ")
         assert world.post("/api/account/other/events", GOOD, "other").status_code == 200
-
-
-def test_a_budget_refuses_what_does_not_fit_beside_others_and_takes_one_alone() -> None:
-    budget = Budget(100, "ingest-memory")
-    with budget.share() as first:
-        first.take(90)
-        with budget.share() as second, pytest.raises(TooMany):
-            second.take(20)
-        first.take(1000)
-    with budget.share() as third:
-        third.take(100)

@@ -23,7 +23,6 @@ import pytest
 from handletime.api.agent_segments import LIMIT, LIMIT_MAX, OFFSET
 from handletime.api.auth import AUTHORIZATION_MAX, NONCE_MAX, URL_MAX, WINDOW_S
 from handletime.api.body import SENT_MAX, UNPACKED_MAX, Coding, unpacked
-from handletime.api.budget import Budget
 from handletime.api.csv_table import ROWS_MAX
 from handletime.api.errors import Refused
 from handletime.api.events import FUTURE_MAX, SMALL
@@ -37,6 +36,7 @@ from handletime.events import model
 from handletime.events.book import NESTING_MAX
 from handletime.events.decode import LINE_MAX, decode_lines
 from handletime.settings import SETTINGS, Size
+from handletime.store.budget import Budget
 from handletime.web.sign_in import FORM_MAX
 from tests.api.test_auth import SECOND, URL, Server, signed
 from tests.api.test_auth import made as made

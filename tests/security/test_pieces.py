@@ -16,7 +16,6 @@ import pytest
 
 from handletime.api.body import CHUNK_LEAST, CHUNKS_FREE, WINDOW_MAX, lines_of, receive, unpacked, window_of
 from handletime.api.body import LINES_MAX as LINES_OF_BODY
-from handletime.api.budget import Budget
 from handletime.api.errors import Refused
 from handletime.api.events import Accepted
 from handletime.errors import TooMany
@@ -24,6 +23,7 @@ from handletime.events.blocks import BLOCK_BYTES, LINES_MAX, gathered, whole_lin
 from handletime.events.decode import decode_lines
 from handletime.keys.keys import create
 from handletime.keys.sidefile import SideFile
+from handletime.store.budget import Budget
 from tests.api.world import World, token
 from tests.crash.nursery import Child, Nursery
 from tests.security.load import body

@@ -17,11 +17,11 @@ import pytest
 
 from handletime.api import answer as answers
 from handletime.api.answer import PIECE
-from handletime.api.budget import Budget
 from handletime.api.operations import GROUP_BYTES, AgentSeries, SkillSeries
 from handletime.api.service import FULL, ApiSettings
 from handletime.keys.keys import create
 from handletime.keys.sidefile import SideFile
+from handletime.store.budget import Budget
 from tests.api.world import NOW, World, token
 from tests.crash.nursery import Child, Nursery
 

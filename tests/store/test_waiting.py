@@ -13,7 +13,7 @@ import pytest
 from handletime.errors import NotNow
 from handletime.events.model import EVENTS
 from handletime.store import waiting
-from handletime.store.waiting import SHARED_EVENTS, Job, Queue, may_hold
+from handletime.store.waiting import SHARED_EVENTS, Job, Queue
 from handletime.store.writer import Request
 
 
@@ -137,14 +137,6 @@ def test_what_is_larger_than_all_of_it_is_taken_alone() -> None:
             queue.put(a_job(name))
     assert accounts(queue.take()) == ["loud"]
     queue.put(a_job("quiet"))
-
-
-@pytest.mark.parametrize(
-    ("held", "free", "may"),
-    [(1, 0, True), (2, 0, False), (1, -1, False), (3, 1, True), (4, 1, False), (96, 32, True), (97, 31, False)],
-)
-def test_the_share_of_one_account(held: int, free: int, may: bool) -> None:
-    assert may_hold(held, free) is may
 
 
 def test_nothing_is_lost_and_each_accounts_order_stays(seed: int) -> None:

@@ -21,13 +21,13 @@ from litestar.enums import HttpMethod
 from litestar.response import Stream
 from litestar.types import Message, Send
 
-from handletime.api.budget import Share
 from handletime.api.compression import Coding, Packer, packer_for, wanted_coding
 from handletime.api.errors import BadRequest, refusal
 from handletime.api.service import HttpRequest
 from handletime.api.trace import Trace, trace_of
 from handletime.deadline import Deadline
 from handletime.errors import TooMany
+from handletime.store.budget import Share
 
 PIECE: Final = 64 << 10
 """So much is handed to the HTTP server at once, which keeps up to four pieces of an answer and one that it writes."""

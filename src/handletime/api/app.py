@@ -24,7 +24,6 @@ from handletime.api.agent_segments import agent_segments
 from handletime.api.answer import Counting, Sender
 from handletime.api.body import Incoming
 from handletime.api.breakdown import breakdown
-from handletime.api.budget import Budget
 from handletime.api.compression import Compressing
 from handletime.api.domains import domain, domains
 from handletime.api.errors import ADDRESS_RATE, BadRequest, answer_to
@@ -41,6 +40,7 @@ from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.trace import Trace, begin
 from handletime.api.turns import FairThreads
 from handletime.errors import TooMany
+from handletime.store.budget import Budget
 
 ROUTES: Final[list[Any]] = [
     agent_segments,
@@ -136,10 +136,10 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return CommandServer(app, meters, service.answers, spellings(route.path for route in app.routes), lost)
+    return Gateway(app, meters, service.answers, spellings(route.path for route in app.routes), lost)
 
 
-class CommandServer:
+class Gateway:
     """What every request passes.
 
     It says once whom it asks, its path has one spelling, a HEAD is answered like a GET without the body (RFC 9110

@@ -12,12 +12,12 @@ import pyarrow as pa
 from litestar.exceptions import InternalServerException
 from litestar.types import HTTPReceiveMessage, HTTPScope, Receive
 
-from handletime.api.budget import Share
 from handletime.api.errors import BadRequest, Refused
 from handletime.api.service import HttpRequest
 from handletime.errors import Fault, InvalidEvents, TooMany
 from handletime.events.blocks import whole_lines
 from handletime.events.jsonarray import ArrayToLines, BrokenArray
+from handletime.store.budget import Share
 
 SENT_MAX: Final = 32 << 20
 UNPACKED_MAX: Final = 256 << 20

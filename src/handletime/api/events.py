@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Final, NamedTuple, ParamSpec, TypeVar
@@ -18,14 +16,13 @@ from litestar import Response, post
 from litestar.di import NamedDependency
 
 from handletime.api.body import Coding, coding_of, lines_of, receive, unpacked, window_of
-from handletime.api.budget import Budget, Share
 from handletime.api.errors import JSON, Refused
 from handletime.api.service import HttpRequest, InPath, Service, TheService
 from handletime.api.turns import FairThreads
-from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere, TooMany
+from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere
 from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, EVENTS
-from handletime.store.waiting import may_hold
+from handletime.store.budget import Budget, Share
 from handletime.store.writer import Ingested, Outcome
 
 P = ParamSpec("P")
@@ -55,8 +52,7 @@ class Intake:
     """
 
     def __init__(self, requests: int, memory: int) -> None:
-        self._free = requests
-        self._of: Counter[str] = Counter()
+        self.places = Budget(requests, "ingest-requests")
         self._budget = Budget(memory, "ingest-memory")
         self._threads = FairThreads(DECODERS, "decoder")
         self._small: dict[str, list[_Small]] = {}
@@ -78,7 +74,7 @@ class Intake:
     async def take(self, request: HttpRequest, service: Service, account: str) -> Ingested:
         """Reads, decodes and stores a request's events. Raises TooMany, Refused, BadRequest, InvalidEvents, NotNow."""
         form, coding = _form_of(request), coding_of(request)
-        with self._place(account), self._budget.share(account) as share:
+        with self.places.share(account, 1), self._budget.share(account) as share:
             body = await receive(request, share, service.settings.body_idle_seconds)
             if coding == "identity" and form == NDJSON and _is_small(body):
                 return await self._take_small(service, account, bytes(body))
@@ -86,25 +82,6 @@ class Intake:
             del body  # What is raised keeps what is here, for a while.
             # Who goes away does not stop what has begun.
             return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
-
-    def check_place(self, account: str) -> None:
-        """Raises TooMany where there is no place for a request of an account."""
-        if not may_hold(self._of[account] + 1, self._free - 1):
-            raise TooMany(limit="ingest-requests")
-
-    @contextmanager
-    def _place(self, account: str) -> Iterator[None]:
-        """One of the places for requests. Raises TooMany."""
-        self.check_place(account)
-        self._free -= 1
-        self._of[account] += 1
-        try:
-            yield
-        finally:
-            self._free += 1
-            self._of[account] -= 1
-            if not self._of[account]:
-                del self._of[account]
 
     def _decode(self, account: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
         return asyncio.wrap_future(self._threads.submit_for(account, partial(work, *args, **kwargs)))
@@ -168,7 +145,8 @@ async def events(
 ) -> Response[bytes]:
     """Stores events, all of the request or nothing."""
     account = await intake.admit(request, service, account)
-    intake.check_place(account)
+    if not intake.places.has_room(1, account):
+        raise intake.places.refusal()
     if service.store.read_only is not None:
         raise NotHere(service.store.read_only)
     done = await intake.take(request, service, account)

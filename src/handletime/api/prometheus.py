@@ -15,9 +15,9 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from handletime import __version__
-from handletime.api.budget import Budget
 from handletime.api.connections import REASONS, Reason
 from handletime.api.service import HttpRequest
+from handletime.store.budget import Budget
 from handletime.store.observer import State
 
 OTHER: Final = "other"

@@ -13,7 +13,6 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
-from handletime.api.budget import Budget
 from handletime.api.errors import ADDRESS_RATE, Refused
 from handletime.api.limits import ACCOUNT, Rate, Recent, client_of, is_among, networks
 from handletime.api.parameters import Query, Text
@@ -22,6 +21,7 @@ from handletime.api.trace import trace_of
 from handletime.clock import Clock
 from handletime.errors import Unauthorized
 from handletime.events.decode import is_account
+from handletime.store.budget import Budget
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission

@@ -9,7 +9,7 @@ import msgspec
 from litestar.types import Scope
 
 if TYPE_CHECKING:
-    from handletime.api.budget import Share
+    from handletime.store.budget import Share
 
 _PLACE: Final = "handletime"
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from handletime.api.limits import ACCOUNT, LEFT
 from handletime.errors import InputError, NotNow
-from handletime.store.waiting import may_hold
+from handletime.store.budget import may_hold
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,6 +10,7 @@ from concurrent.futures import Future
 from typing import Final, NamedTuple
 
 from handletime.errors import NotNow
+from handletime.store.budget import Budget
 from handletime.store.writer import Outcome, Request
 
 TURN_EVENTS: Final = 1_000
@@ -17,16 +18,6 @@ TURN_EVENTS: Final = 1_000
 SHARED_EVENTS: Final = 10_000
 SHARED_S: Final = 10.0
 """For so long after a second account brought events, so many are written together."""
-_FREE_TIMES: Final = 3
-
-
-def may_hold(held: int, free: int) -> bool:
-    """Whether one account may hold so much, with so much left free by all.
-
-    At most three times what is free: alone it gets three quarters. The more accounts want much, the less each gets,
-    and something is always left for whoever comes with little (Choudhury and Hahne's dynamic thresholds).
-    """
-    return free >= 0 and (held <= _FREE_TIMES * free or held == 1)
 
 
 class Job:
@@ -64,14 +55,14 @@ class Queue:
     """
 
     def __init__(self, most_events: int, most_requests: int, at_once: int) -> None:
-        self._most_events, self._most_requests, self._at_once = most_events, most_requests, at_once
+        self._most_requests, self._at_once = most_requests, at_once
+        self._events = Budget(most_events, "queue-events")
         self._jobs: dict[str, deque[Job]] = {}
         """By account, whose turn is next first."""
-        self._of: Counter[str] = Counter()
         self._costs: Counter[str] = Counter()
-        """Events by account, and what they touch."""
+        """What events touch, by account."""
         self._taken: list[Job] = []
-        self._events = self._requests = 0
+        self._requests = 0
         self._last = ""
         self._alone_from = 0.0
         """Of whom the last job was, and from when on all are one account's, if no other one comes."""
@@ -85,11 +76,7 @@ class Queue:
         with self._changed:
             if self._closed:
                 raise NotNow("the server is stopping; come again later")
-            full = self._events and self._events + job.events > self._most_events
-            if self._of[account]:
-                free = self._most_events - self._events - job.events
-                full = full or not may_hold(self._of[account] + job.events, free)
-            if full or self._requests >= self._most_requests:
+            if not self._events.has_room(job.events, account) or self._requests >= self._most_requests:
                 raise NotNow("too many events wait to be stored; come again later")
             if self._last and account != self._last:
                 self._alone_from = job.since + SHARED_S
@@ -108,11 +95,10 @@ class Queue:
 
     def _count(self, job: Job, times: int) -> None:
         account = job.request.account
-        for counter, number in ((self._of, job.events), (self._costs, job.cost)):
-            counter[account] += times * number
-            if not counter[account]:
-                del counter[account]
-        self._events += times * job.events
+        self._costs[account] += times * job.cost
+        if not self._costs[account]:
+            del self._costs[account]
+        self._events.hold(times * job.events, account)
         self._requests += times * job.requests
 
     def take(self) -> list[Job]:
@@ -164,7 +150,7 @@ class Queue:
             oldest = min((*self._taken, *heads), key=_since, default=None)
             return Waiting(
                 sum(job.requests for job in self._taken) + self._requests,
-                sum(job.events for job in self._taken) + self._events,
+                sum(job.events for job in self._taken) + self._events.held,
                 time.monotonic() - oldest.since if oldest else 0.0,
             )
 

@@ -1,4 +1,4 @@
-"""The door of a running server: a socket in the store's folder. Who may open the file may do everything."""
+"""The socket of a running server for commands, in the store's folder. Who may open it may do everything."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class CommandServer:
         self._lock = threading.Lock()
         self._threads: set[threading.Thread] = set()
         self._listener = _listen(data.folder)
-        self._accepting = threading.Thread(target=self._accept, name="admin-door", daemon=True)
+        self._accepting = threading.Thread(target=self._accept, name="admin-socket", daemon=True)
         self._accepting.start()
 
     def __enter__(self) -> CommandServer:

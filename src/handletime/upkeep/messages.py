@@ -1,4 +1,4 @@
-"""What is said at the door: one command a connection, a JSON object a line, in UTF-8.
+"""What goes through the socket of a running server: one command a connection, a JSON object a line, in UTF-8.
 
     client: {"type":"Prune","before":1763200000000,"dry_run":false}
     server: {"type":"Progress","what":"removing","done":2000,"of":10000}     any number of these

@@ -12,10 +12,10 @@ from litestar.datastructures import Cookie
 
 from handletime.answers.intervals import zone_named
 from handletime.api.body import receive
-from handletime.api.budget import Budget
 from handletime.api.errors import Refused
 from handletime.api.service import HttpRequest
 from handletime.errors import Unauthorized
+from handletime.store.budget import Budget
 from handletime.web.page import COOKIE, FORM_COOKIE, HEADERS, Page, ThePage, cookie_of, in_link, is_local
 from handletime.web.sessions import LONGEST_MS, form_token, is_form_token, new_cookie
 

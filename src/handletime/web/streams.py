@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from handletime.errors import TooMany
-from handletime.store.waiting import may_hold
+from handletime.store.budget import Budget
 
 STREAMS_MAX: Final = 256
 """In all; others ask for themselves."""
@@ -23,29 +22,27 @@ class Streams:
     """The streams that are open. For one thread."""
 
     def __init__(self) -> None:
-        self._of: Counter[str] = Counter()
+        message = "Too many pages are kept up to date; this one asks for itself."
+        self._places = Budget(STREAMS_MAX, LIMIT, message, _WAIT_S)
         self._of_session: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return self._of.total()
+        return self._places.held
 
     def check(self, account: str, session: str) -> None:
         """Raises TooMany where one more would be too many."""
-        free = STREAMS_MAX - len(self) - 1
-        if self._of_session[session] >= OF_SESSION or not may_hold(self._of[account] + 1, free):
-            message = "Too many pages are kept up to date; this one asks for itself."
-            raise TooMany(message, wait_s=_WAIT_S, limit=LIMIT)
+        if self._of_session[session] >= OF_SESSION or not self._places.has_room(1, account):
+            raise self._places.refusal()
 
     @contextmanager
     def one_more(self, account: str, session: str) -> Iterator[None]:
         """Counts one, as long as it lasts. Raises TooMany."""
         self.check(account, session)
-        for counted, who in ((self._of, account), (self._of_session, session)):
-            counted[who] += 1
+        self._of_session[session] += 1
         try:
-            yield
+            with self._places.share(account, 1):
+                yield
         finally:
-            for counted, who in ((self._of, account), (self._of_session, session)):
-                counted[who] -= 1
-                if not counted[who]:
-                    del counted[who]
+            self._of_session[session] -= 1
+            if not self._of_session[session]:
+                del self._of_session[session]
