@@ -6,7 +6,6 @@ Flags, environment, the TOML file, `handletime config show` and docs/settings.md
 from __future__ import annotations
 
 import difflib
-import ipaddress
 import math
 import re
 import tomllib
@@ -19,6 +18,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from handletime.addresses import networks
 from handletime.errors import InputError
 from handletime.files import read_regular
 
@@ -88,7 +88,7 @@ class Networks(click.ParamType["tuple[str, ...]"]):
             return value
         parts = [part.strip() for part in str(value).split(",")]
         try:
-            return tuple(str(ipaddress.ip_network(part, strict=False)) for part in parts if part)
+            return tuple(map(str, networks(part for part in parts if part)))
         except ValueError as error:
             self.fail(f"{error}; write addresses or networks: 127.0.0.1, 10.0.0.0/8, fd00::/8", param, ctx)
 

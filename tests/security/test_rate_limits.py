@@ -13,8 +13,9 @@ from typing import Any, Final
 import httpx
 import pytest
 
+from handletime.addresses import client_of
 from handletime.api import app, limits
-from handletime.api.limits import BURST_S, KEPT_MAX, Rate, client_of
+from handletime.api.limits import BURST_S, KEPT_MAX, Rate
 from handletime.errors import TooMany
 from handletime.keys.keys import NewKey, create
 from handletime.keys.sidefile import SideFile

@@ -17,9 +17,9 @@ from typing import Final
 import httpx
 import pytest
 
+from handletime.addresses import is_among, networks
 from handletime.api import body, connections
 from handletime.api.connections import EVERY_S, Connections, Limits
-from handletime.api.limits import is_among, networks
 from handletime.api.service import ApiSettings
 from handletime.settings import DEFAULTS
 from tests.api.world import World

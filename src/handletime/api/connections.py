@@ -28,7 +28,8 @@ import msgspec
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
-from handletime.api.limits import LEFT, Network, client_of, is_among
+from handletime.addresses import Network, client_of, is_among
+from handletime.api.limits import LEFT
 from handletime.errors import InputError
 
 EVERY_S: Final = 0.5

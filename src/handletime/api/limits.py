@@ -7,10 +7,9 @@ has millions of addresses fills no memory.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from threading import Lock
 from typing import Final, Generic, TypeVar
@@ -18,17 +17,11 @@ from typing import Final, Generic, TypeVar
 from handletime.errors import TooMany
 
 W = TypeVar("W", bytes, str)
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 BURST_S: Final = 10
 """So many seconds' worth of requests may come at once."""
 KEPT_MAX: Final = 50_000
 """Of more addresses, or keys, those that asked longest ago start anew."""
-_PREFIX_BYTES: Final = 8
-"""A /64 is one client: whoever has one has all of its addresses."""
-_MAPPED_BITS: Final = 96
-"""What stands before an IPv4 address that is written as IPv6."""
 NOBODY: Final = ""
 ACCOUNT: Final[ContextVar[str]] = ContextVar("handletime_account", default=NOBODY)
 """Whose request is being answered; `NOBODY` as long as that is not known."""
@@ -81,56 +74,3 @@ class Recent:
     def account(self, credentials: bytes) -> str:
         """The account, `NOBODY` where they are new."""
         return self._accounts.get(credentials, NOBODY)
-
-
-def client_of(peer: str | None, forwarded: Sequence[str], proxies: Iterable[Network]) -> bytes:
-    """Who is counted as one client: its address, of IPv6 the /64.
-
-    `forwarded` are the values of X-Forwarded-For. Each proxy adds whom it was asked by, so they are read from the
-    end, and only as long as it is a trusted proxy that says so.
-    """
-    trusted = tuple(proxies)
-    here = address_of(peer or "")
-    told = ",".join(forwarded).split(",") if forwarded and trusted else []
-    while here is not None and told and _is_in(here, trusted):
-        before = address_of(told.pop())
-        if before is None:
-            break
-        here = before
-    return b"" if here is None else here.packed[:_PREFIX_BYTES]
-
-
-def networks(given: Iterable[str]) -> tuple[Network, ...]:
-    """Networks of their texts; of IPv4 as such, also where they are written as IPv6. Raises ValueError."""
-    return tuple(map(_network, given))
-
-
-def _network(text: str) -> Network:
-    network = ipaddress.ip_network(text, strict=False)
-    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
-    return network if mapped is None else ipaddress.ip_network((mapped, max(0, network.prefixlen - _MAPPED_BITS)))
-
-
-def is_among(host: str, proxies: tuple[Network, ...]) -> bool:
-    """Whether a peer is one of these proxies."""
-    address = address_of(host) if proxies else None
-    return address is not None and _is_in(address, proxies)
-
-
-def _is_in(address: Address, proxies: tuple[Network, ...]) -> bool:
-    return any(address in network for network in proxies)
-
-
-def address_of(text: str) -> Address | None:
-    """An address, perhaps with a port behind it; one of IPv4 as such, also where it came over IPv6."""
-    text = text.strip().strip('"')
-    if text.startswith("["):
-        text = text[1:].partition("]")[0]
-    elif text.count(":") == 1:
-        text = text.partition(":")[0]
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address

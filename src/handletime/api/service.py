@@ -12,9 +12,10 @@ from litestar import Request
 from litestar.di import NamedDependency
 from litestar.params import FromPath
 
+from handletime.addresses import client_of, is_among, networks
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.errors import ADDRESS_RATE, Refused
-from handletime.api.limits import ACCOUNT, Rate, Recent, client_of, is_among, networks
+from handletime.api.limits import ACCOUNT, Rate, Recent
 from handletime.api.parameters import Query, Text
 from handletime.api.ports import Authenticator, Files, Reader, Store
 from handletime.api.trace import trace_of

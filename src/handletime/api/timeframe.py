@@ -7,10 +7,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handletime.api.parameters import Millis, Moment, Query, Time
+from handletime.durations import DAY, HOUR
 
-MINUTE: Final = 60_000
-HOUR: Final = 60 * MINUTE
-DAY: Final = 24 * HOUR
 SPAN_MAX: Final = 7 * DAY
 AGE_MAX: Final = 31 * DAY
 AGE_GRACE: Final = HOUR

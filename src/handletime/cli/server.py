@@ -26,10 +26,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from litestar.types import ASGIApp
 
 from handletime import __version__
+from handletime.addresses import networks
 from handletime.api.app import QUERIES, make_app
 from handletime.api.auth import Authenticator
 from handletime.api.connections import Connections, Limits
-from handletime.api.limits import networks
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
-from types import TracebackType
 from typing import Final, Literal
 
+from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.errors import StoreError
 from handletime.files import require_writable, sync
@@ -75,7 +75,7 @@ _MIGRATIONS: Final = (
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 
 
-class SideFile:
+class SideFile(Closing):
     """The side file of one folder, open. Any thread may use it, several processes may have it open at once.
 
     Readers never wait. What `writing` wrote survives kill −9 and costs no sync; what `writing_durably` wrote
@@ -95,14 +95,6 @@ class SideFile:
             _migrate(self.path)
             self._reader, self._writer = _connect(self.path, "NORMAL"), _connect(self.path, "NORMAL")
         self._reader_lock, self._writer_lock = Lock(), Lock()
-
-    def __enter__(self) -> SideFile:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes it; what was written stays."""

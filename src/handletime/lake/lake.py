@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import duckdb
@@ -19,6 +18,7 @@ import msgspec
 import pyarrow as pa
 
 from handletime.answers.relations import limited
+from handletime.closing import Closing
 from handletime.errors import HandletimeError, InputError, NotHere, NotNow
 from handletime.lake.reader import EventFiles, Reader
 from handletime.lake.state import UNITS, State, state_of
@@ -41,7 +41,7 @@ class LakeSettings(msgspec.Struct, frozen=True):
     threads: int | None = None
 
 
-class Lake:
+class Lake(Closing):
     """All accounts of the tables in a folder. Any thread may use it; it writes nothing there."""
 
     def __init__(
@@ -72,14 +72,6 @@ class Lake:
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._look, name="lake", daemon=True)
         self._watch.start()
-
-    def __enter__(self) -> Lake:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends it; queries under way are stopped."""

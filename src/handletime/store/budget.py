@@ -6,6 +6,7 @@ from collections import Counter
 from threading import Lock
 from typing import Final
 
+from handletime.closing import Closing
 from handletime.errors import RETRY_AFTER_S, TooMany
 
 _FREE_TIMES: Final = 3
@@ -81,7 +82,7 @@ class Budget:
             del self._of[account]
 
 
-class Share:
+class Share(Closing):
     """What one request holds of a budget. `account` is whose request it is; it must not change while any is held."""
 
     __slots__ = ("_budget", "_closed", "account", "held")
@@ -116,9 +117,3 @@ class Share:
         if self.held:
             self.give_back(self.held)
         self._closed = True
-
-    def __enter__(self) -> Share:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.durations import DAY, HOUR
 from handletime.events import model
 from handletime.segments.columns import I64, NEVER, Bools, Columns, strings
 from handletime.segments.focus import Anonymous, Loss, losses_among
@@ -27,7 +28,7 @@ LATEST: Final = 4096
 """So many of the last moves wait before the others are looked at."""
 AGENTS_MAX: Final = 50_000
 """So many agents are remembered; with more, all are forgotten and looked up again."""
-SPANS_MS: Final = (4 * 3_600_000, 3 * 86_400_000, 60 * 86_400_000)
+SPANS_MS: Final = (4 * HOUR, 3 * DAY, 60 * DAY)
 """So far around late events their agents' moves are looked for, one after the other; then everywhere."""
 EVER: Final = -NEVER
 

@@ -21,10 +21,11 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from handletime.durations import DAY
 from handletime.errors import NotNow
 from handletime.store.cachefile import CacheFile
 
-KEPT_MILLIS: Final = 24 * 3_600_000
+KEPT_MILLIS: Final = DAY
 """So long a file stays after a newer one took its place."""
 _VERSION: Final = 2
 _SCHEMA: Final = """

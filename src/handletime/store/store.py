@@ -19,12 +19,12 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import duckdb
 import pyarrow as pa
 
+from handletime.closing import Closing
 from handletime.errors import HandletimeError, StoreError
 from handletime.events import model
 from handletime.store.database import Database
@@ -38,7 +38,7 @@ from handletime.store.writer import Ingested, Outcome, Removed, Request, Writer
 _log: Final = logging.getLogger(__name__)
 
 
-class Store:
+class Store(Closing):
     """The open store of one folder. Any thread may use it."""
 
     def __init__(
@@ -57,14 +57,6 @@ class Store:
         self._queue = Queue(self.settings.queue_events, self.settings.queue_requests, self.settings.group_events)
         self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Store:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Writes what waits, then closes. Whatever comes later is refused."""

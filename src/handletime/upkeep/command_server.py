@@ -11,11 +11,11 @@ import socket
 import threading
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 import msgspec
 
+from handletime.closing import Closing
 from handletime.errors import HandletimeError, NotNow
 from handletime.store.watch import Stopped, Watch
 from handletime.upkeep.commands import Command, perform
@@ -35,7 +35,7 @@ _TICK_S: Final = 0.1
 _log: Final = logging.getLogger(__name__)
 
 
-class CommandServer:
+class CommandServer(Closing):
     """Lets commands in while it is open; a context manager. Raises StoreError, OSError where it cannot be opened."""
 
     def __init__(self, data: DataFolder) -> None:
@@ -47,14 +47,6 @@ class CommandServer:
         self._listener = _listen(data.folder)
         self._accepting = threading.Thread(target=self._accept, name="admin-socket", daemon=True)
         self._accepting.start()
-
-    def __enter__(self) -> CommandServer:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Lets nobody in, stops what is under way at its next step, and waits for it."""

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from handletime.durations import DAY
 from handletime.errors import InputError
 from handletime.events import model
 from handletime.files import sync
@@ -25,7 +26,6 @@ from handletime.store.events import events_table
 from handletime.upkeep.staging import staged
 
 BATCH_ROWS: Final = 100_000
-DAY_MS: Final = 86_400_000
 NO_DAY: Final = "__HIVE_DEFAULT_PARTITION__"
 """The day of a segment that is still running: what readers of partitioned tables know as null."""
 FILE: Final = "part-0.parquet"
@@ -111,7 +111,7 @@ def _days(
     """The days (since the epoch) that a table has rows of; None where they have no day."""
     progress(f"exporting {name.replace('_', ' ')}", 0, 0)
     found = cursor.execute(
-        f"""select distinct floor({source.moment} / {DAY_MS}.0)::bigint as day
+        f"""select distinct floor({source.moment} / {DAY}.0)::bigint as day
         from ({source.sql}) where {_WITHIN.format(moment=source.moment)} order by day nulls last""",  # noqa: S608
         _parameters(account, asked),
     ).fetchall()
@@ -134,7 +134,7 @@ def _write_day(
         of_day = f"{source.moment} is null"
     else:
         of_day = f"{source.moment} >= $first and {source.moment} < $next"
-        parameters |= {"first": day * DAY_MS, "next": (day + 1) * DAY_MS}
+        parameters |= {"first": day * DAY, "next": (day + 1) * DAY}
     where = f"{of_day} and {_WITHIN.format(moment=source.moment)}"
     sql = f"select * from ({source.sql}) where {where} order by accountId, number, placed"  # noqa: S608
     rows, files = 0, _Files(folder, NO_DAY if day is None else _date(day))

@@ -14,13 +14,14 @@ import pyarrow.compute as pc
 
 from handletime.api.ports import Reader
 from handletime.deadline import Deadline
+from handletime.durations import DAY
 from handletime.events import model
 from handletime.segments import rules
 from handletime.segments.columns import I8, I32, I64, NEVER, U8
 from handletime.segments.derive import Derived, Trace, derive_prepared
 from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Records
-from handletime.web.view import DAY, View
+from handletime.web.view import View
 
 STALE_MS: Final = DAY
 """A wait that is longer is told beside the others: a forgotten conversation should not hide those of today."""

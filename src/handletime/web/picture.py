@@ -9,12 +9,11 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
-from handletime.durations import duration
+from handletime.durations import DAY, HOUR, MINUTE, duration
 from handletime.events.decode import instant
 from handletime.segments.explain import Explanation, Json, Moment
 from handletime.web.labels import AccountLabels
 from handletime.web.meanwhile import Meanwhile, Visit
-from handletime.web.view import DAY, HOUR, MINUTE
 from handletime.web.words import (
     CLAUSES,
     END_REASONS,

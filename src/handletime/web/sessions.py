@@ -13,26 +13,27 @@ import re
 import secrets
 import sqlite3
 from pathlib import Path
-from types import TracebackType
 from typing import Final, NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from handletime.closing import Closing
+from handletime.durations import DAY, HOUR, MINUTE
 from handletime.store.cachefile import CacheFile
 
 SESSIONS: Final = "sessions.sqlite"
-IDLE_MS: Final = 12 * 3_600_000
+IDLE_MS: Final = 12 * HOUR
 """A session ends so long after its last use."""
-LONGEST_MS: Final = 30 * 24 * 3_600_000
+LONGEST_MS: Final = 30 * DAY
 """And so long after it began, however much it is used."""
 SESSIONS_MAX: Final = 10_000
 """Of more, those that were unused for longest end."""
 OF_KEY_MAX: Final = 1_000
 """Of more with one key, likewise: nobody signs others out."""
 _COOKIE: Final = re.compile("[A-Za-z0-9_-]{43}")
-_TOUCHED_EVERY_MS: Final = 60_000
+_TOUCHED_EVERY_MS: Final = MINUTE
 _NONCE: Final = 12
 _FORM_BYTES: Final = 32
 _VERSION: Final = 3
@@ -55,20 +56,12 @@ class Session(NamedTuple):
         return "Session(…)"
 
 
-class Sessions:
+class Sessions(Closing):
     """All sessions, in one SQLite file, or in memory where there is none. Any thread may use it."""
 
     def __init__(self, place: Path | None = None) -> None:
         """Opens them. Raises what CacheFile raises, here and whenever they are used."""
         self._file = CacheFile(place, _SCHEMA, _VERSION, "everybody has to sign in again")
-
-    def __enter__(self) -> Sessions:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes it; who is signed in stays so."""

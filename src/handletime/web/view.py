@@ -14,13 +14,11 @@ from handletime.answers.intervals import Interval, begin_of_day, clock_bounds, z
 from handletime.answers.selection import Selection, one
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
+from handletime.durations import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
 from handletime.web.labels import KINDS, AccountLabels, Kind
 from handletime.web.words import local, moment, offset_of, which_of_two
 
-MINUTE: Final = 60_000
-HOUR: Final = 60 * MINUTE
-DAY: Final = 24 * HOUR
 LAST: Final = {"1h": HOUR, "8h": 8 * HOUR, "24h": DAY, "7d": 7 * DAY, "31d": 31 * DAY}
 SPANS: Final = {
     "1h": "1 h",

@@ -9,11 +9,12 @@ from litestar import Response, get
 from handletime.api.errors import Refused
 from handletime.api.parameters import Choice, Text
 from handletime.api.service import HttpRequest, query_of
+from handletime.durations import DAY
 from handletime.segments.explain import Explanation, Json, explain
 from handletime.web.meanwhile import meanwhile_of
 from handletime.web.page import ThePage
 from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of, times_of
-from handletime.web.view import DAY, read_view
+from handletime.web.view import read_view
 
 CONVERSATION: Final = Text("conversation", "Whose picture.", required=True)
 SEGMENT: Final = Text("segment", "The segment that is pointed out.")

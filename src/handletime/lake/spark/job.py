@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.durations import DAY
 from handletime.errors import InputError
 from handletime.events.model import DEFAULT_ACCOUNT, EPOCH
 from handletime.lake import tables
@@ -46,7 +47,6 @@ PARTS_LEAST: Final = 8
 LOOK_FILES: Final = 16
 """A task looks through so many files of the last run."""
 LAST: Final = "last"
-_DAY_MS: Final = 86_400_000
 _SETTINGS: Final = {
     # Rows are parcels of a few MB here.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "4",
@@ -396,8 +396,8 @@ def _first_days(about: pa.Table) -> dict[str, date]:
 def _bounds(days: tuple[date, date] | None) -> tuple[int | None, int | None]:
     if days is None:
         return None, None
-    first, last = ((datetime(d.year, d.month, d.day, tzinfo=UTC) - EPOCH).days * _DAY_MS for d in days)
-    return first, last + _DAY_MS
+    first, last = ((datetime(d.year, d.month, d.day, tzinfo=UTC) - EPOCH).days * DAY for d in days)
+    return first, last + DAY
 
 
 def _mark_of(run: Run | None) -> Mark:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.durations import DAY
 from handletime.events import model
 from handletime.lake.spark.exchange import Parcel, received, sent, spread, target_of
 from handletime.lake.spark.source import Piece, read
@@ -50,7 +51,6 @@ they do not fit into the processor's cache.
 """
 RUNNING_DAY: Final = np.iinfo(np.int32).min
 """Stands for the day of what has none."""
-_DAY_MS: Final = 86_400_000
 NUMBERS: Final = 1 << 24
 """A task sends fewer parcels."""
 
@@ -279,7 +279,7 @@ def days_of(name: str, rows: pa.Table) -> npt.NDArray[np.int32]:
     """The day (since the epoch) that each row belongs to, or `RUNNING_DAY`."""
     moments = rows[DAY_OF[name]].cast(pa.int64())
     millis = pc.fill_null(moments, 0).to_numpy()
-    per_day = _DAY_MS if rows.schema.field(DAY_OF[name]).type.unit == "ms" else _DAY_MS * 1000
+    per_day = DAY if rows.schema.field(DAY_OF[name]).type.unit == "ms" else DAY * 1000
     days: npt.NDArray[np.int32] = (millis // per_day).astype(np.int32)
     days[moments.is_null().to_numpy()] = RUNNING_DAY
     return days

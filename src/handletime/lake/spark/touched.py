@@ -41,7 +41,6 @@ from handletime.segments.parts import agents_of
 
 CONVERSATIONS, FLIPPED = "conversations", "flipped"
 """Kinds of parcels: conversations that are touched, agents whose `focusData` changes."""
-_DAY_MS: Final = 86_400_000
 
 
 class Looking(NamedTuple):
