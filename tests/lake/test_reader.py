@@ -17,7 +17,7 @@ from handletime.answers.terms import RELATIONS, Table
 from handletime.errors import NotNow
 from handletime.lake import tables
 from handletime.lake.lake import Lake, LakeSettings
-from handletime.lake.reader import OfFiles, Window
+from handletime.lake.reader import OfFiles, Span
 from handletime.lake.sums import sum_fields
 from handletime.lake.tables import File
 from handletime.segments.files import SCHEMAS
@@ -117,13 +117,13 @@ def test_a_file_without_bounds_may_have_all_of_its_day() -> None:
     day = date(2026, 11, 20)
     begins = int(datetime(2026, 11, 20, tzinfo=UTC).timestamp() * 1000)
     file = a_file(day, None, None)
-    assert Window(begins + DAY - 1, begins + DAY).may_have(file)
-    assert Window(begins - 5, begins + 1).may_have(file)
-    assert not Window(begins - 5, begins).may_have(file)
-    assert not Window(begins + DAY, begins + 2 * DAY).may_have(file)
-    assert not Window(begins, begins + DAY).may_have(a_file(None, None, None)), "what runs has no end"
-    assert Window(5, 6).may_have(a_file(day, 5, 5))
-    assert not Window(6, 7).may_have(a_file(day, 5, 5))
+    assert Span(begins + DAY - 1, begins + DAY).may_have(file)
+    assert Span(begins - 5, begins + 1).may_have(file)
+    assert not Span(begins - 5, begins).may_have(file)
+    assert not Span(begins + DAY, begins + 2 * DAY).may_have(file)
+    assert not Span(begins, begins + DAY).may_have(a_file(None, None, None)), "what runs has no end"
+    assert Span(5, 6).may_have(a_file(day, 5, 5))
+    assert not Span(6, 7).may_have(a_file(day, 5, 5))
 
 
 @pytest.mark.parametrize(

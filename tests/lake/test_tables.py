@@ -9,7 +9,7 @@ import pytest
 from deltalake import DeltaTable
 
 from handletime.errors import InputError
-from handletime.lake.tables import COLUMNS, Begun, File, Run, begin, commit, files, finish, runs, vacuum
+from handletime.lake.tables import COLUMNS, File, Run, StartedRun, begin, commit, files, finish, runs, vacuum
 from handletime.segments.derive import derive
 from tests.lake.maker import partitions, stored, write
 from tests.messy_streams import messy_stream
@@ -19,7 +19,7 @@ NAMES = [*COLUMNS]
 Files = Mapping[str, Sequence[File]]
 
 
-def written(lake: Path, begun: Begun, seed: int) -> tuple[Files, int]:
+def written(lake: Path, begun: StartedRun, seed: int) -> tuple[Files, int]:
     """The files of a run that is not committed yet, and how many agent segments it has."""
     events = events_of(messy_stream(seed, events=200))
     made = {
@@ -29,7 +29,7 @@ def written(lake: Path, begun: Begun, seed: int) -> tuple[Files, int]:
     return made, derive(events).agent_segments.num_rows
 
 
-def committed(lake: Path, begun: Begun, made: Files, names: Sequence[str]) -> dict[str, int]:
+def committed(lake: Path, begun: StartedRun, made: Files, names: Sequence[str]) -> dict[str, int]:
     """Tables committed one after the other, in the place of what the last run had."""
     before = begun.last.versions if begun.last else {}
     return {
@@ -37,7 +37,7 @@ def committed(lake: Path, begun: Begun, made: Files, names: Sequence[str]) -> di
     }
 
 
-def go_on(lake: Path, begun: Begun, made: Files, versions: Mapping[str, int], names: Sequence[str]) -> None:
+def go_on(lake: Path, begun: StartedRun, made: Files, versions: Mapping[str, int], names: Sequence[str]) -> None:
     """The other tables, and the end."""
     finish(lake, begun, Run(begun.number, 3000, {**versions, **committed(lake, begun, made, names)}, ""))
 

@@ -190,7 +190,7 @@ def test_a_proxy_is_known_over_ipv6_too(host: str, is_known: bool) -> None:
     ended: list[str] = []
     proxies = (ipaddress.ip_network("127.0.0.2/32"),) if is_known else ()
     watched = Connections(Limits(of_address=1, proxies=proxies), lambda reason, _: ended.append(reason))
-    seen = connections.Seen(-1, 0, (host, 1), 0, 0, 0)
+    seen = connections.SocketState(-1, 0, (host, 1), 0, 0, 0)
     watched._end_surplus([(seen, connections.Connection(0.0)) for _ in range(2)], connections.FRESH_S + 1)
     assert ended == ([] if is_known else ["address"])
 
@@ -200,8 +200,8 @@ def test_a_busy_proxy_leaves_room_for_others() -> None:
     watched = Connections(Limits(proxies=networks(["127.0.0.2"]), most=64), lambda reason, _: ended.append(reason))
     now = connections.FRESH_S + 1
 
-    def seen(host: str, number: int) -> list[tuple[connections.Seen, connections.Connection]]:
-        each = [connections.Seen(-1, 0, (host, port), 0, 0, 0) for port in range(number)]
+    def seen(host: str, number: int) -> list[tuple[connections.SocketState, connections.Connection]]:
+        each = [connections.SocketState(-1, 0, (host, port), 0, 0, 0) for port in range(number)]
         return [(one, connections.Connection(0.0)) for one in each]
 
     watched._end_surplus([*seen("127.0.0.2", 60), *seen("127.0.0.3", 4)], now)

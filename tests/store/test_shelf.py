@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from handletime.errors import NotNow
-from handletime.store.shelf import KEPT_MILLIS, Kept, NewFile, Shelf
+from handletime.store.shelf import KEPT_MILLIS, NewFile, Shelf, ShelvedFile
 
 FILES = [NewFile(f"/file{number}", b"units" * 50 + bytes([number]), [f"c{number}", "d"]) for number in range(3)]
 PATHS = [file.path for file in FILES]
 
 
-def kept(file: NewFile) -> Kept:
-    return Kept(file.content, list(file.conversations))
+def kept(file: NewFile) -> ShelvedFile:
+    return ShelvedFile(file.content, list(file.conversations))
 
 
 @pytest.fixture

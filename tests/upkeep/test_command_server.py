@@ -29,7 +29,7 @@ from handletime.upkeep.exports import Exported
 from handletime.upkeep.messages import SOCKET, address_of
 from handletime.upkeep.rebuild import Rebuilt, rebuild
 from handletime.upkeep.removing import count_older
-from handletime.upkeep.retention import Retention, Seen, today
+from handletime.upkeep.retention import ClockReading, Retention, today
 from tests.messy_streams import BASE, RawEvent
 from tests.segments.tables import events_of
 from tests.store.worlds import a_store, stored_rows
@@ -375,20 +375,20 @@ def test_a_clock_that_was_put_on_is_not_believed_for_two_days_whatever_is_sent_m
 
 def test_a_server_that_was_off_over_a_weekend_is_late_by_two_days() -> None:
     hour = DAY_MS // 24
-    seen = Seen(0)
+    seen = ClockReading(0)
     for hours in (1, 30, 48):
         seen = seen.next(seen.at + hours * hour)
         assert seen.waited is None
     seen = seen.next(seen.at + 62 * hour)
     assert seen.waited == 0
     assert seen.next(seen.at + 47 * hour).waited == 47 * hour
-    assert seen.next(seen.at + 48 * hour) == Seen(seen.at + 2 * DAY_MS)
+    assert seen.next(seen.at + 48 * hour) == ClockReading(seen.at + 2 * DAY_MS)
 
 
 @pytest.mark.parametrize(("up", "off"), [(9, 7 * 24 - 9), (1, 71), (8, 88)])
 def test_a_server_that_is_seldom_up_removes_something_now_and_then(up: int, off: int) -> None:
     """Each start after more than two days began the two days anew, and nothing was ever removed."""
-    hour, seen, believed = DAY_MS // 24, Seen(0), 0
+    hour, seen, believed = DAY_MS // 24, ClockReading(0), 0
     for _ in range(100):
         seen = seen.next(seen.at + off * hour)
         for _ in range(up):

@@ -21,7 +21,7 @@ from handletime.api.limits import ACCOUNT
 from handletime.clock import SystemClock
 from handletime.errors import TooMany
 from handletime.web import now
-from handletime.web.fresh import Ticking, history_state, known_of, live_state
+from handletime.web.fresh import Ticking, history_state, live_state, shown_states
 from handletime.web.page import COOKIE
 from handletime.web.streams import OF_SESSION, STREAMS_MAX, Streams
 from tests.crash.nursery import Nursery
@@ -60,7 +60,7 @@ def test_figures_have_not_changed_where_only_the_edges_of_the_span_moved() -> No
 
 @pytest.mark.parametrize("text", ["", ".", "x", "a" * 17 + ".", "a.b.c", "a.b\n\nevent: ended", "é.", "0" * 16])
 def test_what_no_page_can_show_is_nothing(text: str) -> None:
-    assert known_of(text) == ("", "")
+    assert shown_states(text) == ("", "")
 
 
 def bring(site: Site, conversation: str) -> None:

@@ -105,7 +105,7 @@ class AgentSegments(msgspec.Struct, frozen=True):
     pagination: Pagination
 
 
-class Asked(msgspec.Struct, frozen=True):
+class SegmentsRequest(msgspec.Struct, frozen=True):
     """What a request asks for."""
 
     source: str
@@ -136,9 +136,9 @@ class Asked(msgspec.Struct, frozen=True):
         )
 
 
-def read(query: Query, now: int, form: Form) -> Asked:
+def read(query: Query, now: int, form: Form) -> SegmentsRequest:
     """What a query asks for. Raises BadRequest."""
-    asked = Asked(
+    asked = SegmentsRequest(
         source=query.get(SOURCE) or "",
         timeframe=read_timeframe(query, now, limited=True),
         sort=query.get(SORT),
@@ -249,11 +249,11 @@ def _last(offset: int, limit: int, count: int) -> At:
     return At(last, min(limit, count - last) or limit)
 
 
-def _link(url: str, asked: Asked, at: At) -> str:
+def _link(url: str, asked: SegmentsRequest, at: At) -> str:
     return f"{url}?{urlencode(_parameters(asked, at.offset, at.limit), quote_via=quote, safe='')}"
 
 
-def _parameters(asked: Asked, offset: int, limit: int) -> dict[str, object]:
+def _parameters(asked: SegmentsRequest, offset: int, limit: int) -> dict[str, object]:
     start, end = asked.timeframe
     natural = asked.sort.descending == (asked.sort.key == "Date")
     direction = "" if natural else f":{'desc' if asked.sort.descending else 'asc'}"

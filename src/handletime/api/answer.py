@@ -12,7 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from functools import cache
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 import msgspec
 import pyarrow as pa
@@ -213,8 +213,7 @@ class Counting:
                 except TooMany as error:
                     self._trace.limit = error.limit
                     self._refused = True
-                    start, refused = refusal(error)
-                    message = cast("Message", refused)
+                    start, message = refusal(error)
                 await self._send(start)
             await self._send(message)
 

@@ -29,8 +29,9 @@ from litestar.enums import ScopeType
 from litestar.types import ASGIApp, HTTPScope, Receive, Scope, Send
 
 from handletime.addresses import Network, client_of, is_among
+from handletime.api.errors import refusal
 from handletime.api.limits import LEFT
-from handletime.errors import InputError
+from handletime.errors import InputError, TooMany
 
 EVERY_S: Final = 0.5
 """How often it is looked."""
@@ -65,7 +66,7 @@ _TCP_INFO: Final = struct.Struct("=B119xQQ")
 """Of linux/tcp.h: the state, the bytes of ours that the other side has got, and those of its own that came."""
 _CLOSE_WAIT: Final = 8
 """The other side has closed it, or will send no more; the HTTP server does not answer it then."""
-_TOO_MANY: Final = b'{"message":"Too many requests at once; come again later."}'
+_REFUSAL: Final = refusal(TooMany(), {"Connection": "close"})
 _log: Final = logging.getLogger(__name__)
 
 
@@ -80,7 +81,7 @@ class Limits(msgspec.Struct, frozen=True):
     proxies: tuple[Network, ...] = ()
 
 
-class Seen(NamedTuple):
+class SocketState(NamedTuple):
     """One connection as the kernel shows it: the bytes that the other side has got, and those that it has not yet, and
     those that came from it; whether it has closed it.
     """
@@ -111,7 +112,7 @@ class Connection:
         self.left = False
         """Whether the other side has closed it."""
 
-    def look(self, seen: Seen, now: float) -> None:
+    def look(self, seen: SocketState, now: float) -> None:
         """Notes what has changed."""
         if self.inode and self.inode != seen.inode:
             # Another one from the same port.
@@ -131,13 +132,16 @@ class Connection:
         patience = IDLE_S if self.asked else FIRST_S
         return "silent" if not self.under_way and now - self.heard > patience else None
 
-    def worth(self, now: float) -> tuple[int, float]:
+    def priority(self, now: float) -> tuple[int, float]:
         """The less, the sooner it has to go: nothing asked, longest ago first; then bodies not all there, the slowest
         first; then what is being answered.
         """
         if self.under_way > self.incomplete or self.owes:
             return 2, self.heard
         return (1, self.came / (now - self.heard + 1)) if self.under_way else (0, self.heard)
+
+
+Pair = tuple[SocketState, Connection]
 
 
 class Connections:
@@ -173,7 +177,8 @@ class Connections:
                 return
             address = _address(scope["client"][0])
             if self._is_full(address, scope):
-                await _refuse(send)
+                for message in _REFUSAL:
+                    await send(message)
                 self._refused()
                 return
             self._under_way[address] += 1
@@ -241,10 +246,10 @@ class Connections:
 
     def _stopping(self, connection: Connection, now: float) -> Reason | None:
         """Whoever asks no more, or not yet, was told by the HTTP server that it stops, and may not have listened."""
-        is_over = now > self._stops or (self._stops < math.inf and connection.worth(now)[0] == 0)
+        is_over = now > self._stops or (self._stops < math.inf and connection.priority(now)[0] == 0)
         return "stopping" if is_over else None
 
-    def _look(self, now: float) -> list[tuple[Seen, Connection]]:
+    def _look(self, now: float) -> list[Pair]:
         found = []
         for seen in connections_to(self._port):
             connection = self._known.setdefault(seen.peer, Connection(now))
@@ -259,13 +264,13 @@ class Connections:
         self.open = len(found)
         return found
 
-    def _end_surplus(self, found: list[tuple[Seen, Connection]], now: float) -> None:
-        by_address: dict[bytes, list[tuple[Seen, Connection]]] = {}
+    def _end_surplus(self, found: list[Pair], now: float) -> None:
+        by_address: dict[bytes, list[Pair]] = {}
         for seen, connection in found:
             if not is_among(seen.peer[0], self._limits.proxies):
                 by_address.setdefault(_address(seen.peer[0]), []).append((seen, connection))
         for own in by_address.values():
-            own.sort(key=lambda each: each[1].worth(now))
+            own.sort(key=lambda each: each[1].priority(now))
             own[:] = self._within_address(own, now)
         # The proxies' connections take none of the others' room, unless there is too little for both.
         others = sum(map(len, by_address.values()))
@@ -275,18 +280,18 @@ class Connections:
         for _, seen, connection in sorted(ranked, key=lambda each: -each[0])[: max(0, surplus)]:
             self._end(seen, connection, "all")
 
-    def _within_address(self, own: Sequence[tuple[Seen, Connection]], now: float) -> Iterator[tuple[Seen, Connection]]:
+    def _within_address(self, own: Sequence[Pair], now: float) -> Iterator[Pair]:
         """Those of one address that may stay: what is being answered always may."""
         over = len(own) - self._limits.of_address
         for seen, connection in own:
             fresh = now - connection.since < FRESH_S
-            if self._limits.of_address and over > 0 and not fresh and connection.worth(now)[0] < 2:
+            if self._limits.of_address and over > 0 and not fresh and connection.priority(now)[0] < 2:
                 self._end(seen, connection, "address")
                 over -= 1
             else:
                 yield seen, connection
 
-    def _end(self, seen: Seen, connection: Connection, reason: Reason) -> None:
+    def _end(self, seen: SocketState, connection: Connection, reason: Reason) -> None:
         connection.ended = True
         end(seen, at_once=reason == "unread")
         self._ended(reason, 1)
@@ -341,13 +346,6 @@ def _address(host: str) -> bytes:
     return client_of(host, (), ())
 
 
-async def _refuse(send: Send) -> None:
-    """Answers 429, with as little work as can be."""
-    headers = [(b"content-type", b"application/json"), (b"retry-after", b"1"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": 429, "headers": headers})
-    await send({"type": "http.response.body", "body": _TOO_MANY, "more_body": False})
-
-
 def room_for(most: int) -> int:
     """So many connections there is room for, up to `most`: this process may have as many descriptors from now on as
     the system lets it. Raises InputError where that is too few.
@@ -367,7 +365,7 @@ def room_for(most: int) -> int:
     return min(most, allowed - min(RESERVED_FILES, allowed // 2))
 
 
-def connections_to(port: int) -> Iterator[Seen]:
+def connections_to(port: int) -> Iterator[SocketState]:
     """This process' connections that somebody made to a port of it. Linux only."""
     for descriptor, inode in _sockets():
         with suppress(OSError):
@@ -408,7 +406,7 @@ def _borrowed(descriptor: int) -> Iterator[socket.socket]:
         borrowed.detach()
 
 
-def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
+def _seen(descriptor: int, inode: int, port: int) -> SocketState | None:
     """Raises OSError where it is no connection, or closed meanwhile."""
     with _borrowed(descriptor) as borrowed:
         here: Any = borrowed.getsockname()
@@ -419,10 +417,10 @@ def _seen(descriptor: int, inode: int, port: int) -> Seen | None:
         waiting = fcntl.ioctl(descriptor, termios.TIOCOUTQ, bytes(4))
         host = peer[0].partition("%")[0]  # The HTTP server does not name the interface either.
         owed = int.from_bytes(waiting, sys.byteorder)
-        return Seen(descriptor, inode, (host, peer[1]), got, owed, came, state == _CLOSE_WAIT)
+        return SocketState(descriptor, inode, (host, peer[1]), got, owed, came, state == _CLOSE_WAIT)
 
 
-def end(seen: Seen, *, at_once: bool) -> None:
+def end(seen: SocketState, *, at_once: bool) -> None:
     """Ends a connection under the HTTP server, which then closes it; `at_once` forgets what was not yet sent."""
     with suppress(OSError):
         if os.fstat(seen.descriptor).st_ino != seen.inode:  # It is closed, and the descriptor another one's.

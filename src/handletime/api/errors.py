@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
+from litestar.types import Message as AsgiMessage
+from litestar.types.asgi_types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 
 from handletime.api.trace import trace_of
 from handletime.errors import (
@@ -98,15 +101,15 @@ def answer_to(request: Request[object, object, object], error: Exception) -> Res
     return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
 
 
-def refusal(error: TooMany) -> tuple[dict[str, object], dict[str, object]]:
-    """The same of a request that had no room left, as messages of ASGI."""
+def refusal(error: TooMany, more: Mapping[str, str] = MappingProxyType({})) -> tuple[AsgiMessage, AsgiMessage]:
+    """The answer to a request that had no room, as messages of ASGI, with `more` headers."""
     status, body, headers = _translated(error)
     content = msgspec.json.encode(body)
-    told = {"Content-Type": JSON, "Content-Length": str(len(content)), **headers}
-    named = [(name.lower().encode(), value.encode()) for name, value in told.items()]
+    named = {"Content-Type": JSON, "Content-Length": str(len(content)), **headers, **more}
+    raw = [(name.lower().encode(), value.encode()) for name, value in named.items()]
     return (
-        {"type": "http.response.start", "status": status, "headers": named},
-        {"type": "http.response.body", "body": content, "more_body": False},
+        HTTPResponseStartEvent(type="http.response.start", status=status, headers=raw),
+        HTTPResponseBodyEvent(type="http.response.body", body=content, more_body=False),
     )
 
 

@@ -198,7 +198,7 @@ class SkillSeries(msgspec.Struct, frozen=True, rename="camel"):
     timeframe_summary: SkillData
 
 
-class Window(msgspec.Struct, frozen=True):
+class OperationsRequest(msgspec.Struct, frozen=True):
     """What both methods are asked for: segments that ended in [start, end), epoch milliseconds.
 
     `bounds` are the ends of the intervals, or of the whole; `starts` where they begin, in the order of the answer;
@@ -221,7 +221,7 @@ class Span(NamedTuple):
     end: int
 
 
-def _read_window(query: Query, now: int) -> Window:
+def _read_request(query: Query, now: int) -> OperationsRequest:
     span = _read_span(query, now)
     interval, zone = query.get(INTERVAL), query.get(ZONE)
     query.get(VERSION)
@@ -237,7 +237,7 @@ def _read_window(query: Query, now: int) -> Window:
     start, end = span or Span(now, now)
     end = min(end, now)
     ends = bounds(start, end, interval, zone) if start < end and query.is_good((INTERVAL,)) else [start, end]
-    return Window(start, end, ends, ends[:-1], interval is not None, zone, query.get(USER_TYPE))
+    return OperationsRequest(start, end, ends, ends[:-1], interval is not None, zone, query.get(USER_TYPE))
 
 
 def _divides(minutes: int, span: Span) -> bool:
@@ -272,7 +272,7 @@ def _read_span(query: Query, now: int) -> Span | None:
     return span if query.is_good((TIMEFRAME,)) and query.is_good((FROM, TO)) else None
 
 
-def _selection(window: Window, **filters: Any) -> Selection:
+def _selection(window: OperationsRequest, **filters: Any) -> Selection:
     """The window, and every filter whose parameter is there."""
     return Selection(window.bounds, user_type=None if window.user_type == ALL else window.user_type, **filters)
 
@@ -290,7 +290,7 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
     reader = service.reader(request, account, "operations")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
-    window = _read_window(query, service.clock.now())
+    window = _read_request(query, service.clock.now())
     chosen = query.get(METRICS)
     metrics = tuple(m for m in AGENT_METRICS if m.name in chosen or m is AGENT_METRICS[0])
     skills, by_skill = query.get(SKILL_IDS_BESIDE), query.has(SKILL_IDS_BESIDE)
@@ -357,7 +357,7 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
     reader = service.reader(request, account, "operations")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
-    window = _read_window(query, service.clock.now())
+    window = _read_request(query, service.clock.now())
     selection = _selection(window, skills=_listed(query.get(SKILL_IDS)))
     query.check()
     answer = Answer(request, deadline=reader.deadline)
@@ -387,7 +387,7 @@ def _skills_written(finest: Sums, prefix: tuple[By, ...], number: int) -> Iterat
 
 
 def _csv(
-    answer: Answer, account: str, method: str, window: Window, finest: Sums, metrics: tuple[Metric, ...]
+    answer: Answer, account: str, method: str, window: OperationsRequest, finest: Sums, metrics: tuple[Metric, ...]
 ) -> Response[Any]:
     """The finest groups, and nothing else: whoever sums a column of counts gets the total.
 
@@ -427,7 +427,7 @@ What it gives has to be read in turn.
 """
 
 
-def _keys(window: Window, by: tuple[By, ...]) -> tuple[By, ...]:
+def _keys(window: OperationsRequest, by: tuple[By, ...]) -> tuple[By, ...]:
     return ("interval", *by) if window.in_intervals else by
 
 
@@ -442,7 +442,7 @@ def _finest(
 
 
 def _series(
-    answer: Answer, window: Window, finest: Sums, written: Written, around: tuple[bytes, bytes] = (b"", b"")
+    answer: Answer, window: OperationsRequest, finest: Sums, written: Written, around: tuple[bytes, bytes] = (b"", b"")
 ) -> Response[Any]:
     """`AgentSeries` or `SkillSeries`, or only the summary of one, without objects for all of it."""
     starts = window.starts

@@ -106,12 +106,12 @@ class Reader:
         with self._cursors(self.deadline.left_s()) as cursor:
 
             def latest(low: int) -> duckdb.DuckDBPyConnection:
-                moves = self._relations.source(FOCUS_MOVES, Window(low, start + 1))
+                moves = self._relations.source(FOCUS_MOVES, Span(low, start + 1))
                 return cursor.execute(_LAST_FOCUSED.format(moves=moves), {"agent": agent, "low": low, "start": start})
 
             low = last_focused(latest, start)
             within = {"low": start if low is None else low, "end": end, "most": MOVES_MAX + 1}
-            moves = self._relations.source(FOCUS_MOVES, Window(within["low"], end))
+            moves = self._relations.source(FOCUS_MOVES, Span(within["low"], end))
             rows = cursor.execute(_MOVES.format(moves=moves), {"agent": agent, **within}).fetchall()
         return focus_among(rows, start, end)
 
@@ -146,7 +146,7 @@ def _decoded(rows: pa.Table, account: str) -> pa.Table:
 # --- relations -------------------------------------------------------------------------------------------------------
 
 
-class Window(NamedTuple):
+class Span(NamedTuple):
     """Epoch milliseconds: from `start` on, before `end`."""
 
     start: int
@@ -190,7 +190,7 @@ class OfFiles:
         """When the last row of a table was, in epoch milliseconds, as far as its files say so."""
         return max((file.last for file in self._files[table] if file.last is not None), default=0)
 
-    def source(self, table: str, window: Window | None = None) -> str:
+    def source(self, table: str, window: Span | None = None) -> str:
         """What stands behind `from` for all rows of a table, or those that end in a window and maybe others."""
         files = [file for file in self._files[table] if window is None or window.may_have(file)]
         if not files:
@@ -203,10 +203,10 @@ class OfFiles:
         return rows
 
 
-def _window(parameters: Mapping[str, object]) -> Window | None:
+def _window(parameters: Mapping[str, object]) -> Span | None:
     start, end = parameters.get("start"), parameters.get("end")
     if isinstance(start, datetime) and isinstance(end, datetime):
-        return Window(millis(start), millis(end))
+        return Span(millis(start), millis(end))
     return None
 
 

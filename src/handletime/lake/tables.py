@@ -172,7 +172,7 @@ def partition_path(account: str, day: date | None) -> str:
     return f"accountId={account}/day={day.isoformat() if day else '__HIVE_DEFAULT_PARTITION__'}"
 
 
-class Begun(NamedTuple):
+class StartedRun(NamedTuple):
     """The last run, None where there is none; the number of the next one; and the tables' versions before it.
 
     Only at these versions may it write: whoever else does so meanwhile is another run, and only one of two can win.
@@ -185,7 +185,7 @@ class Begun(NamedTuple):
     """Whether the last run's tables are of an earlier version: this one has to write all files anew."""
 
 
-def begin(lake: Path) -> Begun:
+def begin(lake: Path) -> StartedRun:
     """Makes the tables that are not there, and undoes what a run that was killed had done.
 
     Tables of an earlier version get the columns of today.
@@ -216,7 +216,7 @@ def begin(lake: Path) -> Begun:
     except (DeltaError, OSError) as error:
         raise InputError(f"{lake} cannot be used for the tables: {error}") from error
     crash_point("lake-begun")
-    return Begun(last, number, versions, is_older)
+    return StartedRun(last, number, versions, is_older)
 
 
 def _differences(found: Schema, wanted: Schema) -> list[Field]:
@@ -242,7 +242,7 @@ def _paths(lake: Path, name: str, version: int) -> set[str]:
 _PARTITION_TYPES: Final = {"accountId": pa.string(), "day": pa.date32()}
 
 
-def commit(lake: Path, name: str, begun: Begun, added: Iterable[File], removed: Iterable[File]) -> int:
+def commit(lake: Path, name: str, begun: StartedRun, added: Iterable[File], removed: Iterable[File]) -> int:
     """Puts files into a table and takes others out, in one commit; gives the version.
 
     Raises InputError where another run has written meanwhile: nothing is changed then.
@@ -258,7 +258,7 @@ def commit(lake: Path, name: str, begun: Begun, added: Iterable[File], removed: 
     return begun.versions[name] + 1
 
 
-def finish(lake: Path, begun: Begun, run: Run) -> None:
+def finish(lake: Path, begun: StartedRun, run: Run) -> None:
     """Writes down a run: from now on it is what readers see. Raises InputError as `commit` does."""
     row = {"run": run.number, "finished": EPOCH + timedelta(milliseconds=run.finished), "events": run.events}
     rows = pa.Table.from_pylist([row | {**run.versions}], schema=_RUN)
@@ -268,14 +268,14 @@ def finish(lake: Path, begun: Begun, run: Run) -> None:
     crash_point("lake-finished")
 
 
-def _unchanged(lake: Path, name: str, begun: Begun) -> DeltaTable:
+def _unchanged(lake: Path, name: str, begun: StartedRun) -> DeltaTable:
     table = DeltaTable(lake / name)
     if table.version() != begun.versions[name]:
         raise InputError(_OTHER.format(lake=lake))
     return table
 
 
-def _properties(begun: Begun) -> CommitProperties:
+def _properties(begun: StartedRun) -> CommitProperties:
     """Without retries: a commit comes right after the version that was looked at, or not at all."""
     return CommitProperties(app_transactions=[Transaction(_APPLICATION, begun.number)], max_commit_retries=0)
 

@@ -47,7 +47,7 @@ class NewFile(NamedTuple):
     conversations: Sequence[str]
 
 
-class Kept(NamedTuple):
+class ShelvedFile(NamedTuple):
     """A file from the shelf."""
 
     content: bytes
@@ -124,7 +124,7 @@ class Shelf:
         self._file.use(work)
         return [path for path, _, _ in bodies]
 
-    def find(self, account: str, path: str) -> Kept | None:
+    def find(self, account: str, path: str) -> ShelvedFile | None:
         """A file of an account by its path, exactly as it was listed; None where it is damaged too."""
         return self._file.use(lambda db: _find(db, account, path))
 
@@ -202,7 +202,7 @@ def _replace(db: sqlite3.Connection, account: str, hour: int, made: int) -> None
         db.execute(f"delete from files where {_OF_HOUR}", (account, hour))  # noqa: S608
 
 
-def _find(db: sqlite3.Connection, account: str, path: str) -> Kept | None:
+def _find(db: sqlite3.Connection, account: str, path: str) -> ShelvedFile | None:
     row = next(_rows(db, "account = ? and path = ?", account, path), None)
     if row is None:
         return None
@@ -210,7 +210,7 @@ def _find(db: sqlite3.Connection, account: str, path: str) -> Kept | None:
     ((content, named),) = db.execute(sql, (path,)).fetchall()
     if not isinstance(content, bytes) or not isinstance(named, bytes) or row.body_sha256 != _sha256(named, content):
         return None
-    return Kept(content, json.loads(gzip.decompress(named)))
+    return ShelvedFile(content, json.loads(gzip.decompress(named)))
 
 
 def _sha256(named: bytes, content: bytes) -> bytes:

@@ -40,7 +40,7 @@ class Today(NamedTuple):
     doubt: str = ""
 
 
-class Seen(NamedTuple):
+class ClockReading(NamedTuple):
     """What the clock showed in a round (epoch milliseconds), and for how long it has gone on since it was put on or
     back (milliseconds); None where it is believed.
     """
@@ -48,15 +48,15 @@ class Seen(NamedTuple):
     at: int
     waited: int | None = None
 
-    def next(self, now: int) -> Seen:
+    def next(self, now: int) -> ClockReading:
         """The same of the next round."""
         step = now - self.at
         if abs(step) > FAR_MS:
             # Also after a server was off. What it has waited stays: else one that runs once a week would wait for ever.
-            return Seen(now, self.waited or 0 if step > 0 else 0)
+            return ClockReading(now, self.waited or 0 if step > 0 else 0)
         if self.waited is None or self.waited + step >= FAR_MS:
-            return Seen(now)
-        return Seen(now, self.waited + max(step, 0))
+            return ClockReading(now)
+        return ClockReading(now, self.waited + max(step, 0))
 
 
 def today(now: int, newest: int) -> Today:
@@ -139,7 +139,7 @@ class Retention:
         Events are no proof that a clock is right: who sends them may have followed the same wrong one.
         """
         last = self._data.side.clock()
-        seen = Seen(now) if last is None else Seen(*last).next(now)
+        seen = ClockReading(now) if last is None else ClockReading(*last).next(now)
         self._data.side.set_clock(*seen)
         if seen.waited is None:
             return ""

@@ -127,7 +127,7 @@ class TableOf(NamedTuple):
     total: Row
 
 
-class Worth(NamedTuple):
+class DataQuality(NamedTuple):
     """What the data of a view are worth: human segments, those with focus data, and long units."""
 
     human: int
@@ -237,7 +237,7 @@ _LONG: Final = """select count(*) from handle_time_units u
     where u.segmentEnd >= $start and u.segmentEnd < $end and u.handleTimeMillis > $long"""
 
 
-def worth_of(reader: Reader, view: View) -> Worth:
+def worth_of(reader: Reader, view: View) -> DataQuality:
     """What is doubtful about a view's data. Long units are those of the agent alone where one is chosen."""
     where, parameters = view.agent_segments.condition()
     agent = "" if view.agent is None else " and u.agentId = $agent"
@@ -246,7 +246,7 @@ def worth_of(reader: Reader, view: View) -> Worth:
     with reader.snapshot() as snapshot:
         human = snapshot.execute(_HUMAN.format(where=where), parameters).fetchone() or (0, 0)
         (units,) = snapshot.execute(_LONG + agent, long).fetchone() or (0,)
-    return Worth(int(human[0]), int(human[1]), int(units))
+    return DataQuality(int(human[0]), int(human[1]), int(units))
 
 
 class Slow(NamedTuple):

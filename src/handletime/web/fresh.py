@@ -41,7 +41,7 @@ class Ticking:
         return Markup("<span data-now>{}</span>").format(told) if millis == self._at else Markup.escape(told)
 
 
-class Known(NamedTuple):
+class ShownStates(NamedTuple):
     """Which states of its parts a page shows."""
 
     live: str = ""
@@ -65,10 +65,10 @@ class Fresh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     history_state: str = ""
 
 
-def known_of(text: str) -> Known:
+def shown_states(text: str) -> ShownStates:
     """What a page says that it shows."""
     given = _KNOWN.fullmatch(text)
-    return Known(*given.groups()) if given else Known()
+    return ShownStates(*given.groups()) if given else ShownStates()
 
 
 def live_state(html: str) -> str:

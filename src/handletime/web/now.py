@@ -18,7 +18,7 @@ from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
 from handletime.web.charts import charts_of
 from handletime.web.figures import history_of, slowest_of, worth_of
-from handletime.web.fresh import Fresh, Known, Ticking, history_state, known_of, live_state
+from handletime.web.fresh import Fresh, ShownStates, Ticking, history_state, live_state, shown_states
 from handletime.web.live import Glimpse, now_of
 from handletime.web.page import COOKIE, HEADERS, Asker, Page, SignedOut, ThePage
 from handletime.web.view import View, read_view
@@ -80,11 +80,11 @@ def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, rene
 def now_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The parts of the page that changed, for browsers that ask for them."""
     query = query_of(request)
-    fresh = _fresh(request, page, known_of(query.get(KNOWN) or ""), history=bool(query.get(HISTORY)))
+    fresh = _fresh(request, page, shown_states(query.get(KNOWN) or ""), history=bool(query.get(HISTORY)))
     return Response(msgspec.json.encode(fresh), media_type=JSON, headers=HEADERS)
 
 
-def _fresh(request: HttpRequest, page: Page, known: Known, *, history: bool) -> Fresh:
+def _fresh(request: HttpRequest, page: Page, known: ShownStates, *, history: bool) -> Fresh:
     asker = page.asker(request, "operations", is_use=False)
     query: Query = query_of(request)
     at = page.service.clock.now()
@@ -137,7 +137,7 @@ async def _counted(request: HttpRequest, page: Page, account: str) -> AsyncItera
 async def _stream(request: HttpRequest, page: Page) -> AsyncIterator[ServerSentEventMessage]:
     ends = asyncio.get_running_loop().time() + STREAM_S
     count = 0
-    known = known_of(request.headers.get("last-event-id") or query_of(request).get(KNOWN) or "")
+    known = shown_states(request.headers.get("last-event-id") or query_of(request).get(KNOWN) or "")
     while asyncio.get_running_loop().time() < ends and not page.stopping.is_set():
         count += 1
         try:
@@ -148,7 +148,7 @@ async def _stream(request: HttpRequest, page: Page) -> AsyncIterator[ServerSentE
         except HandletimeError as error:
             yield _trouble(error)
         else:
-            known = Known(fresh.live_state or known.live, fresh.history_state or known.history)
+            known = ShownStates(fresh.live_state or known.live, fresh.history_state or known.history)
             yield ServerSentEventMessage(event="fresh", data=msgspec.json.encode(fresh).decode(), id=str(known))
         await page.stopped_within(EVERY_S)
 
@@ -157,6 +157,6 @@ def _trouble(error: Exception) -> ServerSentEventMessage:
     return ServerSentEventMessage(event="trouble", data=str(error).replace("\n", " "))
 
 
-async def _in_thread(request: HttpRequest, page: Page, known: Known, *, history: bool) -> Fresh:
+async def _in_thread(request: HttpRequest, page: Page, known: ShownStates, *, history: bool) -> Fresh:
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(None, lambda: _fresh(request, page, known, history=history))

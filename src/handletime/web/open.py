@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from handletime.api.errors import JSON
 from handletime.api.parameters import Choice
 from handletime.api.service import HttpRequest, query_of
-from handletime.web.fresh import Fresh, Ticking, known_of, live_state
+from handletime.web.fresh import Fresh, Ticking, live_state, shown_states
 from handletime.web.labels import AccountLabels, Kind
 from handletime.web.live import Conversation, now_of
 from handletime.web.now import KNOWN, glimpse
@@ -69,7 +69,7 @@ def open_conversations(request: HttpRequest, page: ThePage) -> Response[bytes]:
 def open_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The list anew if it has changed, for browsers that ask for it."""
     asker = page.asker(request, "operations", is_use=False)
-    known = known_of(query_of(request).get(KNOWN) or "")
+    known = shown_states(query_of(request).get(KNOWN) or "")
     shown = _shown(request, page, asker)
     live = page.text(request, "open_live.html", asker, **shown)
     fresh = Fresh(shown["at"], moment(shown["at"], shown["view"].zone))

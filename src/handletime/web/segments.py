@@ -40,7 +40,7 @@ HEADINGS: Final[dict[str, SortKey | None]] = {
 }
 
 
-class Asked(NamedTuple):
+class SegmentsPage(NamedTuple):
     """What an address asks for."""
 
     view: View
@@ -76,7 +76,7 @@ class Asked(NamedTuple):
         return self.href(sort=f"{key}:{'desc' if descending else 'asc'}", offset=None)
 
 
-def read(query: Query, now: int, zone: str) -> Asked:
+def read(query: Query, now: int, zone: str) -> SegmentsPage:
     """What a query asks for. Raises BadRequest."""
     view = read_view(query, now, zone, cuts=False)
     wanted = view.agent_segments._replace(
@@ -85,7 +85,7 @@ def read(query: Query, now: int, zone: str) -> Asked:
         employee=query.get(EMPLOYEE),
         outcome=query.get(OUTCOME) or None,
     )
-    asked = Asked(view, wanted, query.get(SORT), query.get(OFFSET), query.get(LIMIT))
+    asked = SegmentsPage(view, wanted, query.get(SORT), query.get(OFFSET), query.get(LIMIT))
     query.check()
     return asked
 
@@ -114,7 +114,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     )
 
 
-def _pages(asked: Asked, total: int) -> Iterator[tuple[str, str]]:
+def _pages(asked: SegmentsPage, total: int) -> Iterator[tuple[str, str]]:
     around = pages(asked.offset, asked.limit, total)
     if asked.offset > 0:
         yield "First", asked.href(offset=None)
@@ -124,7 +124,7 @@ def _pages(asked: Asked, total: int) -> Iterator[tuple[str, str]]:
         yield "Last", asked.href(offset=(total - 1) // asked.limit * asked.limit)
 
 
-def _curl(request: HttpRequest, page: Page, asker: Asker, asked: Asked) -> str:
+def _curl(request: HttpRequest, page: Page, asker: Asker, asked: SegmentsPage) -> str:
     """The line that asks the API for the very same segments."""
     wanted = asked.wanted
     parameters: dict[str, object | None] = {
@@ -147,7 +147,7 @@ def _curl(request: HttpRequest, page: Page, asker: Asker, asked: Asked) -> str:
     return f'curl -H "Authorization: Bearer $HANDLETIME_TOKEN" {shell_quoted(url)}'
 
 
-def _why_no_curl(asked: Asked, now: int) -> str:
+def _why_no_curl(asked: SegmentsPage, now: int) -> str:
     """Why the API cannot be asked for the same; "" where it can."""
     if asked.wanted.user_type != "human":
         return "The API lists the segments of human agents only."

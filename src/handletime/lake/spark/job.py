@@ -23,10 +23,10 @@ from handletime.lake import tables
 from handletime.lake.spark import stages, touched
 from handletime.lake.spark.exchange import DDL, unpacked
 from handletime.lake.spark.source import EventFile, Mark, Piece, Source, find, newer, pieces, rows_of
-from handletime.lake.spark.stages import Batches, Deriving, Reading, Selection
-from handletime.lake.spark.touched import Keeping, Left, Looking, LookingBack
+from handletime.lake.spark.stages import Batches, DeriveParts, Reading, Selection
+from handletime.lake.spark.touched import FileOfLastRun, FindConversations, FindInLastRun, KeepRows
 from handletime.lake.spark.write import FILES, Writing, files_of, write_rows
-from handletime.lake.tables import FOCUS_MOVES, Begun, File, Run
+from handletime.lake.tables import FOCUS_MOVES, File, Run, StartedRun
 from handletime.segments.columns import U64
 from handletime.segments.derive import Quality
 from handletime.segments.focus import Agents
@@ -65,7 +65,7 @@ Progress = Callable[[str], None]
 Stage = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
-class Asked(NamedTuple):
+class JobRequest(NamedTuple):
     """What a job derives; see `derive`."""
 
     events: Path
@@ -116,7 +116,7 @@ def derive(
     is touched by those from the first to the last of two days (UTC). A task derives about `part_events` events.
     `progress` hears what is being done. Raises InputError (InvalidEvents: which file, row and field), OSError.
     """
-    asked = Asked(Path(events), Path(out), account, since, days, part_events)
+    asked = JobRequest(Path(events), Path(out), account, since, days, part_events)
     source = find(asked.events)
     begun = tables.begin(asked.out)
     with _settings(spark):
@@ -139,7 +139,9 @@ class _Known(NamedTuple):
 class _Job:
     """One job, from the files to the commit."""
 
-    def __init__(self, spark: SparkSession, asked: Asked, source: Source, begun: Begun, progress: Progress) -> None:
+    def __init__(
+        self, spark: SparkSession, asked: JobRequest, source: Source, begun: StartedRun, progress: Progress
+    ) -> None:
         self._spark, self._asked, self._source, self._begun, self._progress = spark, asked, source, begun, progress
         self._kept: list[DataFrame] = []
         self._read: tuple[Selection, _Known] | None = None
@@ -161,7 +163,7 @@ class _Job:
         losses = self._keep(_staged(by_agent, partial(stages.find_losses, self._parts)))
         self._progress("finding whose focus went where")
         found = self._collected(losses.where(f"kind = '{stages.AGENTS}'"))
-        deriving = Deriving(_agents(found), _shares(known.about), self._parts, self._parts)
+        deriving = DeriveParts(_agents(found), _shares(known.about), self._parts, self._parts)
         rows = _staged(
             known.events.union(losses.where(f"kind = '{stages.LOSSES}'")).repartitionById(self._parts, "target"),
             partial(stages.derive_parts, deriving),
@@ -233,7 +235,7 @@ class _Job:
             )
         new = self._new()
         first, end = _bounds(self._asked.days)
-        look = Looking(_numbered(pieces(new)), self._asked.account, first, end)
+        look = FindConversations(_numbered(pieces(new)), self._asked.account, first, end)
         self._progress(f"looking for touched conversations in {len(new):,} files")
         if not new:
             return Selection(np.empty(0, np.uint64))
@@ -285,7 +287,7 @@ class _Job:
         self,
         last: Run,
         name: str,
-        stage: Callable[[LookingBack, Batches], Iterator[pa.RecordBatch]],
+        stage: Callable[[FindInLastRun, Batches], Iterator[pa.RecordBatch]],
         agents: Agents | None,
         selection: Selection,
         *,
@@ -296,23 +298,23 @@ class _Job:
         if agents is not None:
             accounts = {account for account, _agent in agents}
             files = [file for file in files if file.account in accounts]
-        lefts = self._lefts(name, files)
-        looking = LookingBack(lefts, agents, selection, self._parts, selected)
+        lefts = self._files_of_last_run(name, files)
+        looking = FindInLastRun(lefts, agents, selection, self._parts, selected)
         return _staged(self._tasks(len(lefts), LOOK_FILES), partial(stage, looking))
 
-    def _lefts(self, name: str, files: Sequence[File], first: int = 0) -> dict[int, Left]:
+    def _files_of_last_run(self, name: str, files: Sequence[File], first: int = 0) -> dict[int, FileOfLastRun]:
         lake = str(self._asked.out.absolute())
-        return {first + i: Left(name, lake, file) for i, file in enumerate(files)}
+        return {first + i: FileOfLastRun(name, lake, file) for i, file in enumerate(files)}
 
     # --- what stays, and the end ---
 
-    def _rows_left(self, selection: Selection, deriving: Deriving, about: pa.Table) -> DataFrame | None:
+    def _rows_left(self, selection: Selection, deriving: DeriveParts, about: pa.Table) -> DataFrame | None:
         """What other conversations have in files that are replaced."""
         last = self._begun.last
         if selection.hashes is None or last is None:
             return None
         since = _first_days(about)
-        lefts: dict[int, Left] = {}
+        lefts: dict[int, FileOfLastRun] = {}
         for name in tables.COLUMNS:
             # No row of a conversation is of a day before its first event.
             files = [
@@ -320,8 +322,8 @@ class _Job:
                 for file in tables.files(self._asked.out, name, last.versions[name])
                 if file.account in since and (file.day is None or file.day >= since[file.account])
             ]
-            lefts |= self._lefts(name, files, len(lefts))
-        keeping = Keeping(lefts, selection, deriving)
+            lefts |= self._files_of_last_run(name, files, len(lefts))
+        keeping = KeepRows(lefts, selection, deriving)
         return _staged(self._tasks(len(lefts), LOOK_FILES), partial(touched.keep_rows, keeping))
 
     def _committed(self, results: Mapping[str, list[pa.Table]], selection: Selection, about: pa.Table) -> Done:

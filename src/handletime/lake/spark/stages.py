@@ -228,7 +228,7 @@ def agents_table(agents: Agents) -> pa.Table:
 # --- deriving --------------------------------------------------------------------------------------------------------
 
 
-class Deriving(NamedTuple):
+class DeriveParts(NamedTuple):
     """What deriving has to know: who has any focus event, into how many shares accounts' days are cut, the targets."""
 
     focused: Agents
@@ -237,12 +237,12 @@ class Deriving(NamedTuple):
     parts: int
 
 
-def derive_parts(deriving: Deriving, batches: Batches) -> Iterator[pa.RecordBatch]:
+def derive_parts(deriving: DeriveParts, batches: Batches) -> Iterator[pa.RecordBatch]:
     """Sends what is derived of parts to the targets that write it, and what the data are worth."""
     return sent(_parts_derived(deriving, batches))
 
 
-def _parts_derived(deriving: Deriving, batches: Batches) -> Iterator[Parcel]:
+def _parts_derived(deriving: DeriveParts, batches: Batches) -> Iterator[Parcel]:
     for part, kinds in received(batches).items():
         if EVENTS not in kinds:
             continue
@@ -285,7 +285,7 @@ def days_of(name: str, rows: pa.Table) -> npt.NDArray[np.int32]:
     return days
 
 
-def write_targets(name: str, rows: pa.Table, part: int, deriving: Deriving) -> npt.NDArray[np.int32]:
+def write_targets(name: str, rows: pa.Table, part: int, deriving: DeriveParts) -> npt.NDArray[np.int32]:
     """Rows of one table, account and day go to one target, or to several where the account is large."""
     accounts = in_one_chunk(rows.select(["accountId"]))["accountId"].chunk(0)
     names = accounts.dictionary.to_pylist()

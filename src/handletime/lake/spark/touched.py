@@ -25,7 +25,7 @@ from handletime.lake.spark.stages import (
     OLD_MOVES,
     REPLACED,
     Batches,
-    Deriving,
+    DeriveParts,
     Selection,
     agents_table,
     as_events,
@@ -43,7 +43,7 @@ CONVERSATIONS, FLIPPED = "conversations", "flipped"
 """Kinds of parcels: conversations that are touched, agents whose `focusData` changes."""
 
 
-class Looking(NamedTuple):
+class FindConversations(NamedTuple):
     """Where touched conversations are looked for: in pieces, in events from `first` up to `last` (epoch ms)."""
 
     pieces: Mapping[int, Piece]
@@ -52,12 +52,12 @@ class Looking(NamedTuple):
     last: int | None = None
 
 
-def find_conversations(looking: Looking, numbers: Batches) -> Iterator[pa.RecordBatch]:
+def find_conversations(looking: FindConversations, numbers: Batches) -> Iterator[pa.RecordBatch]:
     """Tells the conversations of the events in pieces."""
     return sent(_conversations_found(looking, numbers))
 
 
-def _conversations_found(looking: Looking, numbers: Batches) -> Iterator[Parcel]:
+def _conversations_found(looking: FindConversations, numbers: Batches) -> Iterator[Parcel]:
     for batch in numbers:
         for number in batch.column(0).to_pylist():
             for events in read(looking.pieces[number], looking.account):
@@ -76,7 +76,7 @@ def _told(hashes: U64) -> Parcel:
 # --- what the last run left ------------------------------------------------------------------------------------------
 
 
-class Left(NamedTuple):
+class FileOfLastRun(NamedTuple):
     """A file of a table at the last run."""
 
     table: str
@@ -95,31 +95,31 @@ class Left(NamedTuple):
         return rows.append_column("accountId", accounts)
 
 
-class LookingBack(NamedTuple):
+class FindInLastRun(NamedTuple):
     """What is looked for in the files of the last run: rows of these agents, of the conversations or of all others."""
 
-    files: Mapping[int, Left]
+    files: Mapping[int, FileOfLastRun]
     agents: Agents | None
     selection: Selection
     targets: int
     selected: bool = False
 
 
-def find_agents(looking: LookingBack, numbers: Batches) -> Iterator[pa.RecordBatch]:
+def find_agents(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
     """Tells the agents of the chosen conversations' moves."""
     return sent(
         Parcel(0, AGENTS, 0, agents_table(agents_of(looking.selection.of(as_events(left.read())))))
-        for left in _lefts(looking.files, numbers)
+        for left in _files_of_last_run(looking.files, numbers)
     )
 
 
-def find_old_moves(looking: LookingBack, numbers: Batches) -> Iterator[pa.RecordBatch]:
+def find_old_moves(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
     """Sends the moves of the chosen agents to their targets; `selected` says those of the conversations too."""
     return sent(_old_moves_found(looking, numbers))
 
 
-def _old_moves_found(looking: LookingBack, numbers: Batches) -> Iterator[Parcel]:
-    for left in _lefts(looking.files, numbers):
+def _old_moves_found(looking: FindInLastRun, numbers: Batches) -> Iterator[Parcel]:
+    for left in _files_of_last_run(looking.files, numbers):
         moves = as_events(_of_agents(left.read(), looking.agents))
         mine = looking.selection.holds(conversation_hashes(moves))
         if not looking.selected:
@@ -130,18 +130,18 @@ def _old_moves_found(looking: LookingBack, numbers: Batches) -> Iterator[Parcel]
             yield from spread(OLD_MOVES, [(moves, by_agent)], looking.targets)
 
 
-def find_assigned(looking: LookingBack, numbers: Batches) -> Iterator[pa.RecordBatch]:
+def find_assigned(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
     """Tells the conversations that the chosen agents were assigned to."""
     return sent(
         _told(np.unique(conversation_hashes(as_events(_of_agents(left.read(_ASSIGNED), looking.agents)))))
-        for left in _lefts(looking.files, numbers)
+        for left in _files_of_last_run(looking.files, numbers)
     )
 
 
 _ASSIGNED: Final = ["conversationId", "agentId"]
 
 
-def _lefts(files: Mapping[int, Left], numbers: Batches) -> Iterator[Left]:
+def _files_of_last_run(files: Mapping[int, FileOfLastRun], numbers: Batches) -> Iterator[FileOfLastRun]:
     for batch in numbers:
         for number in batch.column(0).to_pylist():
             yield files[number]
@@ -194,20 +194,20 @@ def _losses(others: pa.Table, moves: pa.Table) -> tuple[I64, Agents]:
 # --- rows that stay --------------------------------------------------------------------------------------------------
 
 
-class Keeping(NamedTuple):
+class KeepRows(NamedTuple):
     """Files of the last run that may hold rows of the conversations that are derived again."""
 
-    files: Mapping[int, Left]
+    files: Mapping[int, FileOfLastRun]
     selection: Selection
-    deriving: Deriving
+    deriving: DeriveParts
 
 
-def keep_rows(keeping: Keeping, numbers: Batches) -> Iterator[pa.RecordBatch]:
+def keep_rows(keeping: KeepRows, numbers: Batches) -> Iterator[pa.RecordBatch]:
     """Sends what others have in files that hold rows of the chosen conversations to where it is written anew."""
     return sent(_rows_kept(keeping, numbers))
 
 
-def _rows_kept(keeping: Keeping, numbers: Batches) -> Iterator[Parcel]:
+def _rows_kept(keeping: KeepRows, numbers: Batches) -> Iterator[Parcel]:
     deriving = keeping.deriving
     for number in (number for batch in numbers for number in batch.column(0).to_pylist()):
         left = keeping.files[number]
