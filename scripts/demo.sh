@@ -1,5 +1,5 @@
 #!/bin/sh
-# A month of a contact centre that never was, reported, explained and served until Ctrl-C. Called by `make demo` with the
+# A month of a made-up contact centre, reported, explained and served until Ctrl-C. Called by `make demo` with the
 # folder of the commands. DEMO_PORT is the port (8080), DEMO_CONVERSATIONS how many a month (9000), DEMO_DIR the folder.
 set -eu
 bin="${1:-.venv/bin}"

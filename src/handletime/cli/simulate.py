@@ -1,4 +1,4 @@
-"""`handletime simulate`: a contact centre that never was."""
+"""`handletime simulate`: a made-up contact centre."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from handletime.simulate.centre import Centre
 
 
-@click.command(short_help="Make up the events of a contact centre that never was.")
+@click.command(short_help="Make up the events of a contact centre.")
 @click.option("--out", required=True, callback=out_path, metavar="FILE", help=OUT_HELP)
 @click.option("--start", type=Instant(), help="When it begins.  [default: as long ago as it lasts]")
 @click.option("--days", type=click.FloatRange(0, 3660, min_open=True), default=1.0, show_default=True, help="How long.")
@@ -99,7 +99,7 @@ def _write(centre: Centre, out: str) -> int:
         bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
         first, last = centre.start, centre.start + timedelta(days=centre.days)
         task = bar.add_task("simulating", total=(last - first).total_seconds())
-        for table in events_of(centre, batch_events=200_000):
+        for table in events_of(centre):
             file.write(table)
             written += table.num_rows
             bar.update(task, completed=(table["time"][-1].as_py() - first).total_seconds())

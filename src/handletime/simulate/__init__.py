@@ -1,1 +1,1 @@
-"""A contact centre that never was: seeded events of any number, for the demo, the benchmarks and the tests."""
+"""A made-up contact centre: seeded events of any number, for the demo, the benchmarks and the tests."""
