@@ -22,6 +22,7 @@ from handletime.segments.files import SCHEMAS
 
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
+SOURCE: Final = ROOT / "src" / "handletime"
 PAPERS: Final = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
 RULES: Final = DOCS / "rules.md"
 TABLES: Final = DOCS / "tables.md"
@@ -65,6 +66,43 @@ def test_every_relative_link_leads_to_a_file(paper: Path) -> None:
     targets = [target.partition("#")[0] for target in LINK.findall(FENCED.sub("", paper.read_text()))]
     relative = [target for target in targets if target and ":" not in target]
     assert [target for target in relative if not (paper.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=name_of)
+def test_every_link_to_a_heading_leads_to_one(paper: Path) -> None:
+    links = [target.partition("#") for target in LINK.findall(FENCED.sub("", paper.read_text())) if ":" not in target]
+    assert [
+        f"{target}#{anchor}"
+        for target, sharp, anchor in links
+        if sharp and anchor not in anchors((paper.parent / target if target else paper).read_text())
+    ] == []
+
+
+def anchors(text: str) -> set[str]:
+    """The headings of a paper as addresses."""
+    headings = re.findall(r"^#+ (.+)$", FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+ROOM: Final = re.compile(r"^\| `(\w+)` \|.*\|.*\|$", re.MULTILINE)
+MODULE: Final = re.compile(r"`((?:\w+/)+\w+(?:\.py)?)`")
+
+
+def test_every_room_stands_in_the_architecture() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert set(ROOM.findall(text)) == rooms
+    ground = {path.stem for path in SOURCE.glob("[!_]*.py")}
+    assert {module for module in ground if f"`{module}`" not in text} == set()
+
+
+def test_every_module_that_the_architecture_names_is_there() -> None:
+    named = {name for name in MODULE.findall((ROOT / "ARCHITECTURE.md").read_text()) if "ROOM" not in name}
+    assert len(named) > 20
+    folders = (ROOT, SOURCE)
+    assert [
+        name for name in named if not any((at / f"{name}{end}").exists() for at in folders for end in ("", ".py"))
+    ] == []
 
 
 @pytest.mark.parametrize("paper", PAPERS, ids=name_of)

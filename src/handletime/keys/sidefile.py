@@ -1,4 +1,4 @@
-"""The small SQLite file beside the store: keys, used nonces, the last commit's number (ARCHITECTURE.md)."""
+"""The small SQLite file beside the store: keys, used nonces, the last commit's number (docs/decisions.md)."""
 
 from __future__ import annotations
 

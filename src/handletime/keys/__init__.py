@@ -1,0 +1,1 @@
+"""Who may do what: keys, the secrets that they are sealed with, and nonces that were used."""
