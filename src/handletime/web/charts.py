@@ -10,7 +10,7 @@ import msgspec
 
 from handletime.answers.figures import Value
 from handletime.answers.registry import METRICS, Metric
-from handletime.web.figures import History
+from handletime.web.figures import OUTCOMES, History
 from handletime.web.view import View
 from handletime.web.words import local, value, which_of_two
 
@@ -54,69 +54,33 @@ class _Line(NamedTuple):
     outcome: str | None = None
 
 
-_AGENT_OUTCOMES: Final = (
-    "outcomes",
-    "Agent segments by outcome",
-    True,
-    (
-        _Line("interactiveAgentSegments", "interactive", "interactive", "interactive"),
-        _Line(
-            "agentSegmentsWithNonResponsiveConsumers",
-            "non-responsive consumer",
-            "nonResponsiveConsumer",
-            "nonResponsiveConsumer",
-        ),
-        _Line(
-            "agentSegmentsWithNonResponsiveAgents",
-            "non-responsive agent",
-            "nonResponsiveAgent",
-            "nonResponsiveAgent",
-        ),
-        _Line("agentSegmentsAbandonedByConsumers", "abandoned", "abandoned", "abandoned"),
-    ),
-)
-_SKILL_OUTCOMES: Final = (
-    "skill-outcomes",
-    "Skill segments by outcome",
-    True,
-    (
-        _Line("interactiveSkillSegments", "interactive", "interactive", "interactive"),
-        _Line(
-            "skillSegmentsWithNonResponsiveConsumers",
-            "non-responsive consumer",
-            "nonResponsiveConsumer",
-            "nonResponsiveConsumer",
-        ),
-        _Line(
-            "skillSegmentsWithNonResponsiveAgents",
-            "non-responsive agent",
-            "nonResponsiveAgent",
-            "nonResponsiveAgent",
-        ),
-        _Line("skillSegmentsAbandonedByConsumers", "abandoned", "abandoned", "abandoned"),
-    ),
-)
+class _Kind(NamedTuple):
+    id: str
+    title: str
+    unit: str
+    lines: tuple[_Line, ...]
+
+
+def _outcomes(id_: str, title: str, metrics: Sequence[str]) -> _Kind:
+    """Bars of four outcomes, in the order of rules.md 2.4."""
+    names = ("interactive", "non-responsive consumer", "non-responsive agent", "abandoned")
+    kinds = ("interactive", "nonResponsiveConsumer", "nonResponsiveAgent", "abandoned")
+    return _Kind(id_, title, "count", tuple(map(_Line, metrics, names, kinds, kinds)))
+
+
+def _times(id_: str, title: str, metric: str) -> _Kind:
+    """Lines of a median and a 90th percentile."""
+    lines = (_Line(f"median{metric}", "median", "median"), _Line(f"p90{metric}", "p90", "p90"))
+    return _Kind(id_, title, "millis", lines)
+
+
+_AGENT_OUTCOMES: Final = _outcomes("outcomes", "Agent segments by outcome", OUTCOMES["agentSegments"])
+_SKILL_OUTCOMES: Final = _outcomes("skill-outcomes", "Skill segments by outcome", OUTCOMES["skillSegments"])
 _TIMES: Final = (
-    (
-        "first-response",
-        "First response, agent segments",
-        False,
-        (_Line("medianFirstResponseMillis", "median", "median"), _Line("p90FirstResponseMillis", "p90", "p90")),
-    ),
-    (
-        "response",
-        "Response time, agent segments",
-        False,
-        (_Line("medianResponseMillis", "median", "median"), _Line("p90ResponseMillis", "p90", "p90")),
-    ),
-    (
-        "handle-time",
-        "Handle time of an agent segment",
-        False,
-        (_Line("medianHandleTimeMillis", "median", "median"), _Line("p90HandleTimeMillis", "p90", "p90")),
-    ),
+    _times("first-response", "First response, agent segments", "FirstResponseMillis"),
+    _times("response", "Response time, agent segments", "ResponseMillis"),
+    _times("handle-time", "Handle time of an agent segment", "HandleTimeMillis"),
 )
-_Kind = tuple[str, str, bool, tuple[_Line, ...]]
 
 
 def charts_of(history: History, view: View, skill_history: History | None = None) -> list[Chart]:
@@ -129,28 +93,27 @@ def charts_of(history: History, view: View, skill_history: History | None = None
 
 
 def _chart(history: History, view: View, kind: _Kind) -> Chart:
-    name, title, stacked, lines = kind
     series = [
         Series(
             line.name,
             line.kind,
             history.of(line.metric),
             [value(METRICS[line.metric], each) for each in history.of(line.metric)],
-            _behind(view, name, line.outcome),
+            _behind(view, kind.id, line.outcome),
         )
-        for line in lines
+        for line in kind.lines
     ]
     return Chart(
-        id=name,
-        title=title,
-        unit="count" if stacked else "millis",
-        stacked=stacked,
+        id=kind.id,
+        title=kind.title,
+        unit=kind.unit,
+        stacked=kind.unit == "count",
         zone=view.zone.key,
         bounds=history.bounds,
         parts=sorted(view.parts),
         times=[_told(place, start, view) for place, start in enumerate(history.bounds[:-1])],
         series=series,
-        total=_total(history, lines),
+        total=_total(history, kind.lines),
     )
 
 
