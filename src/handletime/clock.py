@@ -1,9 +1,14 @@
-"""What time it is."""
+"""What time it is, and how long a second, a minute, an hour and a day are, in milliseconds."""
 
 from __future__ import annotations
 
 import time
-from typing import Protocol
+from typing import Final, Protocol
+
+SECOND: Final = 1000
+MINUTE: Final = 60 * SECOND
+HOUR: Final = 60 * MINUTE
+DAY: Final = 24 * HOUR
 
 
 class Clock(Protocol):

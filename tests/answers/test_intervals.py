@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import pytest
 
 from handletime.answers.intervals import Interval, begin_of, begin_of_day, bounds, clock_bounds, zone_named
-from handletime.durations import DAY, HOUR, MINUTE
+from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
 
 

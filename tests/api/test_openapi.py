@@ -18,11 +18,8 @@ from handletime.api.errors import JSON
 from handletime.api.examples import FILE, examples
 from handletime.api.openapi import METHODS, document
 from handletime.api.service import ApiSettings
-from handletime.cli.explain import LEGEND
-from handletime.cli.explain import NOT_HANDLED as ON_TERMINAL
 from handletime.segments import rules
 from handletime.segments.explain import Clause, NotHandled
-from handletime.web import words
 from tests.api.make_examples import ACCOUNT, filled, livepersons_agents, made, text_of
 from tests.api.world import World
 from tests.messy_streams import messy_stream
@@ -156,12 +153,6 @@ def test_closed_lists_are_typed_as_such(schema: str, field: str) -> None:
     described = document()["components"]["schemas"][schema]["properties"][field]
     described = next((each for each in described.get("anyOf", []) if "enum" in each), described)
     assert set(described["enum"]) | {None} == {*LISTS[schema, field], None}
-
-
-def test_why_time_does_not_count_is_told_in_words_for_all_of_the_list() -> None:
-    for told in (ON_TERMINAL, words.NOT_HANDLED):
-        assert list(told) == list(get_args(NotHandled))
-    assert list(LEGEND) == list(get_args(Clause))
 
 
 @pytest.mark.parametrize(

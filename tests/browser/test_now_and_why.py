@@ -182,10 +182,10 @@ def test_elsewhere_says_where_and_leads_there(visitor: Visitor) -> None:
     lines = page.locator("table.events tbody tr td:last-child")
     told = [each for each in lines.all_text_contents() if "elsewhere" in each]
     assert told == [
-        "not: the agent's focus is elsewhere: unknown where",
-        "not: the agent's focus is elsewhere: on two",
-        "not: the agent's focus is elsewhere: on two for 10 min, on no conversation for 4 min",
-        "not: the agent's focus is elsewhere: on no conversation",
+        "not: focus elsewhere: unknown where",
+        "not: focus elsewhere: on two",
+        "not: focus elsewhere: on two for 10 min, on no conversation for 4 min",
+        "not: focus elsewhere: on no conversation",
     ]
     counted = page.locator(".item.not-handled[data-says*='Meanwhile: on two for']")
     counted.dispatch_event("pointerover", {"bubbles": True})

@@ -14,11 +14,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from handletime.durations import duration
+from handletime.answers.words import duration
 from handletime.keys.keys import Permission
+from tests.answers.test_words import BORDERS
 from tests.browser.centre import HOSTILE, LABELS, Centre, ended_at, expected, opened_just_now
 from tests.browser.conftest import Visitor, serious_findings
-from tests.test_durations import BORDERS
 
 pytestmark = pytest.mark.requires_command("chromium")
 
@@ -219,7 +219,7 @@ def test_arrow_keys_walk_through_the_picture(visitor: Visitor) -> None:
     assert "Conversation opened" in "".join(told[:3])
     assert all(re.search(r"\d\d:\d\d:\d\d\.\d{3}", each) for each in told)
     assert any("rules 3.3 a" in each for each in told)
-    assert any("Not handled: nobody is assigned" in each for each in told)
+    assert any("Not handled: nobody assigned" in each for each in told)
     page.keyboard.press("Home")
     assert page.locator("#says").text_content() == told[0]
 

@@ -26,7 +26,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.])/(" + r"work|root|home/[\w-]+|Users/[\w-]+
 PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; .+?)?( +--hash=sha256:[0-9a-f]{64})+")
 
 # Which room may know which (ARCHITECTURE.md). Those of the first row are known to all.
-GROUND = {"errors", "clock", "deadline", "durations", "settings", "compiled", "crashpoints"}
+GROUND = {"errors", "clock", "deadline", "settings", "compiled", "crashpoints"}
 GROUND |= {"addresses", "closing", "files", "sqlite"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in GROUND},

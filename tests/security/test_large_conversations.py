@@ -10,10 +10,10 @@ import httpx
 import msgspec
 import pytest
 
+from handletime.answers.live import open_conversations
 from handletime.deadline import Deadline
 from handletime.errors import NotNow
 from handletime.segments.explain import explain
-from handletime.web.live import glimpse_of
 from tests.api.world import Event, MemoryReader
 from tests.cli.test_serve import Server, bearer, new_key, serving
 from tests.segments.tables import events_of
@@ -94,8 +94,8 @@ def test_work_without_a_query_ends_with_the_deadline_too() -> None:
     with pytest.raises(NotNow, match="too long"):
         explain(prepared, "local", "c", Deadline(0))
     with pytest.raises(NotNow, match="too long"):
-        glimpse_of(reader.open_conversations(), Deadline(0))
-    assert len(glimpse_of(reader.open_conversations(), Deadline(60)).conversations) == 1
+        open_conversations(reader.open_conversations(), Deadline(0))
+    assert len(open_conversations(reader.open_conversations(), Deadline(60)).conversations) == 1
 
 
 def test_a_request_has_one_deadline_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:

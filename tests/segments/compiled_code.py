@@ -75,7 +75,7 @@ def right(folder: Path) -> Iterator[object]:
         yield _rows(derive(events)[:3])
         small = [events.slice(start, 37) for start in range(0, events.num_rows, 37)]
         for part in prepared_parts(small, memory=8_000, folder=folder):
-            yield _rows(derive_prepared(part)[0][:3])
+            yield _rows(derive_prepared(part)[:3])
         prepared = prepare(events)
         for account, conversation in sorted({(account_of(event), str(event["conversationId"])) for event in stream}):
             yield explain(prepared, account, conversation)

@@ -156,7 +156,7 @@ def test_parts_spilled_to_disk_give_the_same_tables(seed: int, tmp_path: Path) -
     events = events_of(messy_stream(seed, events=300, conversations=20))
     whole = derive(events)
     pieces = [events.slice(i, 37) for i in range(0, events.num_rows, 37)]
-    parts = [derive_prepared(part)[0] for part in prepared_parts(pieces, memory=8_000, folder=tmp_path)]
+    parts = [derive_prepared(part) for part in prepared_parts(pieces, memory=8_000, folder=tmp_path)]
     assert len(parts) > 1
     segments, skill_segments, units = (pa.concat_tables([part[i] for part in parts]) for i in range(3))
     quality = sum((part.quality for part in parts[1:]), parts[0].quality)
@@ -187,7 +187,7 @@ def conversation_of(event: RawEvent) -> tuple[str, str]:
 @pytest.mark.parametrize("seed", SHORT)
 def test_outcomes_partition_and_handle_time_lies_within_the_time_in_focus(seed: int) -> None:
     prepared = prepare(events_of(messy_stream(seed)))
-    derived, _trace = derive_prepared(prepared)
+    derived = derive_prepared(prepared)
     ended = [row for row in agent_segments_of(derived.agent_segments) if row["end"] is not None]
     outcomes = ("interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent")
     assert sum(row["outcome"] == outcome for row in ended for outcome in outcomes) == len(ended)

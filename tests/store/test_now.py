@@ -38,7 +38,7 @@ def test_open_conversations_are_those_that_the_derivation_leaves_open(
             for row in rows["skill_segments"]
             if row["accountId"] == account and row["end"] is None
         }
-        again = [derive_prepared(prepared)[0] for prepared in found[account]]
+        again = [derive_prepared(prepared) for prepared in found[account]]
         assert len(again) == len(is_open) if at_once == 1 else len(again) >= bool(is_open)
         for name in TABLES:
             wanted = [row for row in rows[name] if row["accountId"] == account and row["conversationId"] in is_open]

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from handletime.durations import DAY as DAY_MS
+from handletime.clock import DAY as DAY_MS
 from handletime.errors import InputError, NotNow, StoreError
 from handletime.segments.parts import Progress
 from handletime.store.shelf import NewFile, Shelf

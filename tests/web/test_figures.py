@@ -11,11 +11,8 @@ import pytest
 
 from handletime.answers.registry import METRICS
 from handletime.api.parameters import Query
-from handletime.events.decode import instant
 from handletime.segments.derive import derive
-from handletime.web import live
 from handletime.web.figures import AGENT_COLUMNS, SKILL_COLUMNS, history_of, metrics_of, slowest_of, table_of, worth_of
-from handletime.web.live import Glimpses, glimpse_of, now_of
 from handletime.web.view import View, read_view
 from tests.api.world import MemoryReader
 from tests.messy_streams import messy_stream
@@ -143,81 +140,3 @@ def test_doubts_are_counted(reader: MemoryReader) -> None:
     ids = {row["segmentId"] for row in human}
     units = rows_of(derive(reader.events).handle_time_units)
     assert worth.long_units == sum(u["segmentId"] in ids and cast(int, u["handleTimeMillis"]) > 60_000 for u in units)
-
-
-@pytest.mark.parametrize("seed", range(6))
-def test_now_is_what_is_running(seed: int) -> None:
-    reader = MemoryReader("local")
-    reader.add(a_stream(seed, events=300, conversations=12))
-    derived = derive(reader.events)
-    queues = [row for row in rows_of(derived.skill_segments) if row["end"] is None]
-    segments = {row["conversationId"]: row for row in rows_of(derived.agent_segments) if row["end"] is None}
-    at = max(reader.events["time"].cast("int64").to_pylist()) + 1000
-    query = Query(b"")
-    now = now_of(glimpse_of(reader.open_conversations()), read_view(query, at), at)
-    assert {each.id for each in now.conversations} == {row["conversationId"] for row in queues}
-    assert {each.id: each.agent for each in now.conversations if each.agent is not None} == {
-        str(name): row["agentId"] for name, row in segments.items()
-    }
-    assert now.total.in_queue == len(queues) - len(segments)
-    assert sum(skill.open for skill in now.skills) == now.total.open == len(queues)
-    assert sum(agent.open for agent in now.agents) == len(segments)
-
-
-def test_who_waits_and_where_the_focus_is() -> None:
-    begun = cast(int, instant("2026-11-21T09:00:00Z"))
-
-    def event(conversation: str, second: int, type_: str, **more: object) -> Row:
-        known = {"conversationId": conversation, "eventId": f"{second}-{type_}", "time": begun + second * 1000}
-        return {**known, "type": type_, **more}
-
-    reader = MemoryReader("local")
-    reader.add(
-        events_of(
-            [
-                event("queued", 0, "opened", skillId=1, source="APP"),
-                event("queued", 1, "message", sentBy="consumer"),
-                event("asked", 0, "opened", skillId=2),
-                event("asked", 5, "assigned", agentId=7),
-                event("asked", 6, "message", sentBy="consumer"),
-                event("asked", 7, "message", sentBy="consumer"),
-                event("asked", 8, "focused", agentId=7),
-                event("answered", 0, "opened", skillId=2),
-                event("answered", 1, "message", sentBy="consumer"),
-                event("answered", 2, "assigned", agentId=7),
-                event("answered", 3, "focused", agentId=7),
-                event("answered", 4, "message", sentBy="agent"),
-                event("moved", 0, "opened", skillId=2),
-                event("moved", 1, "message", sentBy="consumer"),
-                event("moved", 2, "assigned", agentId=7),
-                event("moved", 20, "assigned", agentId=8),
-            ]
-        )
-    )
-    at = begun + 60_000
-    now = now_of(glimpse_of(reader.open_conversations()), read_view(Query(b""), at), at)
-    found = {each.id: each for each in now.conversations}
-    assert [each.id for each in now.conversations] == ["queued", "asked", "moved", "answered"]
-    assert {name: each.state for name, each in found.items()} == {
-        **{"queued": "queued", "asked": "waits", "moved": "waits", "answered": "answered"}
-    }
-    assert [found[name].waiting_since for name in ("queued", "asked", "moved")] == [begun, begun + 6000, begun + 20_000]
-    assert found["queued"].source == "APP"
-    agents = {each.agent: each for each in now.agents}
-    assert (agents[7].focus, agents[7].focus_since, agents[7].knows_focus) == ("asked", begun + 8000, True)
-    assert (agents[8].focus, agents[8].knows_focus) == (None, False)
-    filtered = now_of(glimpse_of(reader.open_conversations()), read_view(Query(b"skill=2&agent=7"), at), at)
-    assert {each.id for each in filtered.conversations} == {"asked", "answered"}
-
-
-def test_a_glimpse_is_one_accounts_and_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = {"conversationId": "c", "eventId": "1", "time": "2026-11-21T09:00:00Z", "type": "opened"}
-    one, other = MemoryReader("one"), MemoryReader("other")
-    glimpses = Glimpses()
-    assert glimpses.of("one", one).conversations == []
-    one.add(events_of([{**opened, "accountId": "one"}]))
-    other.add(events_of([{**opened, "accountId": "other", "conversationId": "d"}]))
-    assert glimpses.of("one", one).conversations == []
-    assert [each.id for each in glimpses.of("other", other).conversations] == ["d"]
-    monkeypatch.setattr(live, "KEPT_S", -1.0)
-    assert [each.id for each in glimpses.of("one", one).conversations] == ["c"]

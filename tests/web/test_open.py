@@ -1,49 +1,21 @@
-"""What is open, in sums and in a list: how a stale wait is told, and how rows are sorted."""
+"""The list of what is open: how rows are sorted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
-from handletime.api.parameters import Query
+from handletime.answers.live import FocusHere, OpenConversation
 from handletime.web.labels import AccountLabels
-from handletime.web.live import STALE_MS, Conversation, Glimpse, now_of
 from handletime.web.open import COLUMNS, in_order
-from handletime.web.view import read_view
-
-AT = 1_800_000_000_000
-VIEW = read_view(Query(b""), AT)
-
-
-def conversation(id_: str, waits: int | None, **more: Any) -> Conversation:
-    since = None if waits is None else AT - waits
-    values = {"skill": 1, "agent": None, "is_bot": False, "group": None, "source": None, "focus": {}} | more
-    return Conversation(id_, waiting_since=since, **values)
-
-
-def test_a_stale_wait_is_counted_beside_the_longest() -> None:
-    waits = [conversation("old", STALE_MS + 1), conversation("long", STALE_MS), conversation("short", 5, agent=7)]
-    now = now_of(Glimpse([*waits, conversation("first", AT, agent=7)], set(), 0), VIEW, AT)
-    assert (now.total.longest, now.total.longest_ms, now.total.stale) == ("long", STALE_MS, 2)
-    assert (now.total.open, now.total.in_queue, now.total.waiting) == (4, 2, 2)
-    (agent,) = now.agents
-    assert (agent.longest, agent.longest_ms, agent.stale, agent.waiting) == ("short", 5, 1, 2)
-    only = now_of(Glimpse(waits[:1], set(), 0), VIEW, AT)
-    assert (only.total.longest, only.total.longest_ms, only.total.stale) == ("", 0, 1)
-
-
-def test_a_forgotten_conversation_does_not_put_its_agent_first() -> None:
-    found = [conversation("old", 20 * STALE_MS, agent=1), conversation("new", 9000, agent=2)]
-    assert [each.agent for each in now_of(Glimpse(found, set(), 0), VIEW, AT).agents] == [2, 1]
-
+from tests.answers.test_live import conversation
 
 ROWS = [
     conversation("b", 900, skill=2, source="web"),
-    conversation("c", 800, skill=1, agent=9, source="APP", focus={9: 1}),
+    conversation("c", 800, skill=1, agent=9, source="APP", focus={9: FocusHere(1)}),
     conversation("a", 100, skill=2, agent=8),
-    conversation("d", None, skill=3, agent=9, focus={8: 1}),
+    conversation("d", None, skill=3, agent=9, focus={8: FocusHere(1)}),
 ]
 LABELS = AccountLabels("", {("", "agent"): {8: "zoe", 9: "Amy"}, ("", "skill"): {2: "orders", 1: "Sales"}})
 
@@ -73,5 +45,5 @@ def test_every_column_can_be_sorted_by() -> None:
         assert _ids(in_order(ROWS, LABELS, sort, falling=True)) == {"a", "b", "c", "d"}
 
 
-def _ids(rows: Sequence[Conversation]) -> set[str]:
+def _ids(rows: Sequence[OpenConversation]) -> set[str]:
     return {each.id for each in rows}

@@ -12,13 +12,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from handletime.durations import duration
-from handletime.segments.explain import Explanation, explain
+from handletime.answers.words import CLAUSES, NO_EFFECT, NOT_HANDLED, duration
+from handletime.segments.explain import Reading, read
 from handletime.segments.parts import prepare
 from handletime.web.labels import AccountLabels
 from handletime.web.picture import LEFT, RIGHT, WIDTH, Scale, draw, lines_of, millis_of
 from handletime.web.why import doubts_of
-from handletime.web.words import CLAUSES, NO_EFFECT, NOT_HANDLED
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 
@@ -26,61 +25,61 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "golden" / "examples").glob("*.js
 UTC = ZoneInfo("UTC")
 
 
-def explanations() -> Iterator[tuple[str, Explanation]]:
+def readings() -> Iterator[tuple[str, Reading]]:
     for path in EXAMPLES:
         events = json.loads(path.read_text())["events"]
         for conversation in sorted({event["conversationId"] for event in events}):
             prepared = prepare(events_of([{"accountId": "acme", **event} for event in events]))
-            yield f"{path.stem} {conversation}", explain(prepared, "acme", conversation)
+            yield f"{path.stem} {conversation}", read(prepared, "acme", conversation)
     for seed in range(3):
         rows = [{**row, "accountId": "acme"} for row in messy_stream(seed, events=200, conversations=4, accounts=1)]
         prepared = prepare(events_of(rows))
         for conversation in sorted({str(row["conversationId"]) for row in rows}):
-            yield f"messy {seed} {conversation!a}", explain(prepared, "acme", conversation)
+            yield f"messy {seed} {conversation!a}", read(prepared, "acme", conversation)
 
 
-ALL = dict(explanations())
+ALL = dict(readings())
 
 
 @pytest.fixture(params=ALL)
-def explanation(request: pytest.FixtureRequest) -> Explanation:
+def reading(request: pytest.FixtureRequest) -> Reading:
     """One after the other."""
     return ALL[request.param]
 
 
 @pytest.mark.parametrize("true", [True, False])
-def test_everything_is_drawn_in_its_place(explanation: Explanation, true: bool) -> None:
-    picture = draw(explanation, AccountLabels(), UTC, true=true)
+def test_everything_is_drawn_in_its_place(reading: Reading, true: bool) -> None:
+    picture = draw(reading, AccountLabels(), UTC, true=true)
     assert sorted(item.order for item in picture.items) == list(range(len(picture.items)))
     for item in picture.items:
         assert LEFT - 6 <= item.x <= item.x + item.width <= WIDTH - RIGHT + 6.01
         assert 0 < item.y < item.y + item.height <= picture.height
         assert item.says[0]
         assert item.label
-    messages = sum(each.type == "message" for each in explanation.moments)
+    messages = sum(each.type == "message" for each in reading.explanation.moments)
     marks = [item for item in picture.items if item.mark and "message" in item.kind]
     assert len(marks) == messages
 
 
-def test_units_and_handled_stretches_are_the_derivations(explanation: Explanation) -> None:
-    picture = draw(explanation, AccountLabels(), UTC)
-    units = [unit for row in explanation.agent_segments for unit in _units(row)]
+def test_units_and_handled_stretches_are_the_derivations(reading: Reading) -> None:
+    picture = draw(reading, AccountLabels(), UTC)
+    units = [unit for row in reading.explanation.agent_segments for unit in _units(row)]
     drawn = [(item.start, item.end) for item in picture.items if item.kind == "unit"]
     assert sorted(drawn) == sorted((millis_of(unit["start"]), millis_of(unit["end"])) for unit in units)
     handled = sum(item.end - item.start for item in picture.items if item.kind == "handled")
     assert handled == sum(unit["handleTimeMillis"] for unit in units)
     segments = [item for item in picture.items if item.kind.startswith("segment")]
-    assert len(segments) == len(explanation.agent_segments) + len(explanation.skill_segments)
+    assert len(segments) == len(reading.explanation.agent_segments) + len(reading.explanation.skill_segments)
 
 
-def test_each_event_has_a_line(explanation: Explanation) -> None:
-    lines = lines_of(explanation, AccountLabels(), UTC)
-    assert len(lines) == len(explanation.moments)
-    assert [bool(line.effect) for line in lines] == [each.no_effect is not None for each in explanation.moments]
+def test_each_event_has_a_line(reading: Reading) -> None:
+    lines = lines_of(reading, AccountLabels(), UTC)
+    assert len(lines) == len(reading.explanation.moments)
+    assert [bool(line.effect) for line in lines] == [each.no_effect is not None for each in reading.explanation.moments]
 
 
 def test_every_reason_and_clause_has_words() -> None:
-    moments = [each for explanation in ALL.values() for each in explanation.moments]
+    moments = [each for reading in ALL.values() for each in reading.explanation.moments]
     assert {each.not_handled_because for each in moments} - {None} <= NOT_HANDLED.keys()
     assert {each.no_effect for each in moments} - {None} <= NO_EFFECT.keys()
     assert {each.rule for each in moments} | {each.handled_under for each in moments} - {None} <= CLAUSES.keys()
@@ -110,8 +109,8 @@ COMPARED = ("waits", "queued", "assigned", "focus", "unit", "segment")
 
 
 @pytest.mark.parametrize("true", [True, False])
-def test_of_two_stretches_the_longer_one_is_never_drawn_shorter(explanation: Explanation, true: bool) -> None:
-    picture = draw(explanation, AccountLabels(), UTC, true=true)
+def test_of_two_stretches_the_longer_one_is_never_drawn_shorter(reading: Reading, true: bool) -> None:
+    picture = draw(reading, AccountLabels(), UTC, true=true)
     _assert_in_order([(i.end - i.start, i.width) for i in picture.items if i.kind.split()[0] in COMPARED])
     told = [(item.start, item.end, item.x, item.width) for item in picture.items if item.kind == "folded"]
     assert [(x, width) for _, _, x, width in told] == [(fold.x, fold.width) for fold in picture.folds]

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from handletime.answers.words import clock, moment
 from handletime.api.errors import BadRequest
 from handletime.api.parameters import Query
-from handletime.durations import DAY, HOUR
+from handletime.clock import DAY, HOUR
 from handletime.events.decode import instant
 from handletime.events.model import MILLIS_MIN
 from handletime.web.labels import AccountLabels
 from handletime.web.view import BARS_MAX, INTERVALS, SPANS, View, read_view, settled
-from handletime.web.words import clock, moment
 
 NOW = cast(int, instant("2026-11-21T12:34:56.789Z"))
 

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from handletime.durations import DAY, HOUR, MINUTE
+from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
 
 Calendar = Literal["hour", "day", "week"]

@@ -10,6 +10,7 @@ from typing import Final, Literal
 import msgspec
 
 from handletime.answers.terms import Table
+from handletime.answers.words import OUTCOMES
 
 Unit = Literal["count", "responses", "millis", "percent"]
 
@@ -70,12 +71,6 @@ def _percentiles(what: str, values: str, meaning: str) -> tuple[Metric, ...]:
 
 
 def _shares(table: Table, per: str) -> tuple[Metric, ...]:
-    outcomes = {
-        "interactive": "interactive",
-        "nonResponsiveConsumer": "non-responsive consumer",
-        "abandoned": "abandoned",
-        "nonResponsiveAgent": "non-responsive agent",
-    }
     prefix = table.removesuffix("s")
     return tuple(
         Metric(
@@ -87,7 +82,8 @@ def _shares(table: Table, per: str) -> tuple[Metric, ...]:
             "segments",
             label=title.replace("non-responsive ", "non-resp.\n"),
         )
-        for name, title in outcomes.items()
+        for name in ("interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent")
+        for title in (OUTCOMES[name],)
     )
 
 

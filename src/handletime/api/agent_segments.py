@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlencode
 
@@ -12,6 +11,7 @@ from litestar import Response, get
 
 from handletime.answers.pages import Segment, Sort, SortKey, rows_of
 from handletime.answers.selection import Selection, one
+from handletime.answers.words import rfc_3339
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.errors import JSON
@@ -20,7 +20,7 @@ from handletime.api.parameters import Id, Integer, Query, Schema, Single, Text, 
 from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
-from handletime.events.model import EPOCH, INTEGER_MAX
+from handletime.events.model import INTEGER_MAX
 from handletime.segments.rules import END_REASONS
 
 LIMIT_MAX: Final = 500
@@ -189,13 +189,9 @@ def shown(row: Segment) -> SegmentShown:
         group_id=row.group,
         end_reason=row.end_reason,
         total_handle_time_millis=row.handle_time,
-        end_time=_utc(row.end),
-        start_time=_utc(row.start),
+        end_time=rfc_3339(row.end),
+        start_time=rfc_3339(row.start),
     )
-
-
-def _utc(millis: int) -> str:
-    return (EPOCH + timedelta(milliseconds=millis)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 CSV_NAMES: Final = (

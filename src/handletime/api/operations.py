@@ -45,7 +45,7 @@ from handletime.api.parameters import (
 )
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
-from handletime.durations import DAY, MINUTE
+from handletime.clock import DAY, MINUTE
 from handletime.events.model import EPOCH, TIME_MIN
 
 TIMEFRAME_MAX: Final = 1440

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handletime.api.parameters import Millis, Moment, Query, Time
-from handletime.durations import DAY, HOUR
+from handletime.clock import DAY, HOUR
 
 SPAN_MAX: Final = 7 * DAY
 AGE_MAX: Final = 31 * DAY

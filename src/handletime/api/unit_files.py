@@ -17,8 +17,7 @@ import msgspec
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import instant_of
 from handletime.api.ports import DatedReader, DatedStore, Store
-from handletime.clock import Clock
-from handletime.durations import HOUR
+from handletime.clock import HOUR, Clock
 from handletime.events.model import EPOCH
 from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
 from handletime.store.shelf import NewFile, Shelf

@@ -1,4 +1,4 @@
-"""What the commands share on a terminal: options, progress, and how counts read."""
+"""What the commands share on a terminal: options and progress."""
 
 from __future__ import annotations
 
@@ -17,23 +17,6 @@ if TYPE_CHECKING:
     from handletime.segments.parts import Prepared
 
 F = TypeVar("F", bound=Callable[..., object])
-
-EFFECTS = {
-    "messageWhileClosed": "messages while the conversation was closed",
-    "messageBeforeOpening": "messages before the conversation was opened",
-    "messageWithNobodyAssigned": "agents' messages with nobody assigned",
-    "messageByAnotherAgent": "messages of an agent who was not the assigned one",
-    "systemMessage": "system messages",
-    "assignedTwice": "assigned to the agent who had the conversation already",
-    "assignedWhileClosed": "assigned while closed",
-    "transferredWhileClosed": "transferred while closed",
-    "closedWhileClosed": "closed while closed",
-    "openedWhileOpen": "opened or resumed while open",
-    "focusedAlready": "focused where the agent's focus was already",
-    "unfocusedWithoutFocus": "unfocused where the agent's focus was not",
-    "withdrawn": "taken back (withdrawn)",
-}
-"""What the reasons of `rules.EFFECTS` mean."""
 
 
 class Instant(click.ParamType[int]):

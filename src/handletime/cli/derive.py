@@ -8,7 +8,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from handletime.cli.console import account_option, count, memory_option, reading
+from handletime.answers.words import count
+from handletime.cli.console import account_option, memory_option, reading
 from handletime.cli.quality import summary
 from handletime.cli.spark import OF_SPARK, derive_there, refuse, spark_options
 
@@ -71,11 +72,11 @@ def _derive_here(
         aside = _Aside(tables.staging / REFUSED) if skip_invalid else None
         events = aside.good(blocks) if aside else good_events(blocks)
         for part in prepared_parts(events, memory=memory, folder=tables.staging, progress=progress):
-            derived, _trace = derive_prepared(part)
+            derived = derive_prepared(part)
             tables.write(derived)
             quality += derived.quality
             rows = [total + table.num_rows for total, table in zip(rows, derived[:3], strict=True)]
-            del part, derived, _trace  # before the next part is made
+            del part, derived  # before the next part is made
         if aside:
             aside.close()
         tables.add("summary.json", quality.to_json(aside.refused if aside else 0))

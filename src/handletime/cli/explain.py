@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
-from handletime.cli.console import EFFECTS, account_option, count, memory_option, prepared
-from handletime.durations import duration
+from handletime.answers.words import (
+    CLAUSES,
+    END_REASONS,
+    FOLLOWS,
+    NO_EFFECT,
+    NO_FOCUS_DATA,
+    NOT_HANDLED,
+    OUTCOMES,
+    count,
+    duration,
+    event,
+)
+from handletime.cli.console import account_option, memory_option, prepared
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,19 +29,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, object]
 WIDTH = 100
-NOT_HANDLED = {
-    "notOpen": "not open",
-    "nobodyAssigned": "nobody assigned",
-    "bot": "a bot",
-    "focusElsewhere": "focus elsewhere",
-    "noFocusData": "no focus data",
-    "nobodyWaits": "nobody waits",
-    "running": "still running",
-}
-LEGEND = {
-    "3.3 a": "3.3 a: the agent's focus is here and the consumer waits",
-    "3.3 b": "3.3 b: the agent's focus is here, between two of the agent's messages in a row",
-}
 
 
 @click.command(short_help="Why a conversation's numbers are so, event by event.")
@@ -107,7 +105,7 @@ def _print(explanation: Explanation, console: Console) -> None:
     )
     console.print(_timeline(explanation.moments))
     for clause in sorted({moment.handled_under for moment in explanation.moments if moment.handled_under}):
-        console.print(LEGEND[clause], style="dim")
+        console.print(f"{clause}: {CLAUSES[clause]}", style="dim")
     console.print()
     for segment in explanation.skill_segments:
         console.print(_skill_segment(segment), soft_wrap=False)
@@ -137,34 +135,9 @@ def _timeline(moments: list[Moment]) -> Table:
 def _event(moment: Moment) -> str:
     from rich.markup import escape
 
-    detail = {name: str(value) for name, value in moment.detail.items()}
-    agent = detail.pop("agentId", "")
-    words = {
-        "assigned": f"assigned to {agent}",
-        "focused": f"{agent} looks here",
-        "unfocused": f"{agent} looks away",
-        "focusLost": f"{agent} looks at another conversation",
-        "leaseEnded": f"{agent}'s focus ends: the lease ended",
-        "message": f"message of {detail.get('sentBy', '')} {agent}".rstrip(),
-        "closed": f"closed by {detail.get('closedBy', '')}",
-        "transferred": f"transferred: {detail.get('reason', '')}",
-    }
-    for name in ("sentBy", "closedBy", "reason"):
-        detail.pop(name, None)
-    lease = detail.pop("leaseMillis", None)
-    if detail.get("groupId") == "-1":
-        del detail["groupId"]
-    if detail.get("userType") == "human":
-        del detail["userType"]
-    further = [f"{name.removesuffix('Id')} {value}" for name, value in detail.items()]
-    if lease and moment.type == "focused":
-        further.append(f"for {duration(int(lease))} at most")
-    if moment.revision:
-        further.append(f"corrected, revision {moment.revision}")
-    extra = ", ".join(further)
-    text = words.get(moment.type, moment.type) + (f" ({extra})" if extra else "")
+    text = event(moment, lambda _kind, number: str(number))
     if moment.no_effect:
-        text += f"; no effect, {EFFECTS[moment.no_effect]} ({moment.rule})"
+        text += f"; no effect: {NO_EFFECT[moment.no_effect]} ({moment.rule})"
     return escape(text)
 
 
@@ -203,7 +176,7 @@ def _print_agent_segment(segment: Json, console: Console) -> None:
     console.print()
     console.print(
         f"[bold]Agent segment[/bold] of {segment['userType']} {segment['agentId']}: skill {segment['skillId']}, "
-        f"follows {segment['follows']}, {_span(segment)}, {_ended(segment)}"
+        f"after {FOLLOWS[str(segment['follows'])]}, {_span(segment)}, {_ended(segment)}"
     )
     console.print(f"  id {escape(str(segment['segmentId']))}", style="dim")
     first = segment["firstResponseMillis"]
@@ -223,9 +196,9 @@ def _print_agent_segment(segment: Json, console: Console) -> None:
 
 def _total(segment: Json) -> str:
     if segment["userType"] == "bot":
-        return "none: a bot"
+        return NOT_HANDLED["bot"]
     if not segment["focusData"]:
-        return "unknown: no focus data"
+        return NO_FOCUS_DATA
     return f"[green]{_durations([segment['totalHandleTimeMillis']])}[/green]"
 
 
@@ -235,7 +208,9 @@ def _span(segment: Json) -> str:
 
 
 def _ended(segment: Json) -> str:
-    return f"{segment['endReason']}, {segment['outcome']}" if segment["end"] else "no outcome yet"
+    if not segment["end"]:
+        return "no outcome yet"
+    return f"{END_REASONS[str(segment['endReason'])]}, {OUTCOMES[str(segment['outcome'])]}"
 
 
 def _durations(values: object) -> str:

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from handletime.cli.console import count
+from handletime.answers.words import count
 from handletime.cli.eventfile import OUT_HELP, EventFile, out_path
 
 if TYPE_CHECKING:

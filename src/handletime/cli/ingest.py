@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from handletime.cli.console import account_option, count, reading
+from handletime.answers.words import count
+from handletime.cli.console import account_option, reading
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 
+from handletime.answers.words import utc
 from handletime.cli.console import Instant
 from handletime.cli.folder import keep_private, make_folder, side_file
 
@@ -158,22 +159,18 @@ def _cells(key: KeyInfo, unused: str) -> tuple[str, ...]:
         key.id,
         key.account,
         ",".join(key.permissions),
-        _moment(key.created),
-        _moment(key.last_used) if key.last_used else unused,
+        utc(key.created),
+        utc(key.last_used) if key.last_used else unused,
         _holds(key),
     )
 
 
 def _holds(key: KeyInfo) -> str:
     if key.revoked:
-        return f"revoked {_moment(key.revoked)}"
+        return f"revoked {utc(key.revoked)}"
     if key.expires is None:
         return "yes"
-    return f"{'until' if key.expires > datetime.now(key.expires.tzinfo) else 'expired'} {_moment(key.expires)}"
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%SZ}"
+    return f"{'until' if key.expires > datetime.now(key.expires.tzinfo) else 'expired'} {utc(key.expires)}"
 
 
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from handletime.cli.console import EFFECTS, count
-from handletime.durations import duration
+from handletime.answers.words import NO_EFFECT, begin_in_the_middle, count, duration, long_units, without_focus_data
 
 if TYPE_CHECKING:
     from handletime.segments.derive import Quality
@@ -30,18 +29,14 @@ def summary(quality: Quality) -> Iterator[str]:
     if quality.without_effect:
         yield f"{count(sum(quality.without_effect.values()), 'event')} without effect:"
         for reason, number in sorted(quality.without_effect.items(), key=lambda item: -item[1]):
-            yield f"  {number:>12,}  {EFFECTS[reason]}"
+            yield f"  {number:>12,}  {reason}: {NO_EFFECT[reason]}"
     if quality.begin_in_the_middle:
-        verb = "begins" if quality.begin_in_the_middle == 1 else "begin"
-        yield f"{count(quality.begin_in_the_middle, 'conversation')} {verb} in the middle: no opening comes first"
+        yield begin_in_the_middle(quality.begin_in_the_middle)
     blind = quality.agents_without_focus()
     if blind:
         some = ", ".join(str(agent) for _account, agent in blind[:8]) + (", …" if len(blind) > 8 else "")
-        of = len(quality.human_agents)
-        yield f"{len(blind):,} of {count(of, 'human agent')} without any focus event, so without handle time: {some}"
+        yield f"{without_focus_data(len(blind), len(quality.human_agents), 'human agent')}: {some}"
     if quality.long_units:
         share = 100 * quality.long_units_millis / quality.handle_time_millis
-        yield (
-            f"{count(quality.long_units, 'handle-time unit')} longer than 30 minutes, {share:.1f} % of all handle time "
-            f"({duration(quality.long_units_millis)}): a focus that nobody ended?"
-        )
+        more = f"{duration(quality.long_units_millis)} in all, {share:.1f} % of all handle time"
+        yield long_units(quality.long_units, more=more)

@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
 
 import click
 
-from handletime.cli.console import Instant, account_option, count, memory_option, prepared
-from handletime.durations import duration
+from handletime.answers import words
+from handletime.cli.console import Instant, account_option, memory_option, prepared
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -38,7 +38,6 @@ KEYS: dict[Grouping, tuple[By, ...]] = {
     "total": (),
 }
 UserType = Literal["human", "bot", "all"]
-NO_FOCUS_DATA = "no focus data"
 WIDTH_OF_FILES = 120
 INTERVALS_MAX: Final = 1_000_000
 """More rows than this nobody reads; memory would end first."""
@@ -270,7 +269,7 @@ def report(
         return
     for row in rows:
         if "interval" in row:
-            row["interval"] = _rfc_3339(row["interval"], zone)
+            row["interval"] = words.rfc_3339(int(row["interval"] or 0), zone)
     if format_ == "json":
         sys.stdout.write(_json(rows, total, of, zone))
     else:
@@ -295,7 +294,7 @@ def _derived(files: Sequence[str], account: str, memory: int) -> Iterator[Derive
 def _of_part(part: Prepared) -> Derived:
     from handletime.segments.derive import derive_prepared
 
-    return derive_prepared(part)[0]
+    return derive_prepared(part)
 
 
 def _selection(
@@ -353,18 +352,10 @@ def _rows(
     return rows, [{**figures} for key, figures in total.items() if key == ()]
 
 
-def _rfc_3339(millis: Value | str, zone: ZoneInfo) -> str:
-    """A moment with the offset of the zone, `Z` for UTC, and milliseconds."""
-    from handletime.web.words import local
-
-    text = local(int(millis or 0), zone).isoformat(timespec="milliseconds")
-    return text.removesuffix("+00:00") + "Z" if zone.key == "UTC" else text
-
-
 def _json(rows: list[Row], total: list[Row], of: Selection, zone: ZoneInfo) -> str:
     import msgspec
 
-    span = {"from": _rfc_3339(of.start, zone), "to": _rfc_3339(of.end, zone)}
+    span = {"from": words.rfc_3339(of.start, zone), "to": words.rfc_3339(of.end, zone)}
     return msgspec.json.format(msgspec.json.encode({**span, "rows": rows, "total": total}), indent=2).decode() + "\n"
 
 
@@ -387,18 +378,18 @@ def _print(report: Report, metrics: list[str] | None, quality: Quality) -> None:
     if not report.rows:
         console.print(f"No segments{whose} ended in this time.")
     else:
-        start, end = (_clock(moment, report.zone) for moment in (report.of.start, report.of.end))
+        start, end = (words.moment_exactly(moment, report.zone) for moment in (report.of.start, report.of.end))
         console.print(f"Segments{whose} that ended from {start} to {end} ({report.zone.key})")
     for block in _blocks(metrics) if report.rows else ():
         if not _says_something(block, report):
             continue
         console.print()
         if block.title == "Handle time" and all(row["avgHandleTimeMillis"] is None for row in report.rows):
-            console.print(f"[bold]Handle time[/bold]: {NO_FOCUS_DATA}")
+            console.print(f"[bold]Handle time[/bold]: {words.NO_FOCUS_DATA}")
         else:
             console.print(_table(block, report))
     console.print()
-    for line in _notes(quality):
+    for line in _notes(quality, report.user_type):
         console.print(line, style="dim", highlight=False)
 
 
@@ -429,7 +420,7 @@ def _table(block: Block, report: Report) -> Table:
     for name in block.metrics:
         table.add_column(METRICS[name].label or name, justify="right", no_wrap=bool(METRICS[name].label))
     for row in report.rows:
-        shown = (_clock(row[key], report.zone) if key == "interval" else str(row[key]) for key in keys)
+        shown = (_key(key, row[key], report.zone) for key in keys)
         table.add_row(*shown, *_cells(block, row))
     if report.total and len(report.rows) > 1:
         table.add_section()
@@ -441,50 +432,29 @@ def _cells(block: Block, row: Row) -> list[str]:
     from handletime.answers.registry import METRICS
 
     if block.title == "Handle time" and row["avgHandleTimeMillis"] is None:
-        return [NO_FOCUS_DATA, *[""] * (len(block.metrics) - 1)]
+        return [words.NO_FOCUS_DATA, *[""] * (len(block.metrics) - 1)]
     return [_cell(METRICS[name], row[name]) for name in block.metrics]
 
 
-def _clock(millis: Value | str, zone: ZoneInfo) -> str:
-    """A moment on the clocks of the zone; with its offset where they show this time twice."""
-    from handletime.web.words import local
-
-    moment = local(int(millis or 0), zone)
-    text = moment.replace(tzinfo=None).isoformat(" ", "milliseconds").removesuffix(".000").removesuffix(":00")
-    twice = moment.replace(fold=0).utcoffset() != moment.replace(fold=1).utcoffset()
-    return f"{text} {moment.isoformat()[-6:]}" if twice else text
+def _key(name: str, value: Value | str, zone: ZoneInfo) -> str:
+    return words.moment_exactly(int(value or 0), zone) if name == "interval" else str(value)
 
 
 def _cell(metric: Metric, value: Value | str) -> str:
     from handletime.answers.registry import HANDLE_TIME
 
     if value is None and metric.key in HANDLE_TIME:
-        return NO_FOCUS_DATA
-    if not isinstance(value, int | float) or (metric.per and value == -1):
-        return "–"
-    match metric.unit:
-        case "millis":
-            return duration(value)
-        case "percent":
-            return f"{value:.1f} %"
-        case "responses":
-            return f"{value:.2f}"
-        case _:
-            return f"{value:,}"
+        return words.NO_FOCUS_DATA
+    return words.value(metric, cast("Value", value))
 
 
-def _notes(quality: Quality) -> Iterator[str]:
+def _notes(quality: Quality, user_type: UserType) -> Iterator[str]:
     running = quality.running_agent_segments
     if running:
-        yield f"{count(running, 'agent segment')} still running: in no metric."
+        yield f"{words.count(running, 'agent segment')} still running: in no metric."
     blind = quality.agents_without_focus()
-    if blind:
-        yield (
-            f"{len(blind):,} of {count(len(quality.human_agents), 'human agent')} without any focus event: "
-            "their handle time is unknown, and in no average."
-        )
+    if blind and user_type != "bot":
+        yield f"{words.without_focus_data(len(blind), len(quality.human_agents), 'human agent')}, and in no average."
     if quality.long_units:
-        yield (
-            f"{count(quality.long_units, 'handle-time unit')} longer than 30 minutes "
-            f"({duration(quality.long_units_millis)} in all): a focus that nobody ended?"
-        )
+        more = f"{words.duration(quality.long_units_millis)} in all"
+        yield words.long_units(quality.long_units, more=more)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from handletime.cli.console import Instant, count
+from handletime.answers.words import count
+from handletime.cli.console import Instant
 from handletime.cli.eventfile import OUT_HELP, EventFile, out_path
 
 if TYPE_CHECKING:

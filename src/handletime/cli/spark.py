@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click import ParameterSource
 
-from handletime.cli.console import Instant, count
+from handletime.answers.words import count, utc
+from handletime.cli.console import Instant
 from handletime.cli.quality import summary
 from handletime.errors import InputError
 
@@ -154,7 +155,7 @@ def _days(days: tuple[date, date]) -> str:
 
 
 def _moment(millis: int) -> str:
-    return f"{datetime.fromtimestamp(millis / 1000, UTC):%Y-%m-%d %H:%M:%SZ}"
+    return utc(datetime.fromtimestamp(millis / 1000, UTC))
 
 
 @contextmanager

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from handletime.cli.console import Instant, count
+from handletime.answers.words import count, utc
+from handletime.cli.console import Instant
 from handletime.cli.folder import data_option
 from handletime.settings import Size
 
@@ -142,7 +143,7 @@ def restore(backup: Path, folder: Path) -> None:
 
     with _progress() as progress:
         manifest = put_back(backup, folder, progress)
-    click.echo(f"{folder}: everything up to commit {manifest.commit}, as of {manifest.made:%Y-%m-%d %H:%M:%SZ}")
+    click.echo(f"{folder}: everything up to commit {manifest.commit}, as of {utc(manifest.made)}")
     if manifest.lacks_secret_key():
         click.echo("The backup does not hold secret.key: put it into the folder, too.")
 

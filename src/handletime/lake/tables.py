@@ -20,6 +20,7 @@ from deltalake import CommitProperties, DeltaTable, Field, Schema, Transaction, 
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction
 
+from handletime.answers.words import rfc_3339
 from handletime.crashpoints import crash_point
 from handletime.errors import InputError
 from handletime.events.model import EPOCH
@@ -321,7 +322,7 @@ def _values(account: str, day: date | None) -> dict[str, str | None]:
 
 def _add(file: File, moment: str) -> AddAction:
     bounds = {
-        key: {moment: f"{(EPOCH + timedelta(milliseconds=value)).replace(tzinfo=None).isoformat('T', 'milliseconds')}Z"}
+        key: {moment: rfc_3339(value)}
         for key, value in (("minValues", file.first), ("maxValues", file.last))
         if value is not None
     }

@@ -11,11 +11,12 @@ import pyarrow.compute as pc
 
 from handletime.events import model
 from handletime.segments import rules, tables
-from handletime.segments.columns import I8, U8, Columns, count_codes, in_one_chunk, without_records_columns
+from handletime.segments.columns import I8, I64, U8, Columns, count_codes, in_one_chunk, without_records_columns
 from handletime.segments.focus import Agents, Focused
 from handletime.segments.order import Ordered
 from handletime.segments.parts import Prepared, agents_of, prepare
 from handletime.segments.rules import Out
+from handletime.segments.sorting import Records
 from handletime.segments.threads import in_shares
 
 LONG_UNIT_MILLIS = 30 * 60 * 1000
@@ -86,10 +87,20 @@ class Derived(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """For each place of the order: why the event changed nothing (a place in `rules.EFFECTS`); the state after it."""
+    """What the rules saw on their way.
+
+    For each place of the order: why the event changed nothing (a place in `rules.EFFECTS`), the state after it (bits of
+    `rules.STATE_OPEN` and so on), and since when the consumer waits for the assigned agent or is in queue (`NEVER`:
+    neither). Then every stretch of an agent's focus (`rules.VIEWER`), conversation by conversation; the state after the
+    last event of each conversation (`rules.STATE`); and how many of them begin in the middle.
+    """
 
     effect: I8
     state: U8
+    waits_since: I64
+    focus: Records
+    last: Records
+    begin_in_the_middle: int
 
 
 def derive(events: pa.Table, *, losses: pa.Table | None = None) -> Derived:
@@ -99,7 +110,7 @@ def derive(events: pa.Table, *, losses: pa.Table | None = None) -> Derived:
     losses of focus that removed conversations left (`focus.LOSSES`). Everything that moves an agent's focus has to
     be in one of the two.
     """
-    return derive_prepared(_slim(prepare(events, losses)))[0]
+    return derive_prepared(_slim(prepare(events, losses)))
 
 
 def _slim(prepared: Prepared) -> Prepared:
@@ -108,59 +119,75 @@ def _slim(prepared: Prepared) -> Prepared:
     return prepared._replace(events=kept, columns=without_records_columns(prepared.columns))
 
 
-def derive_prepared(prepared: Prepared) -> tuple[Derived, Trace]:
-    """The same for events that are in order and know their losses of focus; also what each event did."""
+def derive_prepared(prepared: Prepared) -> Derived:
+    """The same for events that are in order and know their losses of focus."""
     columns, ordered = prepared.columns, prepared.ordered
     events = in_one_chunk(prepared.events)
-    count = len(ordered.rows)
-    trace = Trace(np.zeros(count, np.int8), np.zeros(count, np.uint8))
     accounts = events.column("accountId").chunk(0).dictionary.to_pylist() if events.num_rows else []
     known = Focused(prepared.focused, accounts)
-    sizes = count_codes(np.ascontiguousarray(ordered.records["type"]), len(model.TYPES))
+    room = _Room(ordered)
 
     def run(low: int, high: int) -> tuple[Tables, int]:
-        out = _room(sizes, trace)
-        rules.derive_conversations(columns, ordered.records, ordered.starts, out, np.zeros(1, rules.STATE), low, high)
+        out = room.walked(columns, low, high)
         return _tables(events, columns, out, known), int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
 
     shares = in_shares(len(ordered.starts) - 1, run, each=8)
     joined = [pa.concat_tables(parts) for parts in zip(*(tables for tables, _middle in shares), strict=True)]
     middle = sum(middle for _tables, middle in shares)
     segments, skill_segments, units = joined
-    quality = _quality(prepared, middle, trace, segments, skill_segments, units)
-    return Derived(segments, skill_segments, units, quality), trace
+    return Derived(segments, skill_segments, units, _quality(prepared, middle, room.effect, *joined))
 
 
 def walk(columns: Columns, ordered: Ordered) -> list[Out]:
     """The rows that the rules write, of shares of neighbouring conversations; how many there are decides the cut."""
-    count = len(ordered.rows)
-    trace = Trace(np.zeros(count, np.int8), np.zeros(count, np.uint8))
-    sizes = np.bincount(ordered.records["type"], minlength=len(model.TYPES))
+    room = _Room(ordered)
+    return in_shares(len(ordered.starts) - 1, lambda low, high: room.walked(columns, low, high))
 
-    def run(low: int, high: int) -> Out:
-        out = _room(sizes, trace)
+
+def trace_of(prepared: Prepared) -> Trace:
+    """What the rules see of events that are in order and know their losses of focus."""
+    out = _Room(prepared.ordered, traced=True).walked(prepared.columns, 0, len(prepared.ordered.starts) - 1)
+    focus, middle = out.focus[: out.counts[rules.STRETCHES]], int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
+    return Trace(out.effect, out.state, out.waits_since, focus, out.last, middle)
+
+
+class _Room:
+    """Room for the most rows that the events can give; what is not written takes no memory.
+
+    `traced`: also for what only a trace needs.
+    """
+
+    def __init__(self, ordered: Ordered, *, traced: bool = False) -> None:
+        self._ordered, self._traced = ordered, traced
+        self._sizes = count_codes(np.ascontiguousarray(ordered.records["type"]), len(model.TYPES)).tolist()
+        self.effect = np.zeros(len(ordered.rows), np.int8)
+        self._state = np.zeros(len(ordered.rows), np.uint8)
+
+    def walked(self, columns: Columns, low: int, high: int) -> Out:
+        """What the rules write of the conversations from low to high. Shares of them may be walked side by side."""
+        out, ordered = self._out(), self._ordered
         rules.derive_conversations(columns, ordered.records, ordered.starts, out, np.zeros(1, rules.STATE), low, high)
         return out
 
-    return in_shares(len(ordered.starts) - 1, run)
+    def _out(self) -> Out:
+        opened, resumed, transferred, assigned, focused, unfocused, messages, *_others = self._sizes
+        traced = int(self._traced)
+        return Out(
+            agent_segments=np.empty(assigned + 1, rules.AGENT_SEGMENT),
+            skill_segments=np.empty(opened + resumed + transferred + assigned + 1, rules.SKILL_SEGMENT),
+            units=np.empty(messages + focused + unfocused + assigned + 1, rules.UNIT),
+            responses=np.empty(messages + 1, np.int64),
+            firsts=np.empty(assigned + 1, np.int64),
+            counts=np.zeros(7, np.int64),
+            effect=self.effect,
+            state=self._state,
+            waits_since=np.empty(traced * len(self._ordered.rows), np.int64),
+            focus=np.empty(traced * focused, rules.VIEWER),
+            last=np.empty(traced * (len(self._ordered.starts) - 1), rules.STATE),
+        )
 
 
 Tables = tuple[pa.Table, pa.Table, pa.Table]
-
-
-def _room(sizes: np.ndarray[tuple[int], np.dtype[np.int64]], trace: Trace) -> Out:
-    """Room for the most rows that so many events of each type can give; what is not written takes no memory."""
-    opened, resumed, transferred, assigned, focused, unfocused, messages, *_others = sizes.tolist()
-    return Out(
-        agent_segments=np.empty(assigned + 1, rules.AGENT_SEGMENT),
-        skill_segments=np.empty(opened + resumed + transferred + assigned + 1, rules.SKILL_SEGMENT),
-        units=np.empty(messages + focused + unfocused + assigned + 1, rules.UNIT),
-        responses=np.empty(messages + 1, np.int64),
-        firsts=np.empty(assigned + 1, np.int64),
-        counts=np.zeros(6, np.int64),
-        effect=trace.effect,
-        state=trace.state,
-    )
 
 
 def _tables(events: pa.Table, columns: Columns, out: Out, focused: Focused) -> Tables:
@@ -177,10 +204,10 @@ def _tables(events: pa.Table, columns: Columns, out: Out, focused: Focused) -> T
 
 
 def _quality(
-    prepared: Prepared, middle: int, trace: Trace, segments: pa.Table, skill_segments: pa.Table, units: pa.Table
+    prepared: Prepared, middle: int, effect: I8, segments: pa.Table, skill_segments: pa.Table, units: pa.Table
 ) -> Quality:
     doubles = prepared.ordered.doubles
-    effects = count_codes(trace.effect, len(rules.EFFECTS))
+    effects = count_codes(effect, len(rules.EFFECTS))
     lengths = units.column("handleTimeMillis")
     long = lengths.filter(pc.greater(lengths, LONG_UNIT_MILLIS))
     humans = segments.select(["accountId", "agentId"]).filter(pc.equal(segments["userType"].cast(pa.string()), "human"))

@@ -1,14 +1,15 @@
 """Why a number is so: one conversation, event by event, as the derivation saw it.
 
-Nothing is worked out anew here: what each event did and the state after it come from the derivation's own trace, the
-handled time from its units.
+Nothing is worked out anew here: what each event did, the state after it, who waited since when and where the focus was
+come from the derivation's own trace, the handled time from its units. Whoever shows a conversation only arranges this.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate
+from heapq import heappop, heappush
+from itertools import accumulate, groupby
 from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
@@ -20,7 +21,7 @@ from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.segments import rules
 from handletime.segments.columns import NEVER
-from handletime.segments.derive import Derived, Trace, derive_prepared
+from handletime.segments.derive import Derived, Trace, derive_prepared, trace_of
 from handletime.segments.files import instants, plain
 from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Record
@@ -100,6 +101,26 @@ class Explanation(msgspec.Struct, rename="camel"):
     skill_segments: list[Json]
 
 
+Span = tuple[int, int]
+"""From a moment to another, in epoch milliseconds."""
+
+
+class Reading(NamedTuple):
+    """An explanation with what one sees of it at a glance; what goes on still ends with the last moment.
+
+    `times` are those of the moments in epoch milliseconds. `waits` are the stretches in which the consumer waits for
+    the assigned agent, one for each agent (rules.md 3.2); `queued` those in queue, one for each skill (2.5); `focus`
+    those in which an agent's focus is here. `begins_in_the_middle`: no opening comes first.
+    """
+
+    explanation: Explanation
+    times: list[int]
+    waits: list[Span]
+    queued: list[Span]
+    focus: dict[int, list[Span]]
+    begins_in_the_middle: bool
+
+
 class _Place(NamedTuple):
     """Something that happens: an event (its place in the order), or the end of the focus that it gave."""
 
@@ -119,20 +140,50 @@ def explain(prepared: Prepared, account: str, conversation: str, deadline: Deadl
 
     Raises KeyError where it is not among them, NotNow where the deadline comes before it is done.
     """
+    return read(prepared, account, conversation, deadline).explanation
+
+
+def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline | None = None) -> Reading:
+    """The same, with its stretches. Raises the same."""
     deadline = deadline or Deadline()
     alone = _alone(prepared, account, conversation)
-    derived, trace = derive_prepared(alone)
+    derived, trace = derive_prepared(alone), trace_of(alone)
+    places = list(_places(alone, trace, deadline))
+    end = places[-1].time
     units = _by_segment(derived, deadline)
     segments = list(_rows(plain(derived.agent_segments), deadline))
     for segment in segments:
         segment["handleTimeUnits"] = units.get(str(segment["segmentId"]), [])
-    return Explanation(
-        account,
-        conversation,
-        list(_moments(alone, trace, derived, deadline)),
-        segments,
-        list(_rows(plain(derived.skill_segments), deadline)),
-    )
+    moments = list(_moments(alone, trace, segments, places, _Units(derived), deadline))
+    skill_segments = list(_rows(plain(derived.skill_segments), deadline))
+    explanation = Explanation(account, conversation, moments, segments, skill_segments)
+    waits, queued = _waits(alone, trace, end, deadline)
+    times, focus = [place.time for place in places], _focus(trace, end)
+    return Reading(explanation, times, waits, queued, focus, trace.begin_in_the_middle > 0)
+
+
+def _waits(prepared: Prepared, trace: Trace, end: int, deadline: Deadline) -> tuple[list[Span], list[Span]]:
+    """The stretches in which the consumer waits for the assigned agent, and those in queue, up to the end."""
+    waits: list[Span] = []
+    queued: list[Span] = []
+    assigned = (trace.state & rules.STATE_ASSIGNED) > 0
+    events = zip(assigned.tolist(), trace.waits_since.tolist(), prepared.ordered.records["time"].tolist(), strict=True)
+    stretches = [(*key, next(each)[2]) for key, each in groupby(deadline.over(events), key=lambda event: event[:2])]
+    ends = [*(begun for _assigned, _since, begun in stretches[1:]), end]
+    for (is_assigned, since, _begun), until in zip(stretches, ends, strict=True):
+        if since < until:
+            (waits if is_assigned else queued).append((since, until))
+    return waits, queued
+
+
+def _focus(trace: Trace, end: int) -> dict[int, list[Span]]:
+    """The stretches in which each agent's focus is here, up to the end."""
+    found: dict[int, list[Span]] = {}
+    for focus in trace.focus:
+        span = int(focus["start"]), min(end, int(focus["left_at"]), int(rules.ends_at(focus)))
+        if span[0] < span[1]:
+            found.setdefault(int(focus["agent"]), []).append(span)
+    return found
 
 
 def _rows(table: pa.Table, deadline: Deadline) -> Iterator[Json]:
@@ -165,56 +216,57 @@ def _by_segment(derived: Derived, deadline: Deadline) -> dict[str, list[Json]]:
     return units
 
 
-def _places(prepared: Prepared, deadline: Deadline) -> Iterator[_Place]:
+def _places(prepared: Prepared, trace: Trace, deadline: Deadline) -> Iterator[_Place]:
     """The events in order, and between them the ends of focus that are none. Raises NotNow."""
-    records = prepared.ordered.records
-    looking: dict[int, tuple[int, Record]] = {}
-    for place, event in enumerate(records):
-        if len(looking) > LOOKERS or place % LOOKERS == 0:
-            deadline.check()
-        yield from _lost_before(looking, event)
+    given = {int(focus["row"]): focus for focus in trace.focus}
+    to_end: list[_End] = []
+    for place, event in enumerate(deadline.over(prepared.ordered.records)):
+        yield from _ended_before(event, to_end)
         yield _Place(int(event["time"]), place)
-        if event["type"] == model.FOCUSED:
-            viewer = np.zeros(1, rules.VIEWER)[0]
-            rules.give_focus(viewer, prepared.columns, event)
-            looking[int(event["agent"])] = (place, viewer)
-        elif event["type"] == model.UNFOCUSED:
-            looking.pop(int(event["agent"]), None)
-    yield from _lost_before(looking, None)
+        focus = given.get(int(event["row"]))
+        if focus is not None and focus["left_at"] == NEVER and rules.ends_at(focus) != NEVER:
+            heappush(to_end, _end_of(focus, place))
+    yield from (end.place for end in sorted(to_end))
 
 
-LOOKERS: Final = 256
-"""With more agents whose focus is here, the deadline is asked at every event."""
+class _End(NamedTuple):
+    """The end of a focus that is no event; these stand in order."""
 
-
-def _lost_before(looking: dict[int, tuple[int, Record]], event: Record | None) -> Iterator[_Place]:
-    """The ends of focus before an event, or all that are known."""
-    ends = []
-    for agent, (place, viewer) in looking.items():
-        time = rules.ends_at(viewer)
-        if time != NEVER and (event is None or rules.is_lost_before(viewer, event, agent == event["agent"])):
-            elsewhere = viewer["lost_time"] == time
-            sequence = viewer["lost_sequence"] if elsewhere else NEVER
-            ends.append((time, not elsewhere, sequence, agent, place))
-    for time, leased, _sequence, agent, place in sorted(ends):
-        del looking[agent]
-        yield _Place(int(time), place, "leaseEnded" if leased else "focusLost")
-
-
-class _State(NamedTuple):
-    """The state after a moment, as the derivation traced it."""
-
-    bits: int
+    time: int
+    by_lease: bool
+    sequence: int
     agent: int
-    human: bool
-    focus_data: bool
+    place: _Place
+    focus: Record
+
+
+def _end_of(focus: Record, place: int) -> _End:
+    time, lost = int(rules.ends_at(focus)), int(focus["lost_time"])
+    by_lease = lost != time
+    sequence = NEVER if by_lease else int(focus["lost_sequence"])
+    ended = _Place(time, place, "leaseEnded" if by_lease else "focusLost")
+    return _End(time, by_lease, sequence, int(focus["agent"]), ended, focus)
+
+
+def _ended_before(event: Record, to_end: list[_End]) -> Iterator[_Place]:
+    """Takes the ends out that lie before an event."""
+    later = []
+    while to_end and to_end[0].time <= event["time"]:
+        end = heappop(to_end)
+        if rules.is_lost_before(end.focus, event, end.agent == event["agent"]):
+            yield end.place
+        else:
+            later.append(end)
+    for end in later:
+        heappush(to_end, end)
 
 
 class _Units:
     """The handle-time units of a conversation, by time."""
 
     def __init__(self, derived: Derived) -> None:
-        units = sorted(zip(*(_millis(derived, name) for name in ("start", "end")), strict=True))
+        times = (derived.handle_time_units[name].cast(pa.int64()).to_pylist() for name in ("start", "end"))
+        units: list[Span] = sorted(zip(*times, strict=True))
         self._starts = [start for start, _end in units]
         self._last_ends = list(accumulate((end for _start, end in units), max))
 
@@ -224,54 +276,48 @@ class _Units:
         return begun > 0 and self._last_ends[begun - 1] >= end
 
 
-def _moments(prepared: Prepared, trace: Trace, derived: Derived, deadline: Deadline) -> Iterator[Moment]:
+def _moments(
+    prepared: Prepared, trace: Trace, segments: list[Json], places: list[_Place], units: _Units, deadline: Deadline
+) -> Iterator[Moment]:
     shown = list(_rows(prepared.events.take(prepared.ordered.rows), deadline))
-    places = list(_places(prepared, deadline))
     times = instants([place.time for place in places])
-    units = _Units(derived)
-    state = _State(0, 0, False, False)
+    bits, assigned, next_segment = 0, None, iter(segments)
     for place, following, time in deadline.over(zip(places, [*places[1:], None], times, strict=True)):
-        was_assigned = bool(state.bits & rules.STATE_ASSIGNED)
         event, effect = shown[place.place], rules.EFFECTS[trace.effect[place.place]]
-        if place.lost:
-            here = event["agentId"] == state.agent
-            state = state._replace(bits=state.bits & ~rules.STATE_LOOKING if here else state.bits)
-        else:
-            state = state._replace(bits=int(trace.state[place.place]))
-            if event["type"] == "assigned" and not effect:
-                agent = cast(int, event["agentId"])
-                known = (event["accountId"], agent) in prepared.focused
-                state = _State(state.bits, agent, event["userType"] == "human", known)
-        moment = _moment(place, time, event, effect, state, was_assigned)
+        was_assigned = assigned is not None
+        if not place.lost:
+            bits = int(trace.state[place.place])
+            if not bits & rules.STATE_ASSIGNED:
+                assigned = None
+            elif event["type"] == "assigned" and not effect:
+                assigned = next(next_segment)
+        elif assigned is not None and event["agentId"] == assigned["agentId"]:
+            bits &= ~rules.STATE_LOOKING
+        moment = _moment(place, time, event, effect, bits, assigned)
+        if moment.type == "transferred" and not was_assigned:
+            moment.rule = "1 State"
         if following is not None:
-            _until(moment, place.time, following.time, units, state)
+            _until(moment, place.time, following.time, units, assigned)
         yield moment
 
 
-def _millis(derived: Derived, name: str) -> list[int]:
-    values: list[int] = derived.handle_time_units[name].cast(pa.int64()).to_pylist()
-    return values
-
-
-def _moment(place: _Place, time: str, event: Json, no_effect: str, state: _State, was_assigned: bool) -> Moment:
+def _moment(place: _Place, time: str, event: Json, no_effect: str, bits: int, assigned: Json | None) -> Moment:
     type_ = str(event["type"])
-    detail = {name: event[name] for name in _OWN[type_] if event[name] is not None}
     moment = Moment(
         time=time,
         type=place.lost or type_,
-        event_id=None if place.lost else str(event["eventId"]),
-        detail=detail,
-        revision=0 if place.lost else cast(int, event["revision"]),
-        no_effect=None if place.lost else no_effect or None,
-        open=bool(state.bits & rules.STATE_OPEN),
+        detail={name: event[name] for name in _OWN[type_] if event[name] is not None},
+        open=bool(bits & rules.STATE_OPEN),
     )
-    if state.bits & rules.STATE_ASSIGNED:
-        moment.assigned_agent_id = state.agent
-        moment.consumer_waits = bool(state.bits & rules.STATE_WAITING)
-        moment.agent_looks = bool(state.bits & rules.STATE_LOOKING)
-    nobody = moment.type == "transferred" and not was_assigned
+    if not place.lost:
+        moment.event_id, moment.revision = str(event["eventId"]), cast(int, event["revision"])
+        moment.no_effect = no_effect or None
+    if assigned is not None:
+        moment.assigned_agent_id = cast(int, assigned["agentId"])
+        moment.consumer_waits = bool(bits & rules.STATE_WAITING)
+        moment.agent_looks = bool(bits & rules.STATE_LOOKING)
     aside = moment.type == "message" and not moment.open
-    moment.rule = "1 State" if nobody or aside else RULES[moment.no_effect or moment.type]
+    moment.rule = "1 State" if aside else RULES[moment.no_effect or moment.type]
     return moment
 
 
@@ -283,7 +329,7 @@ _OWN: Final = {
 """The fields that events of a type have, but for those of all events."""
 
 
-def _until(moment: Moment, start: int, end: int, units: _Units, state: _State) -> None:
+def _until(moment: Moment, start: int, end: int, units: _Units, assigned: Json | None) -> None:
     """What the time up to the next moment counts for, and under which clause of rules.md 3.3."""
     moment.lasts_millis = end - start
     if end == start:
@@ -293,11 +339,11 @@ def _until(moment: Moment, start: int, end: int, units: _Units, state: _State) -
         moment.handled_under = "3.3 a" if moment.consumer_waits else "3.3 b"
     elif not moment.open:
         moment.not_handled_because = "notOpen"
-    elif moment.assigned_agent_id is None:
+    elif assigned is None:
         moment.not_handled_because = "nobodyAssigned"
-    elif not state.human:
+    elif assigned["userType"] == "bot":
         moment.not_handled_because = "bot"
     elif not moment.agent_looks:
-        moment.not_handled_because = "focusElsewhere" if state.focus_data else "noFocusData"
+        moment.not_handled_because = "focusElsewhere" if assigned["focusData"] else "noFocusData"
     else:
         moment.not_handled_because = "running" if moment.consumer_waits else "nobodyWaits"

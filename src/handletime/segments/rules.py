@@ -150,9 +150,10 @@ STATE: Final = np.dtype(
         ("assigned", np.bool_),
         ("agent", np.int64),
         ("human", np.bool_),
+        ("assigned_row", np.int32),
         ("start", np.int64),
         ("waiting", np.bool_),
-        ("waits_since", np.int64),
+        ("waits_since", np.int64),  # the consumer: for the assigned agent, or in queue where nobody is assigned
         ("wrote", np.bool_),
         ("followed", np.bool_),
         # handling
@@ -179,13 +180,21 @@ VIEWER: Final = np.dtype(
         ("lost_sequence", np.int64),
         ("lease_end", np.int64),  # the last millisecond of the focus, `NEVER` without a lease
         ("of", np.int64),  # the conversation, as in the state; of another one nothing is here
+        ("start", np.int64),
+        ("left_at", np.int64),  # the time of its `unfocused`, `NEVER` without one
+        ("row", np.int64),  # of its last `focused`
+        ("stretch", np.int64),  # its place in `Out.focus`
     ]
 )
 """An agent's focus on a conversation, in a table that is found by the agent. It stays there when it has ended."""
 
 
 class Out(NamedTuple):
-    """Rows written so far: `counts[k]` of each kind, see below; `effect` and `state` have a place for each event."""
+    """Rows written so far: `counts[k]` of each kind, see below; `effect` and `state` have a place for each event.
+
+    The last three are empty where nobody asks for them: since when the consumer waits, or is in queue, after each event
+    (`NEVER`: neither); every stretch of an agent's focus (`VIEWER`); the state after each conversation's last event.
+    """
 
     agent_segments: Records
     skill_segments: Records
@@ -195,9 +204,12 @@ class Out(NamedTuple):
     counts: I64
     effect: I8
     state: U8
+    waits_since: I64
+    focus: Records
+    last: Records
 
 
-SEGMENTS, SKILL_SEGMENTS, UNITS, RESPONSES, FIRSTS, BEGIN_IN_THE_MIDDLE = range(6)
+SEGMENTS, SKILL_SEGMENTS, UNITS, RESPONSES, FIRSTS, BEGIN_IN_THE_MIDDLE, STRETCHES = range(7)
 
 # --- the walk --------------------------------------------------------------------------------------------------------
 
@@ -227,6 +239,10 @@ def derive_conversations(
                 viewers = larger(state, viewers)
             out.effect[place] = take(state, out, viewers, columns, event)
             out.state[place] = state_bits(state)
+            if len(out.waits_since):
+                out.waits_since[place] = waits_since(state)
+        if len(out.last):
+            out.last[conversation] = states[0]
         end_conversation(state, out)
         middle = state.beginning == MESSAGES_ONLY or state.beginning == IN_THE_MIDDLE
         out.counts[BEGIN_IN_THE_MIDDLE] += middle
@@ -289,7 +305,7 @@ def take(state: Record, out: Out, viewers: Records, columns: Columns, event: Rec
     if type_ == model.MESSAGE:
         return on_message(state, out, event)
     if type_ == model.FOCUSED:
-        return on_focused(state, viewers, columns, event)
+        return on_focused(state, out, viewers, columns, event)
     if type_ == model.UNFOCUSED:
         return on_unfocused(state, out, viewers, event)
     if type_ == model.ASSIGNED:
@@ -311,6 +327,12 @@ def state_bits(state: Record) -> int:
         bits |= STATE_ASSIGNED | STATE_WAITING * state.waiting | STATE_LOOKING * state.looking
         bits |= STATE_WRITING * state.writing
     return bits
+
+
+@borrowing
+def waits_since(state: Record) -> int:
+    """Since when the consumer waits for the assigned agent, or is in queue; `NEVER` where neither is so."""
+    return state.waits_since if state.phase == OPEN and (state.waiting or not state.assigned) else NEVER
 
 
 @borrowing
@@ -420,7 +442,7 @@ def on_message(state: Record, out: Out, event: Record) -> int:
 
 
 @borrowing
-def on_focused(state: Record, viewers: Records, columns: Columns, event: Record) -> int:
+def on_focused(state: Record, out: Out, viewers: Records, columns: Columns, event: Record) -> int:
     """`focused`: the agent's focus is here, until it is lost. Where it is here already, its end is said anew."""
     place = find_viewer(state, viewers, event)
     already = place >= 0
@@ -428,9 +450,13 @@ def on_focused(state: Record, viewers: Records, columns: Columns, event: Record)
         place = place_of(state, viewers, event.agent)
         state.viewers += viewers[place].of != state.conversation
         viewers[place].of = state.conversation
+        viewers[place].start = event.time
+        viewers[place].stretch = out.counts[STRETCHES]
+        out.counts[STRETCHES] += 1
     viewer = viewers[place]
     ended = viewer.lease_end
     give_focus(viewer, columns, event)
+    note_focus(out, viewer)
     changed = not already or viewer.lease_end != ended
     if state.assigned and state.agent == event.agent:
         see_as(state, viewer)
@@ -448,6 +474,15 @@ def give_focus(viewer: Record, columns: Columns, event: Record) -> None:
     viewer.lost_time = columns.lost_time[event.row]
     viewer.lost_sequence = columns.lost_sequence[event.row]
     viewer.lease_end = min(event.time + event.skill, model.TIME_MAX) if event.has_skill else NEVER
+    viewer.left_at = NEVER
+    viewer.row = event.row
+
+
+@borrowing
+def note_focus(out: Out, viewer: Record) -> None:
+    """Writes the stretch of focus as it is known by now."""
+    if len(out.focus):
+        out.focus[viewer.stretch] = viewer
 
 
 @borrowing
@@ -464,7 +499,8 @@ def on_unfocused(state: Record, out: Out, viewers: Records, event: Record) -> in
     viewer = find_viewer(state, viewers, event)
     if viewer < 0:
         return UNFOCUSED_WITHOUT_FOCUS
-    viewers[viewer].lease_end = -NEVER
+    viewers[viewer].left_at = event.time
+    note_focus(out, viewers[viewer])
     if state.assigned and state.agent == event.agent:
         state.looking = False
         end_unit(state, out, EXITED, event.time)
@@ -496,7 +532,7 @@ def is_lost_before(focus: Record, event: Record, own: bool) -> bool:
 
 @borrowing
 def ends_at(focus: Record) -> int:
-    """The time at which a focus (a viewer's, or the state's) ends, `NEVER` where it does not."""
+    """The time at which a focus (a viewer's, or the state's) goes elsewhere or its lease ends, `NEVER` for neither."""
     return min(focus.lost_time, focus.lease_end)
 
 
@@ -514,7 +550,8 @@ def lose_focus_before(state: Record, out: Out, event: Record) -> None:
 def find_viewer(state: Record, viewers: Records, event: Record) -> int:
     """The place of the event's agent among those whose focus is here, -1 if it is not."""
     place = place_of(state, viewers, event.agent)
-    if viewers[place].of != state.conversation or is_lost_before(viewers[place], event, True):
+    viewer = viewers[place]
+    if viewer.of != state.conversation or viewer.left_at != NEVER or is_lost_before(viewer, event, True):
         return -1
     return place
 
@@ -538,7 +575,7 @@ def open_conversation(state: Record, out: Out, event: Record) -> None:
     state.phase = OPEN
     if event.has_skill:
         state.skill = event.skill
-    start_skill_segment(state, out, event.row)
+    start_skill_segment(state, out, event)
 
 
 @borrowing
@@ -548,17 +585,18 @@ def change_skill(state: Record, out: Out, event: Record) -> None:
         return
     end_skill_segment(state, out, event.time, SKILL_TRANSFER, False)
     state.skill = event.skill
-    start_skill_segment(state, out, event.row)
+    start_skill_segment(state, out, event)
 
 
 @borrowing
-def start_skill_segment(state: Record, out: Out, row: int) -> None:
-    """Starts a skill segment in the current skill."""
+def start_skill_segment(state: Record, out: Out, event: Record) -> None:
+    """Starts a skill segment in the current skill; whoever is in queue waits from here on (2.5)."""
+    state.waits_since = event.time
     state.sequence += 1
     state.skill_wrote = False
     state.skill_followed = False
     segment = out.skill_segments[out.counts[SKILL_SEGMENTS]]
-    segment.row = row
+    segment.row = event.row
     segment.sequence = state.sequence
     segment.skill = state.skill
     segment.user_types = 0
@@ -611,6 +649,7 @@ def start_agent_segment(state: Record, out: Out, viewers: Records, event: Record
     state.assigned = True
     state.agent = event.agent
     state.human = event.code == 0
+    state.assigned_row = event.row
     state.start = event.time
     state.waiting = state.spoken
     state.waits_since = state.start
@@ -640,6 +679,7 @@ def end_agent_segment(state: Record, out: Out, time: int, reason: int) -> None:
     segment.end_reason = reason
     segment.outcome = outcome(state.wrote, state.followed, reason)
     finish_agent_segment(state, out, segment)
+    state.waits_since = time
 
 
 @borrowing

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handletime.durations import DAY, HOUR
+from handletime.clock import DAY, HOUR
 from handletime.events import model
 from handletime.segments.columns import I64, NEVER, Bools, Columns, strings
 from handletime.segments.focus import Anonymous, Loss, losses_among

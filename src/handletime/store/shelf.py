@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from handletime.durations import DAY
+from handletime.clock import DAY
 from handletime.errors import NotNow
 from handletime.store.cachefile import CacheFile
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from handletime.durations import DAY
+from handletime.clock import DAY
 from handletime.errors import InputError
 from handletime.events import model
 from handletime.files import sync

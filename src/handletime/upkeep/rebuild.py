@@ -109,11 +109,11 @@ def _compare(
         _all_events(cursor, progress), memory=memory, folder=folder, progress=progress, losses=losses
     ):
         progress("deriving", events, 0)
-        derived, _trace = derive_prepared(part)
+        derived = derive_prepared(part)
         events += derived.quality.events
         conversations += derived.quality.conversations
         _keep_fingerprints(cursor, derived, part)
-        del part, derived, _trace  # The next part is made while these names hold on.
+        del part, derived  # The next part is made while these names hold on.
     progress("comparing", 0, 0)
     cursor.execute(f"create temp table differing as {_DIFFERING}")
     misplaced = query(cursor, _MISPLACED)

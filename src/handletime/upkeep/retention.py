@@ -12,8 +12,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final, NamedTuple
 
-from handletime.clock import Clock
-from handletime.durations import DAY, HOUR
+from handletime.clock import DAY, HOUR, Clock
 from handletime.errors import NotNow
 from handletime.store.watch import Stopped, Watch
 from handletime.upkeep.data_folder import DataFolder

@@ -10,9 +10,9 @@ import msgspec
 
 from handletime.answers.figures import Value
 from handletime.answers.registry import METRICS, Metric
-from handletime.web.figures import OUTCOMES, History
+from handletime.answers.words import OUTCOMES, local, value, which_of_two
+from handletime.web.figures import HISTORY, History
 from handletime.web.view import View
-from handletime.web.words import local, value, which_of_two
 
 TREND_WIDTH: Final = 96
 TREND_HEIGHT: Final = 22
@@ -54,32 +54,23 @@ class _Line(NamedTuple):
     outcome: str | None = None
 
 
-class _Kind(NamedTuple):
-    id: str
-    title: str
-    unit: str
-    lines: tuple[_Line, ...]
+def _outcomes(name: str, title: str, metrics: Sequence[str]) -> _Kind:
+    """Stacked bars: a part for each outcome."""
+    parts = zip(metrics, OUTCOMES.items(), strict=True)
+    return name, title, True, tuple(_Line(metric, said, outcome, outcome) for metric, (outcome, said) in parts)
 
 
-def _outcomes(id_: str, title: str, metrics: Sequence[str]) -> _Kind:
-    """Bars of four outcomes, in the order of rules.md 2.4."""
-    names = ("interactive", "non-responsive consumer", "non-responsive agent", "abandoned")
-    kinds = ("interactive", "nonResponsiveConsumer", "nonResponsiveAgent", "abandoned")
-    return _Kind(id_, title, "count", tuple(map(_Line, metrics, names, kinds, kinds)))
+def _median_and_p90(name: str, title: str, what: str) -> _Kind:
+    return name, title, False, tuple(_Line(f"{kind}{what}Millis", kind, kind) for kind in ("median", "p90"))
 
 
-def _times(id_: str, title: str, metric: str) -> _Kind:
-    """Lines of a median and a 90th percentile."""
-    lines = (_Line(f"median{metric}", "median", "median"), _Line(f"p90{metric}", "p90", "p90"))
-    return _Kind(id_, title, "millis", lines)
-
-
-_AGENT_OUTCOMES: Final = _outcomes("outcomes", "Agent segments by outcome", OUTCOMES["agentSegments"])
-_SKILL_OUTCOMES: Final = _outcomes("skill-outcomes", "Skill segments by outcome", OUTCOMES["skillSegments"])
+_Kind = tuple[str, str, bool, tuple[_Line, ...]]
+_AGENT_OUTCOMES: Final = _outcomes("outcomes", "Agent segments by outcome", HISTORY["agentSegments"][:4])
+_SKILL_OUTCOMES: Final = _outcomes("skill-outcomes", "Skill segments by outcome", HISTORY["skillSegments"][:4])
 _TIMES: Final = (
-    _times("first-response", "First response, agent segments", "FirstResponseMillis"),
-    _times("response", "Response time, agent segments", "ResponseMillis"),
-    _times("handle-time", "Handle time of an agent segment", "HandleTimeMillis"),
+    _median_and_p90("first-response", "First response, agent segments", "FirstResponse"),
+    _median_and_p90("response", "Response time, agent segments", "Response"),
+    _median_and_p90("handle-time", "Handle time of an agent segment", "HandleTime"),
 )
 
 
@@ -93,27 +84,28 @@ def charts_of(history: History, view: View, skill_history: History | None = None
 
 
 def _chart(history: History, view: View, kind: _Kind) -> Chart:
+    name, title, stacked, lines = kind
     series = [
         Series(
             line.name,
             line.kind,
             history.of(line.metric),
             [value(METRICS[line.metric], each) for each in history.of(line.metric)],
-            _behind(view, kind.id, line.outcome),
+            _behind(view, name, line.outcome),
         )
-        for line in kind.lines
+        for line in lines
     ]
     return Chart(
-        id=kind.id,
-        title=kind.title,
-        unit=kind.unit,
-        stacked=kind.unit == "count",
+        id=name,
+        title=title,
+        unit="count" if stacked else "millis",
+        stacked=stacked,
         zone=view.zone.key,
         bounds=history.bounds,
         parts=sorted(view.parts),
         times=[_told(place, start, view) for place, start in enumerate(history.bounds[:-1])],
         series=series,
-        total=_total(history, kind.lines),
+        total=_total(history, lines),
     )
 
 

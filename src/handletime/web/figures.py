@@ -202,18 +202,18 @@ class History(NamedTuple):
         return not self.total
 
 
-OUTCOMES: Final[dict[Table, tuple[str, ...]]] = {
-    "agentSegments": tuple(column.metric.key for column in AGENT_COLUMNS[0].columns[1:5]),
-    "skillSegments": tuple(column.metric.key for column in SKILL_COLUMNS[0].columns[1:5]),
-}
-"""Segments by outcome, in the order of rules.md 2.4."""
 HISTORY: Final[dict[Table, tuple[str, ...]]] = {
     "agentSegments": (
-        *OUTCOMES["agentSegments"],
+        *("interactiveAgentSegments", "agentSegmentsWithNonResponsiveConsumers"),
+        *("agentSegmentsWithNonResponsiveAgents", "agentSegmentsAbandonedByConsumers"),
         *("totalAgentConversationSegments", "medianFirstResponseMillis", "p90FirstResponseMillis"),
         *("medianResponseMillis", "p90ResponseMillis", "medianHandleTimeMillis", "p90HandleTimeMillis"),
     ),
-    "skillSegments": (*OUTCOMES["skillSegments"], "totalSkillConversationSegments"),
+    "skillSegments": (
+        *("interactiveSkillSegments", "skillSegmentsWithNonResponsiveConsumers"),
+        *("skillSegmentsWithNonResponsiveAgents", "skillSegmentsAbandonedByConsumers"),
+        "totalSkillConversationSegments",
+    ),
 }
 """What the charts show."""
 

@@ -14,8 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from markupsafe import Markup
 
-from handletime import durations
-from handletime.web import words
+from handletime.answers import words
 
 _COUNTED: Final = re.compile(r'( data-(?:since="-?\d+"|now)>)[^<]*')
 _KNOWN: Final = re.compile(r"([0-9a-f]{0,16})\.([0-9a-f]{0,16})")
@@ -33,7 +32,7 @@ class Ticking:
     def duration(self, milliseconds: int) -> Markup:
         """A duration that began so long ago, and goes on."""
         since = self._at - milliseconds
-        return Markup('<span data-since="{}">{}</span>').format(since, durations.duration(milliseconds))
+        return Markup('<span data-since="{}">{}</span>').format(since, words.duration(milliseconds))
 
     def moment(self, millis: int, zone: ZoneInfo) -> Markup:
         """A moment; what time it is where it is this one."""

@@ -14,13 +14,13 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Lock
-from typing import Final, Literal
+from typing import Final
 
+from handletime.answers.words import Kind
 from handletime.errors import InputError
 from handletime.events.model import INTEGER_MAX, INTEGER_MIN
 from handletime.files import read_regular
 
-Kind = Literal["agent", "skill", "group"]
 KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")
 LABEL_MAX: Final = 200
 LINES_MAX: Final = 1_000_001
@@ -80,6 +80,10 @@ class AccountLabels:
         """The name of an agent, skill or group; None where it has none."""
         own = self._names.get((self._account, kind), {}).get(number)
         return own or self._names.get(("", kind), {}).get(number)
+
+    def short(self, kind: Kind, number: int) -> str:
+        """The name, or the id alone."""
+        return self.name(kind, number) or str(number)
 
     def text(self, kind: Kind, number: int) -> str:
         """The name, or `agent 7`; of -1, which is nobody's id, what it stands for."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
+from handletime.answers.words import duration
 from handletime.api.ports import Reader
-from handletime.durations import duration
 from handletime.segments.explain import Explanation
 from handletime.segments.meanwhile import Focus
 

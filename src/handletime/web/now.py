@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Final
 
 import msgspec
@@ -12,6 +13,8 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from markupsafe import Markup
 from msgspec.structs import replace
 
+from handletime.answers.live import OpenConversations, now_of, open_conversations
+from handletime.answers.words import moment
 from handletime.api.errors import JSON
 from handletime.api.parameters import Choice, Query, Text
 from handletime.api.service import HttpRequest, query_of
@@ -19,10 +22,8 @@ from handletime.errors import HandletimeError, TooMany
 from handletime.web.charts import charts_of
 from handletime.web.figures import history_of, slowest_of, worth_of
 from handletime.web.fresh import Fresh, ShownStates, Ticking, history_state, live_state, shown_states
-from handletime.web.live import Glimpse, now_of
 from handletime.web.page import COOKIE, HEADERS, Asker, Page, SignedOut, ThePage
 from handletime.web.view import View, read_view
-from handletime.web.words import moment
 
 EVERY_S: Final = 5.0
 """How often it is looked whether the upper half has changed."""
@@ -53,14 +54,20 @@ def now(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 
 def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int) -> str:
-    shown = now_of(glimpse(page, asker), view, at)
+    shown = now_of(open_lately(page, asker), view.open_conversations, at)
     return page.text(request, "now_live.html", asker, view=view, now=shown, ticking=Ticking(at))
 
 
-def glimpse(page: Page, asker: Asker) -> Glimpse:
-    """The open conversations of the asker's account. Raises NotNow."""
+def open_lately(page: Page, asker: Asker) -> OpenConversations:
+    """The open conversations of the asker's account, as of some seconds ago at most. Raises NotNow."""
     page.check_ready()
-    return page.glimpses.of(asker.account, page.reader(asker))
+    reader = page.reader(asker)
+
+    def read() -> OpenConversations:
+        with closing(reader.open_conversations()) as parts:
+            return open_conversations(parts, reader.deadline)
+
+    return page.open_lately.of(asker.account, read)
 
 
 def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, renewed: bool) -> str:

@@ -10,25 +10,24 @@ from litestar import Response, get
 from markupsafe import Markup
 from msgspec.structs import replace
 
+from handletime.answers.live import OpenConversation, now_of
+from handletime.answers.words import STATES, Kind, moment
 from handletime.api.errors import JSON
 from handletime.api.parameters import Choice
 from handletime.api.service import HttpRequest, query_of
 from handletime.web.fresh import Fresh, Ticking, live_state, shown_states
-from handletime.web.labels import AccountLabels, Kind
-from handletime.web.live import Conversation, now_of
-from handletime.web.now import KNOWN, glimpse
+from handletime.web.labels import AccountLabels
+from handletime.web.now import KNOWN, open_lately
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.view import View, read_view
-from handletime.web.words import moment
 
 SHOWN: Final = 500
-STATES: Final = {
+CHOICES: Final = {
     "": "all",
-    "queued": "in queue",
-    "waits": "waiting for an answer",
+    **{state: STATES[state] for state in ("queued", "waits")},
     "stale": "waiting for over a day",
 }
-STATE: Final = Choice("state", "Only those in queue, or whose consumer waits.", "", choices=tuple(STATES)[1:])
+STATE: Final = Choice("state", "Only those in queue, or whose consumer waits.", "", choices=tuple(CHOICES)[1:])
 COLUMNS: Final = {
     "state": "State",
     "waits": "waits",
@@ -42,8 +41,7 @@ COLUMNS: Final = {
 """What the list can be sorted by, and the columns' headings."""
 SORT: Final = Choice("sort", "The column that the rows are sorted by.", "waits", choices=tuple(COLUMNS))
 DIRECTION: Final = Choice("direction", "Which way; the longest wait first.", "", choices=("asc", "desc"))
-_ORDER: Final = {"queued": 0, "waits": 1, "answered": 2}
-_Key = Callable[[Conversation], object]
+_Key = Callable[[OpenConversation], object]
 
 
 class Column(NamedTuple):
@@ -85,14 +83,14 @@ def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
     state, sort, direction = query.get(STATE), query.get(SORT), query.get(DIRECTION)
     query.check()
     falling = (direction or ("desc" if sort == "waits" else "asc")) == "desc"
-    found = now_of(glimpse(page, asker), view, at).conversations
+    found = now_of(open_lately(page, asker), view.open_conversations, at).conversations
     rows = [each for each in found if state in ("", each.state) or (state == "stale" and each.is_stale(at))]
     return {
         "view": view,
         "at": at,
         "ticking": Ticking(at),
         "state": state,
-        "states": STATES,
+        "states": CHOICES,
         "columns": _columns(view, state, sort, falling=falling),
         "kept": {"state": state or None, "sort": sort if sort != "waits" else None, "direction": direction or None},
         "total": len(rows),
@@ -109,14 +107,16 @@ def _columns(view: View, state: str, sort: str, *, falling: bool) -> list[Column
     return found
 
 
-def in_order(rows: list[Conversation], labels: AccountLabels, sort: str, *, falling: bool) -> list[Conversation]:
+def in_order(
+    rows: list[OpenConversation], labels: AccountLabels, sort: str, *, falling: bool
+) -> list[OpenConversation]:
     """Rows that stand with the longest wait first, by a column; those that have nothing there are last either way."""
 
     def named(kind: Kind, number: int | None) -> str | None:
         return None if number is None else labels.text(kind, number).casefold()
 
     keys: dict[str, _Key] = {
-        "state": lambda each: _ORDER[each.state],
+        "state": lambda each: list(STATES).index(each.state),
         # The longest wait began first.
         "waits": lambda each: None if each.waiting_since is None else -each.waiting_since,
         "since": lambda each: each.waiting_since,

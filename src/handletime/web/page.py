@@ -18,6 +18,8 @@ from litestar import Response
 from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
+from handletime.answers import words
+from handletime.answers.live import LastRead
 from handletime.api.auth import AuthRequest, authorize
 from handletime.api.errors import BadRequest, Refused, answer_to, note_refusal
 from handletime.api.parameters import Query
@@ -33,9 +35,7 @@ from handletime.errors import (
     TooMany,
     Unauthorized,
 )
-from handletime.web import words
 from handletime.web.labels import AccountLabels, Labels
-from handletime.web.live import Glimpses
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
 from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
@@ -106,7 +106,7 @@ class Page:
         self.titles = {path: title for path, title in TITLES.items() if with_now or path != NOW}
         self.base = urlsplit(service.settings.public_url or "").path.rstrip("/")
         """The path before ours, where a proxy adds one."""
-        self.glimpses = Glimpses()
+        self.open_lately = LastRead()
         self.streams = Streams()
         self.stopping = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""One conversation as a picture: lanes over time, from its explanation alone. Nothing is worked out anew here."""
+"""One conversation as a picture: lanes over time. What is drawn stands in its reading (`segments.explain`)."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
 
-from handletime.durations import DAY, HOUR, MINUTE, duration
-from handletime.events.decode import instant
-from handletime.segments.explain import Explanation, Json, Moment
-from handletime.web.labels import AccountLabels
-from handletime.web.meanwhile import Meanwhile, Visit
-from handletime.web.words import (
+from handletime.answers.words import (
     CLAUSES,
     END_REASONS,
     FOLLOWS,
     NO_EFFECT,
+    NO_FOCUS_DATA,
     NOT_HANDLED,
     OUTCOMES,
     UNIT_ENDS,
     UNIT_STARTS,
     clock,
+    duration,
+    event,
     local,
     moment,
 )
+from handletime.clock import DAY, HOUR, MINUTE
+from handletime.events.decode import instant
+from handletime.segments.explain import Json, Moment, Reading, Span
+from handletime.web.labels import AccountLabels
+from handletime.web.meanwhile import Meanwhile, Visit
 
 WIDTH: Final = 1200
 LEFT: Final = 150
@@ -89,10 +92,6 @@ class Fold(NamedTuple):
     y: float
     width: float
     text: str
-
-
-Span = tuple[int, int]
-"""From a moment to another, in epoch milliseconds."""
 
 
 @dataclass
@@ -237,33 +236,25 @@ def millis_of(value: object) -> int:
     return cast(int, instant(str(value)))
 
 
-def times_of(explanation: Explanation) -> list[int]:
-    """When the moments were that are drawn and told, in epoch milliseconds."""
-    return [millis_of(each.time) for each in explanation.moments[:MOMENTS_MAX]]
-
-
 def draw(
-    explanation: Explanation,
-    labels: AccountLabels,
-    zone: ZoneInfo,
-    meanwhile: Meanwhile | None = None,
-    *,
-    true: bool = False,
+    reading: Reading, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile | None = None, *, true: bool = False
 ) -> Picture:
-    """The picture of an explanation; `true` draws all time to scale."""
-    return _Artist(explanation, labels, zone, meanwhile or {}, true=true).draw()
+    """The picture of a conversation; `true` draws all time to scale."""
+    return _Artist(reading, labels, zone, meanwhile or {}, true=true).draw()
 
 
 class _Artist:
     def __init__(
-        self, explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile, *, true: bool
+        self, reading: Reading, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile, *, true: bool
     ) -> None:
-        self.moments = explanation.moments[:MOMENTS_MAX]
-        self.times = times_of(explanation)
+        self.moments = reading.explanation.moments[:MOMENTS_MAX]
+        self.times = reading.times[:MOMENTS_MAX]
         self.meanwhile = meanwhile
         self.start, self.end = self.times[0], self.times[-1]
-        self.agent_segments = [row for row in explanation.agent_segments if millis_of(row["start"]) <= self.end]
-        self.skill_segments = [row for row in explanation.skill_segments if millis_of(row["start"]) <= self.end]
+        self.agent_segments = self._begun(reading.explanation.agent_segments)
+        self.skill_segments = self._begun(reading.explanation.skill_segments)
+        self.waits, self.queued = self._cut(reading.waits), self._cut(reading.queued)
+        self.focus = {agent: self._cut(spans) for agent, spans in reading.focus.items()}
         self.labels, self.zone = labels, zone
         self.scale = Scale(self.times, self._compared(), true=true)
         self.lanes: list[Lane] = []
@@ -290,16 +281,20 @@ class _Artist:
 
     def _compared(self) -> Iterator[Span]:
         """The stretches whose lengths one compares by eye: waits, segments, focus and units."""
-        yield from self._runs([each.consumer_waits for each in self.moments])
-        yield from self._runs(self._queued())
-        for row in (*self.agent_segments, *self.skill_segments):
+        yield from (*self.waits, *self.queued)
+        for spans in self.focus.values():
+            yield from spans
+        units = [unit for row in self.agent_segments for unit in cast(list[Json], row["handleTimeUnits"])]
+        for row in (*self.agent_segments, *self.skill_segments, *self._begun(units)):
             yield millis_of(row["start"]), min(self._end_of(row), self.end)
-        for agent in self._agents():
-            yield from self._focus(agent)
-        for row in self.agent_segments:
-            for unit in cast(list[Json], row["handleTimeUnits"]):
-                if millis_of(unit["start"]) <= self.end:
-                    yield millis_of(unit["start"]), min(millis_of(unit["end"]), self.end)
+
+    def _begun(self, rows: list[Json]) -> list[Json]:
+        """The rows that begin before the picture ends."""
+        return [row for row in rows if millis_of(row["start"]) <= self.end]
+
+    def _cut(self, spans: list[Span]) -> list[Span]:
+        """The stretches as far as the picture shows them."""
+        return [(start, min(end, self.end)) for start, end in spans if start < self.end]
 
     def _folds(self) -> list[Fold]:
         """What is folded, told above the picture; in two lines where one text would run into another."""
@@ -349,7 +344,7 @@ class _Artist:
     def _mark(self, lane: Lane, kind: str, each: Moment, at: int, title: str, *, symbol: str = "circle") -> None:
         says = [title]
         if each.no_effect:
-            says.append(f"counts for nothing: {NO_EFFECT.get(each.no_effect, each.no_effect)}")
+            says.append(f"counts for nothing: {NO_EFFECT[each.no_effect]}")
         says += [self._at(at), _clause(each.rule)]
         x = self.scale.at(at)
         kind = f"{kind} idle" if each.no_effect else kind
@@ -361,24 +356,11 @@ class _Artist:
     def _skill(self, row: Json) -> str:
         return self.labels.text("skill", int(str(row["skillId"])))
 
-    def _runs(self, holds: Sequence[bool]) -> Iterator[tuple[int, int]]:
-        """The stretches in which something holds after each moment."""
-        begun: int | None = None
-        for at, now in zip(self.times, holds, strict=True):
-            if now and begun is None:
-                begun = at
-            elif not now and begun is not None:
-                if at > begun:
-                    yield begun, at
-                begun = None
-        if begun is not None and self.end > begun:
-            yield begun, self.end
-
     # --- lanes
 
     def _consumer(self) -> None:
         lane = self._lane("consumer", "consumer", 26)
-        for start, end in self._runs([each.consumer_waits for each in self.moments]):
+        for start, end in self.waits:
             self._stretch(
                 lane, "waits", start, end, ["The consumer waits for the assigned agent", _clause("3.2")], text="waits"
             )
@@ -395,14 +377,10 @@ class _Artist:
                 self._mark(lane, "message system", each, at, "Message of an agent; nobody is assigned")
 
     def _queue(self) -> None:
-        runs = list(self._runs(self._queued()))
-        if runs:
+        if self.queued:
             lane = self._lane("queue", "queue", 22)
-            for start, end in runs:
+            for start, end in self.queued:
                 self._stretch(lane, "queued", start, end, ["In queue: open, and nobody is assigned"], text="in queue")
-
-    def _queued(self) -> list[bool]:
-        return [each.open and each.assigned_agent_id is None for each in self.moments]
 
     def _agents(self) -> list[int]:
         """Agents in the order in which they turn up; those who were assigned first."""
@@ -424,11 +402,11 @@ class _Artist:
         human = [row for row in self._segments_of(agent) if row["userType"] == "human"]
         if human or not self._segments_of(agent):
             known = not human or human[0]["focusData"]
-            self._focus_strip(agent, name, "focus, handled" if known else "no focus data")
+            self._focus_strip(agent, name, "focus, handled" if known else NO_FOCUS_DATA)
 
     def _focus_strip(self, agent: int, name: str, title: str) -> None:
         strip = self._lane(title, "focus", 18)
-        for start, end in self._focus(agent):
+        for start, end in self.focus.get(agent, []):
             self._stretch(strip, "focus", start, end, [f"The focus of {name} is here", _clause("1 Focus")])
         for row in self._segments_of(agent):
             for unit in cast(list[Json], row["handleTimeUnits"]):
@@ -444,18 +422,6 @@ class _Artist:
 
     def _end_of(self, row: Json) -> int:
         return self.end if row["end"] is None else millis_of(row["end"])
-
-    def _focus(self, agent: int) -> Iterator[tuple[int, int]]:
-        holds, here = [], False
-        for each in self.moments:
-            if each.detail.get("agentId") == agent and not each.no_effect:
-                here = (
-                    True
-                    if each.type == "focused"
-                    else here and each.type not in ("unfocused", "focusLost", "leaseEnded")
-                )
-            holds.append(here)
-        return self._runs(holds)
 
     def _unit(self, lane: Lane, unit: Json, name: str) -> None:
         start, end = millis_of(unit["start"]), millis_of(unit["end"])
@@ -485,7 +451,7 @@ class _Artist:
             if each.handled_under:
                 self._stretch(lane, "handled", start, end, ["Handled", _clause(each.handled_under)])
             else:
-                why = NOT_HANDLED.get(str(each.not_handled_because), str(each.not_handled_because))
+                why = NOT_HANDLED[str(each.not_handled_because)]
                 clause = "1 State" if each.not_handled_because == "notOpen" else "3.3"
                 visits = [visit.told for visit in self.meanwhile.get(i, ())]
                 says = [f"Not handled: {why}", *([f"Meanwhile: {', '.join(visits)}"] if visits else [])]
@@ -518,11 +484,10 @@ def _clause(rule: str) -> str:
 
 
 class Line(NamedTuple):
-    """One event of a conversation, or the loss of a focus, in words."""
+    """One event of a conversation, or the end of a focus, in words."""
 
     at: str
     what: str
-    by: str
     effect: str
     rule: str
     lasts: str
@@ -531,40 +496,21 @@ class Line(NamedTuple):
     meanwhile: Sequence[Visit]
 
 
-def lines_of(
-    explanation: Explanation, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile | None = None
-) -> list[Line]:
+def lines_of(reading: Reading, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile | None = None) -> list[Line]:
     """A conversation event by event: what each did, and whether the time after it counts."""
     visits = meanwhile or {}
-    shown = explanation.moments[:MOMENTS_MAX]
-    return [_line(each, labels, zone, visits.get(i, ())) for i, each in enumerate(shown)]
+    shown = zip(reading.explanation.moments[:MOMENTS_MAX], reading.times, strict=False)
+    return [_line(each, at, labels, zone, visits.get(i, ())) for i, (each, at) in enumerate(shown)]
 
 
-def _line(each: Moment, labels: AccountLabels, zone: ZoneInfo, visits: Sequence[Visit]) -> Line:
-    agent = each.detail.get("agentId", each.assigned_agent_id if each.detail.get("sentBy") == "agent" else None)
-    by = str(each.detail.get("sentBy") or each.detail.get("closedBy") or "")
-    if agent is not None:
-        by = labels.text("agent", int(str(agent)))
-    reason = each.detail.get("reason")
-    ends = {"focusLost": "focus lost to another conversation", "leaseEnded": "focus ended: the lease ended"}
-    what = ends.get(each.type, each.type)
-    what += f" ({reason})" if reason else ""
-    if "skillId" in each.detail:
-        what += f", {labels.text('skill', int(str(each.detail['skillId'])))}"
-    what += f", corrected (revision {each.revision})" if each.revision else ""
-    effect = NO_EFFECT.get(each.no_effect, each.no_effect) if each.no_effect else ""
-    counts = ""
-    if each.lasts_millis:
-        counts = (
-            f"handled, {each.handled_under}"
-            if each.handled_under
-            else f"not: {NOT_HANDLED[str(each.not_handled_because)]}"
-        )
+def _line(each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, visits: Sequence[Visit]) -> Line:
+    counts = f"handled, {each.handled_under}" if each.handled_under else ""
+    if each.not_handled_because:
+        counts = f"not: {NOT_HANDLED[each.not_handled_because]}"
     return Line(
-        moment(millis_of(each.time), zone)[:11] + clock(millis_of(each.time), zone),
-        what,
-        by,
-        effect,
+        moment(at, zone)[:11] + clock(at, zone),
+        event(each, labels.short),
+        NO_EFFECT[each.no_effect] if each.no_effect else "",
         each.rule,
         "" if each.lasts_millis is None else duration(each.lasts_millis),
         counts,

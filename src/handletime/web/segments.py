@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from shlex import quote as shell_quoted
 from typing import Any, Final, NamedTuple
 from urllib.parse import quote, urlencode
@@ -12,6 +11,7 @@ from litestar import Response, get
 
 from handletime.answers.pages import Segment, Sort, SortKey, page_of, rows_of
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
+from handletime.answers.words import OUTCOMES, rfc_3339
 from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
@@ -19,10 +19,8 @@ from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.parameters import Choice, Integer, Query
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
-from handletime.events.model import EPOCH
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.view import View, read_view
-from handletime.web.words import OUTCOMES
 
 OUTCOME: Final = Choice("outcome", "Only segments with this outcome.", "", choices=tuple(OUTCOMES))
 LIMIT: Final = Integer("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
@@ -188,12 +186,8 @@ def _csv_row(row: Segment, asker: Asker) -> list[object]:
     )
     handled = row.handle_time if row.focus_data and row.user_type == "human" else None
     ids = [row.segment_id, row.conversation, row.agent, agent, row.employee, row.skill, skill, row.group, group]
-    times = [row.user_type, row.source, _utc(row.start), _utc(row.end), row.end - row.start]
+    times = [row.user_type, row.source, rfc_3339(row.start), rfc_3339(row.end), row.end - row.start]
     return [*ids, *times, row.outcome, row.end_reason, handled, row.focus_data]
-
-
-def _utc(millis: int) -> str:
-    return (EPOCH + timedelta(milliseconds=millis)).isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 class SkillSegment(NamedTuple):

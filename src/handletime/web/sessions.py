@@ -19,8 +19,8 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from handletime.clock import DAY, HOUR, MINUTE
 from handletime.closing import Closing
-from handletime.durations import DAY, HOUR, MINUTE
 from handletime.store.cachefile import CacheFile
 
 SESSIONS: Final = "sessions.sqlite"

@@ -10,6 +10,7 @@ from litestar import Response, get
 from handletime.answers.registry import METRICS, Metric
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
+from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind, value
 from handletime.api.parameters import Choice, Integer, Query, Text
 from handletime.api.service import HttpRequest, query_of
 from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
@@ -25,10 +26,9 @@ from handletime.web.figures import (
     table_of,
     worth_of,
 )
-from handletime.web.labels import AccountLabels, Kind
+from handletime.web.labels import AccountLabels
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
-from handletime.web.words import value
 
 ROWS: Final = 100
 """So many rows are on a page."""
@@ -270,16 +270,14 @@ def _cell(row: Row, metric: Metric, view: View, chosen: dict[Kind, int]) -> Cell
     return Cell(value(metric, number), href, metric, covers)
 
 
-NO_FOCUS_DATA: Final = "no focus data"
 _TOTAL_HANDLED: Final = "totalHandleTimeMillis"
-_OUTCOMES: Final = {"interactive", "nonResponsiveConsumer", "nonResponsiveAgent", "abandoned"}
 
 
 def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
     """A link to the segments that a number is made of."""
-    of = metric.sum if metric.sum in _OUTCOMES else None
+    of = metric.sum if metric.sum in OUTCOMES else None
     if metric.table == "skillSegments":
-        of = metric.sum if metric.sum in _OUTCOMES or metric.sum == "abandonedInQueue" else None
+        of = metric.sum if metric.sum in OUTCOMES or metric.sum == "abandonedInQueue" else None
         return view.fixed("/skill-segments", interval=None, outcome=of, **chosen)
     changes: dict[str, object] = {"outcome": of, **{str(name): number for name, number in chosen.items()}}
     if metric.sum in ("handleTime", "handled") or metric.values == "handleTime":

@@ -12,12 +12,12 @@ import msgspec
 
 from handletime.answers.intervals import Interval, begin_of_day, clock_bounds, zone_named
 from handletime.answers.selection import Selection, one
+from handletime.answers.words import LONG_UNIT_MINUTES, Kind, local, moment, offset_of, which_of_two
 from handletime.api.operations import UTC, ZoneParameter
 from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
-from handletime.durations import DAY, HOUR, MINUTE
+from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
-from handletime.web.labels import KINDS, AccountLabels, Kind
-from handletime.web.words import local, moment, offset_of, which_of_two
+from handletime.web.labels import KINDS, AccountLabels
 
 LAST: Final = {"1h": HOUR, "8h": 8 * HOUR, "24h": DAY, "7d": 7 * DAY, "31d": 31 * DAY}
 SPANS: Final = {
@@ -51,7 +51,6 @@ NAMED_MAX: Final = 10
 """So many ids are told where a name is that of several, or of none."""
 HUMAN: Final = "human"
 """Whose segments count where nobody says whose: bots answer at once, and handle nothing."""
-LONG_MINUTES: Final = 30
 _CALENDAR: Final[dict[str, Interval]] = {"hour": "hour", "day": "day", "week": "week"}
 _FIRST: Final = TIME_MIN + 366 * DAY
 _LAST: Final = TIME_MAX - 366 * DAY
@@ -102,7 +101,7 @@ GROUP: Final = Id("group", "Only this agent group.")
 USER_TYPE: Final = Choice("userType", "Human agents, or bots.", HUMAN, choices=(HUMAN, "bot", ALL))
 SOURCE: Final = Text("source", "Only conversations that started there, in any letter case.")
 ZONE: Final = ZoneParameter("tz", "Whose clocks the times are.", UTC)
-LONG: Final = Integer("long", "Units longer than so many minutes are told.", LONG_MINUTES, least=1, most=10_080)
+LONG: Final = Integer("long", "Units longer than so many minutes are told.", LONG_UNIT_MINUTES, least=1, most=10_080)
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -143,7 +142,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             "group": self.group,
             "userType": self.user_type if self.user_type_given else None,
             "source": self.source,
-            "long": self.long_minutes if self.long_minutes != LONG_MINUTES else None,
+            "long": self.long_minutes if self.long_minutes != LONG_UNIT_MINUTES else None,
         }
         given |= changes
         for name in ("from", "to"):
@@ -211,6 +210,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             user_type=None if self.user_type == ALL else self.user_type,
             source=self.source,
         )
+
+    @property
+    def open_conversations(self) -> Selection:
+        """The open conversations that are meant: of all user types if none is given, since in queue they have none."""
+        user_type = None if self.given_user_type == ALL else self.given_user_type
+        return self.agent_segments._replace(user_type=user_type)
 
     @property
     def skill_segments(self) -> Selection:

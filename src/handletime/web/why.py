@@ -6,14 +6,15 @@ from typing import Final, cast
 
 from litestar import Response, get
 
+from handletime.answers.words import begin_in_the_middle, long_units, without_focus_data
 from handletime.api.errors import Refused
 from handletime.api.parameters import Choice, Text
 from handletime.api.service import HttpRequest, query_of
-from handletime.durations import DAY
-from handletime.segments.explain import Explanation, Json, explain
+from handletime.clock import DAY, MINUTE
+from handletime.segments.explain import Json, Reading, read
 from handletime.web.meanwhile import meanwhile_of
 from handletime.web.page import ThePage
-from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of, times_of
+from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of
 from handletime.web.view import read_view
 
 CONVERSATION: Final = Text("conversation", "Whose picture.", required=True)
@@ -34,51 +35,40 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     prepared = reader.prepared(conversation or "")
     if prepared is None:
         raise Refused(404, "There is no such conversation.")
-    explanation = explain(prepared, asker.account, conversation or "", reader.deadline)
-    meanwhile = meanwhile_of(reader, explanation, times_of(explanation))
+    reading = read(prepared, asker.account, conversation or "", reader.deadline)
+    meanwhile = meanwhile_of(reader, reading.explanation, reading.times[:MOMENTS_MAX])
     reader.deadline.check()
     return page.html(
         request,
         "why.html",
         asker,
         view=view,
-        explanation=explanation,
+        explanation=reading.explanation,
         conversation=conversation,
         segment=segment,
         scale=scale,
-        picture=draw(explanation, asker.labels, view.zone, meanwhile, true=scale == "true"),
-        lines=lines_of(explanation, asker.labels, view.zone, meanwhile),
+        picture=draw(reading, asker.labels, view.zone, meanwhile, true=scale == "true"),
+        lines=lines_of(reading, asker.labels, view.zone, meanwhile),
         millis_of=millis_of,
-        doubts=doubts_of(explanation, view.long_minutes),
-        more=max(len(explanation.moments) - MOMENTS_MAX, 0),
+        doubts=doubts_of(reading, view.long_minutes),
+        more=max(len(reading.times) - MOMENTS_MAX, 0),
     )
 
 
-def doubts_of(explanation: Explanation, long_minutes: int) -> list[str]:
+def doubts_of(reading: Reading, long_minutes: int) -> list[str]:
     """What the data of a conversation are worth, where one should know."""
     doubts = []
-    beside = ("message", "focused", "unfocused", "focusLost", "leaseEnded", "withdrawn")
-    opening = next((each for each in explanation.moments if each.type not in beside), None)
-    if opening is not None and opening.type != "opened":
+    humans = [row for row in reading.explanation.agent_segments if row["userType"] == "human"]
+    if reading.begins_in_the_middle:
         doubts.append(
-            f"The conversation begins in the middle: its first event is “{opening.type}”. "
-            "What came before is not known here, so the first segment may be shorter than it was."
+            f"{begin_in_the_middle(1)}. What came before is not known here, "
+            "so the first segment may be shorter than it was."
         )
-    if any(abs(time) < 365 * DAY for time in times_of(explanation)):
+    if any(abs(time) < 365 * DAY for time in reading.times):
         doubts.append("Some of its events are of the year 1970: seconds that were sent as milliseconds?")
-    blind = [row for row in explanation.agent_segments if row["userType"] == "human" and not row["focusData"]]
-    if blind:
-        doubts.append(
-            "There is no focus data of an agent: the handle time of that agent's segments is unknown, not zero."
-        )
-    long = [unit for unit in _units(explanation) if cast(int, unit["handleTimeMillis"]) > long_minutes * 60_000]
-    if long:
-        doubts.append(
-            f"{len(long)} handle-time unit{'s are' if len(long) > 1 else ' is'} longer than {long_minutes} minutes: "
-            "a focus that nobody ended?"
-        )
+    if blind := sum(not row["focusData"] for row in humans):
+        doubts.append(f"{without_focus_data(blind, len(humans), 'human segment')}.")
+    units = [unit for row in humans for unit in cast("list[Json]", row["handleTimeUnits"])]
+    if long := sum(cast(int, unit["handleTimeMillis"]) > long_minutes * MINUTE for unit in units):
+        doubts.append(long_units(long, long_minutes))
     return doubts
-
-
-def _units(explanation: Explanation) -> list[Json]:
-    return [unit for row in explanation.agent_segments for unit in cast("list[Json]", row["handleTimeUnits"])]

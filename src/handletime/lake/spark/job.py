@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handletime.durations import DAY
+from handletime.clock import DAY
 from handletime.errors import InputError
 from handletime.events.model import DEFAULT_ACCOUNT, EPOCH
 from handletime.lake import tables

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handletime.durations import DAY
+from handletime.clock import DAY
 from handletime.events import model
 from handletime.lake.spark.exchange import Parcel, received, sent, spread, target_of
 from handletime.lake.spark.source import Piece, read
@@ -249,7 +249,7 @@ def _parts_derived(deriving: DeriveParts, batches: Batches) -> Iterator[Parcel]:
         losses = kinds.pop(LOSSES, PART_LOSSES.empty_table())
         prepared = prepare_part(kinds.pop(EVENTS), losses, deriving.focused)
         moves = _moves(prepared)
-        derived, _trace = derive_prepared(prepared)
+        derived = derive_prepared(prepared)
         del prepared
         for name, rows in (*_tables(derived), (FOCUS_MOVES, moves)):
             if rows.num_rows:

@@ -10,7 +10,7 @@ const COLORS = {
   p90: "--agent",
 };
 
-// As handletime/durations.py has it; a test compares the two.
+// As handletime/answers/words.py has it; a test compares the two.
 export function duration(millis) {
   const whole = Math.trunc(millis);
   if (whole < 1000) return whole ? `${whole} ms` : "0 s";

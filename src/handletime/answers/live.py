@@ -1,0 +1,249 @@
+"""What is going on in an account at this moment: who waits, for whom, since when, and who is at work.
+
+All of it is what the rules see at the end of the open conversations' events (`segments.derive.trace_of`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from threading import Lock
+from typing import Final, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from handletime.answers.selection import Selection
+from handletime.clock import DAY
+from handletime.deadline import Deadline
+from handletime.segments import rules
+from handletime.segments.columns import NEVER
+from handletime.segments.derive import Trace, trace_of
+from handletime.segments.parts import Prepared
+from handletime.segments.sorting import Records
+
+STALE_MS: Final = DAY
+"""A wait that is longer is told beside the others: a forgotten conversation should not hide those of today."""
+AGENTS_MAX: Final = 500
+"""So many agents at work are shown."""
+KEPT_S: Final = 2.0
+"""How old the open conversations may be that several are shown."""
+
+
+class FocusHere(NamedTuple):
+    """An agent's focus on a conversation: since when, and its last moment (epoch ms; `NEVER` without a lease)."""
+
+    since: int
+    until: int = NEVER
+
+
+class OpenConversation(NamedTuple):
+    """One open conversation. `waiting_since` is the consumer's wait for the assigned agent, in the queue its begin."""
+
+    id: str
+    skill: int
+    agent: int | None
+    is_bot: bool
+    group: int | None
+    source: str | None
+    waiting_since: int | None
+    focus: Mapping[int, FocusHere]
+    """Of the agents whose focus is here."""
+
+    def seen_at(self, at: int) -> OpenConversation:
+        """The same without the focus whose lease has ended by a moment."""
+        return self._replace(focus={agent: focus for agent, focus in self.focus.items() if focus.until >= at})
+
+    @property
+    def state(self) -> State:
+        """`queued`, `waits` for the agent's answer, or `answered`."""
+        return "queued" if self.in_queue else "waits" if self.waiting_since is not None else "answered"
+
+    @property
+    def in_queue(self) -> bool:
+        """Whether nobody is assigned."""
+        return self.agent is None
+
+    def is_stale(self, at: int) -> bool:
+        """Whether it waits for longer than `STALE_MS`."""
+        return self.waiting_since is not None and at - self.waiting_since > STALE_MS
+
+
+State = Literal["queued", "waits", "answered"]
+
+
+class SkillNow(NamedTuple):
+    """The open conversations of one skill, or of all (None); `longest_ms` is that of those that are not stale."""
+
+    skill: int | None
+    open: int
+    in_queue: int
+    waiting: int
+    longest_ms: int
+    longest: str
+    """Whose wait is the longest: a conversation."""
+    stale: int
+    """How many wait for longer than `STALE_MS`."""
+
+
+class AgentNow(NamedTuple):
+    """One agent at work: conversations, consumers who wait, and where the focus is."""
+
+    agent: int
+    is_bot: bool
+    open: int
+    waiting: int
+    longest_ms: int
+    longest: str
+    stale: int
+    focus: str | None
+    focus_since: int
+    knows_focus: bool
+
+
+class Now(NamedTuple):
+    """All of it at one moment, in epoch milliseconds."""
+
+    at: int
+    total: SkillNow
+    skills: list[SkillNow]
+    agents: list[AgentNow]
+    more_agents: int
+    begin_in_the_middle: int
+    conversations: list[OpenConversation]
+    """Those that are open, the longest wait first."""
+
+
+class OpenConversations(NamedTuple):
+    """The open conversations of an account, the longest wait first, and of whom there is focus data."""
+
+    conversations: list[OpenConversation]
+    with_focus: set[int]
+    begin_in_the_middle: int
+
+
+class LastRead:
+    """Open conversations of the last seconds, so that many who look at one account ask the store once.
+
+    Any thread may use it.
+    """
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[float, OpenConversations]] = {}
+        self._lock = Lock()
+
+    def of(self, account: str, read: Callable[[], OpenConversations]) -> OpenConversations:
+        """The account's, at most `KEPT_S` old; those that `read` gives where there are none."""
+        begun = time.monotonic()
+        with self._lock:
+            made, found = self._found.get(account, (0.0, None))
+        if found is None or begun - made > KEPT_S:
+            found = read()
+            with self._lock:
+                self._found = {name: each for name, each in self._found.items() if begun - each[0] <= KEPT_S}
+                self._found[account] = (begun, found)
+        return found
+
+
+def open_conversations(parts: Iterable[Prepared], deadline: Deadline | None = None) -> OpenConversations:
+    """What the events of open conversations say, some at a time. Raises NotNow where the deadline comes first."""
+    deadline = deadline or Deadline()
+    found: list[OpenConversation] = []
+    with_focus: set[int] = set()
+    begin_in_the_middle = 0
+    for prepared in parts:
+        trace = trace_of(prepared)
+        found += deadline.over(_conversations(prepared, trace))
+        with_focus |= {agent for _, agent in prepared.focused}
+        begin_in_the_middle += trace.begin_in_the_middle
+        del prepared, trace  # The next part is made while these names hold on.
+    found.sort(key=lambda each: (each.waiting_since is None, each.waiting_since or 0, each.id))
+    return OpenConversations(found, with_focus, begin_in_the_middle)
+
+
+def now_of(found: OpenConversations, of: Selection, at: int) -> Now:
+    """The open conversations that match the filters of a selection, whatever its times, in sums."""
+    conversations = [each.seen_at(at) if each.focus else each for each in found.conversations]
+    shown = [each for each in conversations if _matches(each, of)]
+    by_skill: dict[int, list[OpenConversation]] = {}
+    by_agent: dict[int, list[OpenConversation]] = {}
+    for each in shown:
+        by_skill.setdefault(each.skill, []).append(each)
+        if each.agent is not None:
+            by_agent.setdefault(each.agent, []).append(each)
+    focus = {agent: (each.id, here.since) for each in conversations for agent, here in each.focus.items()}
+    agents = [
+        _of_agent(agent, mine, focus.get(agent), agent in found.with_focus, at) for agent, mine in by_agent.items()
+    ]
+    agents.sort(key=lambda each: (each.is_bot, -each.longest_ms, each.agent))
+    skills = [_of_skill(skill, mine, at) for skill, mine in sorted(by_skill.items())]
+    more = max(len(agents) - AGENTS_MAX, 0)
+    return Now(at, _of_skill(None, shown, at), skills, agents[:AGENTS_MAX], more, found.begin_in_the_middle, shown)
+
+
+def _matches(each: OpenConversation, of: Selection) -> bool:
+    return (
+        (of.skills is None or each.skill in of.skills)
+        and (of.agents is None or each.agent in of.agents)
+        and (of.groups is None or each.group in of.groups)
+        and (of.user_type is None or (each.agent is not None and each.is_bot == (of.user_type == "bot")))
+        and (of.source is None or (each.source or "").lower() == of.source.lower())
+    )
+
+
+def _of_skill(skill: int | None, found: list[OpenConversation], at: int) -> SkillNow:
+    queued = [each for each in found if each.in_queue]
+    waiting = [each for each in found if each.waiting_since is not None and not each.in_queue]
+    return SkillNow(skill, len(found), len(queued), len(waiting), *_longest(found, at))
+
+
+def _of_agent(
+    agent: int, found: list[OpenConversation], focus: tuple[str, int] | None, knows_focus: bool, at: int
+) -> AgentNow:
+    waiting = sum(each.waiting_since is not None for each in found)
+    place, since = focus or (None, 0)
+    return AgentNow(agent, found[0].is_bot, len(found), waiting, *_longest(found, at), place, since, knows_focus)
+
+
+def _longest(found: list[OpenConversation], at: int) -> tuple[int, str, int]:
+    """The longest wait that is not stale, whose it is, and how many are stale."""
+    stale = sum(each.is_stale(at) for each in found)
+    waits = [
+        (at - each.waiting_since, each.id) for each in found if each.waiting_since is not None and not each.is_stale(at)
+    ]
+    length, conversation = max(waits, default=(0, ""))
+    return max(length, 0), conversation, stale
+
+
+def _conversations(prepared: Prepared, trace: Trace) -> Iterator[OpenConversation]:
+    """The open ones, from the state after the last event of each."""
+    events, columns, ordered, _ = prepared
+    last, focus = trace.last, _focus(trace.focus)
+    names = events["conversationId"].take(ordered.rows[ordered.starts[:-1]]).to_pylist()
+    sources = events["source"].take(pa.array(last["source_row"], mask=last["source_row"] < 0)).to_pylist()
+    waits = trace.waits_since[ordered.starts[1:] - 1].tolist()
+    for i in np.flatnonzero(last["phase"] == rules.OPEN).tolist():
+        state = last[i]
+        assigned = bool(state["assigned"])
+        yield OpenConversation(
+            id=names[i],
+            skill=int(state["skill"]),
+            agent=int(state["agent"]) if assigned else None,
+            is_bot=assigned and not state["human"],
+            group=int(columns.group[state["assigned_row"]]) if assigned else None,
+            source=sources[i],
+            waiting_since=None if waits[i] == NEVER else waits[i],
+            focus=focus.get(i, {}),
+        )
+
+
+def _focus(stretches: Records) -> dict[int, dict[int, FocusHere]]:
+    """The focus that no event has ended, by the place of its conversation, and by agent."""
+    found: dict[int, dict[int, FocusHere]] = {}
+    of_interest = stretches[["of", "agent", "start", "lease_end", "lost_time", "left_at"]]
+    for number, agent, start, lease_end, lost_time, left_at in of_interest.tolist():
+        here = found.setdefault(number - 1, {})
+        here.pop(agent, None)
+        if lost_time == left_at == NEVER:
+            here[agent] = FocusHere(start, lease_end)
+    return found

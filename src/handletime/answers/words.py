@@ -1,0 +1,269 @@
+"""How values, times, states, outcomes and effects are said: once, for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+
+from handletime.clock import DAY, HOUR, MINUTE, SECOND
+
+if TYPE_CHECKING:
+    from handletime.segments.explain import Moment
+
+Kind = Literal["agent", "skill", "group"]
+"""What has ids, and may have names."""
+
+NONE: Final = "–"
+"""An average over nothing, a percentile of nothing."""
+NO_FOCUS_DATA: Final = "no focus data"
+"""In the place of a handle time that is unknown: nobody told where the agent looked."""
+
+STATES: Final = {"queued": "in queue", "waits": "waiting for an answer", "answered": "answered"}
+"""Of an open conversation (`answers.live`)."""
+OUTCOMES: Final = {
+    "interactive": "interactive",
+    "nonResponsiveConsumer": "non-responsive consumer",
+    "nonResponsiveAgent": "non-responsive agent",
+    "abandoned": "abandoned",
+}
+END_REASONS: Final = {
+    "closedByConsumer": "closed by the consumer",
+    "closedByAgent": "closed by the agent",
+    "closedBySystem": "closed by the system",
+    "agentTransfer": "passed to another agent",
+    "skillTransfer": "passed to another skill",
+    "backToQueue": "back to the queue",
+    "other": "taken over",
+}
+FOLLOWS: Final = {
+    "newConversation": "a new conversation",
+    "resume": "a resumption",
+    "transfer": "a transfer",
+    "takeover": "a takeover",
+}
+UNIT_STARTS: Final = {
+    "consumerMessage": "the consumer wrote",
+    "conversationEntered": "the agent selected the conversation",
+    "conversationAssigned": "assigned while the agent looked and the consumer waited",
+    "agentMessage": "the agent wrote, and writes again next",
+}
+UNIT_ENDS: Final = {
+    "agentResponse": "the agent wrote",
+    "conversationExited": "the focus left",
+    "conversationClosed": "the conversation was closed",
+    "conversationTransferred": "the conversation was passed on",
+}
+NOT_HANDLED: Final = {
+    "notOpen": "not open",
+    "nobodyAssigned": "nobody assigned",
+    "bot": "a bot has it",
+    "focusElsewhere": "focus elsewhere",
+    "noFocusData": NO_FOCUS_DATA,
+    "nobodyWaits": "nobody waits",
+    "running": "still running",
+}
+"""Why time does not count as handle time."""
+NO_EFFECT: Final = {
+    "messageWhileClosed": "the conversation is closed",
+    "messageBeforeOpening": "the conversation is not open yet",
+    "messageWithNobodyAssigned": "nobody is assigned",
+    "messageByAnotherAgent": "not by the assigned agent",
+    "systemMessage": "not by a person of the conversation",
+    "assignedTwice": "the agent has it already",
+    "assignedWhileClosed": "the conversation is closed",
+    "transferredWhileClosed": "the conversation is closed",
+    "closedWhileClosed": "it is closed already",
+    "openedWhileOpen": "it is open already",
+    "focusedAlready": "the focus is here already",
+    "unfocusedWithoutFocus": "the focus was not here",
+    "withdrawn": "it was taken back",
+}
+"""Why an event changed nothing (`segments.rules.EFFECTS`)."""
+CLAUSES: Final = {
+    "1 State": "What opens and closes a conversation, and what counts for nothing while it is closed.",
+    "1 Focus": "An agent's focus moves by the agent's own focus events alone, one conversation at a time. A focus with "
+    "a lease ends by itself unless it is said again.",
+    "1 Copies": "Of copies of one event the highest revision stands; a withdrawn event does nothing.",
+    "2.1": "An agent segment goes from an assignment to a close, a transfer or the next assignment.",
+    "2.3": "Only the consumer's messages and those of the assigned agent count.",
+    "2.4": "Every ended segment has exactly one outcome.",
+    "3.2": "The consumer waits from a message on until the assigned agent writes; after a transfer from its start on.",
+    "3.3": "Handled is only what a human agent looks at while the consumer waits, or between two messages in a row.",
+    "3.3 a": "The agent's focus is here and the consumer waits.",
+    "3.3 b": "The agent's focus is here, between two of the agent's messages in a row.",
+}
+"""What the clauses of rules.md say, in a sentence each."""
+
+
+def duration(milliseconds: float) -> str:
+    """A duration as people say it: 450 ms, 9.9 s, 55 s, 12 min 5 s, 34 h 12 min, 3 d 4 h.
+
+    What is smaller than the last digit is cut off, as everywhere here (rules.md 1 and 4): a wait of 9,996 ms is no
+    wait of 10 s. So nothing ever reads as 60 s or 60 min, or as longer than it was.
+    `static/charts.js` says the same in the browser, which a test holds.
+    """
+    whole = int(milliseconds)
+    if whole < SECOND:
+        return f"{whole} ms" if whole else "0 s"
+    if whole < 10 * SECOND:
+        return f"{whole // 1000}.{whole // 100 % 10} s"
+    if whole < MINUTE:
+        return f"{whole // SECOND} s"
+    if whole < HOUR:
+        return _both(whole, MINUTE, "min", SECOND, "s")
+    if whole < 2 * DAY:
+        return _both(whole, HOUR, "h", MINUTE, "min")
+    return _both(whole, DAY, "d", HOUR, "h")
+
+
+def _both(whole: int, large: int, name: str, small: int, rest_name: str) -> str:
+    """In two units; the smaller one is left out where it is 0."""
+    rest = whole % large // small
+    return f"{whole // large:,} {name} {rest} {rest_name}" if rest else f"{whole // large:,} {name}"
+
+
+def count(number: int, singular: str, plural: str = "") -> str:
+    """`1 conversation`, `1,025 conversations`."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
+
+
+class Measured(Protocol):
+    """What `value` has to know of a metric (`answers.registry`)."""
+
+    @property
+    def unit(self) -> str:
+        """`millis`, `percent`, `responses` or `count`."""
+
+    @property
+    def per(self) -> str:
+        """What an average is over; "" of a sum."""
+
+    @property
+    def values(self) -> str:
+        """What a percentile is of; "" of others."""
+
+
+def value(metric: Measured, number: float | None) -> str:
+    """A metric's value with its unit; -1 is an average over nothing."""
+    if number is None or (number == -1 and (metric.per or metric.values)):
+        return NONE
+    match metric.unit:
+        case "millis":
+            return duration(number)
+        case "percent":
+            return f"{number:.0f} %" if number in (0, 100) else f"{number:.1f} %"
+        case "responses":
+            return f"{number:.1f}"
+        case _:
+            return f"{number:,}"
+
+
+def local(millis: int, zone: tzinfo) -> datetime:
+    """A moment on the clocks of a zone; at the edges of the calendar, where it has none there, on those of UTC."""
+    seconds, rest = divmod(millis, SECOND)
+    try:
+        at = datetime.fromtimestamp(seconds, zone)
+    except (OverflowError, ValueError):
+        at = datetime.fromtimestamp(seconds, UTC)
+    return at.replace(microsecond=rest * 1000)
+
+
+def which_of_two(at: datetime) -> str:
+    """The offset from UTC, ` +02:00`, of a time that the clocks show twice as they are put back; else ""."""
+    first, second = at.replace(fold=0).utcoffset(), at.replace(fold=1).utcoffset()
+    return f" {offset_of(at)}" if first is not None and second is not None and first > second else ""
+
+
+def offset_of(at: datetime) -> str:
+    """The offset from UTC of a moment in a zone: `+02:00`."""
+    return at.isoformat()[len(at.replace(tzinfo=None).isoformat()) :]
+
+
+def moment(millis: int, zone: tzinfo, *, seconds: bool = True) -> str:
+    """A moment as people read it: 2026-11-20 09:04:31; in an hour that comes twice with its offset."""
+    at = local(millis, zone)
+    return at.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M") + which_of_two(at)
+
+
+def clock(millis: int, zone: tzinfo) -> str:
+    """The time of day with milliseconds: 09:04:31.250; in an hour that comes twice with its offset."""
+    at = local(millis, zone)
+    return at.strftime("%H:%M:%S.%f")[:-3] + which_of_two(at)
+
+
+def moment_exactly(millis: int, zone: tzinfo) -> str:
+    """A moment without seconds and milliseconds that are 0: 2026-11-20 09:00; its offset as `moment`."""
+    at = local(millis, zone)
+    text = at.replace(tzinfo=None).isoformat(" ", "milliseconds").removesuffix(".000").removesuffix(":00")
+    return text + which_of_two(at)
+
+
+def rfc_3339(millis: int, zone: tzinfo = UTC) -> str:
+    """A moment for programs, to the millisecond: with the offset of the zone, `Z` for UTC."""
+    text = local(millis, zone).isoformat(timespec="milliseconds")
+    return text.removesuffix("+00:00") + "Z" if str(zone) == "UTC" else text
+
+
+def utc(at: datetime) -> str:
+    """A moment in UTC: 2026-11-20 09:04:31Z."""
+    return f"{at:%Y-%m-%d %H:%M:%SZ}"
+
+
+# --- events ----------------------------------------------------------------------------------------------------------
+
+
+def event(moment: Moment, name: Callable[[Kind, int], str]) -> str:
+    """What happened at a moment of an explanation, with names: `assigned to 7 (skill 10)`."""
+    detail = {key: value for key, value in moment.detail.items() if _UNSAID.get(key) != value}
+    given = detail.pop("agentId", None)
+    agent = "" if given is None else name("agent", cast(int, given))
+    by, reason, lease = (detail.pop(key, None) for key in ("sentBy", "reason", "leaseMillis"))
+    by = detail.pop("closedBy", by)
+    texts = {
+        "assigned": f"assigned to {agent}",
+        "focused": f"{agent} looks here",
+        "unfocused": f"{agent} looks away",
+        "focusLost": f"{agent} looks at another conversation",
+        "leaseEnded": f"{agent}'s focus ends: the lease ended",
+        "message": f"message of {by} {agent}".rstrip(),
+        "closed": f"closed by {by}",
+        "transferred": f"transferred: {reason}",
+    }
+    further = [
+        f"{key} {name(cast('Kind', key), cast(int, value))}" if key in ("skill", "group") else f"{key} {value}"
+        for key, value in ((key.removesuffix("Id"), value) for key, value in detail.items())
+    ]
+    if lease and moment.type == "focused":
+        further.append(f"for {duration(cast(int, lease))} at most")
+    if moment.revision:
+        further.append(f"corrected, revision {moment.revision}")
+    return texts.get(moment.type, moment.type) + (f" ({', '.join(further)})" if further else "")
+
+
+_UNSAID: Final = {"groupId": -1, "userType": "human"}
+"""Values that go without saying."""
+
+
+# --- what the data are worth -----------------------------------------------------------------------------------------
+
+
+def begin_in_the_middle(number: int, conversation: str = "conversation") -> str:
+    """`2 conversations begin in the middle: no opening comes first`."""
+    return f"{count(number, conversation)} {'begins' if number == 1 else 'begin'} in the middle: no opening comes first"
+
+
+def without_focus_data(number: int, of: int, what: str) -> str:
+    """`2 of 3 human agents have no focus data: handle time is unknown there, not zero`."""
+    have = "has" if number == 1 else "have"
+    return f"{number:,} of {count(of, what)} {have} {NO_FOCUS_DATA}: handle time is unknown there, not zero"
+
+
+LONG_UNIT_MINUTES: Final = 30
+"""A handle-time unit longer than this may be a focus that nobody ended."""
+
+
+def long_units(number: int, minutes: int = LONG_UNIT_MINUTES, more: str = "") -> str:
+    """`1 handle-time unit is longer than 30 minutes: a focus that nobody ended?`; `more` stands in brackets."""
+    units = f"{count(number, 'handle-time unit')} {'is' if number == 1 else 'are'}"
+    return f"{units} longer than {minutes} minutes{f' ({more})' if more else ''}: a focus that nobody ended?"
