@@ -46,7 +46,7 @@ def test_a_stale_wait_is_counted_beside_the_longest() -> None:
 
 def test_a_forgotten_conversation_does_not_put_its_agent_first() -> None:
     found = [conversation("old", 20 * STALE_MS, agent=1), conversation("new", 9000, agent=2)]
-    assert [each.agent for each in now_of(OpenConversations(found, set(), 0), ALL, AT).agents] == [2, 1]
+    assert [each.number for each in now_of(OpenConversations(found, set(), 0), ALL, AT).agents] == [2, 1]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -106,7 +106,7 @@ def test_who_waits_and_where_the_focus_is() -> None:
     }
     assert [found[name].waiting_since for name in ("queued", "asked", "moved")] == [begun, begun + 6000, begun + 20_000]
     assert found["queued"].source == "APP"
-    agents = {each.agent: each for each in now.agents}
+    agents = {each.number: each for each in now.agents}
     assert (agents[7].focus, agents[7].focus_since, agents[7].knows_focus) == ("asked", begun + 8000, True)
     assert (agents[8].focus, agents[8].knows_focus) == (None, False)
     only = Selection((0, 0), skills=(2,), agents=(7,))

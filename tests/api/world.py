@@ -32,8 +32,8 @@ from handletime.errors import NotNow, Unauthorized
 from handletime.events.decode import instant
 from handletime.events.model import EVENTS
 from handletime.keys.keys import Key, Permission
+from handletime.segments.agent_focus import Focus, Move, focus_of
 from handletime.segments.derive import derive
-from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.parts import Prepared, prepare
 from handletime.store.shelf import Shelf
 from handletime.store.writer import Ingested, Outcome

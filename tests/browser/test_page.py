@@ -716,10 +716,10 @@ def test_an_account_without_data_is_told_how_to_bring_some(visitor: Visitor) -> 
 
 def test_what_the_data_are_worth_is_said(visitor: Visitor) -> None:
     page = visitor.sign_in("centre", "/agents?last=31d")
-    expect(page.locator(".worth")).to_contain_text("no focus data")
+    expect(page.locator(".data-quality")).to_contain_text("no focus data")
     page.get_by_role("button", name="Sign out").click()
     page = visitor.sign_in("hostile")
-    expect(page.locator(".worth")).to_contain_text("longer than 30 minutes")
+    expect(page.locator(".data-quality")).to_contain_text("longer than 30 minutes")
     expect(page.get_by_text("begins in the middle")).to_be_visible()
     page.get_by_role("link", name=re.compile("^Why")).first.click()
     expect(page.get_by_text("The conversation begins in the middle")).to_be_visible()

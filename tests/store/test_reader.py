@@ -8,9 +8,9 @@ import pytest
 
 from handletime.answers.files import asked
 from handletime.answers.registry import METRICS
+from handletime.segments.agent_focus import Focus
 from handletime.segments.derive import derive
 from handletime.segments.explain import explain
-from handletime.segments.meanwhile import Focus
 from handletime.segments.parts import prepare
 from handletime.store.reader import Reader
 from handletime.upkeep.removing import forget

@@ -12,7 +12,15 @@ import pytest
 from handletime.answers.registry import METRICS
 from handletime.api.parameters import Query
 from handletime.segments.derive import derive
-from handletime.web.figures import AGENT_COLUMNS, SKILL_COLUMNS, history_of, metrics_of, slowest_of, table_of, worth_of
+from handletime.web.figures import (
+    AGENT_COLUMNS,
+    SKILL_COLUMNS,
+    data_quality_of,
+    history_of,
+    metrics_of,
+    slowest_of,
+    table_of,
+)
 from handletime.web.view import View, read_view
 from tests.api.world import MemoryReader
 from tests.messy_streams import messy_stream
@@ -135,8 +143,8 @@ def test_the_slowest_answers_are_the_slowest(reader: MemoryReader) -> None:
 
 def test_doubts_are_counted(reader: MemoryReader) -> None:
     human = [row for row in ended(reader) if row["userType"] == "human"]
-    worth = worth_of(reader, view_of(reader, "&long=1"))
-    assert (worth.human, worth.without_focus) == (len(human), sum(not row["focusData"] for row in human))
+    quality = data_quality_of(reader, view_of(reader, "&long=1"))
+    assert (quality.human, quality.without_focus) == (len(human), sum(not row["focusData"] for row in human))
     ids = {row["segmentId"] for row in human}
     units = rows_of(derive(reader.events).handle_time_units)
-    assert worth.long_units == sum(u["segmentId"] in ids and cast(int, u["handleTimeMillis"]) > 60_000 for u in units)
+    assert quality.long_units == sum(u["segmentId"] in ids and cast(int, u["handleTimeMillis"]) > 60_000 for u in units)

@@ -72,42 +72,33 @@ class OpenConversation(NamedTuple):
 State = Literal["queued", "waits", "answered"]
 
 
-class SkillNow(NamedTuple):
-    """The open conversations of one skill, or of all (None); `longest_ms` is that of those that are not stale."""
+class OpenOf(NamedTuple):
+    """The open conversations of one skill or agent, or all; `longest_ms` is the longest wait of those not stale."""
 
-    skill: int | None
+    number: int | None
     open: int
     in_queue: int
     waiting: int
+    """For an agent's answer."""
     longest_ms: int
     longest: str
     """Whose wait is the longest: a conversation."""
     stale: int
     """How many wait for longer than `STALE_MS`."""
-
-
-class AgentNow(NamedTuple):
-    """One agent at work: conversations, consumers who wait, and where the focus is."""
-
-    agent: int
-    is_bot: bool
-    open: int
-    waiting: int
-    longest_ms: int
-    longest: str
-    stale: int
-    focus: str | None
-    focus_since: int
-    knows_focus: bool
+    is_bot: bool = False
+    focus: str | None = None
+    """Of an agent: the conversation that has the focus."""
+    focus_since: int = 0
+    knows_focus: bool = False
 
 
 class Now(NamedTuple):
     """All of it at one moment, in epoch milliseconds."""
 
     at: int
-    total: SkillNow
-    skills: list[SkillNow]
-    agents: list[AgentNow]
+    total: OpenOf
+    skills: list[OpenOf]
+    agents: list[OpenOf]
     more_agents: int
     begin_in_the_middle: int
     conversations: list[OpenConversation]
@@ -172,13 +163,18 @@ def now_of(found: OpenConversations, of: Selection, at: int) -> Now:
         if each.agent is not None:
             by_agent.setdefault(each.agent, []).append(each)
     focus = {agent: (each.id, here.since) for each in conversations for agent, here in each.focus.items()}
-    agents = [
-        _of_agent(agent, mine, focus.get(agent), agent in found.with_focus, at) for agent, mine in by_agent.items()
-    ]
-    agents.sort(key=lambda each: (each.is_bot, -each.longest_ms, each.agent))
-    skills = [_of_skill(skill, mine, at) for skill, mine in sorted(by_skill.items())]
-    more = max(len(agents) - AGENTS_MAX, 0)
-    return Now(at, _of_skill(None, shown, at), skills, agents[:AGENTS_MAX], more, found.begin_in_the_middle, shown)
+    agents = []
+    for agent, mine in by_agent.items():
+        place, since = focus.get(agent, (None, 0))
+        agents.append(
+            _of(agent, mine, at)._replace(
+                is_bot=mine[0].is_bot, focus=place, focus_since=since, knows_focus=agent in found.with_focus
+            )
+        )
+    agents.sort(key=lambda each: (each.is_bot, -each.longest_ms, each.number or 0))
+    skills = [_of(skill, mine, at) for skill, mine in sorted(by_skill.items())]
+    left_out = max(len(agents) - AGENTS_MAX, 0)
+    return Now(at, _of(None, shown, at), skills, agents[:AGENTS_MAX], left_out, found.begin_in_the_middle, shown)
 
 
 def _matches(each: OpenConversation, of: Selection) -> bool:
@@ -191,28 +187,13 @@ def _matches(each: OpenConversation, of: Selection) -> bool:
     )
 
 
-def _of_skill(skill: int | None, found: list[OpenConversation], at: int) -> SkillNow:
-    queued = [each for each in found if each.in_queue]
-    waiting = [each for each in found if each.waiting_since is not None and not each.in_queue]
-    return SkillNow(skill, len(found), len(queued), len(waiting), *_longest(found, at))
-
-
-def _of_agent(
-    agent: int, found: list[OpenConversation], focus: tuple[str, int] | None, knows_focus: bool, at: int
-) -> AgentNow:
-    waiting = sum(each.waiting_since is not None for each in found)
-    place, since = focus or (None, 0)
-    return AgentNow(agent, found[0].is_bot, len(found), waiting, *_longest(found, at), place, since, knows_focus)
-
-
-def _longest(found: list[OpenConversation], at: int) -> tuple[int, str, int]:
-    """The longest wait that is not stale, whose it is, and how many are stale."""
-    stale = sum(each.is_stale(at) for each in found)
-    waits = [
-        (at - each.waiting_since, each.id) for each in found if each.waiting_since is not None and not each.is_stale(at)
-    ]
-    length, conversation = max(waits, default=(0, ""))
-    return max(length, 0), conversation, stale
+def _of(number: int | None, found: list[OpenConversation], at: int) -> OpenOf:
+    in_queue = sum(each.in_queue for each in found)
+    waits = [(at - each.waiting_since, each) for each in found if each.waiting_since is not None]
+    waiting = sum(not each.in_queue for _, each in waits)
+    fresh = [(length, each.id) for length, each in waits if not each.is_stale(at)]
+    length, longest = max(fresh, default=(0, ""))
+    return OpenOf(number, len(found), in_queue, waiting, max(length, 0), longest, len(waits) - len(fresh))
 
 
 def _conversations(prepared: Prepared, trace: Trace) -> Iterator[OpenConversation]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from handletime.api.auth import AuthRequest
     from handletime.deadline import Deadline
     from handletime.keys.keys import Key
-    from handletime.segments.meanwhile import Focus
+    from handletime.segments.agent_focus import Focus
     from handletime.segments.parts import Prepared
     from handletime.store.writer import Ingested, Outcome
 

@@ -19,7 +19,7 @@ from handletime.events.decode import decode_columns
 from handletime.events.model import EVENTS
 from handletime.lake.state import Files, State
 from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
-from handletime.segments.meanwhile import Focus
+from handletime.segments.agent_focus import Focus
 from handletime.segments.parts import Prepared, prepare
 from handletime.store.arrow import query
 from handletime.store.reader import MOVES_MAX, focus_among, last_focused

@@ -11,8 +11,8 @@ import duckdb
 from handletime.answers.relations import Snapshot, limited
 from handletime.deadline import Deadline
 from handletime.events import model
+from handletime.segments.agent_focus import Focus, Move, focus_of
 from handletime.segments.columns import columns_of
-from handletime.segments.meanwhile import Focus, Move, focus_of
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
 from handletime.store.arrow import query

@@ -237,7 +237,7 @@ _LONG: Final = """select count(*) from handle_time_units u
     where u.segmentEnd >= $start and u.segmentEnd < $end and u.handleTimeMillis > $long"""
 
 
-def worth_of(reader: Reader, view: View) -> DataQuality:
+def data_quality_of(reader: Reader, view: View) -> DataQuality:
     """What is doubtful about a view's data. Long units are those of the agent alone where one is chosen."""
     where, parameters = view.agent_segments.condition()
     agent = "" if view.agent is None else " and u.agentId = $agent"

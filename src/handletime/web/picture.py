@@ -28,8 +28,8 @@ from handletime.answers.words import (
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.decode import instant
 from handletime.segments.explain import Json, Moment, Reading, Span
+from handletime.web.elsewhere import Elsewhere, Places
 from handletime.web.labels import AccountLabels
-from handletime.web.meanwhile import Meanwhile, Visit
 
 WIDTH: Final = 1200
 LEFT: Final = 150
@@ -237,19 +237,19 @@ def millis_of(value: object) -> int:
 
 
 def draw(
-    reading: Reading, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile | None = None, *, true: bool = False
+    reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places | None = None, *, true: bool = False
 ) -> Picture:
     """The picture of a conversation; `true` draws all time to scale."""
-    return _Artist(reading, labels, zone, meanwhile or {}, true=true).draw()
+    return _Artist(reading, labels, zone, elsewhere or {}, true=true).draw()
 
 
 class _Artist:
     def __init__(
-        self, reading: Reading, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile, *, true: bool
+        self, reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places, *, true: bool
     ) -> None:
         self.moments = reading.explanation.moments[:MOMENTS_MAX]
         self.times = reading.times[:MOMENTS_MAX]
-        self.meanwhile = meanwhile
+        self.elsewhere = elsewhere
         self.start, self.end = self.times[0], self.times[-1]
         self.agent_segments = self._begun(reading.explanation.agent_segments)
         self.skill_segments = self._begun(reading.explanation.skill_segments)
@@ -453,8 +453,9 @@ class _Artist:
             else:
                 why = NOT_HANDLED[str(each.not_handled_because)]
                 clause = "1 State" if each.not_handled_because == "notOpen" else "3.3"
-                visits = [visit.told for visit in self.meanwhile.get(i, ())]
-                says = [f"Not handled: {why}", *([f"Meanwhile: {', '.join(visits)}"] if visits else [])]
+                says = [f"Not handled: {why}"]
+                if i in self.elsewhere:
+                    says.append(f"Meanwhile: {', '.join(map(str, self.elsewhere[i]))}")
                 self._stretch(lane, "not-handled", start, end, [*says, _clause(clause)])
 
     def _skill_segments(self) -> None:
@@ -493,17 +494,17 @@ class Line(NamedTuple):
     lasts: str
     counts: str
     handled: bool
-    meanwhile: Sequence[Visit]
+    elsewhere: Sequence[Elsewhere]
 
 
-def lines_of(reading: Reading, labels: AccountLabels, zone: ZoneInfo, meanwhile: Meanwhile | None = None) -> list[Line]:
+def lines_of(reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places | None = None) -> list[Line]:
     """A conversation event by event: what each did, and whether the time after it counts."""
-    visits = meanwhile or {}
+    places = elsewhere or {}
     shown = zip(reading.explanation.moments[:MOMENTS_MAX], reading.times, strict=False)
-    return [_line(each, at, labels, zone, visits.get(i, ())) for i, (each, at) in enumerate(shown)]
+    return [_line(each, at, labels, zone, places.get(i, ())) for i, (each, at) in enumerate(shown)]
 
 
-def _line(each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, visits: Sequence[Visit]) -> Line:
+def _line(each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, elsewhere: Sequence[Elsewhere]) -> Line:
     counts = f"handled, {each.handled_under}" if each.handled_under else ""
     if each.not_handled_because:
         counts = f"not: {NOT_HANDLED[each.not_handled_because]}"
@@ -515,5 +516,5 @@ def _line(each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, visits: 
         "" if each.lasts_millis is None else duration(each.lasts_millis),
         counts,
         each.handled_under is not None,
-        visits,
+        elsewhere,
     )

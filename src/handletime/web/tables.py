@@ -20,11 +20,11 @@ from handletime.web.figures import (
     Columns,
     Each,
     Row,
+    data_quality_of,
     history_of,
     metrics_of,
     slowest_of,
     table_of,
-    worth_of,
 )
 from handletime.web.labels import AccountLabels
 from handletime.web.page import Asker, Page, ThePage
@@ -142,7 +142,7 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         tables=tables,
         keep={**first.parameters(offset=None), **second.parameters(offset=None)},
         search_from=SEARCH_FROM,
-        worth=worth_of(reader, view),
+        data_quality=data_quality_of(reader, view),
         charts=charts,
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
     )

@@ -12,7 +12,7 @@ from handletime.api.parameters import Choice, Text
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import DAY, MINUTE
 from handletime.segments.explain import Json, Reading, read
-from handletime.web.meanwhile import meanwhile_of
+from handletime.web.elsewhere import elsewhere_of
 from handletime.web.page import ThePage
 from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of
 from handletime.web.view import read_view
@@ -36,7 +36,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     if prepared is None:
         raise Refused(404, "There is no such conversation.")
     reading = read(prepared, asker.account, conversation or "", reader.deadline)
-    meanwhile = meanwhile_of(reader, reading.explanation, reading.times[:MOMENTS_MAX])
+    elsewhere = elsewhere_of(reader, reading, MOMENTS_MAX)
     reader.deadline.check()
     return page.html(
         request,
@@ -47,8 +47,8 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         conversation=conversation,
         segment=segment,
         scale=scale,
-        picture=draw(reading, asker.labels, view.zone, meanwhile, true=scale == "true"),
-        lines=lines_of(reading, asker.labels, view.zone, meanwhile),
+        picture=draw(reading, asker.labels, view.zone, elsewhere, true=scale == "true"),
+        lines=lines_of(reading, asker.labels, view.zone, elsewhere),
         millis_of=millis_of,
         doubts=doubts_of(reading, view.long_minutes),
         more=max(len(reading.times) - MOMENTS_MAX, 0),

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from handletime.segments.meanwhile import Focus, Move, focus_of
+from handletime.segments.agent_focus import Focus, Move, focus_of
 from tests.messy_streams import messy_stream
 from tests.plain_reading import Entry, Event, LeaseEnd, Loss, losses_of, one_order, without_duplicates
 from tests.plain_reading import _loss as loss_read
