@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from handletime.answers import words
 from handletime.answers.live import State
 from handletime.answers.words import (
-    begin_in_the_middle,
+    begins_in_the_middle,
     count,
     duration,
     long_units,
@@ -109,8 +109,8 @@ def test_a_moment_is_said_as_short_as_it_is_exact_and_in_rfc_3339_with_its_offse
 
 def test_counts_are_said_in_good_english() -> None:
     assert [count(number, "copy", "copies") for number in (0, 1, 2000)] == ["0 copies", "1 copy", "2,000 copies"]
-    assert begin_in_the_middle(1) == "1 conversation begins in the middle: no opening comes first"
-    assert begin_in_the_middle(1025).startswith("1,025 conversations begin ")
+    assert begins_in_the_middle("The conversation") == "The conversation begins in the middle: no opening comes first"
+    assert begins_in_the_middle(count(1025, "talk"), 1025).startswith("1,025 talks begin in ")
     assert without_focus_data(1, 2, "human agent").startswith("1 of 2 human agents has no focus data")
     assert long_units(1) == "1 handle-time unit is longer than 30 minutes: a focus that nobody ended?"
     assert long_units(2, 45, "3 h in all").startswith("2 handle-time units are longer than 45 minutes (3 h in all): ")

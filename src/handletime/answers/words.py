@@ -248,9 +248,9 @@ _UNSAID: Final = {"groupId": -1, "userType": "human"}
 # --- what the data are worth -----------------------------------------------------------------------------------------
 
 
-def begin_in_the_middle(number: int, conversation: str = "conversation") -> str:
+def begins_in_the_middle(what: str, number: int = 1) -> str:
     """`2 conversations begin in the middle: no opening comes first`."""
-    return f"{count(number, conversation)} {'begins' if number == 1 else 'begin'} in the middle: no opening comes first"
+    return f"{what} {'begins' if number == 1 else 'begin'} in the middle: no opening comes first"
 
 
 def without_focus_data(number: int, of: int, what: str) -> str:

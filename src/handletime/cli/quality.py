@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from handletime.answers.words import NO_EFFECT, begin_in_the_middle, count, duration, long_units, without_focus_data
+from handletime.answers.words import NO_EFFECT, begins_in_the_middle, count, duration, long_units, without_focus_data
 
 if TYPE_CHECKING:
     from handletime.segments.derive import Quality
@@ -31,7 +31,7 @@ def summary(quality: Quality) -> Iterator[str]:
         for reason, number in sorted(quality.without_effect.items(), key=lambda item: -item[1]):
             yield f"  {number:>12,}  {reason}: {NO_EFFECT[reason]}"
     if quality.begin_in_the_middle:
-        yield begin_in_the_middle(quality.begin_in_the_middle)
+        yield begins_in_the_middle(count(quality.begin_in_the_middle, "conversation"), quality.begin_in_the_middle)
     blind = quality.agents_without_focus()
     if blind:
         some = ", ".join(str(agent) for _account, agent in blind[:8]) + (", …" if len(blind) > 8 else "")

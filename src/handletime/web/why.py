@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from litestar import Response, get
 
-from handletime.answers.words import begin_in_the_middle, long_units, without_focus_data
+from handletime.answers.words import begins_in_the_middle, long_units, without_focus_data
 from handletime.api.errors import Refused
 from handletime.api.parameters import Choice, Text
 from handletime.api.service import HttpRequest, query_of
@@ -61,7 +61,7 @@ def doubts_of(reading: Reading, long_minutes: int) -> list[str]:
     humans = [row for row in reading.explanation.agent_segments if row["userType"] == "human"]
     if reading.begins_in_the_middle:
         doubts.append(
-            f"{begin_in_the_middle(1)}. What came before is not known here, "
+            f"{begins_in_the_middle('The conversation')}. What came before is not known here, "
             "so the first segment may be shorter than it was."
         )
     if any(abs(time) < 365 * DAY for time in reading.times):
