@@ -9,6 +9,7 @@ import pytest
 from handletime.answers import live
 from handletime.answers.live import (
     STALE_MS,
+    FocusHere,
     LastRead,
     OpenConversation,
     OpenConversations,
@@ -67,13 +68,15 @@ def test_now_is_what_is_running(seed: int) -> None:
     assert sum(agent.open for agent in now.agents) == len(segments)
 
 
+BEGUN = cast(int, instant("2026-11-21T09:00:00Z"))
+
+
+def event(conversation: str, second: int, type_: str, **more: object) -> Row:
+    known = {"conversationId": conversation, "eventId": f"{second}-{type_}", "time": BEGUN + second * 1000}
+    return {**known, "type": type_, **more}
+
+
 def test_who_waits_and_where_the_focus_is() -> None:
-    begun = cast(int, instant("2026-11-21T09:00:00Z"))
-
-    def event(conversation: str, second: int, type_: str, **more: object) -> Row:
-        known = {"conversationId": conversation, "eventId": f"{second}-{type_}", "time": begun + second * 1000}
-        return {**known, "type": type_, **more}
-
     reader = MemoryReader("local")
     reader.add(
         events_of(
@@ -97,21 +100,44 @@ def test_who_waits_and_where_the_focus_is() -> None:
             ]
         )
     )
-    at = begun + 60_000
+    at = BEGUN + 60_000
     now = now_of(open_conversations(reader.open_conversations()), ALL, at)
     found = {each.id: each for each in now.conversations}
     assert [each.id for each in now.conversations] == ["queued", "asked", "moved", "answered"]
     assert {name: each.state for name, each in found.items()} == {
         **{"queued": "queued", "asked": "waits", "moved": "waits", "answered": "answered"}
     }
-    assert [found[name].waiting_since for name in ("queued", "asked", "moved")] == [begun, begun + 6000, begun + 20_000]
+    assert [found[name].waiting_since for name in ("queued", "asked", "moved")] == [BEGUN, BEGUN + 6000, BEGUN + 20_000]
     assert found["queued"].source == "APP"
     agents = {each.number: each for each in now.agents}
-    assert (agents[7].focus, agents[7].focus_since, agents[7].knows_focus) == ("asked", begun + 8000, True)
+    assert (agents[7].focus, agents[7].focus_since, agents[7].knows_focus) == ("asked", BEGUN + 8000, True)
     assert (agents[8].focus, agents[8].knows_focus) == (None, False)
     only = Selection((0, 0), skills=(2,), agents=(7,))
     filtered = now_of(open_conversations(reader.open_conversations()), only, at)
     assert {each.id for each in filtered.conversations} == {"asked", "answered"}
+
+
+def test_a_focus_with_a_lease_is_here_until_its_last_moment_and_since_it_began() -> None:
+    reader = MemoryReader("local")
+    reader.add(
+        events_of(
+            [
+                event("c", 0, "opened"),
+                event("c", 5, "focused", agentId=7, leaseMillis=30_000),
+                event("c", 20, "focused", agentId=7, leaseMillis=20_000),
+                event("c", 6, "focused", agentId=8),
+                event("c", 9, "unfocused", agentId=8),
+                event("c", 7, "focused", agentId=9),
+                event("d", 1, "opened"),
+                event("d", 8, "focused", agentId=9),
+            ]
+        )
+    )
+    conversation, other = open_conversations(reader.open_conversations()).conversations
+    assert (conversation.waiting_since, list(other.focus)) == (BEGUN, [9])
+    for second, here in ((39, [7]), (40, [7]), (41, [])):
+        assert list(conversation.seen_at(BEGUN + second * 1000).focus) == here
+    assert conversation.focus[7] == FocusHere(BEGUN + 5000, BEGUN + 40_000)
 
 
 def test_what_was_read_is_one_accounts_and_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,10 +221,7 @@ def _conversations(prepared: Prepared, trace: Trace) -> Iterator[OpenConversatio
 def _focus(stretches: Records) -> dict[int, dict[int, FocusHere]]:
     """The focus that no event has ended, by the place of its conversation, and by agent."""
     found: dict[int, dict[int, FocusHere]] = {}
-    of_interest = stretches[["of", "agent", "start", "lease_end", "lost_time", "left_at"]]
-    for number, agent, start, lease_end, lost_time, left_at in of_interest.tolist():
-        here = found.setdefault(number - 1, {})
-        here.pop(agent, None)
-        if lost_time == left_at == NEVER:
-            here[agent] = FocusHere(start, lease_end)
+    here = stretches[(stretches["left_at"] == NEVER) & (stretches["lost_time"] == NEVER)]
+    for number, agent, start, lease_end in here[["of", "agent", "start", "lease_end"]].tolist():
+        found.setdefault(number - 1, {})[agent] = FocusHere(start, lease_end)
     return found

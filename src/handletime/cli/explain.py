@@ -161,7 +161,7 @@ def _handled(moment: Moment) -> str:
 
 
 def _skill_segment(segment: Json) -> str:
-    queue = ", in queue" if segment["abandonedInQueue"] else ""
+    queue = " in queue" if segment["abandonedInQueue"] else ""
     firsts = segment["firstResponseMillis"]
     responses = f"; first responses {_durations(firsts)}" if firsts else ""
     return (
@@ -196,9 +196,9 @@ def _print_agent_segment(segment: Json, console: Console) -> None:
 
 def _total(segment: Json) -> str:
     if segment["userType"] == "bot":
-        return NOT_HANDLED["bot"]
+        return f"none: {NOT_HANDLED['bot']}"
     if not segment["focusData"]:
-        return NO_FOCUS_DATA
+        return f"unknown: {NO_FOCUS_DATA}"
     return f"[green]{_durations([segment['totalHandleTimeMillis']])}[/green]"
 
 

@@ -24,8 +24,7 @@ def summary(quality: Quality) -> Iterator[str]:
     if quality.duplicates:
         yield f"{count(quality.duplicates, 'duplicate')} left out{_differing(quality)}"
     if quality.corrected:
-        copies = "copy" if quality.corrected == 1 else "copies"
-        yield f"{quality.corrected:,} {copies} replaced by corrections"
+        yield f"{count(quality.corrected, 'copy', 'copies')} replaced by corrections"
     if quality.without_effect:
         yield f"{count(sum(quality.without_effect.values()), 'event')} without effect:"
         for reason, number in sorted(quality.without_effect.items(), key=lambda item: -item[1]):

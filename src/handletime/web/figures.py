@@ -31,8 +31,10 @@ class Columns(NamedTuple):
     columns: tuple[Column, ...]
 
 
-def _columns(heading: str, **headings: str) -> Columns:
-    return Columns(heading, tuple(Column(METRICS[key], text) for key, text in headings.items()))
+def _columns(heading: str, *keys: str, **headings: str) -> Columns:
+    """Columns of metrics under their labels, then those under other headings."""
+    named = {key: METRICS[key].label.replace("\n", " ") for key in keys} | headings
+    return Columns(heading, tuple(Column(METRICS[key], text) for key, text in named.items()))
 
 
 AGENT_COLUMNS: Final = (
@@ -46,37 +48,27 @@ AGENT_COLUMNS: Final = (
     ),
     _columns(
         "First response",
-        medianFirstResponseMillis="median",
-        p90FirstResponseMillis="p90",
-        p95FirstResponseMillis="p95",
-        avgTimetoFirstAgentMessageFromAgentAssignment="average",
+        *("medianFirstResponseMillis", "p90FirstResponseMillis", "p95FirstResponseMillis"),
+        "avgTimetoFirstAgentMessageFromAgentAssignment",
         avgTimetoFirstAgentMessageFromAgentAssignment_NewConversation="avg. new",
         avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer="avg. after transfer",
     ),
     _columns(
         "Response time",
-        medianResponseMillis="median",
-        p90ResponseMillis="p90",
-        p95ResponseMillis="p95",
-        avgTimeToResponseFromAgentAssignment="average",
+        *("medianResponseMillis", "p90ResponseMillis", "p95ResponseMillis", "avgTimeToResponseFromAgentAssignment"),
     ),
     _columns(
         "Handle time",
-        avgHandleTimeMillis="average",
-        medianHandleTimeMillis="median",
-        p90HandleTimeMillis="p90",
-        p95HandleTimeMillis="p95",
-        totalHandleTimeMillis="total",
+        *("avgHandleTimeMillis", "medianHandleTimeMillis", "p90HandleTimeMillis", "p95HandleTimeMillis"),
+        "totalHandleTimeMillis",
         segmentsWithFocusData="segments with focus data",
     ),
     _columns("Segment, average", avgAgentSegmentDuration="duration", avgAgentMessagesinAgentSegment="responses"),
     _columns("Messages", agentMessages="by the agent"),
     _columns(
         "Share of segments",
-        interactiveAgentSegmentPercent="interactive",
-        nonResponsiveConsumerAgentSegmentPercent="non-resp. consumer",
-        nonResponsiveAgentAgentSegmentPercent="non-resp. agent",
-        abandonedAgentSegmentPercent="abandoned",
+        *("interactiveAgentSegmentPercent", "nonResponsiveConsumerAgentSegmentPercent"),
+        *("nonResponsiveAgentAgentSegmentPercent", "abandonedAgentSegmentPercent"),
     ),
 )
 SKILL_COLUMNS: Final = (
@@ -95,10 +87,8 @@ SKILL_COLUMNS: Final = (
     ),
     _columns(
         "Share of segments",
-        interactiveSkillSegmentPercent="interactive",
-        nonResponsiveConsumerSkillSegmentPercent="non-resp. consumer",
-        nonResponsiveAgentSkillSegmentPercent="non-resp. agent",
-        abandonedSkillSegmentPercent="abandoned",
+        *("interactiveSkillSegmentPercent", "nonResponsiveConsumerSkillSegmentPercent"),
+        *("nonResponsiveAgentSkillSegmentPercent", "abandonedSkillSegmentPercent"),
     ),
 )
 HUMAN_SEGMENTS: Final = Metric("humanSegments", "agentSegments", "count", "Segments of human agents", "humanSegments")
