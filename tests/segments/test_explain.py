@@ -45,7 +45,7 @@ def test_after_a_transfer_the_consumer_waits_for_the_new_agent_from_the_start_of
 
 
 def test_in_another_skill_the_consumer_is_in_another_queue() -> None:
-    """Rules 2.5: a transfer to another skill ends one stretch in queue and starts the next; any other one does not."""
+    """Rules 2.2: a transfer to another skill ends one stretch in queue and starts the next; any other one does not."""
     found = read_of(
         event(0, "opened", skillId=1),
         event(2, "transferred", reason="agent"),

@@ -109,7 +109,7 @@ class Reading(NamedTuple):
     """An explanation with what one sees of it at a glance; what goes on still ends with the last moment.
 
     `times` are those of the moments in epoch milliseconds. `waits` are the stretches in which the consumer waits for
-    the assigned agent, one for each agent (rules.md 3.2); `queued` those in queue, one for each skill (2.5); `focus`
+    the assigned agent, one for each agent (rules.md 3.2); `queued` those in queue, one for each skill (2.2); `focus`
     those in which an agent's focus is here. `begins_in_the_middle`: no opening comes first.
     """
 
@@ -121,7 +121,7 @@ class Reading(NamedTuple):
     begins_in_the_middle: bool
 
 
-class _Place(NamedTuple):
+class _Happening(NamedTuple):
     """Something that happens: an event (its place in the order), or the end of the focus that it gave."""
 
     time: int
@@ -148,17 +148,17 @@ def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline
     deadline = deadline or Deadline()
     alone = _alone(prepared, account, conversation)
     derived, trace = derive_prepared(alone), trace_of(alone)
-    places = list(_places(alone, trace, deadline))
-    end = places[-1].time
+    happenings = list(_happenings(alone, trace, deadline))
+    end = happenings[-1].time
     units = _by_segment(derived, deadline)
     segments = list(_rows(plain(derived.agent_segments), deadline))
     for segment in segments:
         segment["handleTimeUnits"] = units.get(str(segment["segmentId"]), [])
-    moments = list(_moments(alone, trace, segments, places, _Units(derived), deadline))
+    moments = list(_moments(alone, trace, segments, happenings, _Units(derived), deadline))
     skill_segments = list(_rows(plain(derived.skill_segments), deadline))
     explanation = Explanation(account, conversation, moments, segments, skill_segments)
     waits, queued = _waits(alone, trace, end, deadline)
-    times, focus = [place.time for place in places], _focus(trace, end)
+    times, focus = [each.time for each in happenings], _focus(trace, end)
     return Reading(explanation, times, waits, queued, focus, trace.begin_in_the_middle > 0)
 
 
@@ -216,17 +216,17 @@ def _by_segment(derived: Derived, deadline: Deadline) -> dict[str, list[Json]]:
     return units
 
 
-def _places(prepared: Prepared, trace: Trace, deadline: Deadline) -> Iterator[_Place]:
+def _happenings(prepared: Prepared, trace: Trace, deadline: Deadline) -> Iterator[_Happening]:
     """The events in order, and between them the ends of focus that are none. Raises NotNow."""
     given = {int(focus["row"]): focus for focus in trace.focus}
     to_end: list[_End] = []
     for place, event in enumerate(deadline.over(prepared.ordered.records)):
         yield from _ended_before(event, to_end)
-        yield _Place(int(event["time"]), place)
+        yield _Happening(int(event["time"]), place)
         focus = given.get(int(event["row"]))
         if focus is not None and focus["left_at"] == NEVER and rules.ends_at(focus) != NEVER:
             heappush(to_end, _end_of(focus, place))
-    yield from (end.place for end in sorted(to_end))
+    yield from (end.happening for end in sorted(to_end))
 
 
 class _End(NamedTuple):
@@ -236,7 +236,7 @@ class _End(NamedTuple):
     by_lease: bool
     sequence: int
     agent: int
-    place: _Place
+    happening: _Happening
     focus: Record
 
 
@@ -244,17 +244,17 @@ def _end_of(focus: Record, place: int) -> _End:
     time, lost = int(rules.ends_at(focus)), int(focus["lost_time"])
     by_lease = lost != time
     sequence = NEVER if by_lease else int(focus["lost_sequence"])
-    ended = _Place(time, place, "leaseEnded" if by_lease else "focusLost")
+    ended = _Happening(time, place, "leaseEnded" if by_lease else "focusLost")
     return _End(time, by_lease, sequence, int(focus["agent"]), ended, focus)
 
 
-def _ended_before(event: Record, to_end: list[_End]) -> Iterator[_Place]:
+def _ended_before(event: Record, to_end: list[_End]) -> Iterator[_Happening]:
     """Takes the ends out that lie before an event."""
     later = []
     while to_end and to_end[0].time <= event["time"]:
         end = heappop(to_end)
         if rules.is_lost_before(end.focus, event, end.agent == event["agent"]):
-            yield end.place
+            yield end.happening
         else:
             later.append(end)
     for end in later:
@@ -277,39 +277,44 @@ class _Units:
 
 
 def _moments(
-    prepared: Prepared, trace: Trace, segments: list[Json], places: list[_Place], units: _Units, deadline: Deadline
+    prepared: Prepared,
+    trace: Trace,
+    segments: list[Json],
+    happenings: list[_Happening],
+    units: _Units,
+    deadline: Deadline,
 ) -> Iterator[Moment]:
     shown = list(_rows(prepared.events.take(prepared.ordered.rows), deadline))
-    times = instants([place.time for place in places])
+    times = instants([each.time for each in happenings])
     bits, assigned, next_segment = 0, None, iter(segments)
-    for place, following, time in deadline.over(zip(places, [*places[1:], None], times, strict=True)):
-        event, effect = shown[place.place], rules.EFFECTS[trace.effect[place.place]]
+    for each, following, time in deadline.over(zip(happenings, [*happenings[1:], None], times, strict=True)):
+        event, effect = shown[each.place], rules.EFFECTS[trace.effect[each.place]]
         was_assigned = assigned is not None
-        if not place.lost:
-            bits = int(trace.state[place.place])
+        if not each.lost:
+            bits = int(trace.state[each.place])
             if not bits & rules.STATE_ASSIGNED:
                 assigned = None
             elif event["type"] == "assigned" and not effect:
                 assigned = next(next_segment)
         elif assigned is not None and event["agentId"] == assigned["agentId"]:
             bits &= ~rules.STATE_LOOKING
-        moment = _moment(place, time, event, effect, bits, assigned)
+        moment = _moment(each, time, event, effect, bits, assigned)
         if moment.type == "transferred" and not was_assigned:
             moment.rule = "1 State"
         if following is not None:
-            _until(moment, place.time, following.time, units, assigned)
+            _until(moment, each.time, following.time, units, assigned)
         yield moment
 
 
-def _moment(place: _Place, time: str, event: Json, no_effect: str, bits: int, assigned: Json | None) -> Moment:
+def _moment(happening: _Happening, time: str, event: Json, no_effect: str, bits: int, assigned: Json | None) -> Moment:
     type_ = str(event["type"])
     moment = Moment(
         time=time,
-        type=place.lost or type_,
+        type=happening.lost or type_,
         detail={name: event[name] for name in _OWN[type_] if event[name] is not None},
         open=bool(bits & rules.STATE_OPEN),
     )
-    if not place.lost:
+    if not happening.lost:
         moment.event_id, moment.revision = str(event["eventId"]), cast(int, event["revision"])
         moment.no_effect = no_effect or None
     if assigned is not None:

@@ -590,7 +590,7 @@ def change_skill(state: Record, out: Out, event: Record) -> None:
 
 @borrowing
 def start_skill_segment(state: Record, out: Out, event: Record) -> None:
-    """Starts a skill segment in the current skill; whoever is in queue waits from here on (2.5)."""
+    """Starts a skill segment in the current skill; who is in queue waits in this one from here on."""
     state.waits_since = event.time
     state.sequence += 1
     state.skill_wrote = False
