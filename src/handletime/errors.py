@@ -48,16 +48,16 @@ class InputError(HandletimeError):
 
 
 class InvalidEvents(InputError):
-    """Events that break rules.md 1.
+    """Events that break rules.md 1, and what is wrong with them.
 
-    `faults` names up to `FAULTS_SHOWN` of them; `more` says that there are others.
+    `faults` names the first `FAULTS_SHOWN` of what was found; `more` says that there are others.
     """
 
-    def __init__(self, source: str, faults: list[Fault], *, more: bool = False) -> None:
+    def __init__(self, source: str, faults: list[Fault]) -> None:
         self.source = source
-        self.faults = faults
-        self.more = more
-        super().__init__("\n".join(f"{source}: {fault}" for fault in faults))
+        self.faults = faults[:FAULTS_SHOWN]
+        self.more = len(faults) > FAULTS_SHOWN
+        super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
 
 
 class Unauthorized(InputError):

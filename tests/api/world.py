@@ -35,8 +35,8 @@ from handletime.keys.keys import Key, Permission
 from handletime.segments.agent_focus import Focus, Move, focus_of
 from handletime.segments.derive import derive
 from handletime.segments.parts import Prepared, prepare
+from handletime.store.requests import Ingested, Outcome
 from handletime.store.shelf import Shelf
-from handletime.store.writer import Ingested, Outcome
 from tests.segments.tables import events_of
 
 NOW = cast(int, instant("2026-11-20T12:00:00.000Z"))

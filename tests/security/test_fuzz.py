@@ -79,7 +79,7 @@ def rows(table: pa.Table) -> list[dict[str, object]]:
 def array(content: bytes) -> None:
     """An array is what Python's reader finds in it, or refused."""
     try:
-        lines = b"".join(lines_of([content[:7], content[7:]], array=True))
+        lines = b"".join(lines.text for lines in lines_of([content[:7], content[7:]], array=True))
     except InvalidEvents:
         return
     decoded = decode_lines(lines, account="local")

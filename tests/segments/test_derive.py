@@ -15,8 +15,9 @@ import pytest
 from handletime.events.decode import decode_columns
 from handletime.segments.derive import Derived, derive, derive_prepared
 from handletime.segments.explain import explain
+from handletime.segments.ids import segment_id
 from handletime.segments.parts import prepare, prepared_parts
-from handletime.segments.tables import AGENT_SEGMENTS, HANDLE_TIME_UNITS, SKILL_SEGMENTS, segment_id
+from handletime.segments.tables import AGENT_SEGMENTS, HANDLE_TIME_UNITS, SKILL_SEGMENTS
 from tests.messy_streams import BASE, RawEvent, messy_stream
 from tests.plain_reading import Reading, event_of, losses_of, read, without_duplicates
 from tests.segments.tables import Row, agent_segments_of, events_of, in_order, losses_table, rows_of

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from handletime.store.arrow import SLOT_ROWS, query, registered
+from handletime.store.arrow import SLOT_ROWS, delete, query, registered
 
 SIZES = (1, SLOT_ROWS, SLOT_ROWS + 1, 5 * SLOT_ROWS, 2, 3 * SLOT_ROWS)
 
@@ -42,3 +42,14 @@ def test_the_size_of_a_large_table_is_known() -> None:
             with registered(connection, asked=numbers(size)):
                 plans[size] = str(connection.execute(join).fetchall())
     assert plans[10].lower() != plans[50_000].lower()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_rows_are_deleted_that_are_alike_in_all_columns_that_are_given(size: int) -> None:
+    with duckdb.connect() as connection:
+        connection.execute("create table rows as select range as number, range % 2 as part from range(10000)")
+        delete(connection, "rows", pa.table({"number": np.arange(size), "part": np.zeros(size, np.int64)}))
+        ((left,),) = connection.execute("select count(*) from rows").fetchall()
+        assert left == 10_000 - (size + 1) // 2
+        delete(connection, "rows", numbers(0))
+        assert connection.execute("select count(*) from rows").fetchall() == [(left,)]

@@ -17,8 +17,8 @@ import pytest
 from handletime.answers.relations import NotAllowed
 from handletime.errors import NotNow, StoreError
 from handletime.store.opening import FILE, StoreSettings
+from handletime.store.requests import Ingested
 from handletime.store.store import Store
-from handletime.store.writer import Ingested
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import (

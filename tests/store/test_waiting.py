@@ -13,8 +13,8 @@ import pytest
 from handletime.errors import NotNow
 from handletime.events.model import EVENTS
 from handletime.store import waiting
+from handletime.store.requests import Request
 from handletime.store.waiting import SHARED_EVENTS, Job, Queue
-from handletime.store.writer import Request
 
 
 def a_job(account: str, events: int = 1) -> Job:

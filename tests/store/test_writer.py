@@ -14,8 +14,9 @@ from handletime.errors import InvalidEvents
 from handletime.store import derived, writer
 from handletime.store.derived import Rows, write
 from handletime.store.opening import StoreSettings
+from handletime.store.requests import Request
 from handletime.store.schema import migrate
-from handletime.store.writer import Request, Writer, Written
+from handletime.store.writer import Writer, Written
 from handletime.upkeep.check import check
 from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import forget

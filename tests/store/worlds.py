@@ -13,8 +13,8 @@ from handletime.keys.sidefile import SideFile
 from handletime.segments.derive import derive
 from handletime.segments.files import SCHEMAS
 from handletime.store.opening import StoreSettings
+from handletime.store.requests import Request
 from handletime.store.store import Store
-from handletime.store.writer import Request
 from tests.messy_streams import RawEvent, messy_stream
 from tests.segments.tables import Row, events_of, in_order, rows_of
 

@@ -15,8 +15,8 @@ from litestar.types import HTTPReceiveMessage, HTTPScope, Receive
 from handletime.api.errors import BadRequest, Refused
 from handletime.api.service import HttpRequest
 from handletime.errors import Fault, InvalidEvents, TooMany
-from handletime.events.blocks import whole_lines
-from handletime.events.jsonarray import ArrayToLines, BrokenArray
+from handletime.events.blocks import Lines, numbered_lines
+from handletime.events.jsonarray import BrokenArray
 from handletime.store.budget import Share
 
 SENT_MAX: Final = 32 << 20
@@ -44,7 +44,6 @@ _DIGITS: Final = 20
 """So many digits has a length at most; there may be thousands of zeros before them."""
 LINES_MAX: Final = 5_000_000
 """So many lines a body may have, empty ones too: more than there are events in the largest one."""
-_BOM: Final = b"\xef\xbb\xbf"
 _GZIP: Final = b"\x1f\x8b"
 Coding = Literal["identity", "gzip", "zstd"]
 
@@ -210,32 +209,12 @@ def _broken(coding: str) -> BadRequest:
     return BadRequest([f"body: must be one whole {coding} stream, as Content-Encoding says"])
 
 
-def lines_of(pieces: Iterable[bytes], *, array: bool) -> Iterator[bytes]:
-    """Blocks of whole lines, one event each. Raises InvalidEvents where there is no array, Refused (413)."""
-    return _counted(whole_lines(_as_lines(pieces) if array else _without_bom(pieces)))
-
-
-def _counted(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    lines = 0
-    for block in blocks:
-        lines += block.count(b"\n")
-        if lines > LINES_MAX:
-            raise Refused(413, f"The body has more than {LINES_MAX:,} lines.")
-        yield block
-
-
-def _without_bom(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    first = True
-    for piece in pieces:
-        yield piece.removeprefix(_BOM) if first else piece
-        first = False
-
-
-def _as_lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    splitter = ArrayToLines()
+def lines_of(pieces: Iterable[bytes], *, array: bool) -> Iterator[Lines]:
+    """The lines of a body, one event each. Raises InvalidEvents where there is no array, Refused (413)."""
     try:
-        for piece in pieces:
-            yield splitter.feed(piece)
-        splitter.close()
+        for lines in numbered_lines(pieces, array=array):
+            if lines.end > LINES_MAX + 1:
+                raise Refused(413, f"The body has more than {LINES_MAX:,} lines.")
+            yield lines
     except BrokenArray as error:
         raise InvalidEvents("body", [Fault(0, "body", str(error))]) from error

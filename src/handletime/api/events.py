@@ -20,10 +20,11 @@ from handletime.api.errors import JSON, Refused
 from handletime.api.service import HttpRequest, InPath, Service, TheService
 from handletime.api.turns import FairThreads
 from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere
+from handletime.events.blocks import Lines
 from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, EVENTS
 from handletime.store.budget import Budget, Share
-from handletime.store.writer import Ingested, Outcome
+from handletime.store.requests import Ingested, Outcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -173,25 +174,23 @@ def _begin(
     """Decodes a request and has its events stored. Raises BadRequest, InvalidEvents, Refused, TooMany, NotNow."""
     window = window_of(body, coding)
     share.take(window)
-    blocks = lines_of(unpacked(body, coding), array=form == JSON)
-    events = _read(service, account, blocks, "element" if form == JSON else "line", share)
+    lines = lines_of(unpacked(body, coding), array=form == JSON)
+    events = _read(service, account, lines, "element" if form == JSON else "line", share)
     share.give_back(window + len(body))
     body.clear()
     return service.store.submit(account, events)
 
 
-def _read(service: Service, account: str, blocks: Iterable[bytes], unit: str, share: Share | None = None) -> pa.Table:
+def _read(service: Service, account: str, blocks: Iterable[Lines], unit: str, share: Share | None = None) -> pa.Table:
     """The events of a request, each block once there is room for what it became. Raises InvalidEvents, TooMany."""
     reading = _Reading(account, service.clock.now(), unit)
     tables = [EVENTS.empty_table()]
-    number = 1
-    for block in blocks:
-        events = reading.good_events(block, number)
+    for lines in blocks:
+        events = reading.good_events(lines.text, lines.first)
         if share is not None:
             share.take(events.nbytes)
         if events.num_rows:
             tables.append(events)
-        number += block.count(b"\n")
     reading.check()
     return pa.concat_tables(tables)
 
@@ -252,8 +251,7 @@ class _Reading:
     def check(self) -> None:
         """Raises InvalidEvents where anything was wrong."""
         if self._faults:
-            shown = self._faults[:FAULTS_SHOWN]
-            raise InvalidEvents("body", shown, more=len(self._faults) > FAULTS_SHOWN)
+            raise InvalidEvents("body", self._faults)
 
     def _is_foreign(self, events: pa.Table) -> bool:
         """Whether an event is of another account or too far in the future."""
@@ -265,7 +263,7 @@ class _Reading:
     def _found(self, block: bytes, number: int, decoded: Decoded) -> list[Fault]:
         """The first faults of a block, in order: halved until a line stands alone where lines are hard to tell."""
         if not self._is_foreign(decoded.events):
-            return [fault for refused in decoded.refused for fault in refused.faults]
+            return decoded.faults
         lines = _lines(block)
         if len(lines) == 1:
             return [*self._foreign(decoded.events, number)]

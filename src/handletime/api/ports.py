@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from handletime.keys.keys import Key
     from handletime.segments.agent_focus import Focus
     from handletime.segments.parts import Prepared
-    from handletime.store.writer import Ingested, Outcome
+    from handletime.store.requests import Ingested, Outcome
 
 
 class Reader(Protocol):

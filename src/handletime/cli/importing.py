@@ -77,11 +77,8 @@ def _batches(events: Iterable[Any]) -> Iterator[list[bytes]]:
 
 def _decoded(lines: list[bytes]) -> tuple[Any, set[str]]:
     """The lines as events, decoded as from any other source, and the ids of their conversations."""
-    from handletime.errors import InvalidEvents
     from handletime.events.decode import decode_lines
     from handletime.events.model import DEFAULT_ACCOUNT
 
-    decoded = decode_lines(b"\n".join(lines), account=DEFAULT_ACCOUNT)
-    if decoded.refused:
-        raise InvalidEvents("the imported events", [fault for refused in decoded.refused for fault in refused.faults])
-    return decoded.events, set(decoded.events["conversationId"].unique().to_pylist())
+    events = decode_lines(b"\n".join(lines), account=DEFAULT_ACCOUNT).good_events("the imported events")
+    return events, set(events["conversationId"].unique().to_pylist())

@@ -29,8 +29,8 @@ from handletime.cli.folder import make_folder, side_file
 from handletime.errors import InputError, NotNow
 from handletime.events.encode import to_ndjson
 from handletime.store.opening import StoreSettings
+from handletime.store.requests import Ingested
 from handletime.store.store import Store
-from handletime.store.writer import Ingested
 
 ANY_SIZE: Final = StoreSettings(conversation_events=sys.maxsize)
 """Whoever may open the folder may bring as many events of one conversation as they like."""

@@ -1,19 +1,44 @@
-"""Pieces of any size become blocks of whole lines: few where the pieces are many, and none with too many lines."""
+"""Pieces of any size become blocks of whole lines: few where the pieces are many, and none with too many lines.
+
+Files and requests alike: whatever brings JSON becomes lines here, and nowhere else.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
-from handletime.events.book import LINE_MAX
+from handletime.events.book import BYTE_ORDER_MARK, LINE_MAX
+from handletime.events.jsonarray import elements
 
 BLOCK_BYTES: Final = 2 << 20
 LINES_MAX: Final = 1 << 15
 """So many lines are decoded at once. A line takes some 400 bytes then, and what is wrong with it a thousand, however
 short it is.
 """
+
+
+class Lines(NamedTuple):
+    """Whole lines, one event each: the number of the first one (from 1), that of the one after them, their bytes."""
+
+    first: int
+    end: int
+    text: bytes
+
+
+def numbered_lines(pieces: Iterable[bytes], *, array: bool) -> Iterator[Lines]:
+    """The lines of NDJSON, or the elements of a JSON array; a byte-order mark may stand before.
+
+    Raises BrokenArray where it is no array, but gives the elements before.
+    """
+    pieces = _without_mark(pieces)
+    first = 1
+    for text in whole_lines(elements(pieces) if array else pieces):
+        end = first + text.count(b"\n")
+        yield Lines(first, end, text)
+        first = end
 
 
 def gathered(pieces: Iterable[bytes], least: int = BLOCK_BYTES) -> Iterator[bytes]:
@@ -47,6 +72,15 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         rest = rest[: LINE_MAX + len(b".\r")]
     if rest:
         yield rest
+
+
+def _without_mark(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    rest = iter(pieces)
+    start = b""
+    while len(start) < len(BYTE_ORDER_MARK) and (piece := next(rest, None)) is not None:
+        start += piece
+    yield start.removeprefix(BYTE_ORDER_MARK)
+    yield from rest
 
 
 def _of_few_lines(block: bytes) -> Iterator[bytes]:

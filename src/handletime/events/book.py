@@ -110,11 +110,11 @@ def _parsed(line: bytes) -> dict[str, object] | str:
 
 def _why_not_json(line: bytes, error: str) -> str:
     """In words, where the parser's own say nothing to whoever wrote the file. Bytes are counted from 1."""
-    if line.startswith(_BYTE_ORDER_MARK):
+    if line.startswith(BYTE_ORDER_MARK):
         return "a byte-order mark (EF BB BF) stands before it, which only the start of a file may have; take it out"
     trailing = _TRAILING.search(error)
     place = int(trailing[1]) if trailing else len(line) + 1
-    follows = line[place - 1 :].removeprefix(_BYTE_ORDER_MARK)[:1]
+    follows = line[place - 1 :].removeprefix(BYTE_ORDER_MARK)[:1]
     if follows == b"{":
         return f"another one follows on its line (byte {place}); write each on a line of its own, or all as an array"
     if follows == b",":
@@ -122,7 +122,7 @@ def _why_not_json(line: bytes, error: str) -> str:
     return error
 
 
-_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 _TRAILING: Final = re.compile(r"trailing characters \(byte (\d+)\)")
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handletime.errors import Fault
+from handletime.errors import Fault, InvalidEvents
 from handletime.events import model, plain
 from handletime.events.book import LINE_MAX, Event, event_of, event_of_line, instant, is_account, not_milliseconds
 from handletime.events.model import EVENTS, FIELDS, Field
@@ -49,6 +49,17 @@ class Decoded(NamedTuple):
 
     events: pa.Table
     refused: list[Refused]
+
+    @property
+    def faults(self) -> list[Fault]:
+        """All that is wrong, in order."""
+        return [fault for refused in self.refused for fault in refused.faults]
+
+    def good_events(self, source: str) -> pa.Table:
+        """The events. Raises InvalidEvents where any was refused."""
+        if self.refused:
+            raise InvalidEvents(source, self.faults)
+        return self.events
 
 
 _BLANK: Final = b" \t\r\n"

@@ -25,50 +25,29 @@ _WRONG: Final = {
 
 
 class BrokenArray(Exception):
-    """The text is no JSON array; the message says where. `before`: the lines of this piece that stand before it."""
+    """The text is no JSON array; the message says where."""
 
-    def __init__(self, why: str, before: bytes = b"") -> None:
-        self.before = before
+    def __init__(self, why: str) -> None:
         super().__init__(f"is no JSON array: {why}")
 
 
-class ArrayToLines:
-    """Takes a JSON array in pieces and gives its elements as lines: line n is element n.
-
-    Only what lies between elements is looked at; what is wrong inside one shows when its line is decoded.
-    """
-
-    def __init__(self) -> None:
-        self._state = np.array([_BEFORE, 0, _OUTSIDE])
-        self._offset = 0
-
-    def feed(self, piece: bytes) -> bytes:
-        """The next piece. Raises BrokenArray."""
-        text = np.frombuffer(piece, np.uint8).copy()
-        wrong = _split(text, self._state)
-        if wrong >= 0:
-            why = f"{_WRONG[int(self._state[0])]} (byte {self._offset + wrong + 1})"
-            raise BrokenArray(why, text[:wrong].tobytes())
-        self._offset += len(piece)
-        return text.tobytes()
-
-    def close(self) -> None:
-        """The end. Raises BrokenArray where the array has not ended."""
-        if self._state[0] != _AFTER:
-            raise BrokenArray("it ends without a closing bracket")
-
-
 def elements(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of a whole array, piece by piece. Raises BrokenArray, but gives what stands before."""
-    array = ArrayToLines()
+    """The elements of a JSON array as lines, piece by piece: line n is element n.
+
+    Only what lies between elements is looked at; what is wrong inside one shows when its line is decoded. Raises
+    BrokenArray, but gives what stands before.
+    """
+    state, offset = np.array([_BEFORE, 0, _OUTSIDE]), 0
     for piece in pieces:
-        try:
-            lines = array.feed(piece)
-        except BrokenArray as error:
-            yield error.before
-            raise
-        yield lines
-    array.close()
+        text = np.frombuffer(piece, np.uint8).copy()
+        wrong = _split(text, state)
+        if wrong >= 0:
+            yield text[:wrong].tobytes()
+            raise BrokenArray(f"{_WRONG[int(state[0])]} (byte {offset + wrong + 1})")
+        offset += len(piece)
+        yield text.tobytes()
+    if state[0] != _AFTER:
+        raise BrokenArray("it ends without a closing bracket")
 
 
 @borrowing

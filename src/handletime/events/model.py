@@ -27,6 +27,8 @@ CLOSED_BY: Final = ("consumer", "agent", "system")
 USER_TYPES: Final = ("human", "bot")
 
 OPENED, RESUMED, TRANSFERRED, ASSIGNED, FOCUSED, UNFOCUSED, MESSAGE, CLOSED, WITHDRAWN = range(len(TYPES))
+FOCUS_TYPES: Final = (FOCUSED, UNFOCUSED)
+"""The types of events that may move an agent's focus."""
 RANKS: Final = (0, 0, 1, 2, 3, 3, 4, 6, 5)
 """The rank of each of `TYPES` among events of one time and sequence (rules.md 1, "Order")."""
 

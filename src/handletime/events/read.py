@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents
-from handletime.events.blocks import BLOCK_BYTES, gathered, whole_lines
-from handletime.events.decode import LINE_MAX, Decoded, Refused, decode_columns, decode_lines
-from handletime.events.jsonarray import BrokenArray, elements
+from handletime.events.blocks import BLOCK_BYTES, gathered, numbered_lines
+from handletime.events.book import BYTE_ORDER_MARK, LINE_MAX
+from handletime.events.decode import Decoded, Refused, decode_columns, decode_lines
+from handletime.events.jsonarray import BrokenArray
 from handletime.events.model import DEFAULT_ACCOUNT, EVENTS
 from handletime.events.unpack import (
     STANDARD_INPUT,
@@ -93,13 +94,13 @@ def good_events(blocks: Iterable[Block]) -> Iterator[pa.Table]:
         if faults and block.source != source:
             break
         source = block.source
-        faults += [fault for refused in block.decoded.refused for fault in refused.faults]
+        faults += block.decoded.faults
         if len(faults) > FAULTS_SHOWN:
             break
         if not faults:
             yield block.decoded.events
     if faults:
-        raise InvalidEvents(source, faults[:FAULTS_SHOWN], more=len(faults) > FAULTS_SHOWN)
+        raise InvalidEvents(source, faults)
 
 
 def _done_in_order(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> Iterator[Decoded]:
@@ -119,7 +120,7 @@ def _done_in_order(threads: ThreadPoolExecutor, tasks: Iterable[Task]) -> Iterat
 # --- what a source holds ---------------------------------------------------------------------------------------------
 
 Task = Callable[[], Decoded]
-_PARQUET, _BOM, _SPACE = b"PAR1", b"\xef\xbb\xbf", b" \t\r\n"
+_PARQUET, _SPACE = b"PAR1", b" \t\r\n"
 
 
 def _tasks(source: str, account: str, progress: Progress) -> Iterator[Task]:
@@ -160,27 +161,22 @@ def parquet_tasks(
 
 
 def _json_tasks(stream: Peekable, account: str) -> Iterator[Task]:
-    if stream.peek(len(_BOM)) == _BOM:
-        stream.read(len(_BOM))
-    blocks, unit = _blocks(stream), "line"
-    if _first_byte(stream) == b"[":
-        blocks, unit = elements(blocks), "element"
-    number = 1
+    array = _first_byte(stream) == b"["
+    unit = "element" if array else "line"
     try:
-        for lines in whole_lines(blocks):
-            yield partial(decode_lines, lines, account=account, first_line=number, unit=unit)
-            number += lines.count(b"\n")
+        for lines in numbered_lines(_blocks(stream), array=array):
+            yield partial(decode_lines, lines.text, account=account, first_line=lines.first, unit=unit)
     except BrokenArray as error:
         fault = Fault(0, "", str(error), unit)
         yield lambda: Decoded(EVENTS.empty_table(), [Refused(0, [fault], b"")])
 
 
 def _first_byte(stream: Peekable) -> bytes:
-    """The first byte that is no white space, looked at only."""
+    """The first byte that is neither white space nor a byte-order mark, looked at only."""
     size = 64
     while True:
         ahead = stream.peek(size)
-        first = ahead.strip(_SPACE)[:1]
+        first = ahead.removeprefix(BYTE_ORDER_MARK).strip(_SPACE)[:1]
         if first or len(ahead) < size or size > LINE_MAX:
             return first
         size *= 2

@@ -23,7 +23,7 @@ from handletime.errors import HandletimeError, InputError, NotHere, NotNow
 from handletime.lake.reader import EventFiles, Reader
 from handletime.lake.state import UNITS, State, state_of
 from handletime.lake.tables import RUNS, Run, runs
-from handletime.store.writer import Ingested, Outcome
+from handletime.store.requests import Ingested, Outcome
 
 CHECK_S: Final = 1.0
 """So often a newer run is looked for."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 from handletime.answers.relations import Definition, Snapshot, with_relations
 from handletime.answers.terms import KEPT, RELATIONS
 from handletime.deadline import Deadline
-from handletime.errors import InvalidEvents, NotHere
+from handletime.errors import NotHere
 from handletime.events.decode import decode_columns
 from handletime.events.model import EVENTS
 from handletime.lake.state import Files, State
@@ -89,7 +89,10 @@ class Reader:
                 where list_contains($agents, agentId) and conversationId <> $conversation""",
                 {"agents": agents, "conversation": conversation},
             )
-        events = [_decoded(table, self.account) for table in self.deadline.over((rows, moves))]
+        events = [
+            decode_columns(table.combine_chunks(), account=self.account).good_events("the events")
+            for table in self.deadline.over((rows, moves))
+        ]
         self.deadline.check()
         return prepare(pa.concat_tables(events).unify_dictionaries())
 
@@ -134,13 +137,6 @@ _COLUMNS: Final = ", ".join(f"'{name}'" for name in EVENTS.names)
 _EVENTS: Final = f"""select columns(lambda c: c in ({_COLUMNS}))
     from read_parquet({{files}}, union_by_name = true, hive_partitioning = true, hive_types_autocast = false)
     where accountId = $account and conversationId = $conversation"""
-
-
-def _decoded(rows: pa.Table, account: str) -> pa.Table:
-    events, refused = decode_columns(rows.combine_chunks(), account=account)
-    if refused:
-        raise InvalidEvents("the events", [fault for row in refused for fault in row.faults])
-    return events
 
 
 # --- relations -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -76,32 +76,55 @@ def in_one_chunk(events: pa.Table) -> pa.Table:
 
 
 def columns_of(events: pa.Table) -> Columns:
-    """The columns of a table of `model.EVENTS` of fewer than 2^31 rows; no loss of focus is known yet."""
+    """The columns of a table of `model.EVENTS` of fewer than 2^31 rows; no loss of focus is known yet.
+
+    Or of events as a store has them: closed lists are places in those of `model`, accounts numbers (`account`). A
+    column that is missing has no values.
+    """
     table = in_one_chunk(events)
-    nothing = np.empty(0, np.int64)
+    arrays = {name: in_one_piece(column) for name, column in zip(table.column_names, table.columns, strict=True)}
+    if "conversationId" not in arrays:
+        arrays["conversationId"] = pa.nulls(table.num_rows, pa.string())
+
+    def integers(name: str) -> I64:
+        return _values(arrays.get(name), np.int64)
+
+    def places(name: str) -> I8:
+        return _values(arrays.get(name), np.int8)
+
+    def has(name: str) -> Bools:
+        return flags(arrays[name]) if name in arrays else np.empty(0, np.bool_)
+
     return Columns(
-        account=_indices(table, "accountId", np.int32),
-        conversation=strings(table, "conversationId"),
-        event=strings(table, "eventId"),
-        time=_integers(table, "time"),
-        sequence=_integers(table, "sequence"),
-        revision=_integers(table, "revision"),
-        type=_indices(table, "type", np.int8),
-        agent=_integers(table, "agentId"),
-        has_agent=flags(table, "agentId"),
-        skill=_integers(table, "skillId"),
-        has_skill=flags(table, "skillId"),
-        has_source=flags(table, "source"),
-        group=_integers(table, "groupId"),
-        lease=_integers(table, "leaseMillis"),
-        has_lease=flags(table, "leaseMillis"),
-        user_type=_indices(table, "userType", np.int8),
-        sent_by=_indices(table, "sentBy", np.int8),
-        reason=_indices(table, "reason", np.int8),
-        closed_by=_indices(table, "closedBy", np.int8),
-        lost_time=nothing,
-        lost_sequence=nothing,
+        account=_values(arrays.get("account", arrays.get("accountId")), np.int32),
+        conversation=strings(arrays["conversationId"]),
+        event=strings(arrays["eventId"]),
+        time=integers("time"),
+        sequence=integers("sequence"),
+        revision=integers("revision"),
+        type=places("type"),
+        agent=integers("agentId"),
+        has_agent=has("agentId"),
+        skill=integers("skillId"),
+        has_skill=has("skillId"),
+        has_source=has("source"),
+        group=integers("groupId"),
+        lease=integers("leaseMillis"),
+        has_lease=has("leaseMillis"),
+        user_type=places("userType"),
+        sent_by=places("sentBy"),
+        reason=places("reason"),
+        closed_by=places("closedBy"),
+        lost_time=np.empty(0, np.int64),
+        lost_sequence=np.empty(0, np.int64),
     )
+
+
+def losses_by_row(rows: I64, losses: pa.Table, count: int) -> tuple[I64, I64]:
+    """`lost_time` and `lost_sequence` of so many events; of each loss, which has columns of these names, the row."""
+    lost_time, lost_sequence = np.full(count, NEVER, np.int64), np.full(count, NEVER, np.int64)
+    lost_time[rows], lost_sequence[rows] = losses["lost_time"].to_numpy(), losses["lost_sequence"].to_numpy()
+    return lost_time, lost_sequence
 
 
 def without_records_columns(columns: Columns) -> Columns:
@@ -123,44 +146,8 @@ def without_records_columns(columns: Columns) -> Columns:
     )
 
 
-def columns_of_codes(table: pa.Table) -> Columns:
-    """The columns of events whose closed lists are places in those of `model` (int8) and whose accounts are numbers.
-
-    Takes `account` (int32) and the columns of `model.EVENTS` but for `accountId`; `conversationId` may be missing.
-    """
-    nothing = np.full(table.num_rows, NEVER, np.int64)
-    empty = Strings(np.zeros(table.num_rows + 1, np.int32), np.empty(0, np.uint8))
-    return Columns(
-        account=_values(_chunk(table, "account"), np.int32).astype(np.int32, copy=False),
-        conversation=strings(table, "conversationId") if "conversationId" in table.column_names else empty,
-        event=strings(table, "eventId"),
-        time=_integers(table, "time"),
-        sequence=_integers(table, "sequence"),
-        revision=_integers(table, "revision"),
-        type=_codes(table, "type"),
-        agent=_integers(table, "agentId"),
-        has_agent=flags(table, "agentId"),
-        skill=_integers(table, "skillId"),
-        has_skill=flags(table, "skillId"),
-        has_source=flags(table, "source"),
-        group=_integers(table, "groupId"),
-        lease=_integers(table, "leaseMillis"),
-        has_lease=flags(table, "leaseMillis"),
-        user_type=_codes(table, "userType"),
-        sent_by=_codes(table, "sentBy"),
-        reason=_codes(table, "reason"),
-        closed_by=_codes(table, "closedBy"),
-        lost_time=nothing,
-        lost_sequence=nothing,
-    )
-
-
-def _codes(table: pa.Table, name: str) -> I8:
-    return _values(_chunk(table, name), np.int8).astype(np.int8, copy=False)
-
-
-def _chunk(table: pa.Table, name: str) -> pa.Array:
-    column = table.column(name)
+def in_one_piece(column: pa.ChunkedArray) -> pa.Array:
+    """A column as an array."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
@@ -172,8 +159,12 @@ def _buffer(array: pa.Array, which: int, dtype: npt.DTypeLike) -> npt.NDArray[np
     return values
 
 
-def _values(array: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
-    """The values as they lie in memory, without a copy; where absent they are anything."""
+def _values(array: pa.Array | None, dtype: npt.DTypeLike) -> Any:
+    """The values, or places in a dictionary, as they lie in memory, without a copy; where absent they are anything."""
+    if array is None:
+        return np.frombuffer(b"", dtype)
+    if pa.types.is_dictionary(array.type):
+        array = array.indices
     values = _buffer(array, 1, dtype)[array.offset : array.offset + len(array)]
     if len(values) == len(array):
         return values
@@ -182,27 +173,14 @@ def _values(array: pa.Array, dtype: npt.DTypeLike) -> npt.NDArray[np.generic]:
     return nothing
 
 
-def _integers(table: pa.Table, name: str) -> I64:
-    return _values(_chunk(table, name), np.int64).astype(np.int64, copy=False)
-
-
-def _indices(table: pa.Table, name: str, dtype: npt.DTypeLike) -> npt.NDArray[np.signedinteger]:
-    return _values(_chunk(table, name).indices, dtype)
-
-
-def flags(table: pa.Table, name: str) -> Bools:
+def flags(array: pa.Array) -> Bools:
     """Where a column has a value."""
-    valid: Bools = _chunk(table, name).is_valid().to_numpy(zero_copy_only=False)
+    valid: Bools = array.is_valid().to_numpy(zero_copy_only=False)
     return valid
 
 
-def strings(table: pa.Table, name: str) -> Strings:
-    """A column of strings as they lie in memory."""
-    return strings_of(_chunk(table, name))
-
-
-def strings_of(array: pa.Array) -> Strings:
-    """An array of strings as they lie in memory."""
+def strings(array: pa.Array) -> Strings:
+    """Strings as they lie in memory."""
     offsets = _buffer(array, 1, np.int32)[array.offset : array.offset + len(array) + 1]
     if not len(offsets):
         offsets = np.frombuffer(bytes(4), np.int32)

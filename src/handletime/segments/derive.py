@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from handletime.events import model
-from handletime.segments import rules, tables
+from handletime.segments import rules
 from handletime.segments.columns import I8, I64, U8, Columns, count_codes, in_one_chunk, without_records_columns
 from handletime.segments.focus import Agents, Focused
 from handletime.segments.order import Ordered
 from handletime.segments.parts import Prepared, agents_of, prepare
 from handletime.segments.rules import Out
 from handletime.segments.sorting import Records
+from handletime.segments.tables import Source, derived_tables
 from handletime.segments.threads import in_shares
 
 LONG_UNIT_MILLIS = 30 * 60 * 1000
@@ -124,12 +125,12 @@ def derive_prepared(prepared: Prepared) -> Derived:
     columns, ordered = prepared.columns, prepared.ordered
     events = in_one_chunk(prepared.events)
     accounts = events.column("accountId").chunk(0).dictionary.to_pylist() if events.num_rows else []
-    known = Focused(prepared.focused, accounts)
+    source, known = Source(events, columns), Focused(prepared.focused, accounts)
     room = _Room(ordered)
 
-    def run(low: int, high: int) -> tuple[Tables, int]:
+    def run(low: int, high: int) -> tuple[tuple[pa.Table, ...], int]:
         out = room.walked(columns, low, high)
-        return _tables(events, columns, out, known), int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
+        return derived_tables(source, out, known), int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
 
     shares = in_shares(len(ordered.starts) - 1, run, each=8)
     joined = [pa.concat_tables(parts) for parts in zip(*(tables for tables, _middle in shares), strict=True)]
@@ -185,22 +186,6 @@ class _Room:
             focus=np.empty(traced * focused, rules.VIEWER),
             last=np.empty(traced * (len(self._ordered.starts) - 1), rules.STATE),
         )
-
-
-Tables = tuple[pa.Table, pa.Table, pa.Table]
-
-
-def _tables(events: pa.Table, columns: Columns, out: Out, focused: Focused) -> Tables:
-    count = out.counts
-    segments = out.agent_segments[: count[rules.SEGMENTS]]
-    skill_segments = out.skill_segments[: count[rules.SKILL_SEGMENTS]]
-    responses = out.responses[: count[rules.RESPONSES]]
-    agent_segments = tables.agent_segment_table(events, columns, segments, skill_segments, responses, focused)
-    return (
-        agent_segments,
-        tables.skill_segment_table(events, columns, skill_segments, out.firsts[: count[rules.FIRSTS]]),
-        tables.unit_table(agent_segments, out.units[: count[rules.UNITS]]),
-    )
 
 
 def _quality(

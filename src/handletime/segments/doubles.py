@@ -19,6 +19,7 @@ from handletime.segments.columns import (
     Columns,
     Strings,
     flags,
+    in_one_piece,
     same_string,
     strings,
 )
@@ -52,7 +53,8 @@ def drop_doubles(events: pa.Table, columns: Columns, records: Records, starts: I
     Takes conversations in order. Of copies of one revision at one place of the order the first by its canonical JSON
     counts as the first.
     """
-    texts = Texts(strings(events, "source"), strings(events, "employeeId"), flags(events, "employeeId"))
+    source, employee = in_one_piece(events["source"]), in_one_piece(events["employeeId"])
+    texts = Texts(strings(source), strings(employee), flags(employee))
     count = len(starts) - 1
     runs = in_shares(count, lambda low, high: unsettled_runs(columns, texts, records, starts, low, high))
     _settle(events, records, np.concatenate(runs))

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from handletime.events.model import EVENTS
-from handletime.segments.columns import NEVER, U64, Columns, columns_of, in_one_chunk
+from handletime.segments.columns import U64, Columns, columns_of, in_one_chunk, losses_by_row
 from handletime.segments.focus import Agents, agent_hashes, losses_of_moves, moves_of, with_losses
 from handletime.segments.order import Ordered, hash_all, order
 from handletime.segments.spill import Buckets, Spill
@@ -257,10 +257,6 @@ def losses_of_agents(moves: pa.Table, anonymous: pa.Table | None = None) -> Agen
 def prepare_part(events: pa.Table, losses: pa.Table, focused: Agents) -> Prepared:
     """A part that knows its losses of focus; its rows stand as they did in `moves_of_part`."""
     columns = columns_of(events)
-    lost_time = np.full(len(columns.time), NEVER, np.int64)
-    lost_sequence = lost_time.copy()
-    rows = losses["row"].to_numpy()
-    lost_time[rows] = losses["lost_time"].to_numpy()
-    lost_sequence[rows] = losses["lost_sequence"].to_numpy()
+    lost_time, lost_sequence = losses_by_row(losses["row"].to_numpy(), losses, events.num_rows)
     known = columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
     return Prepared(events, known, order(events, columns), focused)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from binascii import b2a_base64
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +10,15 @@ import pyarrow as pa
 
 from handletime.events import model
 from handletime.segments import rules
-from handletime.segments.columns import I64, Columns
+from handletime.segments.columns import I64, Columns, in_one_piece
 from handletime.segments.focus import Focused
 from handletime.segments.ids import segment_ids
+from handletime.segments.rules import Out
 from handletime.segments.sorting import Records
+
+Places: TypeAlias = npt.NDArray[np.integer]
+Column: TypeAlias = Any
+"""An Arrow array, or a NumPy array of numbers."""
 
 _ACCOUNT: Final = pa.dictionary(pa.int32(), pa.string())
 
@@ -90,122 +93,149 @@ HANDLE_TIME_UNITS: Final = _schema(
 """One row a handle-time unit that has ended (rules.md 3.3), counted from 1 within its segment."""
 
 
-def segment_id(account: str, agent: int, conversation: str, event: str) -> str:
-    """The id of an agent segment: of its account, agent, conversation and assigning event (rules.md 2.1)."""
-    digest = hashlib.sha256(f"{account}\0{conversation}\0{event}".encode()).digest()
-    token = b2a_base64(digest[:16])[:22].translate(_URL_SAFE).decode()
-    return f"{account}:{agent}:{conversation}:{token}"
+class Source(NamedTuple):
+    """What rows take from the events that they name: a table with `eventId`, `employeeId`, `source` and whatever else
+    is asked for, and its columns.
+    """
+
+    events: pa.Table
+    columns: Columns
+
+    def take(self, name: str, rows: Places) -> pa.Array:
+        """A column of the events in these rows; null where the row is -1."""
+        return in_one_piece(self.events.column(name)).take(pa.array(rows, mask=rows < 0))
 
 
-_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+class TableRows(NamedTuple):
+    """Rows for one of the tables: of each the row of the event that started its segment, and all columns but those
+    that name its account, conversation and segment.
+    """
+
+    started: Places
+    columns: dict[str, Column]
 
 
-def agent_segment_table(
-    events: pa.Table, columns: Columns, rows: Records, skill: Records, responses: I64, focused: Focused
-) -> pa.Table:
-    """Agent segments as a table of `AGENT_SEGMENTS`."""
-    place = np.ascontiguousarray(rows["assigned_row"])
-    assigned = pa.array(place)
-    running = rows["end_reason"] < 0
-    sources = np.where(rows["source_row"] < 0, 0, rows["source_row"])
-    accounts, agents = _take(events, "accountId", assigned), columns.agent[place]
-    conversations, event_ids = _take(events, "conversationId", assigned), _take(events, "eventId", assigned)
-    focus_data = focused.among(columns, place)
-    return _table(
-        AGENT_SEGMENTS,
-        accountId=accounts,
-        conversationId=conversations,
-        segmentId=segment_ids(accounts, agents, conversations, event_ids),
-        assignedEventId=event_ids,
-        agentId=agents,
-        employeeId=_take(events, "employeeId", assigned),
-        groupId=columns.group[place],
-        userType=codes(columns.user_type[place], model.USER_TYPES),
-        skillId=rows["skill"],
-        skillSegmentSequence=skill["sequence"][rows["skill_segment"]],
-        source=_take(events, "source", pa.array(sources, mask=rows["source_row"] < 0)),
-        follows=codes(rows["follows"], rules.FOLLOWS),
-        start=instants(columns.time[place]),
-        end=instants(rows["end"], running),
-        endReason=codes(rows["end_reason"], rules.END_REASONS, running),
-        outcome=codes(rows["outcome"], rules.OUTCOMES, running),
-        agentMessages=rows["agent_messages"],
-        firstResponseMillis=pa.array(rows["first_response"], mask=rows["first_response"] < 0),
-        responseMillis=lists(rows["responses_end"], responses),
-        totalHandleTimeMillis=pa.array(rows["handle_time"], mask=~focus_data),
-        focusData=focus_data,
+def agent_segments(source: Source, out: Out, places: I64 | None = None) -> TableRows:
+    """All agent segments, or those at some places. Their handle time is a number even where it is unknown."""
+    rows = _at(out.agent_segments[: out.counts[rules.SEGMENTS]], places)
+    started, running, columns = rows["assigned_row"], rows["end_reason"] < 0, source.columns
+    return TableRows(
+        started,
+        {
+            "assignedEventId": source.take("eventId", started),
+            "agentId": columns.agent[started],
+            "employeeId": source.take("employeeId", started),
+            "groupId": columns.group[started],
+            "userType": _codes(columns.user_type[started], model.USER_TYPES),
+            "skillId": rows["skill"],
+            "skillSegmentSequence": out.skill_segments["sequence"][rows["skill_segment"]],
+            "source": source.take("source", rows["source_row"]),
+            "follows": _codes(rows["follows"], rules.FOLLOWS),
+            "start": _instants(columns.time[started]),
+            "end": _instants(rows["end"], running),
+            "endReason": _codes(rows["end_reason"], rules.END_REASONS, running),
+            "outcome": _codes(rows["outcome"], rules.OUTCOMES, running),
+            "agentMessages": rows["agent_messages"],
+            "firstResponseMillis": pa.array(rows["first_response"], mask=rows["first_response"] < 0),
+            "responseMillis": _lists(
+                out.agent_segments["responses_end"][: out.counts[rules.SEGMENTS]],
+                out.responses[: out.counts[rules.RESPONSES]],
+                places,
+            ),
+            "totalHandleTimeMillis": rows["handle_time"],
+        },
     )
 
 
-def skill_segment_table(events: pa.Table, columns: Columns, rows: Records, firsts: I64) -> pa.Table:
-    """Skill segments as a table of `SKILL_SEGMENTS`."""
-    started = pa.array(rows["row"])
-    running = rows["end_reason"] < 0
-    return _table(
-        SKILL_SEGMENTS,
-        accountId=_take(events, "accountId", started),
-        conversationId=_take(events, "conversationId", started),
-        sequence=rows["sequence"],
-        skillId=rows["skill"],
-        userType=codes(rows["user_types"], rules.SKILL_USER_TYPES),
-        start=instants(columns.time[rows["row"]]),
-        end=instants(rows["end"], running),
-        endReason=codes(rows["end_reason"], rules.END_REASONS, running),
-        outcome=codes(rows["outcome"], rules.OUTCOMES, running),
-        abandonedInQueue=pa.array(rows["abandoned_in_queue"], mask=running),
-        firstResponseMillis=lists(rows["firsts_end"], firsts),
+def skill_segments(source: Source, out: Out, places: I64 | None = None) -> TableRows:
+    """All skill segments, or those at some places."""
+    rows = _at(out.skill_segments[: out.counts[rules.SKILL_SEGMENTS]], places)
+    started, running = rows["row"], rows["end_reason"] < 0
+    return TableRows(
+        started,
+        {
+            "sequence": rows["sequence"],
+            "skillId": rows["skill"],
+            "userType": _codes(rows["user_types"], rules.SKILL_USER_TYPES),
+            "start": _instants(source.columns.time[started]),
+            "end": _instants(rows["end"], running),
+            "endReason": _codes(rows["end_reason"], rules.END_REASONS, running),
+            "outcome": _codes(rows["outcome"], rules.OUTCOMES, running),
+            "abandonedInQueue": pa.array(rows["abandoned_in_queue"], mask=running),
+            "firstResponseMillis": _lists(
+                out.skill_segments["firsts_end"][: out.counts[rules.SKILL_SEGMENTS]],
+                out.firsts[: out.counts[rules.FIRSTS]],
+                places,
+            ),
+        },
     )
 
 
-def unit_table(agent_segments: pa.Table, rows: Records) -> pa.Table:
-    """Handle-time units as a table of `HANDLE_TIME_UNITS`; `segment` is a place in the agent segments."""
-    segments = pa.array(rows["segment"])
-    return _table(
-        HANDLE_TIME_UNITS,
-        accountId=_take(agent_segments, "accountId", segments),
-        conversationId=_take(agent_segments, "conversationId", segments),
-        segmentId=_take(agent_segments, "segmentId", segments),
-        agentId=_take(agent_segments, "agentId", segments),
-        sequence=rows["sequence"],
-        startReason=codes(rows["start_reason"], rules.UNIT_STARTS),
-        endReason=codes(rows["end_reason"], rules.UNIT_ENDS),
-        start=instants(rows["start"]),
-        end=instants(rows["end"]),
-        handleTimeMillis=rows["end"] - rows["start"],
+def handle_time_units(source: Source, out: Out, places: I64 | None = None) -> TableRows:
+    """All handle-time units, or those at some places."""
+    rows = _at(out.units[: out.counts[rules.UNITS]], places)
+    started = out.agent_segments["assigned_row"][rows["segment"]]
+    return TableRows(
+        started,
+        {
+            "agentId": source.columns.agent[started],
+            "sequence": rows["sequence"],
+            "startReason": _codes(rows["start_reason"], rules.UNIT_STARTS),
+            "endReason": _codes(rows["end_reason"], rules.UNIT_ENDS),
+            "start": _instants(rows["start"]),
+            "end": _instants(rows["end"]),
+            "handleTimeMillis": rows["end"] - rows["start"],
+        },
     )
 
 
-Column: TypeAlias = Any
-"""An Arrow array, or a NumPy array of numbers."""
+def derived_tables(source: Source, out: Out, focused: Focused) -> tuple[pa.Table, pa.Table, pa.Table]:
+    """Tables of `AGENT_SEGMENTS`, `SKILL_SEGMENTS` and `HANDLE_TIME_UNITS`; the events have what `EVENTS` has."""
+    segments = agent_segments(source, out)
+    keys = _keys(source, segments)
+    ids = segment_ids(
+        keys["accountId"],
+        pa.array(segments.columns["agentId"]),
+        keys["conversationId"],
+        segments.columns["assignedEventId"],
+    )
+    focus_data = focused.among(source.columns, np.ascontiguousarray(segments.started))
+    known = {
+        "segmentId": ids,
+        "totalHandleTimeMillis": pa.array(segments.columns["totalHandleTimeMillis"], mask=~focus_data),
+        "focusData": focus_data,
+    }
+    skills, units = skill_segments(source, out), handle_time_units(source, out)
+    of_unit = {"segmentId": ids.take(pa.array(out.units["segment"][: out.counts[rules.UNITS]]))}
+    return (
+        pa.table({**keys, **segments.columns, **known}, AGENT_SEGMENTS),
+        pa.table({**_keys(source, skills), **skills.columns}, SKILL_SEGMENTS),
+        pa.table({**_keys(source, units), **units.columns, **of_unit}, HANDLE_TIME_UNITS),
+    )
 
 
-def _table(schema: pa.Schema, **columns: Column) -> pa.Table:
-    arrays = [
-        column if isinstance(column, pa.Array | pa.ChunkedArray) else pa.array(np.ascontiguousarray(column))
-        for column in columns.values()
-    ]
-    return pa.table(dict(zip(columns, arrays, strict=True)), schema=schema)
+def _keys(source: Source, written: TableRows) -> dict[str, pa.Array]:
+    return {name: source.take(name, written.started) for name in ("accountId", "conversationId")}
 
 
-def _take(table: pa.Table, name: str, rows: pa.Array) -> pa.Array:
-    column = table.column(name)
-    array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-    return array.take(rows)
+def _at(rows: Records, places: I64 | None) -> Records:
+    return rows if places is None else rows[places]
 
 
-def instants(milliseconds: I64, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+def _instants(milliseconds: I64, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
     """Moments (epoch milliseconds, UTC); null where `missing`."""
     return pa.array(np.ascontiguousarray(milliseconds), mask=missing).cast(model.INSTANT)
 
 
-def codes(
+def _codes(
     places: npt.NDArray[np.int8], names: tuple[str, ...], missing: npt.NDArray[np.bool_] | None = None
 ) -> pa.Array:
     """Words of a closed list, given by their places in it; null where `missing`."""
     return model.codes(pa.array(np.ascontiguousarray(places), pa.int8(), mask=missing), names)
 
 
-def lists(ends: I64, values: I64) -> pa.Array:
-    """For each row the values up to its end, from the end of the row before on."""
+def _lists(ends: I64, values: I64, places: I64 | None) -> pa.Array:
+    """For each row, or each of those at some places, the values up to its end, from the end of the row before on."""
     offsets = np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    return lists if places is None else lists.take(pa.array(places))

@@ -75,6 +75,14 @@ def insert(
             change(connection, sql)
 
 
+def delete(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Takes the rows out of a table that are alike one of these in the columns that these have."""
+    if rows.num_rows:
+        alike = " and ".join(f"t.{name} = gone.{name}" for name in rows.column_names)
+        with registered(connection, gone=rows):
+            change(connection, f"delete from {table} t using gone where {alike}")  # noqa: S608
+
+
 def change(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
     """Runs a statement that comes again and again; it is parsed but once."""
     statements = _statements.setdefault(connection, {})

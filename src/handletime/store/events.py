@@ -1,13 +1,98 @@
-"""Stored events as they came: tables of `events.model.EVENTS`, and columns that know their losses of focus."""
+"""Stored events, and the losses that their `focused` meet: one way to read them, and what the derivation takes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Final
+
+import duckdb
+import numpy as np
 import pyarrow as pa
 
 from handletime.events import model
 from handletime.events.model import EVENTS
-from handletime.segments.columns import I64, Columns
-from handletime.store.recent import met_by
+from handletime.segments.columns import I64, columns_of, losses_by_row
+from handletime.segments.order import order
+from handletime.segments.parts import Prepared
+from handletime.store.arrow import query, registered
+from handletime.store.moves import focused_among
+from handletime.store.schema import EVENT_ROW
+
+NAMED_EVENTS: Final = """select e.*, accountId, conversationId from kept.events e
+    join kept.conversations using (number) join kept.accounts a on a.account = e.account"""
+"""All stored events, with the ids of their accounts and conversations."""
+
+
+def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
+    """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
+    return _by_arrival(_of_conversations(connection, _EVENTS, numbers))
+
+
+def copies_of(connection: duckdb.DuckDBPyConnection, events: pa.Table) -> pa.Table:
+    """Those stored events, as rows of `EVENT_ROW` by arrival, that are copies of others (`number`, `eventId`)."""
+    with registered(connection, asked=events.select(["number", "eventId"])):
+        arrivals = query(connection, "select arrival from kept.events semi join asked using (number, eventId)")
+    with registered(connection, asked=arrivals):
+        return _by_arrival(query(connection, f"{_EVENTS} where arrival in (select arrival from asked)"))  # noqa: S608
+
+
+def losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
+    """The stored losses of conversations, rows of `kept.losses`."""
+    return _of_conversations(connection, "select * from kept.losses", numbers)
+
+
+def ids_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
+    """The numbers, ascending, and ids of those conversations that the directory has."""
+    found = _of_conversations(connection, "select number, conversationId from kept.conversations", numbers)
+    return found.sort_by("number").combine_chunks()
+
+
+def sizes_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
+    """The numbers of stored events of different conversations."""
+    counted = "select number, count(*) as size from kept.events"
+    found = _of_conversations(connection, counted, numbers, "group by number")
+    ascending = np.argsort(numbers)
+    sizes = np.zeros(len(numbers), np.int64)
+    sizes[ascending[np.searchsorted(numbers[ascending], found["number"].to_numpy())]] = found["size"].to_numpy()
+    return sizes
+
+
+def prepared_of(connection: duckdb.DuckDBPyConnection, account: str, ids: pa.Table) -> Prepared:
+    """The events of conversations (`ids_of`) of one account, which know their losses of focus."""
+    numbers = ids["number"].to_numpy()
+    rows = events_of(connection, numbers)
+    focused = {(account, agent) for agent in focused_among(connection, rows)}
+    lost_time, lost_sequence = met_by(rows["arrival"].to_numpy(), losses_of(connection, numbers))
+    named = rows.append_column("accountId", pa.repeat(account, rows.num_rows))
+    events = events_table(named.append_column("conversationId", named_by(ids, rows)))
+    columns = columns_of(events)._replace(lost_time=lost_time, lost_sequence=lost_sequence)
+    return Prepared(events, columns, order(events, columns), focused)
+
+
+def named_by(ids: pa.Table, events: pa.Table) -> pa.Array:
+    """The id of each event's conversation, which is among these (`ids_of`)."""
+    places = np.searchsorted(ids["number"].to_numpy(), events["number"].to_numpy())
+    return ids["conversationId"].combine_chunks().take(pa.array(places)).cast(pa.string())
+
+
+def groups_of_sizes(sizes: I64, most: int) -> Iterator[tuple[int, int]]:
+    """Neighbours that are at most so large together, or one alone: from where to where they stand."""
+    low, total = 0, 0
+    for place, size in enumerate(sizes.tolist()):
+        if place > low and total + size > most:
+            yield low, place
+            low, total = place, 0
+        total += size
+    if len(sizes):
+        yield low, len(sizes)
+
+
+def met_by(arrivals: I64, losses: pa.Table) -> tuple[I64, I64]:
+    """The time and sequence of the loss that each event meets (`NEVER`: none), of events by arrival.
+
+    Losses are rows of `kept.losses`.
+    """
+    return losses_by_row(np.searchsorted(arrivals, losses["arrival"].to_numpy()), losses, len(arrivals))
 
 
 def events_table(rows: pa.Table) -> pa.Table:
@@ -23,7 +108,16 @@ def events_table(rows: pa.Table) -> pa.Table:
     return pa.table(columns, EVENTS)
 
 
-def with_losses(columns: Columns, arrivals: I64, *losses: pa.Table) -> Columns:
-    """Columns of events, by arrival, that know the losses of focus; of rows for the same `focused` the last counts."""
-    lost_time, lost_sequence = met_by(arrivals, *losses)
-    return columns._replace(lost_time=lost_time, lost_sequence=lost_sequence)
+def _of_conversations(connection: duckdb.DuckDBPyConnection, sql: str, numbers: I64, after: str = "") -> pa.Table:
+    """The rows of a table that are of conversations. It stands alone: only then row groups are skipped."""
+    with registered(connection, asked=pa.table({"number": numbers})):
+        return query(connection, f"{sql} where number in (select number from asked) {after}")  # noqa: S608
+
+
+def _by_arrival(events: pa.Table) -> pa.Table:
+    events = events.cast(EVENT_ROW)
+    arrivals = events["arrival"].to_numpy()
+    return events.take(np.argsort(arrivals)) if (np.diff(arrivals) < 0).any() else events.combine_chunks()
+
+
+_EVENTS: Final = f"select {', '.join(EVENT_ROW.names)} from kept.events"  # noqa: S608

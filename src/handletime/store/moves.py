@@ -18,9 +18,9 @@ import pyarrow.compute as pc
 
 from handletime.clock import DAY, HOUR
 from handletime.events import model
-from handletime.segments.columns import I64, NEVER, Bools, Columns, strings
+from handletime.segments.columns import I64, NEVER, Bools, columns_of
 from handletime.segments.focus import Anonymous, Loss, losses_among
-from handletime.store.arrow import change, insert, query, registered
+from handletime.store.arrow import delete, insert, query, registered
 
 TAIL: Final = 32
 """So many of an agent's last `focused` are remembered, and all that lies between them."""
@@ -254,13 +254,7 @@ def _agent_rows(rows: list[tuple[int, int, bool]]) -> pa.Table:
 
 def write_losses(connection: duckdb.DuckDBPyConnection, moved: Moved, outdated: pa.Table) -> None:
     """Stores the losses that focus events meet now, in place of those of `outdated` (`number`, `arrival`)."""
-    if outdated.num_rows:
-        with registered(connection, gone=outdated):
-            change(
-                connection,
-                """delete from kept.losses using gone
-                where losses.number = gone.number and losses.arrival = gone.arrival""",
-            )
+    delete(connection, "kept.losses", outdated)
     met = moved.stored.filter(moved.stored["lost_time"].to_numpy() != NEVER)
     rows = pa.concat_tables([met, moved.new]).select(["number", "arrival", "lost_time", "lost_sequence"])
     insert(connection, "kept.losses", rows)
@@ -297,7 +291,7 @@ def _losses(moves: pa.Table) -> tuple[I64, I64]:
     moves = moves.combine_chunks()
     numbers = moves["number"].to_numpy()
     named = np.flatnonzero(numbers >= 0).astype(np.int32)
-    found = losses_among(_columns_of(moves), named, numbers, anonymous_of(moves.filter(numbers < 0)))
+    found = losses_among(columns_of(moves), named, numbers, anonymous_of(moves.filter(numbers < 0)))
     return found.lost_time, found.lost_sequence
 
 
@@ -305,34 +299,6 @@ def anonymous_of(moves: pa.Table) -> Anonymous:
     """Those of the losses that removed conversations left."""
     columns = (moves[name].to_pylist() for name in ("account", "agentId", "time", "sequence", "position"))
     return Anonymous(Loss(*row) for row in zip(*columns, strict=True))
-
-
-def _columns_of(moves: pa.Table) -> Columns:
-    """As much of the moves' columns as focus needs."""
-    nothing, flags, codes = np.empty(0, np.int64), np.empty(0, np.bool_), np.empty(0, np.int8)
-    return Columns(
-        account=moves["account"].to_numpy(),
-        conversation=strings(moves, "conversationId"),
-        event=strings(moves, "eventId"),
-        time=moves["time"].to_numpy(),
-        sequence=moves["sequence"].to_numpy(),
-        revision=nothing,
-        type=moves["type"].to_numpy(),
-        agent=moves["agentId"].to_numpy(),
-        has_agent=flags,
-        skill=nothing,
-        has_skill=flags,
-        has_source=flags,
-        group=nothing,
-        lease=nothing,
-        has_lease=flags,
-        user_type=codes,
-        sent_by=codes,
-        reason=codes,
-        closed_by=codes,
-        lost_time=np.full(moves.num_rows, NEVER),
-        lost_sequence=np.full(moves.num_rows, NEVER),
-    )
 
 
 def _met(moves: pa.Table, which: Bools, time: I64, sequence: I64) -> pa.Table:

@@ -7,18 +7,16 @@ from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
 import duckdb
+import pyarrow as pa
 
 from handletime.answers.relations import Snapshot, limited
 from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.segments.agent_focus import Focus, Move, focus_of
-from handletime.segments.columns import columns_of
-from handletime.segments.order import order
 from handletime.segments.parts import Prepared
-from handletime.store.arrow import query
 from handletime.store.directory import find
-from handletime.store.events import events_table, with_losses
-from handletime.store.moves import EVER, SPANS_MS, focused_among
+from handletime.store.events import prepared_of
+from handletime.store.moves import EVER, SPANS_MS
 from handletime.store.now import open_conversations
 from handletime.store.relations import OfStore
 
@@ -58,13 +56,10 @@ class Reader:
             number = self._find(cursor, conversation)
             if number is None:
                 return None
-            rows = query(cursor, _EVENTS, {"number": number})
-            losses = query(cursor, _LOSSES, {"number": number})
-            focused = {(self.account, agent) for agent in focused_among(cursor, rows)}
+            ids = pa.table({"number": [number], "conversationId": [conversation]})
+            prepared = prepared_of(cursor, self.account, ids)
         self.deadline.check()
-        events = events_table(rows)
-        columns = with_losses(columns_of(events), rows["arrival"].to_numpy(), losses)
-        return Prepared(events, columns, order(events, columns), focused)
+        return prepared
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         """The events of the conversations that are open, some at a time, as `prepared` gives those of one."""
@@ -115,13 +110,6 @@ class Reader:
                 yield cursor
         finally:
             self._connections.give_back(cursor)
-
-
-_EVENTS: Final = """
-    select events.*, accountId, conversationId from kept.events
-    join kept.conversations using (number) join kept.accounts on accounts.account = events.account
-    where number = $number order by arrival"""
-_LOSSES: Final = "select arrival, lost_time, lost_sequence from kept.losses where number = $number"
 
 
 MOVES_MAX: Final = 100_000

@@ -6,8 +6,7 @@ here is always what the tables have.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import duckdb
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from handletime.segments.columns import I64, NEVER
-from handletime.store.arrow import query, registered
+from handletime.store.events import events_of, losses_of, met_by, sizes_of
 from handletime.store.schema import EVENT_ROW
 
 Slots = npt.NDArray[np.int64]
@@ -56,7 +55,7 @@ class Recent:
         sizes = np.where(slots < 0, 0, self._counts[slots])
         strangers = np.flatnonzero(slots < 0)
         if len(strangers):
-            sizes[strangers] = stored_sizes(connection, numbers[strangers])
+            sizes[strangers] = sizes_of(connection, numbers[strangers])
         return sizes
 
     def of(self, connection: duckdb.DuckDBPyConnection, numbers: I64, first_new: int) -> Held:
@@ -181,56 +180,6 @@ def _read(connection: duckdb.DuckDBPyConnection, numbers: I64) -> Held:
     return Held(events, *met_by(events["arrival"].to_numpy(), losses_of(connection, numbers)))
 
 
-def groups_of_sizes(sizes: I64, most: int) -> Iterator[tuple[int, int]]:
-    """Neighbours that are at most so large together, or one alone: from where to where they stand."""
-    low, total = 0, 0
-    for place, size in enumerate(sizes.tolist()):
-        if place > low and total + size > most:
-            yield low, place
-            low, total = place, 0
-        total += size
-    if len(sizes):
-        yield low, len(sizes)
-
-
-def stored_sizes(connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
-    """The numbers of stored events of different conversations."""
-    with registered(connection, touched=pa.table({"number": numbers})):
-        found = query(connection, _SIZES)
-    order = np.argsort(numbers)
-    sizes = np.zeros(len(numbers), np.int64)
-    sizes[order[np.searchsorted(numbers[order], found["number"].to_numpy())]] = found["size"].to_numpy()
-    return sizes
-
-
-def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
-    """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
-    with registered(connection, touched=pa.table({"number": numbers})):
-        events = query(connection, _EVENTS).cast(EVENT_ROW)
-    arrivals = events["arrival"].to_numpy()
-    return events.take(np.argsort(arrivals)) if (np.diff(arrivals) < 0).any() else events.combine_chunks()
-
-
-def losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
-    """The stored losses of conversations, rows of `kept.losses`."""
-    with registered(connection, touched=pa.table({"number": numbers})):
-        return query(connection, _LOSSES)
-
-
-def met_by(arrivals: I64, *losses: pa.Table) -> tuple[I64, I64]:
-    """The time and sequence of the loss that each event meets (`NEVER`: none), of events by arrival.
-
-    Losses are rows of `kept.losses`; of those for the same `focused` the last counts.
-    """
-    lost_time = np.full(len(arrivals), NEVER, np.int64)
-    lost_sequence = lost_time.copy()
-    for rows in losses:
-        places = np.searchsorted(arrivals, rows["arrival"].to_numpy())
-        lost_time[places] = rows["lost_time"].to_numpy()
-        lost_sequence[places] = rows["lost_sequence"].to_numpy()
-    return lost_time, lost_sequence
-
-
 def _taken(part: _Part, places: I64) -> Held:
     if len(places) == part.events.num_rows:
         return Held(part.events, part.lost_time, part.lost_sequence)
@@ -246,9 +195,3 @@ def _joined(a: _Part, b: _Part) -> _Part:
         order = np.argsort(arrivals)
         arrivals, events, rest = arrivals[order], events.take(order), [each[order] for each in rest]
     return _Part(events, arrivals, *rest)
-
-
-_EVENTS: Final = f"select {', '.join(EVENT_ROW.names)} from kept.events where number in (select number from touched)"  # noqa: S608
-_SIZES: Final = """
-    select number, count(*) as size from kept.events where number in (select number from touched) group by number"""
-_LOSSES: Final = "select * from kept.losses where number in (select number from touched)"

@@ -31,9 +31,10 @@ from handletime.store.database import Database
 from handletime.store.observer import Observer, State, Unobserved
 from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings, size_of
 from handletime.store.reader import Reader
+from handletime.store.requests import Ingested, Outcome, Request
 from handletime.store.waiting import Job, Queue
 from handletime.store.watch import Watch
-from handletime.store.writer import Ingested, Outcome, Removed, Request, Writer
+from handletime.store.writer import Removed, Writer
 
 _log: Final = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from handletime.errors import NotNow
 from handletime.store.budget import Budget
-from handletime.store.writer import Outcome, Request
+from handletime.store.requests import Outcome, Request
 
 TURN_EVENTS: Final = 1_000
 """So many events of an account are taken in a turn; of its jobs one at least."""

@@ -6,6 +6,7 @@ from typing import Final
 
 import duckdb
 
+from handletime.events import model
 from handletime.segments.files import SCHEMAS
 from handletime.segments.parts import Progress
 from handletime.store.directory import AT_ONCE, find, key_of
@@ -98,9 +99,9 @@ _CHECKS: Final = (
         "events are newer than the last commit",
     ),
     (
-        """select count(*) from kept.events e where type in (4, 5) and not exists (
+        f"""select count(*) from kept.events e where type in {model.FOCUS_TYPES} and not exists (
             from kept.focus_moves m where m.arrival = e.arrival and m.number = e.number and m.agentId = e.agentId
-                and m.time = e.time and m.sequence = e.sequence and m.type = e.type)""",
+                and m.time = e.time and m.sequence = e.sequence and m.type = e.type)""",  # noqa: S608
         "focus events are not among the focus moves",
     ),
     (
@@ -114,7 +115,7 @@ _CHECKS: Final = (
         "focus moves are neither of a conversation nor of a removed one",
     ),
     (
-        _of_no("losses", "events", "o.number = t.number and o.arrival = t.arrival and o.type = 4"),
+        _of_no("losses", "events", f"o.number = t.number and o.arrival = t.arrival and o.type = {model.FOCUSED}"),
         "losses of focus are of no event",
     ),
     (_twice("losses", "number", "arrival"), "losses of focus are stored more than once"),
@@ -134,7 +135,9 @@ _CHECKS: Final = (
         )
     ),
     (
-        _of_no("agent_segments", "events", "o.number = t.number and o.arrival = t.started and o.type = 3"),
+        _of_no(
+            "agent_segments", "events", f"o.number = t.number and o.arrival = t.started and o.type = {model.ASSIGNED}"
+        ),
         "agent segments start with no assignment",
     ),
     (

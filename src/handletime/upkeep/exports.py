@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -17,12 +17,11 @@ import pyarrow.parquet as pq
 
 from handletime.clock import DAY
 from handletime.errors import InputError
-from handletime.events import model
 from handletime.files import sync
 from handletime.segments.files import SCHEMAS
+from handletime.segments.ids import segment_ids
 from handletime.segments.parts import Progress
-from handletime.segments.tables import segment_id
-from handletime.store.events import events_table
+from handletime.store.events import NAMED_EVENTS, events_table
 from handletime.upkeep.staging import staged
 
 BATCH_ROWS: Final = 100_000
@@ -197,45 +196,24 @@ def _derived_table(name: str) -> Callable[[pa.Table], pa.Table]:
     schema = SCHEMAS[name]
 
     def table(rows: pa.Table) -> pa.Table:
-        columns: dict[str, pa.ChunkedArray] = {}
-        for field in schema:
-            if field.name == "segmentId":
-                columns[field.name] = _segment_ids(rows)
-            elif field.type == model.CODES:
-                columns[field.name] = rows[field.name].cast(pa.string()).dictionary_encode()
-            elif field.name == "accountId":
-                columns[field.name] = rows["accountId"].dictionary_encode()
-            else:
-                columns[field.name] = rows[field.name]
-        return _in_schema(columns, schema)
+        if "segmentId" in schema.names:
+            ids = segment_ids(*(rows[name] for name in ("accountId", "agentId", "conversationId", "assignedEventId")))
+            rows = rows.append_column("segmentId", ids)
+        return pa.table([_as(rows[field.name], field.type) for field in schema], schema=schema)
 
     return table
 
 
-def _in_schema(columns: Mapping[str, pa.ChunkedArray], schema: pa.Schema) -> pa.Table:
-    arrays = []
-    for field in schema:
-        array = columns[field.name].combine_chunks()
-        if pa.types.is_dictionary(field.type):
-            array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-            array = pa.DictionaryArray.from_arrays(array.indices.cast(field.type.index_type), array.dictionary)
-        arrays.append(array.cast(field.type))
-    return pa.table(arrays, schema=schema)
-
-
-def _segment_ids(rows: pa.Table) -> pa.ChunkedArray:
-    names = ("accountId", "agentId", "conversationId", "assignedEventId")
-    ids = map(segment_id, *(rows[name].to_pylist() for name in names))
-    return pa.chunked_array([pa.array(ids, pa.string(), size=rows.num_rows)])
+def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
+    """A column as another type; what was a closed list in DuckDB has places of another width."""
+    return (column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column).cast(type_)
 
 
 _OF_ACCOUNT: Final = "($account is null or t.account = $account)"
 _STARTED: Final = "($end is null or epoch_ms(t.start) < $end)"
 _SOURCES: Final[dict[str, _Source]] = {
     "events": _Source(
-        f"""select t.*, accountId, conversationId, arrival as placed from kept.events t
-            join kept.conversations using (number) join kept.accounts a on a.account = t.account
-            where {_OF_ACCOUNT}""",  # noqa: S608
+        f"select *, arrival as placed from ({NAMED_EVENTS}) t where {_OF_ACCOUNT}",  # noqa: S608
         "time",
         events_table,
     ),

@@ -20,7 +20,7 @@ from handletime.segments.files import SCHEMAS
 from handletime.segments.focus import LOSSES
 from handletime.segments.parts import Prepared, Progress, prepared_parts
 from handletime.store.arrow import query, registered
-from handletime.store.events import events_table
+from handletime.store.events import NAMED_EVENTS, events_table
 from handletime.store.store import Store
 from handletime.store.watch import Watch
 from handletime.upkeep.mending import MISSING_AGENTS, groups, mend_agents, mend_moves, mend_rows
@@ -135,7 +135,7 @@ def _all_events(cursor: duckdb.DuckDBPyConnection, progress: Progress) -> Iterat
     """
     ((count,),) = cursor.execute("select count(*) from kept.events").fetchall()
     done = 0
-    for batch in cursor.sql(_EVENTS).to_arrow_reader(BATCH_ROWS):
+    for batch in cursor.sql(NAMED_EVENTS).to_arrow_reader(BATCH_ROWS):
         progress("reading events", done, count)
         done += batch.num_rows
         yield events_table(pa.Table.from_batches([batch]))
@@ -222,9 +222,6 @@ _STORED: Final = {
         left join kept.events e on e.number = l.number and e.arrival = l.arrival""",
 }
 
-_EVENTS: Final = """
-    select e.*, accountId, conversationId from kept.events e
-    join kept.conversations using (number) join kept.accounts a on a.account = e.account"""
 # Losses before an agent's first `focused` are met by none. With retention, nearly all are.
 _LOSSES: Final = f"""
     select accountId, agentId, epoch_ms(time)::timestamptz as time, sequence, position
@@ -243,19 +240,15 @@ _DIFFERING: Final = f"""
     select name, number, coalesce(stored.rows, 0)::bigint as stored, coalesce(derived.rows, 0)::bigint as derived
     from stored full join derived using (name, number)
     where stored.rows is distinct from derived.rows or stored.fingerprint is distinct from derived.fingerprint"""  # noqa: S608
-_MISPLACED: Final = """
-    with moves as (
-        select number, count(*) as rows,
-            sum(hash(account, agentId, time, sequence, type::integer, eventId, arrival)) as fingerprint
-        from kept.focus_moves where number is not null group by all),
-    events as (
-        select number, count(*) as rows,
-            sum(hash(account, agentId, time, sequence, type::integer, eventId, arrival)) as fingerprint
-        from kept.events where type in (4, 5) group by all)
+_MOVES: Final = """select number, count(*) as rows,
+        sum(hash(account, agentId, time, sequence, type::integer, eventId, arrival)) as fingerprint"""
+_MISPLACED: Final = f"""
+    with moves as ({_MOVES} from kept.focus_moves where number is not null group by all),
+    events as ({_MOVES} from kept.events where type in {model.FOCUS_TYPES} group by all)
     select 'focus_moves' as name, number, coalesce(moves.rows, 0)::bigint as stored,
         coalesce(events.rows, 0)::bigint as derived
     from moves full join events using (number)
-    where moves.rows is distinct from events.rows or moves.fingerprint is distinct from events.fingerprint"""
+    where moves.rows is distinct from events.rows or moves.fingerprint is distinct from events.fingerprint"""  # noqa: S608
 _NO_AGENTS: Final = f"""insert into differing
     select 'agents', -1, 0, count(*) from ({MISSING_AGENTS}) having count(*) > 0"""  # noqa: S608
 _COUNTED: Final = "select name, sum(rows)::bigint from anew where name <> 'losses' group by name"

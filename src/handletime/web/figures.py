@@ -11,7 +11,7 @@ from handletime.answers.selection import instant_of
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.terms import Table
 from handletime.api.ports import Reader
-from handletime.segments.tables import segment_id
+from handletime.segments.ids import segment_id
 from handletime.web.view import HUMAN, View
 
 Each = Literal["agentId", "skillId"]

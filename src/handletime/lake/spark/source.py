@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from handletime.errors import FAULTS_SHOWN, InputError, InvalidEvents
-from handletime.events.decode import Decoded, is_account
+from handletime.errors import InputError
+from handletime.events.decode import is_account
 from handletime.events.read import Share, parquet_tasks
 
 SHARE_BYTES: Final = 8 << 20
@@ -191,16 +191,9 @@ def read(piece: Piece, account: str, has_some: Callable[[pa.Table], bool] | None
                     continue
                 source.seek(0)
                 for task in parquet_tasks(source, account_of_file, share=share):
-                    yield _good(file, task())
+                    yield task().good_events(file.path)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file.path}: cannot be read: {error}") from error
-
-
-def _good(file: EventFile, decoded: Decoded) -> pa.Table:
-    faults = [fault for row in decoded.refused for fault in row.faults]
-    if faults:
-        raise InvalidEvents(file.path, faults[:FAULTS_SHOWN], more=len(faults) > FAULTS_SHOWN)
-    return decoded.events
 
 
 def _ids(source: pa.NativeFile, account: str, share: Share) -> Iterator[pa.Table]:

@@ -1,0 +1,99 @@
+"""Conversations that events touch: what is stored of them and what came, without it and with it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from handletime.segments.columns import I64, NEVER, Bools, Columns, columns_of
+from handletime.segments.order import Ordered, order_numbered
+from handletime.store.moves import Moved
+from handletime.store.recent import Held
+
+
+class Version(NamedTuple):
+    """Conversations at one time: their events in order, and columns that know the losses of focus."""
+
+    columns: Columns
+    ordered: Ordered
+
+
+class Touched(NamedTuple):
+    """Whole conversations by their ascending numbers, and their ids: what is stored of them (so many events) and what
+    came, as rows of `EVENT_ROW` by arrival; each event once in `ordered`.
+    """
+
+    events: pa.Table
+    numbers: I64
+    ids: pa.Array
+    columns: Columns
+    ordered: Ordered
+    stored: int
+
+    def is_new(self, arrivals: I64) -> Bools:
+        """Whether the batch's events of these arrivals are none that came before."""
+        there = np.zeros(self.events.num_rows, np.bool_)
+        there[self.ordered.rows] = True
+        return there[self._places(arrivals)]
+
+    def new_events(self) -> pa.Table:
+        """The events that came and stand."""
+        rows = self.ordered.rows[self.ordered.rows >= self.stored]
+        return self.events.take(np.sort(rows))
+
+    def replaced(self) -> pa.Table:
+        """The stored events that a correction among what came replaces."""
+        stands = np.zeros(self.stored, np.bool_)
+        stands[self.ordered.rows[self.ordered.rows < self.stored]] = True
+        return self.events.take(np.flatnonzero(~stands))
+
+    def ids_of(self, events: pa.Table) -> pa.Array:
+        """The ids of the events' conversations, which are among the touched ones."""
+        return self.ids.take(pa.array(np.searchsorted(self.numbers, events["number"].to_numpy())))
+
+    def before(self) -> Version:
+        """With what is stored, without what came."""
+        keep = self.ordered.rows < self.stored
+        if np.count_nonzero(keep) < self.stored:
+            numbers = self.events["number"].to_numpy()
+            return Version(self.columns, order_numbered(self.columns, numbers, self.stored))
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(keep)])[self.ordered.starts]
+        stored = self.ordered._replace(rows=self.ordered.rows[keep], starts=starts, records=self.ordered.records[keep])
+        return Version(self.columns, stored)
+
+    def after(self, moved: Moved) -> Version:
+        """With what came, and the losses of focus that are met then."""
+        lost_time, lost_sequence = self.columns.lost_time.copy(), self.columns.lost_sequence.copy()
+        for changed in (moved.stored, moved.new):
+            places = self._places(changed["arrival"].to_numpy())
+            lost_time[places] = changed["lost_time"].to_numpy()
+            lost_sequence[places] = changed["lost_sequence"].to_numpy()
+        return Version(self.columns._replace(lost_time=lost_time, lost_sequence=lost_sequence), self.ordered)
+
+    def met_before(self, moved: Moved) -> pa.Table:
+        """Those of the stored `focused` that met a loss and now meet another, or none."""
+        stored = moved.stored.select(["number", "arrival"])
+        return stored.filter(self.columns.lost_time[self._places(stored["arrival"].to_numpy())] != NEVER)
+
+    def _places(self, arrivals: I64) -> I64:
+        return np.searchsorted(self.events["arrival"].to_numpy(), arrivals)
+
+
+def touched_by(came: pa.Table, held: Held, numbers: I64, ids: pa.Array) -> Touched:
+    """Conversations by their ascending numbers, and their ids, with what is stored of them and what came."""
+    events = pa.concat_tables([held.events, came]).combine_chunks()
+    never = np.full(came.num_rows, NEVER, np.int64)
+    columns = columns_of(events)._replace(
+        lost_time=np.concatenate([held.lost_time, never]), lost_sequence=np.concatenate([held.lost_sequence, never])
+    )
+    ordered = order_numbered(columns, events["number"].to_numpy())
+    return Touched(events, numbers, ids, columns, ordered, held.events.num_rows)
+
+
+def conversations_of(events: pa.Table, ids: pa.Array, moved: Moved) -> tuple[I64, pa.Array]:
+    """The numbers of all conversations that events, and the focus that they move, touch, ascending, and their ids."""
+    numbers = np.concatenate([events["number"].to_numpy(), moved.stored["number"].to_numpy()])
+    different, first = np.unique(numbers, return_index=True)
+    return different, pa.concat_arrays([ids, moved.stored["conversationId"].combine_chunks()]).take(pa.array(first))
