@@ -26,7 +26,8 @@ from handletime.errors import FAULTS_SHOWN, InputError, InvalidEvents
 from handletime.events import read
 from handletime.events.decode import LINE_MAX
 from handletime.events.jsonarray import BrokenArray, elements
-from handletime.events.read import Block, good_events, opened, read_events, size_of
+from handletime.events.read import Block, good_events, read_events
+from handletime.events.unpack import opened, size_of
 from tests.events.events import NOON, Event, a_line, events_of
 
 Save = Callable[..., str]

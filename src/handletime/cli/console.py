@@ -63,7 +63,8 @@ def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block
 
     from handletime.compiled import is_begun
     from handletime.events.decode import is_account
-    from handletime.events.read import read_events, size_of
+    from handletime.events.read import read_events
+    from handletime.events.unpack import size_of
 
     if not is_account(account):
         raise click.BadParameter("must be 1 to 64 letters and digits (a-z, A-Z, 0-9)", param_hint="--account")

@@ -21,28 +21,7 @@ from handletime.events.book import BYTE_ORDER_MARK, LINE_MAX
 from handletime.events.decode import Decoded, Refused, decode_columns, decode_lines
 from handletime.events.jsonarray import BrokenArray
 from handletime.events.model import DEFAULT_ACCOUNT, EVENTS
-from handletime.events.unpack import (
-    STANDARD_INPUT,
-    Peekable,
-    Progress,
-    input_errors,
-    name_of,
-    opened,
-    size_of,
-    unpacked,
-)
-
-__all__ = [
-    "STANDARD_INPUT",
-    "Block",
-    "Progress",
-    "Share",
-    "good_events",
-    "opened",
-    "parquet_tasks",
-    "read_events",
-    "size_of",
-]
+from handletime.events.unpack import Peekable, Progress, input_errors, name_of, unpacked
 
 PARQUET_ROWS: Final = 250_000
 _IN_FLIGHT: Final = 3
