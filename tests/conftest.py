@@ -13,7 +13,7 @@ from hypothesis import settings
 
 from handletime.cli import warming
 from handletime.compiled import is_complete
-from tests.crash.nursery import Nursery, a_nursery
+from tests.crash.nursery import Nursery, shared
 from tests.seeds import a_seed
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -68,8 +68,14 @@ def seed(request: pytest.FixtureRequest) -> int:
     return a_seed(request.node.nodeid)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _nursery_ends() -> Iterator[None]:
+    yield
+    if shared.cache_info().currsize:
+        shared().close()
+
+
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def nursery() -> Nursery:
     """Forks the real processes of a worker's tests."""
-    with a_nursery() as nursery:
-        yield nursery
+    return shared()

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import duckdb
@@ -18,10 +18,11 @@ import pytest
 from handletime.answers.registry import METRICS
 from handletime.cli.quality import summary
 from handletime.segments.derive import Quality
+from tests.cli.test_serve import run_anew
+from tests.crash.nursery import shared
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 GOLDEN = Path(__file__).parent.parent / "golden"
-HANDLETIME = Path(sys.executable).parent / "handletime"
 
 
 @pytest.fixture
@@ -29,17 +30,7 @@ def run(tmp_path: Path) -> Run:
     """Runs handletime in a folder of its own."""
 
     def run_in_folder(*arguments: object, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [HANDLETIME, *map(str, arguments)],
-            input=stdin,
-            capture_output=True,
-            cwd=tmp_path,
-            env={**os.environ, "COLUMNS": "120", **env},
-            timeout=300,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr.decode()
-        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+        return shared().done(*arguments, stdin=stdin, cwd=tmp_path, env={"COLUMNS": "120", **env})
 
     return run_in_folder
 
@@ -356,23 +347,53 @@ def test_livepersons_history_becomes_events_without_texts_and_names(run: Run, tm
     assert report["rows"][0]["totalAgentConversationSegments"] == 6
 
 
-def test_it_runs_from_a_read_only_install_without_a_home_folder(run: Run, tmp_path: Path) -> None:
+COMPILES_ONE_FUNCTION = "from handletime.events.times import is_digit; print(is_digit(48))"
+
+
+@pytest.mark.long
+def test_it_runs_from_a_read_only_install_without_a_home_folder(tmp_path: Path) -> None:
     """Nothing can be cached: one line says so, and the result is the same."""
     nowhere = tmp_path / "file"
     nowhere.write_text("not a folder")
-    done = run(
-        "report", "-", "--format", "csv", stdin=events_of("01-one-answer"), HANDLETIME_CACHE_DIR=str(nowhere / "x")
+    done = run_anew(
+        *("report", "-", "--format", "csv"),
+        stdin=events_of("01-one-answer"),
+        env={"HANDLETIME_CACHE_DIR": str(nowhere / "x")},
     )
     assert done.returncode == 0
     assert done.stderr.count("HANDLETIME_CACHE_DIR") == 1
     assert done.stdout.count("\n") == 2
 
 
-def test_compiled_code_is_taken_from_the_cache_by_the_second_process(run: Run, tmp_path: Path) -> None:
-    cache = str(tmp_path / "cache")
-    first = run("report", "-", "--format", "csv", stdin=events_of("01-one-answer"), HANDLETIME_CACHE_DIR=cache)
-    kept = {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*.nbc")}
+@pytest.mark.long
+def test_all_compiled_code_is_taken_from_the_cache_by_the_second_process(tmp_path: Path) -> None:
+    command = ["report", "-", "--format", "csv"]
+    is_cached(tmp_path, lambda env: run_anew(*command, stdin=events_of("01-one-answer"), env=env).stdout)
+
+
+def test_compiled_code_is_taken_from_the_cache_by_the_second_process(tmp_path: Path) -> None:
+    is_cached(tmp_path, lambda env: compiled_one_function(env).stdout)
+
+
+def test_a_function_is_compiled_where_nothing_can_be_cached(tmp_path: Path) -> None:
+    nowhere = tmp_path / "file"
+    nowhere.write_text("not a folder")
+    done = compiled_one_function({"HANDLETIME_CACHE_DIR": str(nowhere / "x")})
+    assert (done.stdout, done.stderr.count("HANDLETIME_CACHE_DIR")) == ("True\n", 1)
+
+
+def compiled_one_function(env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """A process that compiles as little as can be."""
+    command = [sys.executable, "-c", COMPILES_ONE_FUNCTION]
+    return subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True, check=True, timeout=120)
+
+
+def is_cached(folder: Path, run: Callable[[Mapping[str, str]], str]) -> None:
+    """What is run twice compiles once, and says the same."""
+    cache = folder / "cache"
+    env = {"HANDLETIME_CACHE_DIR": str(cache)}
+    first = run(env)
+    kept = {path: path.stat().st_mtime_ns for path in cache.rglob("*.nbc")}
     assert kept
-    second = run("report", "-", "--format", "csv", stdin=events_of("01-one-answer"), HANDLETIME_CACHE_DIR=cache)
-    assert first.stdout == second.stdout
-    assert {path: path.stat().st_mtime_ns for path in Path(cache).rglob("*.nbc")} == kept
+    assert run(env) == first
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.nbc")} == kept

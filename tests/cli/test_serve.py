@@ -35,6 +35,7 @@ from handletime.cli.keys import CHOICES
 from handletime.cli.server import HEAPS, free, run_app
 from handletime.keys.keys import Permission
 from tests.api.world import World
+from tests.crash.nursery import Child, shared
 
 EXAMPLES = Path(__file__).parent.parent / "golden" / "examples"
 COMMAND = [Path(sys.executable).parent / "handletime"]
@@ -44,25 +45,54 @@ INTAKE = "/api/account/acme/events"
 Event = dict[str, Any]
 
 
-class Server:
-    """A running `handletime serve`."""
+class Anew:
+    """A process that loads all by itself, as a user's does, and is started with what is set and ignored here."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, said: Path, log: Path, *arguments: object) -> None:
+        self.said = said
+        with said.open("wb") as stdout, log.open("ab") as stderr:
+            self._process = subprocess.Popen([*COMMAND, *map(str, arguments)], stdout=stdout, stderr=stderr)
+        self.pid = self._process.pid
+
+    def kill(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Sends a signal."""
+        self._process.send_signal(how)
+
+    def has_ended(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
+    def wait(self, limit_s: float = 60) -> int:
+        """Its exit code, negative where a signal ended it."""
+        return self._process.wait(limit_s)
+
+    def address(self) -> str | None:
+        """Where it listens, as soon as it does; None where it ended before."""
+        wait_until(lambda: self.said.read_text().endswith("\n") or self.has_ended())
+        return self.said.read_text().split()[-1] if self.said.read_text() else None
+
+
+class Server:
+    """A running `handletime serve`; `anew` is for what a forked process cannot show."""
+
+    def __init__(
+        self, folder: Path, *options: str, anew: bool = False, constants: Mapping[str, float] | None = None
+    ) -> None:
         self.log = folder.parent / f"{folder.name}.log"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*COMMAND, "serve", "--data", folder, "--port", "0", *options], stdout=subprocess.PIPE, stderr=log
-            )
-        assert self.process.stdout
-        said = self.process.stdout.readline().decode().split()
-        assert said, self.log.read_text()
-        self.url = said[-1]
+        arguments = ("serve", "--data", folder, "--port", "0", *options)
+        self.process: Child | Anew
+        if anew:
+            self.process = Anew(folder.parent / f"{folder.name}.said", self.log, *arguments)
+        else:
+            self.process = shared().start(folder, *arguments, constants=constants)
+        url = self.process.address()
+        assert url is not None, self.log.read_text()
+        self.url = url
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Stops it; gives its exit code."""
-        self.process.send_signal(how)
-        self.process.communicate(timeout=60)
-        return self.process.returncode
+        self.process.kill(how)
+        return self.process.wait(60)
 
 
 @pytest.fixture
@@ -72,32 +102,36 @@ def folder(tmp_path: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[Server]:
+def serving(
+    folder: Path, *options: str, anew: bool = False, constants: Mapping[str, float] | None = None
+) -> Iterator[Server]:
     """A server, which is killed where the test has not stopped it."""
     folder.parent.mkdir(exist_ok=True)
-    server = Server(folder, *options)
+    server = Server(folder, *options, anew=anew, constants=constants)
     try:
         yield server
     finally:
-        if server.process.poll() is None:
+        if not server.process.has_ended():
             server.stop(signal.SIGKILL)
 
 
 def handletime(
-    *arguments: object, code: int = 0, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    *arguments: object, code: int = 0, stdin: bytes = b"", env: Mapping[str, str] | None = None, anew: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Runs a command, which has to end with this code."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        input=stdin,
-        capture_output=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, **(env or {})},
-    )
-    assert done.returncode == code, done.stderr.decode()
-    assert b"Traceback" not in done.stderr
-    return subprocess.CompletedProcess(done.args, code, done.stdout.decode(), done.stderr.decode())
+    done = (run_anew if anew else shared().done)(*arguments, stdin=stdin, env=env)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def run_anew(
+    *arguments: object, stdin: bytes = b"", env: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Runs a command as a user does: in a process that loads, and compiles if need be, by itself."""
+    command, environment = [str(COMMAND[0]), *map(str, arguments)], {**os.environ, **(env or {})}
+    done = subprocess.run(command, input=stdin, capture_output=True, timeout=300, check=False, env=environment, cwd=cwd)
+    assert b"Traceback" not in done.stderr, done.stderr
+    return subprocess.CompletedProcess(command, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def new_key(folder: Path, *permissions: str) -> dict[str, Any]:
@@ -197,7 +231,7 @@ def test_it_lives_but_is_not_ready_while_the_derivation_is_compiled(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HANDLETIME_CACHE_DIR", str(tmp_path / "cache"))
-    with serving(folder) as server:
+    with serving(folder, anew=True) as server:
         assert httpx.get(f"{server.url}/healthz").status_code == 200
         not_yet = httpx.get(f"{server.url}/readyz")
         assert not_yet.status_code == 503
@@ -223,7 +257,7 @@ def test_where_only_a_part_is_compiled_another_process_compiles_the_rest(
     shutil.copytree(known, there)
     (there / "complete").unlink()
     for first in (True, False):
-        with serving(folder) as server:
+        with serving(folder, anew=True) as server:
             assert (httpx.get(f"{server.url}/readyz").status_code == 503) is first
             wait_until(lambda url=server.url: httpx.get(f"{url}/readyz").status_code == 200)  # type: ignore[misc]
             assert (there / "complete").exists()
@@ -237,7 +271,7 @@ def test_a_start_that_fails_leaves_nothing_that_compiles(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     labels = tmp_path / "labels.csv"
     labels.write_text("not,labels\n")
-    handletime("serve", "--data", folder, "--port", "0", "--labels", labels, code=1)
+    handletime("serve", "--data", folder, "--port", "0", "--labels", labels, code=1, anew=True)
     told = str(tmp_path).encode()
     for each in Path("/proc").glob("[0-9]*"):
         try:
@@ -261,10 +295,9 @@ def test_a_killed_server_leaves_nothing_that_compiles(
                 found.append(b"warming" in line and told in (each / "environ").read_bytes())
         return any(found)
 
-    with serving(folder) as server:
+    with serving(folder, anew=True) as server:
         wait_until(compiles)
-        server.process.kill()
-        server.process.communicate()
+        server.stop(signal.SIGKILL)
         wait_until(lambda: not compiles())
 
 
@@ -325,12 +358,11 @@ def test_what_is_in_flight_is_answered(folder: Path) -> None:
             connection.sendall("\r\n".join([*head, "", ""]).encode() + body[:1000])
             # Once another request has been answered, the first has begun.
             assert httpx.get(f"{server.url}/healthz").status_code == 200
-            server.process.send_signal(signal.SIGTERM)
+            server.process.kill(signal.SIGTERM)
             wait_until(lambda: refuses(port))
             connection.sendall(body[1000:])
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-        server.process.communicate(timeout=60)
-        assert server.process.returncode == 0
+        assert server.process.wait() == 0
     done = handletime("ingest", "-", "--data", folder, "--account", "acme", stdin=body)
     assert done.stdout == "0 events accepted, 50 duplicates\n"
 

@@ -256,7 +256,7 @@ def test_a_server_that_ends_in_the_middle_leaves_nothing_half_done(how: signal.S
     with serving(large) as server:
         progress = interrupted(large, ["rebuild"], lambda _process: os.kill(server.process.pid, how))
         assert "nothing is left half done, run it again" in progress
-        server.process.communicate(timeout=60)
+        server.process.wait(60)
     assert (large / "admin.sock").exists() == (how == signal.SIGKILL)
     with serving(large) as server:
         put_right(large)

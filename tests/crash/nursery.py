@@ -13,17 +13,28 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 ROOT: Final = Path(__file__).parents[2]
 LIMIT_S: Final = 120.0
 """So long a test waits for a process to say or do what it should."""
-LOADED: Final = ("handletime.cli.server", "handletime.cli.upkeep", "handletime.cli.keys", "handletime.upkeep.mending")
+LOADED: Final = (
+    *("handletime.cli.server", "handletime.cli.upkeep", "handletime.cli.keys", "handletime.upkeep.mending"),
+    *(
+        "handletime.answers.files",
+        "handletime.segments.explain",
+        "handletime.segments.files",
+        "handletime.events.encode",
+    ),
+    *("handletime.simulate.simulate", "rich.progress", "rich.table", "pyarrow.parquet"),
+)
 
 
 class Child:
@@ -43,10 +54,10 @@ class Child:
         """Whether it has ended."""
         return self.code is not None or bool(select.select([self._handle], [], [], 0)[0])
 
-    def wait(self) -> int:
+    def wait(self, limit_s: float = LIMIT_S) -> int:
         """Its exit code, negative where a signal ended it."""
         if self.code is None:
-            assert select.select([self._handle], [], [], LIMIT_S)[0], f"still running: {self.log.read_text()}"
+            assert select.select([self._handle], [], [], limit_s)[0], f"still running: {self.log.read_text()}"
             self.code = int(self._nursery.ask({"wait": self.pid}))
             os.close(self._handle)
         return self.code
@@ -76,20 +87,40 @@ class Nursery:
             text=True,
         )
         self._children: list[Child] = []
+        self._lock = threading.Lock()
 
     def ask(self, question: Mapping[str, Any]) -> Any:
         """Its answer."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with self._lock:
+            self._process.stdin.write(json.dumps(question) + "\n")
+            self._process.stdin.flush()
+            return json.loads(self._process.stdout.readline())
 
-    def start(self, place: Path, *arguments: object, env: Mapping[str, str] | None = None) -> Child:
-        """Begins `handletime` with these arguments; what it says goes into files beside `place`."""
-        said, log = place.with_name(f"{place.name}.said"), place.with_name(f"{place.name}.log")
+    def start(
+        self,
+        place: Path,
+        *arguments: object,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+        constants: Mapping[str, float] | None = None,
+    ) -> Child:
+        """Begins `handletime` with these arguments; what it says goes into files beside `place`.
+
+        `env` is added to this process' own. `constants` of its modules, by their full names, get other values.
+        """
+        said, log, given = (place.with_name(f"{place.name}.{kind}") for kind in ("said", "log", "given"))
         said.write_text("")
-        question = {"args": [*map(str, arguments)], "env": dict(env or {}), "said": str(said), "log": str(log)}
+        given.write_bytes(stdin)
+        question = {
+            "args": [*map(str, arguments)],
+            "env": {**os.environ, **(env or {})},
+            "files": [str(given), str(said), str(log)],
+            "cwd": str(cwd or Path.cwd()),
+            "constants": dict(constants or {}),
+        }
         child = Child(self, int(self.ask(question)), said, log)
         self._children.append(child)
         return child
@@ -99,6 +130,21 @@ class Nursery:
         child = self.start(place, *arguments, env=env)
         child.wait()
         return child
+
+    def done(
+        self,
+        *arguments: object,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `handletime` to its end, and gives what it said."""
+        with tempfile.TemporaryDirectory() as name:
+            child = self.start(Path(name) / "command", *arguments, env=env, stdin=stdin, cwd=cwd)
+            child.wait()
+            said, log = (each.read_bytes().decode() for each in (child.said, child.log))
+        assert "Traceback" not in log, log
+        return subprocess.CompletedProcess(["handletime", *map(str, arguments)], child.code or 0, said, log)
 
     def close(self) -> None:
         """Ends what still runs."""
@@ -112,14 +158,10 @@ class Nursery:
         self._process.stdout.close()
 
 
-@contextmanager
-def a_nursery() -> Iterator[Nursery]:
-    """Closed at the end."""
-    nursery = Nursery()
-    try:
-        yield nursery
-    finally:
-        nursery.close()
+@cache
+def shared() -> Nursery:
+    """The one of this process, which `tests/conftest.py` closes."""
+    return Nursery()
 
 
 # --- the process that forks
@@ -127,10 +169,18 @@ def a_nursery() -> Iterator[Nursery]:
 
 def become(question: Mapping[str, Any]) -> NoReturn:
     """What a forked process does."""
+    # As from a terminal, also where the tests run under `nohup`.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.environ.clear()
     os.environ.update(question["env"])
-    with open(question["said"], "ab") as said, open(question["log"], "ab") as log, open(os.devnull, "rb") as nothing:  # noqa: PTH123
-        for number, file in enumerate((nothing, said, log)):
+    os.chdir(question["cwd"])
+    given, said, log = question["files"]
+    with open(given, "rb") as stdin, open(said, "ab") as stdout, open(log, "ab") as stderr:  # noqa: PTH123
+        for number, file in enumerate((stdin, stdout, stderr)):
             os.dup2(file.fileno(), number)
+    for name, value in question["constants"].items():
+        module, _, constant = name.rpartition(".")
+        setattr(importlib.import_module(module), constant, value)
     from handletime import cli, crashpoints
 
     crashpoints.arm(os.environ.get(crashpoints.VARIABLE, ""))
@@ -152,7 +202,7 @@ def become(question: Mapping[str, Any]) -> NoReturn:
 def main() -> None:
     for name in LOADED:
         importlib.import_module(name)
-    importlib.import_module("handletime.cli.warming").warm_up()
+    importlib.import_module("handletime.cli.warming").compile_all()
     for line in sys.stdin:
         question = json.loads(line)
         if "wait" in question:

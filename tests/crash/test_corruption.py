@@ -35,6 +35,16 @@ from tests.messy_streams import BASE
 FILES = ("store.duckdb", "store.duckdb.wal", "side.sqlite", "side.sqlite-wal", "secret.key")
 BESIDE = ("shelf.sqlite", "shelf.sqlite-wal", "sessions.sqlite", "sessions.sqlite-wal")
 DAMAGES = ("flip", "cut", "remove")
+IN_SHORT = {
+    **{"store.duckdb": ("flip", "cut"), "store.duckdb.wal": ("cut",), "side.sqlite": ("flip",)},
+    **{"side.sqlite-wal": ("remove",), "secret.key": ("flip",), "shelf.sqlite": ("cut",), "sessions.sqlite": ("flip",)},
+}
+CASES = [
+    pytest.param(name, damage, marks=() if damage in IN_SHORT.get(name, ()) else pytest.mark.long)
+    for name in (*FILES, *BESIDE)
+    for damage in DAMAGES
+]
+"""Every damage of every file; one or two of each important one without `make test-long`."""
 TO = BASE + 86_400_000
 OVERVIEW = (
     f"/operations/api/account/{ACCOUNT}/msgagentsegments?v=1&timeframe=44640&to={TO}&skillIds=all",
@@ -156,8 +166,7 @@ def pages_of(url: str, cookies: list[str], record: Record) -> Answers:
     }
 
 
-@pytest.mark.parametrize("name", [*FILES, *BESIDE])
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(("name", "damage"), CASES)
 def test_a_damaged_file_is_told_or_does_no_harm(
     name: str, damage: str, whole: Whole, nursery: Nursery, tmp_path: Path, seed: int
 ) -> None:

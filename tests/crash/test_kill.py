@@ -26,8 +26,8 @@ LATER_S = 0.02
 EVENTS_A_CYCLE = 220
 
 
-def test_nothing_acknowledged_is_lost_by_25_kills(nursery: Nursery, tmp_path: Path, seed: int) -> None:
-    kills(25, nursery, tmp_path / "store", seed)
+def test_nothing_acknowledged_is_lost_by_4_kills(nursery: Nursery, tmp_path: Path, seed: int) -> None:
+    kills(4, nursery, tmp_path / "store", seed)
 
 
 @pytest.mark.long

@@ -35,6 +35,7 @@ from tests.security.strangers import (
     silent_within_tls,
     times_of,
 )
+from tests.seeds import mostly_long
 
 MANY: Final = 1_100
 SOON_S: Final = 1.0
@@ -57,7 +58,7 @@ def ended(server: Server, reason: str) -> float:
     return measured(server.url, f'handletime_connections_ended_total{{reason="{reason}"}}')
 
 
-@pytest.mark.parametrize("kind", [*PLAIN, *OVER_TLS])
+@pytest.mark.parametrize("kind", mostly_long(["dripping", *sorted({*PLAIN, *OVER_TLS} - {"dripping"})], 1))
 def test_a_thousand_strangers_of_one_address_keep_nobody_out(kind: str, tmp_path: Path) -> None:
     with a_server(tmp_path, tls=kind in OVER_TLS) as server, room_for(2 * MANY) as room:
         key = bearer(new_key(tmp_path / "store", "admin"))

@@ -111,7 +111,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
 def test_what_is_derived_is_the_same(day: Day, tmp_path: Path) -> None:
     def derive(allocator: str) -> dict[str, bytes]:
         out = tmp_path / allocator
-        handletime("derive", day.folder / "day.ndjson", "--out", out, env=environment(allocator))
+        handletime("derive", day.folder / "day.ndjson", "--out", out, env=environment(allocator), anew=True)
         return {path.name: path.read_bytes() for path in out.iterdir()}
 
     expected = derive(AS_IT_IS)
@@ -125,7 +125,7 @@ def test_what_is_explained_is_the_same(day: Day) -> None:
 
     def explain(allocator: str) -> str:
         asked = ("explain", day.folder / "few.json", "--conversation", day.conversations[0])
-        return handletime(*asked, env=environment(allocator)).stdout
+        return handletime(*asked, env=environment(allocator), anew=True).stdout
 
     expected = explain(AS_IT_IS)
     assert "assigned" in expected
@@ -144,12 +144,15 @@ def test_what_is_stored_is_the_same_also_with_queries_beside(
         with monkeypatch.context() as patch:
             for name, value in environment(allocator).items():
                 patch.setenv(name, value)
-            with serving(folder) as server, httpx.Client(base_url=server.url, headers=headers, timeout=60) as client:
+            with (
+                serving(folder, anew=True) as server,
+                httpx.Client(base_url=server.url, headers=headers, timeout=60) as client,
+            ):
                 answers[allocator] = send(client, day)
                 assert server.stop() == 0, server.log.read_text()
     folder = shutil.copytree(tmp_path / "empty", tmp_path / "bulk")
     bulk = ("ingest", day.folder / "day.parquet", "--data", folder, "--account", ACCOUNT)
-    handletime(*bulk, env=environment(REUSING[2]))
+    handletime(*bulk, env=environment(REUSING[2]), anew=True)
 
     assert [allocator for allocator, given in answers.items() if given != answers[AS_IT_IS]] == []
     for name in (REUSING[1], "bulk"):

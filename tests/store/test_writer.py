@@ -21,6 +21,7 @@ from handletime.upkeep.check import check
 from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import forget
 from tests.messy_streams import BASE, RawEvent, messy_stream
+from tests.seeds import mostly_long
 from tests.segments.tables import events_of
 from tests.store.worlds import (
     SMALL,
@@ -37,7 +38,7 @@ from tests.store.worlds import (
 )
 
 
-@pytest.mark.parametrize("first", range(0, 60, 10))
+@pytest.mark.parametrize("first", mostly_long(range(0, 60, 10), 1))
 def test_pieces_in_any_order_give_the_rows_of_all_events_at_once(first: int, tmp_path: Path) -> None:
     for seed in range(first, first + 10):
         agrees(seed, tmp_path / str(seed))
@@ -50,7 +51,7 @@ def test_so_they_do_in_three_thousand_streams(first: int, tmp_path: Path) -> Non
         agrees(seed, tmp_path / str(seed))
 
 
-@pytest.mark.parametrize("first", range(0, 30, 10))
+@pytest.mark.parametrize("first", mostly_long(range(0, 30, 10), 1))
 def test_so_they_do_where_conversations_are_derived_bit_by_bit(
     first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,7 +273,7 @@ def test_a_request_without_events_is_answered(tmp_path: Path) -> None:
         assert stored_rows(store, "A") == {"agent_segments": [], "skill_segments": [], "handle_time_units": []}
 
 
-@pytest.mark.parametrize("seed", range(0, 30, 3))
+@pytest.mark.parametrize("seed", mostly_long(range(0, 30, 3), 3))
 def test_focus_events_that_come_years_late_are_placed_right(seed: int, tmp_path: Path) -> None:
     """Their agents' windows lie far from what the writer remembers, beyond every span that it tries."""
     events = standing_copies(messy_stream(seed, accounts=1, events=200))

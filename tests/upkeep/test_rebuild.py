@@ -20,10 +20,11 @@ from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import count_older, forget, prune
 from tests.messy_streams import RawEvent, messy_stream
 from tests.plain_reading import event_of
+from tests.seeds import mostly_long
 from tests.segments.tables import events_of
 from tests.store.worlds import SMALL, Tables, a_store, derived_rows, standing_copies, stored_rows
 
-SEEDS = range(0, 60, 3)
+SEEDS = mostly_long(range(0, 60, 3), 6)
 
 
 def a_filled_store(folder: Path, seed: int) -> tuple[Store, list[RawEvent]]:
@@ -126,7 +127,7 @@ def test_events_go_on_rightly_after_a_removal(seed: int, tmp_path: Path) -> None
 # --- mending
 
 
-@pytest.mark.parametrize("part_events", [20, 250_000])
+@pytest.mark.parametrize("part_events", mostly_long([250_000, 20], 1))
 @pytest.mark.parametrize(
     "damage",
     [

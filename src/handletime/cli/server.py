@@ -198,7 +198,7 @@ class Warming(threading.Thread):
         self._stopped = False
         self._compiler: subprocess.Popen[bytes] | None = None
         if can_be_kept():
-            command = [sys.executable, "-P", "-m", warming.__name__]
+            command = [sys.executable, "-P", "-m", warming.__name__, str(os.getpid())]
             self._compiler = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 — all of it is ours
 
     def run(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -62,12 +64,15 @@ def _filled_store() -> Iterator[Store]:
             yield store
 
 
-def _end_with_parent() -> None:
-    """Has this process killed when the one that started it ends, however that ends. Linux only."""
+def _end_with(starter: int) -> None:
+    """Has this process killed when the one that started it ends, however that ends; it may have ended. Linux only."""
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != starter:
+        sys.exit()
 
 
 if __name__ == "__main__" and not is_complete():
-    _end_with_parent()
+    if len(sys.argv) > 1:
+        _end_with(int(sys.argv[1]))
     compile_all()
