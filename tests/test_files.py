@@ -15,6 +15,7 @@ import pytest
 from handletime.errors import InputError
 from handletime.files import read_regular
 from tests.crash.nursery import Nursery
+from tests.seeds import mostly_long
 from tests.signed_in import Site, signed_in
 
 LIMIT_S = 60.0
@@ -53,7 +54,7 @@ def limited() -> None:
 
 
 @pytest.mark.parametrize("setting", ["--labels", "--config", "--tls-cert", "--tls-key"])
-@pytest.mark.parametrize("what", ["pipe", "/dev/zero"])
+@pytest.mark.parametrize("what", mostly_long(["pipe", "/dev/zero"], 1))
 def test_a_server_does_not_begin_with_a_pipe_or_a_device(setting: str, what: str, pipe: Path, tmp_path: Path) -> None:
     place = pipe if what == "pipe" else Path(what)
     command = [sys.executable, "-m", "handletime", "serve", "--data", str(tmp_path / "store"), "--port", "0"]

@@ -21,7 +21,7 @@ SEED = 20261121
 @pytest.mark.parametrize(
     ("cases", "options"),
     [
-        pytest.param(1_000, ["--max-examples=8"], id="short"),
+        pytest.param(500, ["--max-examples=3"], id="short"),
         pytest.param(10_000, ["--max-examples=600"], id="long", marks=pytest.mark.long),
     ],
 )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -19,11 +17,11 @@ from handletime.keys.keys import NewKey, Permission
 from handletime.keys.sidefile import SideFile
 from handletime.simulate import centre, simulate
 from handletime.store.store import Store
+from tests.crash.nursery import Child, shared
 from tests.segments.tables import events_of
 
 EXAMPLES = Path(__file__).parent.parent / "golden" / "examples"
 DEMO_LABELS = Path(__file__).parents[2] / "scripts" / "demo-labels.csv"
-COMMAND = Path(sys.executable).parent / "handletime"
 Event = dict[str, Any]
 
 HOSTILE = "</script><img src=x onerror=\"document.title='owned'\">'\"&amp;{{7*7}}\u202e"
@@ -49,7 +47,7 @@ class Centre:
     def __init__(self, folder: Path, *, demo: bool = False) -> None:
         """`demo`: a month instead of two days, and a name for everybody."""
         self.folder, self.data, self.labels = folder, folder / "store", folder / "labels.csv"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Child | None = None
         self.port = "0"
         self.url = ""
         self.data.mkdir()
@@ -98,32 +96,26 @@ class Centre:
         self.labels.write_text("kind,id,label\n" + "\n".join(rows) + "\n", "utf-8")
 
     def start(self) -> None:
-        """Starts the server: at first on any port, later on the same."""
-        with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(
-                [COMMAND, "serve", "--data", self.data, "--port", self.port, "--labels", self.labels],
-                stdout=subprocess.PIPE,
-                stderr=log,
-            )
-        assert self.process.stdout
-        said = self.process.stdout.readline().decode().split()
-        assert said, (self.folder / "log").read_text()
-        self.url = said[-1]
-        self.port = self.url.rpartition(":")[2]
+        """Starts the server: at first on any port, later on the same. It looks for news each second."""
+        arguments = ("serve", "--data", self.data, "--port", self.port, "--labels", self.labels)
+        constants = {"handletime.web.now.EVERY_S": 1.0, "handletime.web.live.KEPT_S": 0.5}
+        self.process = shared().start(self.folder / "server", *arguments, constants=constants)
+        url = self.process.address()
+        assert url is not None, self.process.log.read_text()
+        self.url, self.port = url, url.rpartition(":")[2]
 
     def stop(self) -> int:
         """Stops it as a service manager does; gives its exit code."""
         assert self.process
-        self.process.send_signal(signal.SIGTERM)
-        self.process.communicate(timeout=30)
-        code, self.process = self.process.returncode, None
+        self.process.kill(signal.SIGTERM)
+        code, self.process = self.process.wait(30), None
         return code
 
     def kill(self) -> None:
         """Ends it, however it is."""
         if self.process is not None:
             self.process.kill()
-            self.process.communicate(timeout=30)
+            self.process.wait(30)
             self.process = None
 
 

@@ -72,7 +72,7 @@ class Whole:
 @pytest.fixture(scope="module")
 def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     folder = tmp_path_factory.mktemp("whole") / "store"
-    record, token = prepared(7, 600), a_key(folder)
+    record, token = prepared(7, 450), a_key(folder)
     server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
     url = listening(server)
     half = len(record.batches) // 2

@@ -115,7 +115,7 @@ FAILURES = [
 
 
 def test_a_sync_that_fails_is_told_and_nothing_is_lost(nursery: Nursery, tmp_path: Path, seed: int) -> None:
-    fails("fdatasync", "EIO", "store.duckdb.wal", 3, nursery, tmp_path, seed)
+    fails("fdatasync", "EIO", "store.duckdb.wal", 3, nursery, tmp_path, seed, events=120)
 
 
 @pytest.mark.long
@@ -126,10 +126,12 @@ def test_a_call_that_fails_is_told_and_nothing_is_lost(
     fails(call, error, file, number, nursery, tmp_path, seed)
 
 
-def fails(call: str, error: str, file: str, number: int, nursery: Nursery, tmp_path: Path, seed: int) -> None:
+def fails(
+    call: str, error: str, file: str, number: int, nursery: Nursery, tmp_path: Path, seed: int, events: int = 350
+) -> None:
     """The n-th call of each thread fails. What cannot be stored is a 503; the server goes on by itself."""
     folder = tmp_path / "store"
-    record, token = prepared(seed, 350), a_key(folder)
+    record, token = prepared(seed, events), a_key(folder)
     with a_store(folder):
         pass
     inject = ("-P", str(folder / file), "-e", f"inject={call}:error={error}:when={number}")

@@ -31,7 +31,7 @@ FORGOTTEN = "conversation-that-is-forgotten"
 def test_a_rebuild_that_mends_while_events_come_in(tmp_path: Path, seed: int) -> None:
     """Half of the events are there, with all their rows wrong; the others come while it puts them right."""
     folder = tmp_path / "store"
-    record = prepared(seed, 1200)
+    record = prepared(seed, 700)
     half = len(record.batches) // 2
     store = a_store(folder)
     with store:

@@ -24,12 +24,12 @@ from tests.store.worlds import a_store
 FOLDERS = ("--data", "{store}")
 COMMANDS = (
     ("serve", *FOLDERS, "--port", "0"),
-    ("keys", "create", "a", "--data", "{place}/empty"),
     ("forget", "--account", "local", "--conversation", "c", *FOLDERS),
-    ("backup", "{place}/copy", *FOLDERS),
 )
 MORE_COMMANDS = (
     ("serve", "--data", "{place}/empty"),
+    ("backup", "{place}/copy", *FOLDERS),
+    ("keys", "create", "a", "--data", "{place}/empty"),
     ("keys", "create", "local", *FOLDERS),
     ("keys", "list", *FOLDERS),
     ("check", *FOLDERS),

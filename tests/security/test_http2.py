@@ -16,6 +16,7 @@ import pytest
 from handletime.api import connections
 from tests.cli.test_serve import EXPORT, INTAKE, Server, bearer, certificate, lines, messages, new_key, serving
 from tests.security.strangers import connected, measured, times_of
+from tests.seeds import mostly_long
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 FLOOD_S: Final = 6.0
@@ -44,7 +45,7 @@ def resident_mib(server: Server) -> int:
     return int(told[1]) // 1024
 
 
-@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("tls", mostly_long([True, False], 1))
 def test_requests_that_nobody_waits_for_cost_little_memory_and_others_are_answered(tls: bool, tmp_path: Path) -> None:
     """Queries with a right key, each of which waits for its turn."""
     options = ["--address-connections", str(FEW)]

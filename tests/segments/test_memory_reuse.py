@@ -33,6 +33,7 @@ from handletime.segments.threads import SMALL
 from handletime.simulate.centre import Centre
 from handletime.simulate.simulate import simulate
 from tests.cli.test_serve import bearer, handletime, new_key, serving
+from tests.seeds import mostly_long
 
 LIBRARY, VERSION = platform.libc_ver()
 TELLS: Final = LIBRARY == "glibc" and tuple(map(int, VERSION.split(".")[:2])) >= (2, 33)
@@ -108,7 +109,8 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Day:
     return Day(folder, halves, ids.dictionary[:5_000:1_000].to_pylist())
 
 
-def test_what_is_derived_is_the_same(day: Day, tmp_path: Path) -> None:
+@pytest.mark.parametrize("allocator", mostly_long([REUSING[1], REUSING[0], REUSING[2]], 1))
+def test_what_is_derived_is_the_same(allocator: str, day: Day, tmp_path: Path) -> None:
     def derive(allocator: str) -> dict[str, bytes]:
         out = tmp_path / allocator
         handletime("derive", day.folder / "day.ndjson", "--out", out, env=environment(allocator), anew=True)
@@ -116,10 +118,10 @@ def test_what_is_derived_is_the_same(day: Day, tmp_path: Path) -> None:
 
     expected = derive(AS_IT_IS)
     assert len(expected) == 4
-    for allocator in REUSING:
-        assert derive(allocator) == expected, allocator
+    assert derive(allocator) == expected
 
 
+@pytest.mark.long
 def test_what_is_explained_is_the_same(day: Day) -> None:
     """Of a JSON array, which is made lines first. Under the other allocators a server explains, below."""
 
@@ -132,6 +134,7 @@ def test_what_is_explained_is_the_same(day: Day) -> None:
     assert explain(REUSING[2]) == expected
 
 
+@pytest.mark.long
 def test_what_is_stored_is_the_same_also_with_queries_beside(
     day: Day, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -131,6 +131,7 @@ def test_rows_are_those_of_one_machine_and_a_second_run_doubles_nothing(
     )
 
 
+@pytest.mark.long
 def test_later_events_correct_earlier_runs(spark: SparkSession, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     events = messy_events(seed)
@@ -157,6 +158,7 @@ def test_later_events_correct_earlier_runs(spark: SparkSession, tmp_path: Path, 
     assert_same_as_here(lake, there)
 
 
+@pytest.mark.long
 def test_versions_of_a_delta_table_and_days(spark: SparkSession, tmp_path: Path, seed: int) -> None:
     simulated = simulate(Centre(start=START, events=4_000, days=3, seed=seed % 1000, messiness=0.05))
     events = pa.concat_tables([over_midnight(), *simulated])
@@ -209,6 +211,7 @@ def as_delta(events: pa.Table) -> pa.Table:
     return pa.table(columns)
 
 
+@pytest.mark.long
 def test_a_lost_worker_costs_no_row(cluster: Cluster, spark: SparkSession, tmp_path: Path, seed: int) -> None:
     events = messy_events(seed)
     in_files(events, tmp_path / "events", random.Random(seed))
@@ -288,6 +291,7 @@ def test_input_that_is_wrong_is_named_and_nothing_is_committed(spark: SparkSessi
 # --- served -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_answers_are_those_of_the_store_that_was_exported(
     spark: SparkSession, nursery: Nursery, tmp_path: Path
 ) -> None:
