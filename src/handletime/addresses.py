@@ -10,16 +10,16 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _PREFIX_BYTES: Final = 8
-"""A /64 is one client: whoever has one has all of its addresses."""
+"""Bytes of an IPv6 address that count: a /64 is one client, which has all of its addresses."""
 _MAPPED_BITS: Final = 96
 """The bits before an IPv4 address that is written as IPv6."""
 
 
 def client_of(peer: str | None, forwarded: Sequence[str], proxies: Iterable[Network]) -> bytes:
-    """Who is counted as one client: its address, of IPv6 the /64.
+    """The address that a client is counted by; of an IPv6 address the /64.
 
-    `forwarded` are the values of X-Forwarded-For. Each proxy adds whom it was asked by, so they are read from the
-    end, and only as long as it is a trusted proxy that says so.
+    `forwarded` are the values of X-Forwarded-For. Each proxy adds the address that asked it, so they are read from
+    the end, and only as long as a trusted proxy has added them.
     """
     trusted = tuple(proxies)
     here = _address(peer or "")
@@ -33,7 +33,7 @@ def client_of(peer: str | None, forwarded: Sequence[str], proxies: Iterable[Netw
 
 
 def networks(given: Iterable[str]) -> tuple[Network, ...]:
-    """Networks of their texts; of IPv4 as such, also where they are written as IPv6. Raises ValueError."""
+    """Texts as networks. IPv4 networks that are written as IPv6 become IPv4. Raises ValueError."""
     return tuple(map(_network, given))
 
 
@@ -44,7 +44,7 @@ def _network(text: str) -> Network:
 
 
 def is_among(host: str, proxies: tuple[Network, ...]) -> bool:
-    """Whether a peer is one of these proxies."""
+    """Whether a peer is in one of these networks."""
     address = _address(host) if proxies else None
     return address is not None and _is_in(address, proxies)
 
@@ -54,7 +54,7 @@ def _is_in(address: Address, proxies: tuple[Network, ...]) -> bool:
 
 
 def _address(text: str) -> Address | None:
-    """An address, perhaps with a port behind it; one of IPv4 as such, also where it came over IPv6."""
+    """The address in a text, which may have a port. An IPv4 address that came over IPv6 becomes IPv4."""
     text = text.strip().strip('"')
     if text.startswith("["):
         text = text[1:].partition("]")[0]

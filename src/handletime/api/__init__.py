@@ -1,1 +1,1 @@
-"""Who may ask: the HTTP surface."""
+"""The HTTP API: who may ask, what is asked and how it is answered."""

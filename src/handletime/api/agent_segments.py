@@ -119,7 +119,7 @@ class SegmentsRequest(msgspec.Struct, frozen=True):
     skill: int | None
     group: int | None
     format: str
-    """What links have to say of it."""
+    """The form that links have to name, if any."""
 
     @property
     def wanted(self) -> Selection:
@@ -218,14 +218,14 @@ def _csv_row(row: Segment) -> list[object]:
 
 
 class At(NamedTuple):
-    """Where a page lies in the order, and how many segments it has at most."""
+    """The offset of a page, and the most segments that it may have."""
 
     offset: int
     limit: int
 
 
 def pages(offset: int, limit: int, count: int) -> dict[Rel, At]:
-    """The page at an offset and those around it, of so many segments in all (http-api.md 2).
+    """The page at an offset and the pages around it, given the number of all segments (http-api.md 2).
 
     The page before is the last one where the offset lies beyond it.
     """

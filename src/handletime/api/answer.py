@@ -1,9 +1,9 @@
 """Answers of any size: made piece by piece, counted against the server's memory, and sent as fast as they are read.
 
-A method adds what it says to an `Answer`. Up to `PIECE` bytes that is an ordinary response. More is packed while it
-grows: as the client wants it, or else, from a few MiB on, as long as it waits. That takes a tenth of its size.
-All of it is counted until it is sent. `Counting` counts large answers that came as a whole too; `Sender` hands them to
-the HTTP server in pieces, and gives up on a client that does not read.
+A method adds bytes to an `Answer`. Up to `PIECE` bytes it becomes an ordinary response. A larger one is compressed
+while it grows: as the client wants it, or else, from a few MiB on, until it is sent. That takes a tenth of its size.
+All of it is counted until it is sent. `Counting` also counts large answers that were made as a whole. `Sender` hands
+answers to the HTTP server in pieces, and gives up on a client that does not read.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from handletime.errors import TooMany
 from handletime.store.budget import Share
 
 PIECE: Final = 64 << 10
-"""So much is handed to the HTTP server at once, which keeps up to four pieces of an answer and one that it writes."""
+"""Bytes handed to the HTTP server at once. It keeps up to four pieces of an answer, and one that it writes."""
 _KEPT: Final = 4
 IN_FLIGHT: Final = 8 * PIECE
-"""What an answer in pieces takes beside what waits to be sent: those five, and what packs it."""
+"""Bytes that an answer in pieces takes beside what waits to be sent: those five, and the compressor."""
 UNREAD_SECONDS: Final = 60.0
-"""So long a client may take nothing of its answer."""
+"""How long a client may read nothing of its answer."""
 _AT_ONCE: Final = 1000
 _AS_IT_IS: Final = 4 << 20
-"""So much of an answer waits as it will be sent; the time to pack the rest is little beside that to make it."""
+"""Bytes of an answer that wait uncompressed. Compressing the rest takes little time beside making it."""
 _AT_REST: Final = 1
-"""The level of zstd: 500 MB a second, and JSON takes a tenth of the room."""
+"""The zstd level for waiting answers: 500 MB a second, and JSON takes a tenth of its size."""
 
 
 class Answer:
-    """An answer while it is made. Its memory is its request's until that ends.
+    """An answer while it is made. Its memory is counted for its request until the request ends.
 
-    `coding` is how it is packed, however small it is; without it, what the client wants, from `PIECE` bytes on.
-    Nothing is added after the deadline.
+    `coding` is how it is compressed, however small it is. Without it, the client's choice counts, from `PIECE` bytes
+    on. Nothing is added after the deadline.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Answer:
         return self._share.limit
 
     def reserve(self, size: int) -> None:
-        """Counts what is needed to make it, until it is made. Raises TooMany, BadRequest."""
+        """Reserves memory that is needed to make the answer, until it is made. Raises TooMany, BadRequest."""
         self._take(size)
         self._reserved += size
 
@@ -89,7 +89,7 @@ class Answer:
         self._share.take(size)
 
     def add(self, text: bytes) -> None:
-        """What comes next. Raises TooMany, BadRequest, NotNow."""
+        """Adds bytes. Raises TooMany, BadRequest, NotNow."""
         self._plain += text
         if len(self._plain) >= PIECE:
             self._deadline.check()
@@ -101,7 +101,7 @@ class Answer:
             del self._plain[:whole]
 
     def add_struct(self, value: msgspec.Struct) -> None:
-        """A struct as JSON; of its lists some elements at a time. Raises TooMany, BadRequest."""
+        """Adds a struct as JSON, its lists some elements at a time. Raises TooMany, BadRequest."""
         before = b"{"
         for field in msgspec.structs.fields(value):
             of_field = getattr(value, field.name)
@@ -156,7 +156,7 @@ class Answer:
 
 
 class _Piece:
-    """A piece of an answer that waits to be sent; it is made smaller meanwhile, unless it is packed already."""
+    """A piece of an answer that waits to be sent. It is compressed meanwhile, unless it is already."""
 
     __slots__ = ("_size", "content")
 
@@ -176,7 +176,7 @@ def _codec() -> pa.Codec:
 
 
 async def _sent(pieces: deque[_Piece], share: Share) -> AsyncIterator[bytes]:
-    """Each piece in turn; its memory is free as soon as the next one is asked for."""
+    """Each piece in turn. Its memory is freed as soon as the next one is asked for."""
     while pieces:
         piece = pieces.popleft()
         yield piece.as_sent()
@@ -187,13 +187,13 @@ async def _sent(pieces: deque[_Piece], share: Share) -> AsyncIterator[bytes]:
 
 
 class Unread(Exception):
-    """Nothing was taken of an answer for `UNREAD_SECONDS`."""
+    """The client has read nothing of an answer for `UNREAD_SECONDS`."""
 
 
 class Counting:
-    """What the application sends, counted: an answer that came as a whole takes memory too until it is sent.
+    """Counts large answers that were made as a whole: they take memory too, until they are sent.
 
-    It is refused where there is no room, instead of being begun.
+    An answer for which there is no room is refused before it is begun.
     """
 
     def __init__(self, trace: Trace, send: Send) -> None:
@@ -202,7 +202,7 @@ class Counting:
         self._refused = False
 
     async def __call__(self, message: Message) -> None:
-        """Sends a message of ASGI. The first is held back until there is something of the body."""
+        """Sends an ASGI message. The first one is held back until there is a part of the body."""
         if message["type"] == "http.response.start":
             self._start = message
         elif not self._refused:
@@ -224,9 +224,9 @@ class Counting:
 
 
 class Sender:
-    """What is handed to the HTTP server: piece by piece, so that it holds little of what is not read.
+    """Hands an answer to the HTTP server piece by piece, so that the server holds little that is not read.
 
-    `gave_up` says whether nothing was taken for `UNREAD_SECONDS`; then Unread was raised.
+    `gave_up` says whether the client read nothing for `UNREAD_SECONDS`; then Unread was raised.
     """
 
     def __init__(self, send: Send) -> None:
@@ -235,7 +235,7 @@ class Sender:
         self.gave_up = False
 
     async def __call__(self, message: Message) -> None:
-        """Sends a message of ASGI; returns when the server has taken it. Raises Unread."""
+        """Sends an ASGI message. Returns when the HTTP server has taken it. Raises Unread."""
         body: bytes = message.get("body", b"")  # type: ignore[assignment]
         last = message["type"] == "http.response.body" and not message.get("more_body", False)
         if message["type"] != "http.response.body" or (last and not self._in_pieces and len(body) <= PIECE):

@@ -1,4 +1,4 @@
-"""The application: its routes, what surrounds them, and its life from start to stop."""
+"""The application: its routes, what every request passes, and its life from start to stop."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static", "domain"
 which clients ask for before every call, many behind one address (http-api.md 4).
 """
 OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"})
-"""Routes that need no key, so that every request is counted as a stranger's. All others ask for one themselves."""
+"""Routes that need no key: every request is counted as one without a key. All other routes ask for a key themselves."""
 QUERIES: Final = "query"
-"""How the threads that answer are called."""
+"""The name of the threads that answer queries."""
 GONE: Final = 499
 """The status, in log and metrics, of a request whose client left before it was answered."""
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOWHERE: Final = "/"
-"""What stands for a path that is no text."""
+"""The path that a request gets whose own one is not text."""
 Nowhere = Callable[[HttpRequest, Exception], Response[bytes]]
-"""What answers a path that leads to no route."""
+"""Answers a request whose path leads to no route."""
 _LOG: Final = logging.getLogger("handletime.requests")
 _SOURCE: Final = replace(SOURCE, required=False)
 
@@ -86,9 +86,9 @@ def make_app(
     meters: Meters | None = None,
     nowhere: Nowhere = answer_to,
 ) -> ASGIApp:
-    """The ASGI application over a service; `more_routes` are those of the page and the administration.
+    """The ASGI application over a service. `more_routes` are those of the page.
 
-    `meters` are those that the store is observed by, if it is. `nowhere` answers what leads to no route.
+    `meters` observe the store, if it is observed. `nowhere` answers paths that lead to no route.
     """
     meters = meters or Meters()
     meters.watch_answers(service.answers)
@@ -142,14 +142,14 @@ def make_app(
 class Gateway:
     """What every request passes.
 
-    It says once whom it asks, its path has one spelling, a HEAD is answered like a GET without the body (RFC 9110
-    9.3.2), its answer gets an id, and it is counted and logged.
+    It refuses requests without exactly one host and paths in another spelling, answers a HEAD like a GET without the
+    body (RFC 9110 9.3.2), gives the answer an id, and counts and logs the request.
     """
 
     def __init__(
         self, app: ASGIApp, meters: Meters, answers: Budget, paths: re.Pattern[bytes], nowhere: Nowhere
     ) -> None:
-        """`paths` match those that lead somewhere, as they have to be sent; `nowhere` answers the others."""
+        """`paths` matches all paths of routes in their one spelling; `nowhere` answers the others."""
         self._app = app
         self._meters = meters
         self._answers = answers
@@ -213,7 +213,7 @@ async def _respond(response: Response[bytes], scope: Scope, receive: Receive, se
 
 
 class _Answer:
-    """What is sent for a request: the same, with its id, and a word where the connection ends; of a HEAD no body."""
+    """Sends the answer with the request's id. Says where the connection ends; leaves out the body of a HEAD."""
 
     def __init__(self, send: Send, trace: Trace, incoming: Incoming) -> None:
         self._send = send
@@ -236,14 +236,14 @@ class _Answer:
 
 
 def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
-    """What allows GET allows HEAD too."""
+    """A header `Allow` that names HEAD wherever it names GET."""
     name, value = header
     allowed = value.split(b", ") if name.lower() == b"allow" else []
     return (name, b", ".join(sorted({*allowed, b"HEAD"}))) if b"GET" in allowed else header
 
 
 def _has_one_host(request: HTTPScope) -> bool:
-    """Whether it says once whom it asks; one of HTTP/1.0 need not."""
+    """Whether a request names its host exactly once. A request of HTTP/1.0 need not."""
     # Where none was sent, the HTTP server adds an empty one; it calls HTTP/1.0 by "1".
     hosts = [value for name, value in request["headers"] if name == b"host" and value]
     return len(hosts) == 1 or (not hosts and request["http_version"] in ("1.0", "1"))
@@ -252,8 +252,7 @@ def _has_one_host(request: HTTPScope) -> bool:
 class Line(msgspec.Struct, frozen=True):
     """One request in the log. No header, no path, and of the query only `source`: nothing secret, nothing personal.
 
-    `route` is the path with names instead of what stood there, `key` the id of the key, `id` what the answer's
-    X-Request-Id says.
+    `route` is the route's template, `key` the id of the key, `id` the answer's X-Request-Id.
     """
 
     method: str

@@ -27,14 +27,14 @@ AUTHORIZATION_MAX: Final = 8192
 URL_MAX: Final = 16_384
 NONCE_MAX: Final = 128
 WINDOW_S: Final = 300
-"""So far an OAuth timestamp may be from our clock, either way."""
+"""Seconds that an OAuth timestamp may be from our clock, either way."""
 _FORGET_S: Final = WINDOW_S + 60
 """Nonces are kept a little longer than their timestamps are accepted, for a clock that is set back."""
 METHODS: Final = (SIGNATURE_HMAC_SHA1, SIGNATURE_HMAC_SHA256)
 READING: Final = frozenset({"GET", "HEAD"})
 """Methods on which a token is also taken as the password of HTTP Basic."""
 BASIC: Final = 'Basic realm="handletime", charset="UTF-8"'
-"""How a 401 offers that."""
+"""The challenge of a 401 that offers HTTP Basic."""
 _METHODS_TOLD: Final = " or ".join(METHODS)
 _REQUIRED: Final = (
     "oauth_consumer_key",
@@ -52,17 +52,17 @@ _PARAMETER: Final = re.compile(
 
 _STRAY_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _URL_CHARACTERS: Final = "%&=;:+~,*@!()/?'$"
-"""What oauthlib takes in a query besides letters, digits, `_`, `.` and `-`; before it also `[` and `]`."""
+"""What oauthlib accepts in a query besides letters, digits, `_`, `.` and `-`; before the query also `[` and `]`."""
 
 # Its messages below warning name access tokens and base strings.
 logging.getLogger("oauthlib").setLevel(logging.WARNING)
 
 
 class AuthRequest(msgspec.Struct, frozen=True):
-    """What of a request says who is asking.
+    """The parts of a request that say who is asking.
 
-    `url` is as the client saw it, query included, its escapes untouched; `authorization` the header's value,
-    a list where it was sent several times, None where it was not.
+    `url` is the URL as the client saw it, query included, escapes untouched. `authorization` is the header's value:
+    a list where it was sent several times, None where it was not sent.
     """
 
     method: str
@@ -130,7 +130,7 @@ def authorize(key: Key, account: str, permission: Permission) -> None:
 
 
 class _Validator(RequestValidator):
-    """What oauthlib asks about one request. A signer who is nobody goes the whole way too."""
+    """What oauthlib asks about one request. An unknown signer takes the same path, and as long."""
 
     allowed_signature_methods = METHODS
     safe_characters: ClassVar = set(_PRINTABLE)
@@ -165,8 +165,9 @@ class _Validator(RequestValidator):
 
 
 def credentials_of(request: AuthRequest) -> tuple[str, str]:
-    """The scheme, in lower case, and the rest of the one Authorization header. HTTP Basic, where it is taken, becomes
-    `bearer` and the password. Raises Unauthorized.
+    """The scheme, in lower case, and the rest of the one Authorization header. Raises Unauthorized.
+
+    HTTP Basic, where it is allowed, becomes `bearer` and the password.
     """
     given = request.authorization
     headers = [given] if isinstance(given, str) else list(given or ())
@@ -246,7 +247,7 @@ def _decoded(text: str) -> str:
 
 
 def _check(parameters: Mapping[str, str], url: str, now_ms: int) -> int:
-    """Refuses, with its reason, what no key could make right. Gives the timestamp in epoch seconds."""
+    """Refuses, with the reason, a request that is wrong with any key. Gives the timestamp in epoch seconds."""
     if absent := [name for name in _REQUIRED if not parameters.get(name)]:
         raise _absent(", ".join(absent))
     if parameters.get("oauth_version", "1.0") != "1.0":
@@ -286,7 +287,7 @@ def _signer(keys: Keys, method: str, url: str, parameters: Mapping[str, str], no
 
 
 def _escaped(url: str) -> str:
-    """The same URL for oauthlib, which knows no raw `[`, `"` or `ä`, and forgets what stands behind a `#`."""
+    """The URL for oauthlib, which accepts no raw `[`, `"` or `ä`, and forgets what stands behind a `#`."""
     place, question, query = url.partition("?")
     return _escaped_part(place, "[]") + question + _escaped_part(query)
 
@@ -296,7 +297,7 @@ def _escaped_part(text: str, more: str = "") -> str:
 
 
 def wrong_key() -> Unauthorized:
-    """A wrong key, as the answer has it."""
+    """The error for a wrong key."""
     # One answer for wrong, unknown, revoked, expired and another account's: none tells that it is there.
     return _refused(
         "token_rejected",
@@ -311,12 +312,12 @@ def _absent(names: str) -> Unauthorized:
 
 
 def rejected(why: str) -> Unauthorized:
-    """What no key could make right, with its reason."""
+    """The error, with its reason, for a request that is wrong with any key."""
     return _refused("parameter_rejected", why)
 
 
 def _refused(problem: str, advice: str, message: str = "", *, bearer: str = "") -> Unauthorized:
-    """As the OAuth problem reporting extension has it, which LivePerson uses."""
+    """The error in the form of the OAuth problem reporting extension, which LivePerson uses."""
     told = quote(advice, safe="")
     return Unauthorized(
         f"oauth_problem={problem}&oauth_problem_advice={told}",

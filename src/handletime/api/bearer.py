@@ -1,4 +1,4 @@
-"""Who is asking, where only bearer tokens are taken: by servers that share their keys, but no memory of nonces."""
+"""Who is asking, where only bearer tokens are accepted: servers that share keys share no memory of nonces."""
 
 from __future__ import annotations
 

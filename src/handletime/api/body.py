@@ -24,24 +24,24 @@ UNPACKED_MAX: Final = 256 << 20
 PIECE: Final = 4 << 20
 CHUNKS_FREE: Final = 1 << 14
 CHUNK_LEAST: Final = 16
-"""From so many chunks on they must have so many bytes on average. Each takes the server some 50 us, whatever is in it;
-an event has more than 32 bytes.
+"""Bytes that chunks must have on average, where there are more than `CHUNKS_FREE`. Each chunk costs some 50 us,
+whatever is in it; an event has more than 32 bytes.
 """
 RATE_LEAST: Final = 16 << 10
-"""So many bytes of a body have to come a second, on the whole, after a time that each may be late."""
+"""Bytes of a body that have to arrive a second, on average, after a time that each may be late."""
 _DEADLINES: Final = 64
-"""So often at most, in the time that a body may be silent, its deadline is set anew."""
+"""How often a body's deadline is set anew at most, in the time that the body may be silent."""
 _COUNTED: Final = 64 << 10
 """A body's memory is counted in steps of so many bytes."""
 _DRAIN_MAX: Final = 64 << 20
-"""So much of a body that is too large is still read, so that its sender gets to see the answer."""
+"""Bytes of a body that is too large which are still read, so that its sender gets to see the answer."""
 IGNORED_MAX: Final = 1 << 20
-"""So much of a body that nobody wants is read, so that the connection stays usable."""
+"""Bytes of an unwanted body that are read, so that the connection stays usable."""
 IGNORED_SECONDS: Final = 2.0
-"""So long it is waited for, with the answer at hand."""
+"""How long the answer waits for an unwanted body."""
 LINGER_SECONDS: Final = 5.0
 _DIGITS: Final = 20
-"""So many digits has a length at most; there may be thousands of zeros before them."""
+"""The most digits that a length may have; thousands of zeros may stand before them."""
 LINES_MAX: Final = 5_000_000
 """So many lines a body may have, empty ones too: more than there are events in the largest one."""
 _GZIP: Final = b"\x1f\x8b"
@@ -96,7 +96,7 @@ def _full(share: Share, size: int) -> TooMany | None:
 
 
 class Incoming:
-    """The body of one request as it comes in, which knows whether all of it has come."""
+    """The body of one request as it arrives. Knows whether all of it has come."""
 
     def __init__(self, scope: HTTPScope, receive: Receive) -> None:
         headers = {name.lower(): value for name, value in scope["headers"]}
@@ -114,15 +114,16 @@ class Incoming:
         return cast("HTTPReceiveMessage", message)
 
     async def ignore(self) -> None:
-        """Reads and forgets what nobody wants, if it is at most `IGNORED_MAX` and comes within `IGNORED_SECONDS`: then
-        the connection can be used for the next request.
+        """Reads and drops an unwanted body of at most `IGNORED_MAX` that comes within `IGNORED_SECONDS`.
+
+        The connection can be used for the next request then.
         """
         if not self._ignored and self._length <= IGNORED_MAX:
             self._ignored = True
             await self._discard(IGNORED_MAX, IGNORED_SECONDS)
 
     async def linger(self) -> None:
-        """Reads on after the answer, for a while: whoever still sends would else see a broken connection instead."""
+        """Reads on after the answer for a while. A client that is still sending would else see a broken connection."""
         await self._discard(_DRAIN_MAX, LINGER_SECONDS)
 
     async def _discard(self, most: int, seconds: float) -> None:
@@ -135,7 +136,7 @@ class Incoming:
 
 
 def coding_of(request: HttpRequest) -> Coding:
-    """How the body is packed. Raises Refused (415) for another coding, and for codings inside each other."""
+    """How the body is compressed. Raises Refused (415) for another coding, and for several."""
     given = ",".join(request.headers.getall("content-encoding", [])).strip().lower()
     match given:
         case "" | "identity":
@@ -166,7 +167,7 @@ def _pieces(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
 
 
 def _decompressed(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
-    """What all members, or frames, hold together. Each has to be whole."""
+    """What all gzip members or zstd frames hold together. Each has to be whole."""
     if coding == "gzip" and body and not body.startswith(_GZIP):
         raise _broken(coding)  # Arrow would take zlib's own format too.
     try:
@@ -179,7 +180,7 @@ def _decompressed(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
 
 
 WINDOW_MAX: Final = 128 << 20
-"""What a zstd frame may make its reader keep; Arrow refuses more."""
+"""The largest window that a zstd frame may need; Arrow refuses more."""
 _FRAME: Final = re.compile(
     rb"\x28\xb5\x2f\xfd(?=[\x00-\x1f\x40-\x5f\x80-\x9f\xc0-\xdf](?P<window>[\x50-\xff])"
     rb"|(?P<single>[\xa0-\xbf\xe0-\xff])(?P<rest>.{8,12}))",
@@ -189,9 +190,9 @@ _FRAME: Final = re.compile(
 
 
 def window_of(body: bytes | bytearray, coding: Coding) -> int:
-    """So many bytes of what is unpacked have to be kept to unpack more; of less than 1 MiB, none.
+    """The bytes that have to be kept to unpack more; 0 where they are less than 1 MiB.
 
-    What only looks like a header counts too: with random bytes, one body in a hundred.
+    What only looks like a header counts too: in random bytes, one body in a hundred.
     """
     return max((_window(match_) for match_ in _FRAME.finditer(body)), default=0) if coding == "zstd" else 0
 

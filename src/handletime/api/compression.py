@@ -1,4 +1,4 @@
-"""Answers made smaller where the client offers it: gzip and zstd, by `Accept-Encoding` (RFC 9110 12.5.3).
+"""Compresses answers where the client offers it: gzip and zstd, by `Accept-Encoding` (RFC 9110 12.5.3).
 
 Litestar's own middleware knows neither zstd nor quality values, and names no `Vary` where it does nothing.
 """
@@ -21,20 +21,18 @@ from handletime.api.negotiation import named
 LEAST: Final = 1 << 10
 """Smaller answers stay as they are."""
 _AT_ONCE: Final = 64 << 10
-"""More is compressed in another thread: it takes a millisecond and longer."""
+"""Larger bodies are compressed in another thread: that takes a millisecond or longer."""
 _GZIP_LEVEL: Final = 4
 _ZSTD_LEVEL: Final = 3
 _TYPES: Final = frozenset({b"application/json", b"application/x-ndjson", b"image/svg+xml"})
-"""Beside all that is text."""
+"""Types that are compressed, besides text."""
 _FROM_HERE: Final = frozenset({b"", b"same-origin", b"none"})
 Headers = list[tuple[bytes, bytes]]
 Coding = Literal["gzip", "zstd"]
 
 
 def coding_of(accept_encoding: str) -> Coding | None:
-    """The coding that a client likes best of those that there are; None where it names none, or likes none better than
-    the plain answer.
-    """
+    """The coding that a client prefers; None where it names none of ours, or prefers the plain answer."""
     offered = named(accept_encoding)
     likes: dict[Coding, float] = {
         "zstd": offered.get("zstd", 0.0),
@@ -45,10 +43,10 @@ def coding_of(accept_encoding: str) -> Coding | None:
 
 
 def wanted_coding(headers: Iterable[tuple[bytes, bytes]]) -> Coding | None:
-    """How the answer to a request with these headers is packed, if its kind allows it.
+    """How the answer to a request with these headers is compressed, if its type allows it.
 
-    Nothing that a browser asks for on behalf of another site (`Sec-Fetch-Site`): that site could choose parts of the
-    answer, see how long it gets, and so guess what else is in it (BREACH).
+    None for what a browser asks for on behalf of another site (`Sec-Fetch-Site`): that site could choose parts of the
+    answer, see its length, and so guess what else is in it (BREACH).
     """
     named_ = _by_name(headers)
     if named_.get(b"sec-fetch-site", b"").lower() not in _FROM_HERE:
@@ -57,10 +55,10 @@ def wanted_coding(headers: Iterable[tuple[bytes, bytes]]) -> Coding | None:
 
 
 class Compressing:
-    """What is sent for a request, compressed where that is right.
+    """Compresses the answer to a request where that is right.
 
-    Not what is packed already, and not what has decided about `Accept-Encoding` itself, and so names it in `Vary`: the
-    breakdown's files.
+    Answers stay as they are that are compressed already, or that name `Accept-Encoding` in `Vary` and so have decided
+    about it themselves: the breakdown's files.
     """
 
     def __init__(self, scope: HTTPScope, send: Send) -> None:
@@ -83,7 +81,7 @@ class Compressing:
             await self._send(message)
 
     def _may_compress(self, start: Any) -> bool:
-        """Whether an answer's kind allows it; what others may keep of it then says what it depends on."""
+        """Whether an answer is compressed. Where its type would allow it, `Vary` names `Accept-Encoding`."""
         headers = _by_name(start["headers"])
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         varies = headers.get(b"vary", b"")
@@ -141,17 +139,17 @@ def _codec() -> pa.Codec:
 
 
 class Packer(Protocol):
-    """An answer that is packed piece by piece."""
+    """Compresses an answer piece by piece."""
 
     def add(self, piece: bytes) -> bytes:
-        """What there is to send after one more piece; it may be nothing yet."""
+        """Adds a piece. Gives the bytes that can be sent by now, maybe none."""
 
     def flush(self, *, last: bool) -> bytes:
-        """What is needed to read all that was added, and, if it was the last, what ends the answer."""
+        """The bytes needed to read all that was added; after the last piece also the end of the answer."""
 
 
 def packer_for(coding: Coding) -> Packer:
-    """One for a new answer."""
+    """A packer for a new answer."""
     return _GzipPacker() if coding == "gzip" else _ZstdPacker()
 
 
@@ -167,7 +165,7 @@ class _GzipPacker:
 
 
 class _ZstdPacker:
-    """Takes some 400 KiB for as long as the answer lasts."""
+    """Packs as zstd. Takes some 400 KiB while the answer lasts."""
 
     def __init__(self) -> None:
         self._sink = _Sink()
@@ -186,7 +184,7 @@ class _ZstdPacker:
 
 
 class _Sink(io.RawIOBase):
-    """Where Arrow writes to, until it is taken away."""
+    """What Arrow writes to. The bytes stay until they are taken."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []

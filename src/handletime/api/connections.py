@@ -1,7 +1,7 @@
-"""Who may stay connected: connections that cost something and bring nothing are ended, so that others find room.
+"""Ends connections that cost something and bring nothing, so that others find room.
 
-The HTTP server shows requests, not connections. Linux shows the rest: which sockets this process has, what each has
-read and not read. So one thread looks at them twice a second. Elsewhere only the HTTP server's own limits hold.
+The HTTP server shows requests, not connections. Linux shows the sockets of this process, and what of each was read and
+not read. So one thread looks at them twice a second. On other systems only the HTTP server's own limits hold.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ from handletime.api.limits import LEFT
 from handletime.errors import InputError, TooMany
 
 EVERY_S: Final = 0.5
-"""How often it is looked."""
+"""Seconds between two looks at the connections."""
 FIRST_S: Final = 20.0
-"""Within so long the first request has come, with its header: after TLS, where there is some."""
+"""Seconds within which the header of the first request has to come, after the TLS handshake if there is one."""
 IDLE_S: Final = 60.0
-"""So long a connection may stay without a request under way."""
+"""Seconds that a connection may stay without a request under way."""
 UNREAD_S: Final = 30.0
 UNREAD_BYTES: Final = 64 << 10
-"""Of an answer so much has to be read in `UNREAD_S`, or all of it."""
+"""Bytes of an answer that have to be read in `UNREAD_S`, unless all of it was."""
 HELD_BYTES: Final = 256 << 10
-"""So much of an answer the system takes before it is sent."""
+"""Bytes of an answer that the system takes before they are sent."""
 REQUESTS: Final = 2
-"""Of an address so many requests may be under way for each connection that it may have."""
+"""Requests of an address that may be under way, for each connection that the address may have."""
 HEALTH: Final = ("/healthz", "/readyz", "/metrics")
-"""Who asks for these watches the server, and finds room where others do not."""
+"""Paths of monitoring, which finds room where others do not."""
 FRESH_S: Final = 2.0
-"""So long it does not matter how many its address has, so that a new request is always answered."""
+"""Seconds for which a connection stays however many its address has, so that a new request is always answered."""
 TOLD_EVERY_S: Final = 60.0
-"""How often the log tells what was ended."""
+"""Seconds between two log lines about ended connections."""
 RESERVED_FILES: Final = 512
-"""Descriptors for all but connections: the store, its log, what queries spill."""
+"""Descriptors for everything but connections: the store, its log, what queries spill."""
 FILES_MIN: Final = 256
 FILES_MAX: Final = 1 << 16
 ROOM: Final = 8
-"""One place in so many is kept for those who come while it is not looked."""
+"""The share of places, 1 in 8, that is kept for connections which come between two looks."""
 
 Reason = Literal["silent", "unread", "address", "all", "stopping"]
 REASONS: Final[tuple[Reason, ...]] = ("silent", "unread", "address", "all", "stopping")
@@ -71,9 +71,9 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """So many connections of one address, 0 for no limit; the proxies' are not counted.
+    """How many connections an address may have (0 is no limit; trusted proxies have none), and how many all may have.
 
-    In all there are `most`, if there are descriptors for them.
+    `most` counts as far as there are descriptors.
     """
 
     of_address: int = 256
@@ -82,8 +82,8 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class SocketState(NamedTuple):
-    """One connection as the kernel shows it: the bytes that the other side has got, and those that it has not yet, and
-    those that came from it; whether it has closed it.
+    """One connection as the kernel shows it: the bytes that the client has received, has not yet received, and has
+    sent; and whether the client has closed it.
     """
 
     descriptor: int
@@ -96,7 +96,7 @@ class SocketState(NamedTuple):
 
 
 class Connection:
-    """What is known of one connection. The event loop counts its requests, the thread the rest."""
+    """What is known of one connection. The event loop counts its requests; the thread notes the rest."""
 
     def __init__(self, now: float) -> None:
         self.inode = 0
@@ -104,13 +104,13 @@ class Connection:
         self.asked = False
         self.under_way = 0
         self.incomplete = 0
-        """Of those under way, so many whose body is not all there."""
+        """The number of requests under way whose body is not complete."""
         self.owes = False
-        """Whether there is something that the other side has not got."""
+        """Whether there is something that the client has not received."""
         self.got = self.marked_got = self.came = 0
         self.ended = False
         self.left = False
-        """Whether the other side has closed it."""
+        """Whether the client has closed it."""
 
     def look(self, seen: SocketState, now: float) -> None:
         """Notes what has changed."""
@@ -126,15 +126,17 @@ class Connection:
             self.heard = now
 
     def reason(self, now: float) -> Reason | None:
-        """Why it should be ended by itself."""
+        """Why it should be ended, whatever others there are; None where it should not."""
         if self.owes:
             return "unread" if now - self.marked > UNREAD_S else None
         patience = IDLE_S if self.asked else FIRST_S
         return "silent" if not self.under_way and now - self.heard > patience else None
 
     def priority(self, now: float) -> tuple[int, float]:
-        """The less, the sooner it has to go: nothing asked, longest ago first; then bodies not all there, the slowest
-        first; then what is being answered.
+        """The order in which connections are ended, the least first.
+
+        First those without a request, the longest idle first; then those whose body is not complete, the slowest
+        first; then those that are being answered.
         """
         if self.under_way > self.incomplete or self.owes:
             return 2, self.heard
@@ -153,7 +155,7 @@ class Connections:
         ended: Callable[[Reason, int], None] = lambda *_: None,
         refused: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ended` is told how many were ended, and why, `refused` that a request was."""
+        """`ended` is called with the number of connections that were ended and why, `refused` when a request was."""
         self._limits = limits or Limits()
         self._ended, self._refused = ended, refused
         self._known: dict[Peer, Connection] = {}
@@ -164,12 +166,12 @@ class Connections:
         self._untold: Counter[Reason] = Counter()
         self._told = -TOLD_EVERY_S
         self.open = 0
-        """How many there were at the last look."""
+        """The number of connections at the last look."""
         self.room = room_for(self._limits.most)
-        """So many the HTTP server should take."""
+        """The number of connections that the HTTP server should accept."""
 
     def noting(self, app: ASGIApp) -> ASGIApp:
-        """The application, with its requests noted."""
+        """Wraps the application so that its requests are counted."""
 
         async def noted(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != ScopeType.HTTP or scope["client"] is None:
@@ -195,10 +197,10 @@ class Connections:
         return noted
 
     def _is_full(self, address: bytes, scope: HTTPScope) -> bool:
-        """Whether so many requests of an address are under way that its clients cannot be waiting for them.
+        """Whether more requests of an address are under way than its clients can be waiting for.
 
-        Whoever leaves as soon as a request is begun, and comes again, has no connection any more that counts, and the
-        request is still to be answered.
+        A client that leaves as soon as a request is begun, and comes again, has no connection that counts. The request
+        still has to be answered.
         """
         most = REQUESTS * self._limits.of_address * (2 if scope["path"] in HEALTH else 1)
         if not 0 < most <= self._under_way[address]:
@@ -211,17 +213,17 @@ class Connections:
         return self._known.setdefault((client[0], int(client[1])), Connection(time.monotonic()))
 
     def watch(self, port: int) -> None:
-        """Looks at the connections to this port from now on, if the system shows them."""
+        """Watches the connections to this port from now on, if the system shows them."""
         self._port = port
         if sys.platform == "linux":
             threading.Thread(target=self._watch, name="connections", daemon=True).start()
 
     def stop(self) -> None:
-        """Looks no more."""
+        """Stops watching."""
         self._stopped.set()
 
     def stop_within(self, seconds: float) -> None:
-        """Ends those that nothing is done for, soon, and after so long all."""
+        """Ends idle connections soon, and all connections after so many seconds."""
         self._stops = time.monotonic() + seconds
 
     def _watch(self) -> None:
@@ -272,16 +274,16 @@ class Connections:
         for own in by_address.values():
             own.sort(key=lambda each: each[1].priority(now))
             own[:] = self._within_address(own, now)
-        # The proxies' connections take none of the others' room, unless there is too little for both.
+        # Connections of proxies take none of the others' room, unless there is too little for both.
         others = sum(map(len, by_address.values()))
         surplus = min(len(found) - (self.room - self.room // ROOM), others - self.room // ROOM)
-        # The more its address has, the sooner a connection goes; of one address, the least worth first.
+        # The more connections an address has, the sooner one of them goes; of one address, the least first.
         ranked = [(len(own) - place, *each) for own in by_address.values() for place, each in enumerate(own)]
         for _, seen, connection in sorted(ranked, key=lambda each: -each[0])[: max(0, surplus)]:
             self._end(seen, connection, "all")
 
     def _within_address(self, own: Sequence[Pair], now: float) -> Iterator[Pair]:
-        """Those of one address that may stay: what is being answered always may."""
+        """The connections of one address that may stay. Those that are being answered always may."""
         over = len(own) - self._limits.of_address
         for seen, connection in own:
             fresh = now - connection.since < FRESH_S
@@ -306,7 +308,7 @@ class Connections:
 
 
 class _UnderWay:
-    """One request, as long as it is answered."""
+    """One request while it is answered."""
 
     def __init__(self, connection: Connection, scope: HTTPScope) -> None:
         self._connection = connection
@@ -342,13 +344,14 @@ class _UnderWay:
 
 @lru_cache(maxsize=4096)
 def _address(host: str) -> bytes:
-    """Who is counted as one."""
+    """The address that connections are counted by."""
     return client_of(host, (), ())
 
 
 def room_for(most: int) -> int:
-    """So many connections there is room for, up to `most`: this process may have as many descriptors from now on as
-    the system lets it. Raises InputError where that is too few.
+    """How many connections there is room for, up to `most`. Raises InputError where there are too few descriptors.
+
+    From now on this process may have as many descriptors as the system allows.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(FILES_MAX, hard)
@@ -374,9 +377,10 @@ def connections_to(port: int) -> Iterator[SocketState]:
 
 
 def hold_little(port: int) -> None:
-    """Has the system take little of an answer before it is read, on all connections that are made to a port of this
-    process from now on (TCP_NOTSENT_LOWAT). Else it would take 4 MB, and say in steps of 1 MB that there is room again:
-    who reads slowly would look like somebody who does not read. Linux only.
+    """Lets the system take little of an answer before it is read (TCP_NOTSENT_LOWAT). Linux only.
+
+    This holds for all connections that are made to a port of this process from now on. Else the system would take
+    4 MB, and report room in steps of 1 MB: a slow reader would look like one that does not read.
     """
     for descriptor, _ in _sockets():
         with suppress(OSError), _borrowed(descriptor) as ours:
@@ -396,7 +400,7 @@ def _sockets() -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def _borrowed(descriptor: int) -> Iterator[socket.socket]:
-    """A socket that stays somebody else's."""
+    """A socket object over a descriptor that others own."""
     # Not a duplicate: closing one of a file, should it be one by now, would take the locks of the store with it.
     # Python finds out of which family it is: of a longer address than it expects, it would see the beginning.
     borrowed = socket.socket(fileno=descriptor)

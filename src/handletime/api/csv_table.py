@@ -1,4 +1,4 @@
-"""Answers as a table: CSV of RFC 4180 with one header line, and the headers that say what it is."""
+"""Answers as a table: CSV of RFC 4180 with one header line, and its HTTP headers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from handletime.segments.cells import csv_lines
 
 TYPE: Final = "text/csv"
 ROWS_MAX: Final = 100_000
-"""So many rows are given at once, at most."""
+"""The most rows of one answer."""
 _AT_ONCE: Final = 1000
 
 
@@ -52,7 +52,7 @@ def file_name(account: str, method: str, start: int, end: int) -> str:
 
 
 def _stamp(millis: int) -> str:
-    """A time without what file names may not have; milliseconds where they are not 0."""
+    """A time without characters that file names may not have; with milliseconds where they are not 0."""
     fraction = f".{millis % 1000:03d}" if millis % 1000 else ""
     moment = EPOCH + timedelta(milliseconds=millis)
     return moment.replace(microsecond=0, tzinfo=None).isoformat().replace("-", "").replace(":", "") + f"{fraction}Z"

@@ -12,7 +12,7 @@ from handletime.api.errors import JSON, Refused
 from handletime.api.service import HttpRequest, InPath, TheService, existing_account
 
 SERVICES: Final = ("agentActivityDomain", "leDataReporting")
-"""Those that are listed; any other name is answered too."""
+"""The services that are listed. Any other name is answered too."""
 _SPELLED: Final = {name.lower(): name for name in SERVICES}
 _NAME: Final = re.compile("[A-Za-z0-9]{1,64}")
 
@@ -33,7 +33,7 @@ class BaseUris(msgspec.Struct, frozen=True):
 
 @get("/api/account/{account:str}/service/{name:str}/baseURI.json", sync_to_thread=False, name="domain")
 def domain(request: HttpRequest, service: TheService, account: InPath, name: InPath) -> Response[bytes]:
-    """Where a service is: here, whichever it is. Older wrappers look up others first, and end where that fails."""
+    """Where a service is: here, for every name. Older wrappers look up others first, and stop where that fails."""
     account = existing_account(account)
     if not _NAME.fullmatch(name):
         raise Refused(404, "There is no such service: a name is 1 to 64 letters and digits.")

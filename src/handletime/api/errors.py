@@ -1,4 +1,4 @@
-"""Errors as answers: one place, the bodies of http-api.md 1."""
+"""Errors as answers, in one place, with the bodies of http-api.md 1."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from handletime.errors import (
 
 JSON: Final = "application/json"
 ADDRESS_RATE: Final = "address-rate"
-"""The setting that strangers go against who ask too often."""
+"""The setting that limits requests without a valid key."""
 _LOG = logging.getLogger("handletime.api")
 _WRONG: Final = "The request is wrong; `causes` says what, and what is allowed."
 _MESSAGES: Final = {
@@ -81,7 +81,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Internal(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of a 500: what to look for in the log."""
+    """The body of a 500: the id to look for in the log."""
 
     internal_code: str
     message: str
@@ -102,7 +102,7 @@ def answer_to(request: Request[object, object, object], error: Exception) -> Res
 
 
 def refusal(error: TooMany, more: Mapping[str, str] = MappingProxyType({})) -> tuple[AsgiMessage, AsgiMessage]:
-    """The answer to a request that had no room, as messages of ASGI, with `more` headers."""
+    """The answer to a request for which there was no room, as ASGI messages, with `more` headers."""
     status, body, headers = _translated(error)
     content = msgspec.json.encode(body)
     named = {"Content-Type": JSON, "Content-Length": str(len(content)), **headers, **more}
@@ -114,7 +114,7 @@ def refusal(error: TooMany, more: Mapping[str, str] = MappingProxyType({})) -> t
 
 
 def note_refusal(request: Request[object, object, object], error: Exception) -> None:  # type: ignore[type-var]
-    """Has a request counted that went against a limit."""
+    """Notes the limit that a request exceeded, for the metrics."""
     if isinstance(error, TooMany):
         trace_of(request.scope).limit = error.limit
 
@@ -154,7 +154,7 @@ def _events_message(error: InvalidEvents) -> str:
 
 
 def _of_framework(error: HTTPException) -> tuple[int, Body, Mapping[str, str]]:
-    """What the router refuses itself. Whatever it says of its inside stays there."""
+    """The answer where the router itself refuses a request, without the router's own text."""
     status = error.status_code
     if status >= 500:
         return 500, Internal(str(uuid.uuid4()), "Something is broken here; the log says what."), {}

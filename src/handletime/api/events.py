@@ -1,4 +1,4 @@
-"""`POST …/events`: events in, all of a request or nothing, and after the answer they stay (http-api.md 5)."""
+"""`POST …/events`: stores all events of a request or none; after the answer they are durable (http-api.md 5)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ NDJSON: Final = "application/x-ndjson"
 FUTURE_MAX: Final = timedelta(hours=24)
 DECODERS: Final = 4
 SMALL: Final = 16 << 10
-"""Requests of NDJSON up to this size may be decoded together."""
+"""Bytes of NDJSON up to which requests may be decoded together."""
 SMALL_LINES: Final = SMALL // 32
-"""And of so many lines: no event is as short as 32 bytes."""
+"""Lines up to which they may: no event is as short as 32 bytes."""
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -46,10 +46,9 @@ class Accepted(msgspec.Struct, frozen=True):
 
 
 class Intake:
-    """Requests that bring events: how many may be under way, in all and of one account, and the threads that decode
-    them, account by account.
+    """Takes requests that bring events: limits how many are under way, in all and for an account, and decodes them.
 
-    All but `_threads`' work happens in the event loop.
+    The threads decode account by account. Everything else happens in the event loop.
     """
 
     def __init__(self, requests: int, memory: int) -> None:
@@ -88,8 +87,9 @@ class Intake:
         return asyncio.wrap_future(self._threads.submit_for(account, partial(work, *args, **kwargs)))
 
     async def _take_small(self, service: Service, account: str, body: bytes) -> Ingested:
-        """Stores a small request together with others of its account that come meanwhile: decoding one costs as much
-        as dozens.
+        """Stores a small request together with others of its account that come meanwhile.
+
+        Decoding dozens together costs as much as decoding one.
         """
         small = _Small(body, asyncio.get_running_loop().create_future())
         if account in self._small:
@@ -120,7 +120,7 @@ class _Small(NamedTuple):
 
 
 def _apart(group: list[_Small], number: int) -> list[list[_Small]]:
-    """All of them together, or each alone."""
+    """Groups small requests: all of them together, or each alone."""
     return [group] if number == 1 else [[small] for small in group]
 
 
@@ -164,7 +164,7 @@ def _form_of(request: HttpRequest) -> str:
 
 
 def _is_small(body: bytearray) -> bool:
-    """Whether a body of NDJSON may be decoded together with others: also by its lines, which may be empty."""
+    """Whether a body of NDJSON may be decoded together with others. Empty lines count too."""
     return len(body) <= SMALL and body.count(b"\n") <= SMALL_LINES
 
 
@@ -196,7 +196,7 @@ def _read(service: Service, account: str, blocks: Iterable[Lines], unit: str, sh
 
 
 def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list[Future[list[Outcome]]]:
-    """Decodes small requests at once and has their events stored: one future for all of them, or one for each."""
+    """Decodes small requests together and submits their events: one future for all of them, or one for each."""
     whole = [body if body.endswith(b"\n") or not body else body + b"\n" for body in bodies]
     sizes = [body.count(b"\n") for body in whole]
     reading = _Reading(account, service.clock.now(), "line")
@@ -261,7 +261,7 @@ class _Reading:
         )
 
     def _found(self, block: bytes, number: int, decoded: Decoded) -> list[Fault]:
-        """The first faults of a block, in order: halved until a line stands alone where lines are hard to tell."""
+        """The first faults of a block, in order. Where lines are hard to tell, it is halved until one stands alone."""
         if not self._is_foreign(decoded.events):
             return decoded.faults
         lines = _lines(block)

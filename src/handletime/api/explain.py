@@ -1,4 +1,4 @@
-"""`GET …/explain`: why a conversation's or a segment's numbers are so, as `handletime explain` says it (ours)."""
+"""`GET …/explain`, a method of our own: why a conversation's or a segment's numbers are so, as JSON."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def conversation_explained(
 
 @get("/api/account/{account:str}/agent-segments/{segment:str}/explain", sync_to_thread=True, name="explain-segment")
 def segment_explained(request: HttpRequest, service: TheService, account: InPath, segment: InPath) -> Response[Any]:
-    """The same of a segment's conversation; of its agent segments this one only."""
+    """The same for a segment's conversation, with only this one of its agent segments."""
     reader = service.reader(request, account, "handle-time")
     segment = unquote(segment)
     explanation = _explanation(reader, unquote(account), _conversation_of(segment))

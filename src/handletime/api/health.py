@@ -11,7 +11,7 @@ from handletime.errors import NotNow
 
 
 class Status(msgspec.Struct, frozen=True):
-    """All is well."""
+    """The answer when all is well."""
 
     status: str = "ok"
 

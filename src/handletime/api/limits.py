@@ -1,8 +1,7 @@
-"""So many requests a second: by key, and by address where no right key was given.
+"""Limits on requests a second: by key, and by address where no valid key was given.
 
-A rate is kept by its theoretical arrival time (GCRA, ITU-T I.371): one number for each who asks, and the exact time
-from which the next request is let in. Nobody asked for a while: nothing is kept. So many are kept at most that whoever
-has millions of addresses fills no memory.
+A rate is kept as its theoretical arrival time (GCRA, ITU-T I.371): one number for each client, the exact time from
+which the next request is let in. At most `KEPT_MAX` are kept, so a client with millions of addresses fills no memory.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from handletime.errors import TooMany
 W = TypeVar("W", bytes, str)
 
 BURST_S: Final = 10
-"""So many seconds' worth of requests may come at once."""
+"""Seconds' worth of requests that may come at once."""
 KEPT_MAX: Final = 50_000
-"""Of more addresses, or keys, those that asked longest ago start anew."""
+"""The number of addresses, or keys, that are remembered. Beyond it, those that asked longest ago are forgotten."""
 NOBODY: Final = ""
 ACCOUNT: Final[ContextVar[str]] = ContextVar("handletime_account", default=NOBODY)
-"""Whose request is being answered; `NOBODY` as long as that is not known."""
+"""The account whose request is being answered; `NOBODY` as long as that is not known."""
 LEFT: Final[ContextVar[Callable[[], bool]]] = ContextVar("handletime_left", default=lambda: False)
-"""Says whether whoever asked has left."""
+"""Says whether the client of the request has left."""
 
 
 class Rate(Generic[W]):
-    """So many requests a second for each who asks; 0 is no limit. Any thread may use it."""
+    """A limit on requests a second for each client; 0 is no limit. Any thread may use it."""
 
     def __init__(self, per_second: float, name: str, now: Callable[[], float] = time.monotonic) -> None:
         self._apart = 1 / per_second if per_second else 0.0
@@ -57,14 +56,14 @@ class Rate(Generic[W]):
 
 
 class Recent:
-    """Whose credentials were right lately, so that it is known before they are looked at. Decides nothing but turns."""
+    """The accounts of credentials that authenticated recently. Decides whose turn a request takes, nothing else."""
 
     def __init__(self) -> None:
         self._accounts: dict[bytes, str] = {}
         self._lock = Lock()
 
     def note(self, credentials: bytes, account: str) -> None:
-        """Remembers them."""
+        """Remembers the account of credentials that have authenticated."""
         with self._lock:
             self._accounts.pop(credentials, None)
             self._accounts[credentials] = account
@@ -72,5 +71,5 @@ class Recent:
                 del self._accounts[next(iter(self._accounts))]
 
     def account(self, credentials: bytes) -> str:
-        """The account, `NOBODY` where they are new."""
+        """The account of credentials; `NOBODY` where they are new."""
         return self._accounts.get(credentials, NOBODY)

@@ -18,7 +18,7 @@ _QUALITY: Final = re.compile(r"[ \t]*q[ \t]*=[ \t]*([0-9]*\.?[0-9]*)[ \t]*", re.
 
 
 def named(header: str) -> Mapping[str, float]:
-    """The types or codings that a header names, in lower case, with their q; those of q 0 are left out."""
+    """The types or codings that a header names, in lower case, with their q; without those of q 0."""
     found: dict[str, float] = {}
     for item in header.split(","):
         name, *parameters = item.split(";")
@@ -48,7 +48,7 @@ def wants_gzip(accept_encoding: str) -> bool:
 
 
 def table_or_json(query: Query, accept: str) -> Form:
-    """The form of an answer that can be both: what `format` says, else what `Accept` names, else JSON."""
+    """CSV or JSON, for an answer that can be both: what `format` says, else what `Accept` names, else JSON."""
     form = query.get(FORMAT)
     if form:
         return "csv" if form == "csv" else "json"

@@ -1,4 +1,4 @@
-"""`/openapi.json` and `/docs`: what the methods take and give, made of the declarations that they run on."""
+"""`/openapi.json` and `/docs`: what the methods take and give, made from the declarations that they run on."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ Doc = dict[str, Any]
 
 
 class Method(msgspec.Struct, frozen=True):
-    """One method as clients see it. `answers` are content types with the type of what they hold: several
-    where it is one of them, None for text.
-    """
+    """One method as clients see it. `answers` are content types with the type of what they hold; None is text."""
 
     id: str
     path: str
@@ -227,7 +225,7 @@ _HEADERS: Final[Mapping[str, tuple[str, Doc]]] = {
     "Content-Disposition": ("Of a table: a file's name of account, method and window.", {"type": "string"}),
 }
 _OF_TABLES: Final = ("X-Total-Count", "Link", "Content-Disposition")
-"""Headers that JSON does not have."""
+"""Headers that only CSV answers have."""
 _HEADERS_OF: Final = {401: "WWW-Authenticate", 405: "Allow", 429: "Retry-After", 503: "Retry-After"}
 
 
@@ -256,7 +254,7 @@ def _content(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
 
 
 def _let_be_absent(struct: type[msgspec.Struct], schema: Doc) -> None:
-    """Fields that may be Unset are not required; msgspec calls those required that have no default."""
+    """Makes fields optional that may be Unset. msgspec calls every field required that has no default."""
     may_be_absent = {f.encode_name for f in msgspec.structs.fields(struct) if msgspec.UnsetType in get_args(f.type)}
     schema["required"] = [name for name in schema["required"] if name not in may_be_absent]
 
@@ -427,7 +425,7 @@ def openapi() -> Response[bytes]:
 
 @cache
 def _encoded() -> bytes:
-    """Made once: it takes 7 ms, and whoever has no key may ask for it."""
+    """The document as JSON, made once: it takes 7 ms, and clients without a key may ask for it."""
     return msgspec.json.encode(document())
 
 
@@ -443,7 +441,7 @@ _POLICY: Final = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; 
 
 @get("/docs", sync_to_thread=False, name="docs")
 def docs() -> Response[bytes]:
-    """The methods on one page, without anything from elsewhere."""
+    """The methods on one page that loads nothing from other sites."""
     return Response(_page(), media_type="text/html", headers={"Content-Security-Policy": _POLICY})
 
 
@@ -463,7 +461,7 @@ def _page() -> bytes:
 
 @get("/docs/style.css", sync_to_thread=False, name="docs-style")
 def docs_style() -> Response[bytes]:
-    """What the page looks like."""
+    """The style sheet of the page."""
     return Response(_STYLE.encode(), media_type="text/css")
 
 

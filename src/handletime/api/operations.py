@@ -53,7 +53,7 @@ TIMEFRAME_MAX_WITH_TO: Final = 44_640
 INTERVAL_MIN: Final = 5
 UTC: Final = ZoneInfo("UTC")
 EARLIEST: Final = TIME_MIN + 8 * DAY
-"""The weeks of what begins from here on begin in the years 1 to 9999, in every zone."""
+"""The earliest start whose week begins in the years 1 to 9999 in every zone."""
 
 
 @dataclass(frozen=True)
@@ -201,8 +201,8 @@ class SkillSeries(msgspec.Struct, frozen=True, rename="camel"):
 class OperationsRequest(msgspec.Struct, frozen=True):
     """What both methods are asked for: segments that ended in [start, end), epoch milliseconds.
 
-    `bounds` are the ends of the intervals, or of the whole; `starts` where they begin, in the order of the answer;
-    `zone` is where their times are told.
+    `bounds` are the borders of the intervals, or of the whole. `starts` are their beginnings, in the order of the
+    answer. `zone` is the time zone of the times in the answer.
     """
 
     start: int
@@ -215,7 +215,7 @@ class OperationsRequest(msgspec.Struct, frozen=True):
 
 
 class Span(NamedTuple):
-    """From when to when, as it was asked for; `end` may be in the future."""
+    """The start and end that were asked for; `end` may be in the future."""
 
     start: int
     end: int
@@ -241,13 +241,13 @@ def _read_request(query: Query, now: int) -> OperationsRequest:
 
 
 def _divides(minutes: int, span: Span) -> bool:
-    """Whether an interval fits into a span, and so many times that nothing is left."""
+    """Whether a span is a whole number of intervals."""
     length = span.end - span.start
     return minutes * MINUTE <= length and length % (minutes * MINUTE) == 0
 
 
 def _read_span(query: Query, now: int) -> Span | None:
-    """The timeframe that is asked for; None where it is wrong, which is noted."""
+    """The timeframe that is asked for; None where it is wrong. Faults are noted in the query."""
     minutes = query.get(TIMEFRAME)
     if not query.has(TIMEFRAME) and not query.has(FROM):
         query.fault(TIMEFRAME, "is required, or from and to")
@@ -319,7 +319,7 @@ class AgentLevels(msgspec.Struct, frozen=True):
     skills: frozenset[int] | None
 
     def finest(self, sums: Sums) -> Sums:
-        """Only the skills that were asked for, where that was so."""
+        """The sums of the skills that were asked for, or of all."""
         return sums if self.skills is None else sums.only("skillId", self.skills)
 
     def written(self, finest: Sums, prefix: tuple[By, ...], number: int) -> Iterator[Iterator[bytes]]:
@@ -363,7 +363,7 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
     answer = Answer(request, deadline=reader.deadline)
     finest = _finest(answer, reader, "skillSegments", SKILL_METRICS, _keys(window, ("skillId",)), selection)
     if window.in_intervals:
-        finest = finest.backwards("interval", len(window.starts) - 1)  # The newest first; ids stay in order.
+        finest = finest.backwards("interval", len(window.starts) - 1)  # The newest interval first; ids stay in order.
         window = msgspec.structs.replace(window, starts=window.starts[::-1])
     if form == "csv":
         return _csv(answer, account, "msgskillsegments", window, finest, SKILL_METRICS)
@@ -415,15 +415,15 @@ def _csv(
 
 _VARY: Final = {"Vary": "Accept"}
 GROUP_BYTES: Final = 640
-"""What the sums of a group take while an answer is made of them."""
+"""Bytes that the sums of a group take while an answer is made of them."""
 _AT_ONCE: Final = 1000
-"""So many elements are objects at a time."""
+"""The number of elements that are Python objects at a time."""
 _METRICS_DATA: Final = (b'"metricsData":{', b"}")
-"""What stands around an interval's fields, of agents; of skills there is nothing."""
+"""The JSON around an interval's fields, for agents; for skills there is none."""
 
 Written = Callable[[Sums, tuple[By, ...], int], Iterator[Iterator[bytes]]]
-"""Makes JSON of sums, in pieces: the fields of each of so many intervals, or of the whole where no key comes first.
-What it gives has to be read in turn.
+"""Makes JSON of sums, in pieces: the fields of each interval, or of the whole where no key comes first.
+The pieces have to be read in turn.
 """
 
 
@@ -434,7 +434,7 @@ def _keys(window: OperationsRequest, by: tuple[By, ...]) -> tuple[By, ...]:
 def _finest(
     answer: Answer, reader: Reader, table: Table, metrics: tuple[Metric, ...], by: tuple[By, ...], of: Selection
 ) -> Sums:
-    """The sums of the finest groups. Raises TooMany, BadRequest where there are more than there is memory for."""
+    """The sums of the finest groups. Raises TooMany, BadRequest where there is no memory for them."""
     with reader.snapshot() as relations:
         finest = sums_of(relations, table, metrics, by, of, most=answer.limit // GROUP_BYTES)
     answer.reserve(len(finest) * GROUP_BYTES)
@@ -478,7 +478,7 @@ def _elements(sums: Sums, metrics: tuple[Metric, ...]) -> Iterator[list[bytes]]:
 
 
 def _members(sums: Sums, metrics: tuple[Metric, ...]) -> Iterator[bytes]:
-    """The same one by one, each under its last key, which is an id."""
+    """The elements one by one, each under its last key, which is an id."""
     begin = 0
     for elements in _elements(sums, metrics):
         ids = sums.keys[next(reversed(sums.keys))][begin : begin + _AT_ONCE].tolist()
@@ -487,7 +487,7 @@ def _members(sums: Sums, metrics: tuple[Metric, ...]) -> Iterator[bytes]:
 
 
 def _object(members: Iterator[bytes], count: int) -> Iterator[bytes]:
-    """A JSON object of the next so many members."""
+    """A JSON object of the next members, of the given number."""
     yield b"{"
     for begin in range(0, count, _AT_ONCE):
         yield (b"," if begin else b"") + b",".join(islice(members, min(_AT_ONCE, count - begin)))
@@ -495,7 +495,7 @@ def _object(members: Iterator[bytes], count: int) -> Iterator[bytes]:
 
 
 def _counts(sums: Sums, prefix: tuple[By, ...], number: int) -> list[int]:
-    """How many groups each interval has, or the whole."""
+    """The number of groups in each interval, or in the whole."""
     return np.bincount(sums.keys[prefix[0]], minlength=number).tolist() if prefix else [len(sums)]
 
 
@@ -513,7 +513,7 @@ def _cells(sums: Sums, metric: Metric) -> Sequence[object]:
 
 
 def _told(millis: int, zone: ZoneInfo) -> str:
-    """RFC 3339 at the offset that the zone has then."""
+    """A time in RFC 3339, at the offset that the zone has then."""
     minutes = (
         int(((EPOCH + timedelta(milliseconds=millis)).astimezone(zone).utcoffset() or timedelta()).total_seconds())
         // 60

@@ -49,7 +49,7 @@ class Wrong(ValueError):
 
 @dataclass(frozen=True)
 class Parameter(ABC, Generic[T]):
-    """One parameter. `default` is its value where it is absent, and a harmless one where it is wrong."""
+    """One parameter. `default` is its value where it is absent; also, as something harmless, where it is wrong."""
 
     name: str
     meaning: str
@@ -107,7 +107,7 @@ def integer(text: str) -> int:
 
 
 def between(value: int, least: int | None = None, most: int | None = None) -> int:
-    """The value, if it is within bounds. Raises Wrong."""
+    """The value, checked against its bounds. Raises Wrong."""
     if least is not None and value < least:
         raise Wrong(f"must be greater than or equal to {least}")
     if most is not None and value > most:
@@ -347,7 +347,7 @@ class Query:
             self._faults.append((parameter.name, message))
 
     def is_good(self, parameters: Iterable[Parameter[T]]) -> bool:
-        """Whether nothing was found wrong with these parameters up to here."""
+        """Whether no fault of these parameters was noted so far."""
         names = {parameter.name for parameter in parameters}
         return not any(name in names for name, _ in self._faults)
 

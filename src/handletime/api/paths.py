@@ -1,7 +1,7 @@
 """Paths: each has one spelling, all others lead nowhere (http-api.md 1).
 
-A proxy in front may keep a path away from the public (docs/operations.md). It compares what it was sent, in its own
-way. So what it does not know as this path must not be this path here either.
+A proxy in front may keep a path away from the public (docs/operations.md). It compares paths in its own way. So a
+spelling that the proxy does not recognize must not lead to the path here either.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from urllib.parse import quote, unquote_to_bytes
 
 _PARAMETER: Final = re.compile(r"\{\w+:(\w+)\}")
 _PART: Final = r"(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[^/]+"
-"""An id in a path, escaped in any way: not empty, and no `.` or `..`, which clients and proxies work out."""
+"""An id in a path, escaped in any way: not empty, and not `.` or `..`, which clients and proxies resolve."""
 _PARTS: Final = f"{_PART}(?:/{_PART})*"
 
 
 def spellings(templates: Iterable[str]) -> re.Pattern[bytes]:
-    """Matches, as a whole, paths of routes (`/api/account/{account:str}/events`) as they have to be sent.
+    """A pattern that fully matches the paths of routes (`/api/account/{account:str}/events`) in their one spelling.
 
-    Their own words stand there without escapes; `str` is one part, `path` several.
+    The fixed words of a route have no escapes. `str` stands for one part, `path` for several.
     """
     return re.compile("|".join(map(_spelling, templates)).encode())
 
@@ -33,9 +33,9 @@ def _spelling(template: str) -> str:
 
 
 def canonical(raw_path: bytes) -> str | None:
-    """A path with only those escapes that it needs; None where it is no text, or no path.
+    """A path with only the escapes that it needs; None where it is not text, or not a path.
 
-    Its parts stay apart: what was sent as %2F stays so, and is decoded by whoever takes the part.
+    Parts stay apart: a %2F stays escaped, and is decoded where the part is used.
     """
     if not raw_path.startswith(b"/"):
         return None

@@ -1,4 +1,4 @@
-"""What the methods need of the store and of whoever knows the keys."""
+"""What the methods need: of a store (or a lake), of the files of units, and of the keys."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Reader(Protocol):
 
     @property
     def deadline(self) -> Deadline:
-        """The end of the time for the request: of its queries and of all other work."""
+        """When the time for the request ends: for its queries and for all other work."""
 
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """One state of the rows, for one thread, until it is left.
@@ -73,18 +73,18 @@ class Store(Protocol):
         """
 
     def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
-        """The same for several requests, which come one after the other in the table, with so many events each."""
+        """Stores several requests that stand one after the other in the table; `sizes` are their numbers of events."""
 
     def problem(self) -> str | None:
         """Why the store cannot answer now; None where it can."""
 
     @property
     def read_only(self) -> str | None:
-        """Why no events can be brought here at all; None where they can."""
+        """Why this server never accepts events; None where it does."""
 
 
 class DatedReader(Reader, Protocol):
-    """Rows as of one run of those that wrote them, day by day; each stays with the run that it was made for."""
+    """Rows as of one run of a lake, which writes them by day. A reader stays with its run."""
 
     def written(self, day: date) -> int | None:
         """When the handle-time units of segments that ended on a day (UTC) were last written: the end of a run, in
@@ -93,15 +93,15 @@ class DatedReader(Reader, Protocol):
 
 
 class DatedStore(Protocol):
-    """Accounts whose rows are written by runs, one after the other. Any thread may use it."""
+    """A store whose rows are written by runs, one after the other. Any thread may use it."""
 
     def reader(self, account: str) -> DatedReader:
         """A reader of the newest run."""
 
     def reader_of(self, finished: int, account: str, day: date) -> DatedReader | None:
-        """A reader of the run that ended then (epoch ms), to ask about the units of a day.
+        """A reader of the run that ended at a time (epoch ms), to ask about the units of a day.
 
-        None where there is no such run, or what it says of the day is not there any more.
+        None where there is no such run, or its files of the day are gone.
         """
 
 

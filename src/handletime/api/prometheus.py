@@ -1,4 +1,4 @@
-"""`/metrics`: what the server did and how it is, for Prometheus. No account, no key and no path is in any label."""
+"""`/metrics`: what the server did and its present state, for Prometheus. No label has an account, a key or a path."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ LIMITS: Final = (
     "address-connections",
     "streams",
 )
-"""The settings that requests can go against, and what has none."""
+"""The limits that requests can exceed: settings by name, and limits without a setting."""
 _FORMS: Final = {
     "application/openmetrics-text; version=1.0.0": ("application/openmetrics-text",),
     "text/plain; version=1.0.0": ("text/plain", "version=1.0.0"),
 }
-"""The forms that can be asked for, and by what; all else is text/plain, version 0.0.4."""
+"""The formats that can be asked for, and by which types; the default is text/plain, version 0.0.4."""
 MADE_A_SECOND: Final = 10
-"""So often a second `/metrics` is made anew, which takes some milliseconds and needs no key."""
+"""How often a second `/metrics` is made anew at most: it takes some milliseconds, and needs no key."""
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 _COUNTS: Final = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
 
 class Meters:
-    """All metrics of one server, in a registry of its own. Any thread may use it. It observes the store's writer."""
+    """All metrics of one server, in a registry of its own. Observes the store's writer. Any thread may use it."""
 
     def __init__(self) -> None:
         self._second = self._times = 0
@@ -88,11 +88,11 @@ class Meters:
         return Histogram(name, meaning, labels, namespace="handletime", buckets=buckets, registry=self.registry)
 
     def watch(self, state: Callable[[], State]) -> None:
-        """Has the state of the store shown, as it is whenever somebody looks."""
+        """Shows the state of the store, as it is at each request of `/metrics`."""
         self.registry.register(_StoreGauges(state))
 
     def watch_answers(self, answers: Budget) -> None:
-        """Has shown how much memory is held by answers that are not yet sent."""
+        """Shows the memory that is held by answers which are not yet sent."""
         held = Gauge(
             "answers_bytes",
             "Memory of large answers that are being made or wait to be read.",
@@ -102,28 +102,28 @@ class Meters:
         held.set_function(lambda: answers.held)
 
     def begun(self) -> None:
-        """A request has come."""
+        """Counts a request that has come."""
         self._under_way.inc()
 
     def answered(self, route: str | None, status: int, seconds: float) -> None:
-        """It has been answered; `route` is its template, None where there is none."""
+        """Counts a request that was answered. `route` is its template, None where there is none."""
         self._under_way.dec()
         self._requests.labels(route or OTHER, str(status)).observe(seconds)
 
     def doubted(self, doubt: bool) -> None:
-        """Whether the clock is believed."""
+        """Shows whether retention doubts the clock."""
         self._doubt.set(doubt)
 
     def refused(self, limit: str) -> None:
-        """It went against a limit."""
+        """Counts a request that was refused because of a limit."""
         self._refused.labels(limit).inc()
 
     def connections_ended(self, reason: Reason, number: int) -> None:
-        """Connections were ended."""
+        """Counts connections that the server ended."""
         self._connections_ended.labels(reason).inc(number)
 
     def watch_connections(self, number: Callable[[], int]) -> None:
-        """Has shown how many connections are open."""
+        """Shows the number of open connections."""
         connections = Gauge("connections", "Open connections.", namespace="handletime", registry=self.registry)
         connections.set_function(number)
 
@@ -147,7 +147,7 @@ class Meters:
     # --- what the store tells
 
     def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
-        """Requests were written together."""
+        """Counts requests that were stored in one transaction."""
         self._events.labels("accepted").inc(accepted)
         self._events.labels("duplicate").inc(duplicates)
         self._ingested.inc(requests)
@@ -156,12 +156,12 @@ class Meters:
         self._touched.observe(touched)
 
     def checkpointed(self, seconds: float) -> None:
-        """The log was worked into the file."""
+        """Counts a checkpoint."""
         self._checkpoints.observe(seconds)
 
 
 class _StoreGauges(Collector):
-    """How the store is at the moment."""
+    """The present state of the store."""
 
     def __init__(self, state: Callable[[], State]) -> None:
         self._state = state

@@ -18,13 +18,13 @@ from handletime.api.stopping import Signals
 HEADER_TIMEOUT_MS = 10_000
 HEADER_BYTES = 64 << 10
 BACKLOG = 1024
-"""So many connections wait to be accepted."""
+"""The number of connections that may wait to be accepted."""
 GRACE_S = 20.0
-"""So long after it was told to stop, requests that are under way may still be answered."""
+"""Seconds that requests under way have after the server was told to stop."""
 
 
 class ListenSettings(msgspec.Struct, frozen=True):
-    """Where to listen. With a certificate and its key (PKCS#8), over TLS."""
+    """Where to listen; over TLS with a certificate and its key (PKCS#8)."""
 
     host: str = "127.0.0.1"
     port: int = 8080
@@ -33,14 +33,14 @@ class ListenSettings(msgspec.Struct, frozen=True):
 
 
 def make_server(app: ASGIApp, listen: ListenSettings, connections: int = BACKLOG) -> Server:
-    """A server that is not yet started, for so many connections; has to be made inside a running event loop."""
+    """A server that is not yet started, for a number of connections. Has to be made inside a running event loop."""
     return Server(
         app,
         address=listen.host,
         port=listen.port,
         interface=Interfaces.ASGI,
-        # Not HTTP/2: who withdraws requests there as soon as they are begun needs no answer to ask the next ones, and
-        # each is still begun here. Two seconds of that took a gigabyte.
+        # Not HTTP/2: a client that withdraws requests as soon as they are begun can send the next ones without an
+        # answer, and each is still begun here. Two seconds of that took a gigabyte.
         http=HTTPModes.http1,
         websockets=False,
         backlog=BACKLOG,
@@ -61,10 +61,10 @@ async def serve(
     listening: Callable[[], None] = lambda: None,
     stopping: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serves until SIGTERM or SIGINT; what is in flight then is answered, if that takes no longer than `GRACE_S`.
+    """Serves until SIGTERM or SIGINT. Requests under way are still answered, for `GRACE_S` at most.
 
-    `listening` is called as soon as it does. `stopping` is called when it is told to stop, and has to end the answers
-    that would go on for long.
+    `listening` is called as soon as the server listens. `stopping` is called when it is told to stop, and has to end
+    answers that would go on for long.
     """
     server = make_server(connections.noting(app), listen, connections.room)
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""What every method is given: the store, the keys, the clock, the settings; and how it lets a request in."""
+"""What every method is given: the store, the keys, the clock and the settings; and how it lets a request in."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ class ApiSettings(msgspec.Struct, frozen=True):
     """How the methods behave.
 
     `public_url` is where clients see this server (`https://reports.example.com`), if that is not where it listens.
-    `X-Forwarded-Proto`, `-Host` and `-For` count only from `trusted_proxies` (addresses or networks). `query_threads`
-    answer at once, others wait, `query_limit_s` at most; so many `ingest_requests` and bytes of them (`ingest_bytes`)
-    may be under way before 429; so many bytes of answers (`answer_bytes`) may wait to be sent. `key_rate` and
-    `address_rate` are requests a second, of a key and of an address that has none; 0 is no limit.
+    `X-Forwarded-Proto`, `-Host` and `-For` count only from `trusted_proxies` (addresses or networks).
+    `query_threads` is the number of queries answered at once; others wait, `query_limit_s` seconds at most.
+    `ingest_requests` and `ingest_bytes` are the requests with events, and their bytes, that may be under way before a
+    429. `answer_bytes` of answers may wait to be sent. `key_rate` and `address_rate` are requests a second of a key,
+    and of an address without a key; 0 is no limit.
     """
 
     public_url: str | None = None
@@ -61,7 +62,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 class Service:
     """The one object behind all methods. `problem` says why the server is not ready yet, though the store is.
 
-    `answers` is the memory of those that are not yet sent.
+    `answers` is the memory of answers that are not yet sent.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Service:
         self._recent = Recent()
 
     def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
-        """The account's id, if the request's key may do this with it. Raises Unauthorized, Forbidden, TooMany."""
+        """The account's id, if the request's key has the permission. Raises Unauthorized, Forbidden, TooMany."""
         account = unquote(account)
         given = request.headers.getall("authorization", [])
         url = self.origin(request) + _as_sent(request)
@@ -97,7 +98,7 @@ class Service:
         return account
 
     def key_of(self, request: HttpRequest, asked: AuthRequest) -> Key:
-        """The key that is asked with in a request, which is counted. Raises Unauthorized, TooMany."""
+        """The key of a request. Counts the request against its rate. Raises Unauthorized, TooMany."""
         try:
             key = self.authenticator.authenticate(asked)
         except Unauthorized:
@@ -110,16 +111,16 @@ class Service:
         return key
 
     def count_stranger(self, request: HttpRequest) -> None:
-        """Counts a request that has no right key, once. Raises TooMany."""
+        """Counts a request without a valid key, once. Raises TooMany."""
         trace = trace_of(request.scope)
         if not trace.counted:
             trace.counted = True
             self._of_address.take(self._client(request))
 
     def count_lost(self, request: HttpRequest) -> None:
-        """Counts a request that leads nowhere, by itself: a broken link must not shut its address out of the sign-in.
+        """Counts a request that leads nowhere. Raises TooMany.
 
-        Raises TooMany.
+        It has a rate of its own: a broken link must not shut its address out of the sign-in.
         """
         self._lost.take(self._client(request))
 
@@ -128,7 +129,7 @@ class Service:
         return client_of(peer, request.headers.getall("x-forwarded-for", []), self._proxies)
 
     def begin_turn(self, request: HttpRequest) -> None:
-        """Has the request's work wait its turn as that of its account, if its credentials were right lately."""
+        """Queues the request under its account if its credentials recently authenticated."""
         ACCOUNT.set(self._recent.account(_credentials(request)))
 
     def reader(self, request: HttpRequest, account: str, permission: Permission) -> Reader:
@@ -164,7 +165,7 @@ InPath = FromPath[str]
 
 
 def _credentials(request: HttpRequest) -> bytes:
-    """What a request says of who is asking, without what differs each time, and with nothing secret left in it."""
+    """A hash of the credentials of a request, without the parts that differ each time. Holds no secret."""
     given = request.headers.get("authorization", "")
     app_key = _APP_KEY.search(given)
     said = app_key[0] if app_key else password_of(given) or given or request.headers.get("cookie") or ""
@@ -172,7 +173,7 @@ def _credentials(request: HttpRequest) -> bytes:
 
 
 def _last(forwarded: str) -> str:
-    """What the nearest proxy added: anybody may have written the rest."""
+    """The last value of a header, which the nearest proxy added. Anybody may have written the others."""
     return forwarded.rpartition(",")[2].strip()
 
 

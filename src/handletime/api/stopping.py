@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP, Ctrl-C: the first one stops the server, a second one ends the process at once, and so does time."""
+"""SIGTERM, SIGHUP, Ctrl-C: the first one stops the server. A second one, or `LIMIT_S`, ends the process at once."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 LIMIT_S: Final = 33.0
-"""After so long the process ends, whatever is still open: nothing that was acknowledged is lost by that."""
+"""Seconds after which the process ends, whatever is still open. Nothing that was acknowledged is lost by that."""
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _TOLD_S: Final = 0.5
 _log: Final = logging.getLogger(__name__)
 
 
 class Signals:
-    """The signals that stop this process, from now on; SIGHUP, which a closed terminal sends, unless it is ignored.
+    """Takes over the signals that stop this process; SIGHUP, which a closed terminal sends, unless it is ignored.
 
-    To be made in its main thread, before anything takes long.
-
-    A thread of its own counts them, so the second one counts while all others are busy.
+    Has to be made in the main thread, before anything takes long. A thread of its own counts the signals, so the
+    second one works while all other threads are busy.
     """
 
     def __init__(self, limit_s: float = LIMIT_S, end: Callable[[int], object] = os._exit) -> None:
-        """`end` ends the process with an exit code."""
+        """`end` is called with an exit code to end the process."""
         self._limit_s, self._end = limit_s, end
         self._first: Callable[[int], object] = leave
         self._number = 0
@@ -40,16 +39,16 @@ class Signals:
         threading.Thread(target=self._count, name="signals", daemon=True).start()
 
     def close(self) -> None:
-        """Leaves the signals to whoever had them."""
+        """Gives the signals back to their former handlers."""
         signal.set_wakeup_fd(-1)
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._gone.close()
 
     def at_first(self, call: Callable[[int], object]) -> None:
-        """Has this called in the main thread at the first signal, with its number, instead of leaving the start.
+        """Calls this in the main thread at the first signal, with its number, instead of ending the start.
 
-        That is now, where there was one, and what it raised got lost: libraries keep such exceptions to themselves.
+        It is called at once where a signal has come already, and its exception was swallowed by a library.
         """
         self._first = call
         if self._number:
@@ -77,7 +76,7 @@ class Signals:
                     first, until = number[0], time.monotonic() + self._limit_s
 
     def _end_now(self, number: int, why: str) -> None:
-        # Not waited for: whoever reads the log may have stopped too.
+        # Not waited for: the reader of the log may have stopped too.
         telling = threading.Thread(target=_log.warning, args=("the server ends now: %s", why), daemon=True)
         telling.start()
         telling.join(_TOLD_S)
@@ -85,7 +84,7 @@ class Signals:
 
 
 def leave(number: int) -> NoReturn:
-    """Ends a start that is not yet through; closes what is open."""
+    """Ends a start that is not complete, and closes what is open."""
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     sys.exit(128 + number)

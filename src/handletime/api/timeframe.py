@@ -12,7 +12,7 @@ from handletime.clock import DAY, HOUR
 SPAN_MAX: Final = 7 * DAY
 AGE_MAX: Final = 31 * DAY
 AGE_GRACE: Final = HOUR
-"""Links carry the moment from which they were made, and have to work for a while."""
+"""Milliseconds beyond the age limit: links carry a fixed start, and have to work for a while."""
 
 FROM: Final = Time("from", "Segments that ended from here on; 24 hours before `to` where it is absent.")
 FROM_MILLIS: Final = Millis("fromMillis", "The same in epoch milliseconds; not together with `from`.")
@@ -22,7 +22,7 @@ PARAMETERS: Final = (FROM, FROM_MILLIS, TO, TO_MILLIS)
 
 
 class Timeframe(NamedTuple):
-    """Segments count where they end in [start, end)."""
+    """The window [start, end) in which segments end that count."""
 
     start: Moment
     end: Moment

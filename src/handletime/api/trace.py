@@ -1,4 +1,4 @@
-"""What the log says of a request besides its status: noted while it is answered."""
+"""What the log says of a request besides its status. It is noted while the request is answered."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _PLACE: Final = "handletime"
 
 
 class Trace(msgspec.Struct):
-    """The method as it was sent (a HEAD is routed as a GET), an id, the key that it was made with, the limit that it
-    went against, and whether it was counted as one without a key.
+    """The method as it was sent (a HEAD is routed as a GET), the request's id, its key, the limit that it exceeded,
+    and whether it was counted as one without a key.
 
-    `share` is what its answer takes of the memory until it is sent.
+    `share` is the memory that its answer takes until it is sent.
     """
 
     method: str

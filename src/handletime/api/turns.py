@@ -1,4 +1,4 @@
-"""Threads that answer accounts in turn, so that nobody waits behind all that another one has sent."""
+"""Threads that serve accounts in turn, so that no account waits behind everything another one has sent."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class _Work(NamedTuple):
 
 
 class FairThreads(ThreadPoolExecutor):
-    """So many threads, of which one account has three quarters, and not more than `most`; whoever waits is let in
-    account by account. What has waited for longer than `limit_s` is not begun (NotNow), nor what nobody waits for.
+    """A number of threads. One account has three quarters of them at most, and not more than `most`.
+
+    Work that waits is begun account by account. Work that has waited longer than `limit_s` is not begun (NotNow),
+    nor is work that nobody waits for any more.
     """
 
     def __init__(self, threads: int, name: str, most: int | None = None, limit_s: float = math.inf) -> None:
@@ -41,11 +43,11 @@ class FairThreads(ThreadPoolExecutor):
         self._changed = Condition()
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Has it done for the account whose request is being answered."""
+        """Queues work for the account whose request is being answered."""
         return self.submit_for(ACCOUNT.get(), partial(fn, *args, **kwargs), LEFT.get())
 
     def submit_for(self, account: str, work: Callable[[], R], left: Callable[[], bool] = lambda: False) -> Future[R]:
-        """Has it done for an account; it is cancelled where nobody waits for it when its turn comes (`left`)."""
+        """Queues work for an account. It is cancelled if the client has left (`left`) when its turn comes."""
         answer: Future[R] = Future()
         with self._changed:
             if self._ended:
@@ -55,7 +57,7 @@ class FairThreads(ThreadPoolExecutor):
         return answer
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Takes nothing more. What waits is done first, or cancelled."""
+        """Accepts no more work. What waits is done first, or cancelled."""
         with self._changed:
             self._ended = True
             if cancel_futures or not wait:
@@ -66,12 +68,12 @@ class FairThreads(ThreadPoolExecutor):
         super().shutdown(wait)
 
     def _begin(self) -> None:
-        """Begins what can be; the lock is held."""
+        """Begins what can be begun. The lock has to be held."""
         while (account := self._next()) is not None:
             waiting = self._waiting.pop(account)
             work = waiting.popleft()
             if waiting:
-                self._waiting[account] = waiting  # Behind all others.
+                self._waiting[account] = waiting  # Behind all other accounts.
             if work.left():
                 work.answer.cancel()
             if work.answer.set_running_or_notify_cancel():
@@ -115,7 +117,7 @@ class FairThreads(ThreadPoolExecutor):
 
 
 def _bare(error: BaseException) -> BaseException:
-    """An exception without what it was raised through, where nobody looks at that: all that had would stay with it."""
+    """An exception without its traceback, where nobody needs it: all values of its frames would stay in memory."""
     if isinstance(error, InputError | NotNow):
         error.__traceback__ = error.__cause__ = error.__context__ = None
     return error

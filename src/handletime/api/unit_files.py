@@ -1,7 +1,7 @@
 """Files of handle-time units: which there are, under which paths, and what is in them (http-api.md 2).
 
-Over a store, a file is made when it is first listed and put on a shelf. Over tables that are written day by day, path
-and content follow from the tables alone: so any number of servers list the same files, and none keeps any.
+Over a store, a file is made when it is first listed, and put on a shelf. Over a lake, path and content follow from the
+tables alone: any number of servers list the same files, and none keeps any.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from handletime.store.shelf import NewFile, Shelf
 FILE_LINES: Final = 200_000
 _AT_ONCE: Final = 10_000
 NEAR_MS: Final = 60_000
-"""A file that was made up to so far in the future was made a moment ago; later ones by a clock that was wrong."""
+"""Milliseconds that the time of a new file may lie in the future. Later times come from a clock that was wrong."""
 # Conditions are constants; every value is bound.
 # ruff: noqa: S608
 
@@ -49,7 +49,7 @@ class Unit(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Hour(NamedTuple):
-    """An hour (hours since the epoch) in which segments with units ended, and what tells its content from others."""
+    """An hour (hours since the epoch) in which segments with units ended, and the fingerprint of its content."""
 
     number: int
     fingerprint: str
@@ -69,7 +69,7 @@ class ShelvedFiles:
             return [path for hour in _hours(snapshot, start, end) for path in self._of_hour(snapshot, account, hour)]
 
     def _of_hour(self, snapshot: Snapshot, account: str, hour: Hour) -> list[str]:
-        """The paths of an hour's files, which are made where there are none with its present content."""
+        """The paths of an hour's files. They are made where none has the hour's present content."""
         there = self._shelf.current(account, hour.number, hour.fingerprint)
         if there:
             return there
@@ -107,7 +107,7 @@ def _hours(snapshot: Snapshot, start: int, end: int) -> list[Hour]:
 
 
 def _whole_hours(start: int, end: int) -> dict[str, object]:
-    """A window, and the whole hours around it, as parameters."""
+    """A window and the whole hours around it, as SQL parameters."""
     hours = {"start": instant_of(start // HOUR * HOUR), "end": instant_of(-(-end // HOUR) * HOUR)}
     return {**hours, "from": instant_of(start), "to": instant_of(end)}
 
