@@ -19,12 +19,16 @@ from tests.seeds import a_seed
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 # Compiling at a first call takes seconds, so no example has a deadline.
-settings.register_profile("house", deadline=None, print_blob=True)
-settings.load_profile("house")
+settings.register_profile("short", deadline=None, print_blob=True, max_examples=40)
+settings.register_profile("long", deadline=None, print_blob=True, max_examples=200)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets children be interrupted; compiles the derivation, once, before workers and servers all do it at once."""
+    """Lets children be interrupted; compiles the derivation, once, before workers and servers all do it at once.
+
+    With the long tests, Hypothesis tries more examples where a test does not say how many.
+    """
+    settings.load_profile("short" if config.option.markexpr == "not long" else "long")
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         # Started by `&` or `nohup` in a script. What is ignored stays so in children, and some tests send Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)

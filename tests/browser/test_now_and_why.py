@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.centre import Centre, Event
 from tests.browser.conftest import Visitor, serious_findings
+from tests.seeds import mostly_long
 
 pytestmark = pytest.mark.requires_command("chromium")
 
@@ -237,7 +238,7 @@ def test_paper_has_all_of_it(centre: Centre, chromium: Browser, path: str) -> No
         visitor.context.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", mostly_long(["light", "dark"], 1))
 def test_forced_colours_leave_what_colours_said(centre: Centre, chromium: Browser, theme: str) -> None:
     visitor = Visitor(centre, chromium, forced_colors="active", color_scheme=theme)
     try:

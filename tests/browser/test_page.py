@@ -19,6 +19,7 @@ from handletime.keys.keys import Permission
 from tests.answers.test_words import BORDERS
 from tests.browser.centre import HOSTILE, LABELS, Centre, ended_at, expected, opened_just_now
 from tests.browser.conftest import Visitor, serious_findings
+from tests.seeds import mostly_long
 
 pytestmark = pytest.mark.requires_command("chromium")
 
@@ -788,7 +789,7 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("theme", ["dark", "light"])
+@pytest.mark.parametrize("theme", mostly_long(["light", "dark"], 1))
 def test_nothing_serious_is_wrong_with_accessibility(centre: Centre, chromium: Browser, theme: str) -> None:
     visitor = Visitor(centre, chromium, color_scheme=theme)
     rules = ["color-contrast"] if theme == "dark" else []

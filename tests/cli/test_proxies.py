@@ -61,9 +61,13 @@ class Site(NamedTuple):
 @pytest.fixture(
     scope="module",
     params=[
-        pytest.param((command, path), marks=pytest.mark.requires_command(command), id=command + path)
-        for command in ("nginx", "caddy")
-        for path in ("", "/handletime")
+        pytest.param((command, path), marks=(pytest.mark.requires_command(command), *more), id=command + path)
+        for command, path, more in (
+            ("nginx", "", ()),
+            ("nginx", "/handletime", (pytest.mark.long,)),
+            ("caddy", "", (pytest.mark.long,)),
+            ("caddy", "/handletime", ()),
+        )
     ],
 )
 def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:

@@ -24,6 +24,7 @@ from handletime.upkeep.client import ask
 from handletime.upkeep.commands import Check, Checked, Prune, Rebuild, Removed
 from handletime.upkeep.rebuild import Rebuilt
 from tests.cli.test_serve import COMMAND, SEGMENTS, bearer, example, handletime, lines, serving, wait_until
+from tests.seeds import mostly_long
 from tests.segments.tables import events_of, in_order, rows_of
 from tests.store.worlds import a_store
 
@@ -244,14 +245,14 @@ def put_right(folder: Path) -> None:
     assert ask(folder, Check(), Checked, QUIET).problems == []
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", mostly_long([signal.SIGINT, signal.SIGKILL], 1))
 def test_an_interrupted_rebuild_starts_over(how: signal.Signals, large: Path) -> None:
     progress = interrupted(large, ["rebuild"], lambda process: process.send_signal(how))
     assert how == signal.SIGKILL or "nothing was left half done" in progress
     put_right(large)
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", mostly_long([signal.SIGKILL, signal.SIGTERM], 1))
 def test_a_server_that_ends_in_the_middle_leaves_nothing_half_done(how: signal.Signals, large: Path) -> None:
     with serving(large) as server:
         progress = interrupted(large, ["rebuild"], lambda _process: os.kill(server.process.pid, how))

@@ -171,6 +171,7 @@ def become(question: Mapping[str, Any]) -> NoReturn:
     """What a forked process does."""
     # As from a terminal, also where the tests run under `nohup`.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    os.umask(0o022)
     os.environ.clear()
     os.environ.update(question["env"])
     os.chdir(question["cwd"])

@@ -35,7 +35,7 @@ class Kept:
 @pytest.fixture(scope="module")
 def kept(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Kept:
     folder = tmp_path_factory.mktemp("kept") / "store"
-    record, token = prepared(11, 900), a_key(folder)
+    record, token = prepared(11, 600), a_key(folder)
     server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
     url = listening(server)
     half = len(record.batches) // 2

@@ -20,6 +20,7 @@ from handletime.segments.parts import prepare, prepared_parts
 from handletime.segments.tables import AGENT_SEGMENTS, HANDLE_TIME_UNITS, SKILL_SEGMENTS
 from tests.messy_streams import BASE, RawEvent, messy_stream
 from tests.plain_reading import Reading, event_of, losses_of, read, without_duplicates
+from tests.seeds import mostly_long
 from tests.segments.tables import Row, agent_segments_of, events_of, in_order, losses_table, rows_of
 
 GOLDEN = sorted(Path(__file__).parent.parent.joinpath("golden").glob("[ce]*/*.json"))
@@ -152,7 +153,7 @@ def plain(derived: Derived) -> Iterable[pa.Table]:
         )
 
 
-@pytest.mark.parametrize("seed", FEW)
+@pytest.mark.parametrize("seed", mostly_long(FEW, 5))
 def test_parts_spilled_to_disk_give_the_same_tables(seed: int, tmp_path: Path) -> None:
     events = events_of(messy_stream(seed, events=300, conversations=20))
     whole = derive(events)

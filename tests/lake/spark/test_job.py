@@ -263,6 +263,7 @@ def killed(events: Path, lake: Path, step: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+@pytest.mark.long
 def test_input_that_is_wrong_is_named_and_nothing_is_committed(spark: SparkSession, tmp_path: Path) -> None:
     good = pa.concat_tables(simulate(Centre(start=START, events=300)))
     rows = as_delta(good).to_pylist()
