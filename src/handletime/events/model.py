@@ -146,8 +146,8 @@ def canonical_json(event: Mapping[str, object]) -> bytes:
 def with_schema(events: pa.Table) -> pa.Table:
     """The same events with exactly the columns, order and dictionaries of `EVENTS`.
 
-    For tables that hold valid events under these names already (those of `decode` have the form anyway).
-    Raises KeyError where a column is missing.
+    For tables that hold valid events under these names already (those of `decode` have the form anyway): closed lists
+    as words or as places, times as instants or in epoch milliseconds. Raises KeyError where a column is missing.
     """
     columns = [_conformed(events.column(field.name), field) for field in FIELDS]
     return pa.table(columns, schema=EVENTS)
@@ -155,11 +155,13 @@ def with_schema(events: pa.Table) -> pa.Table:
 
 def _conformed(column: pa.ChunkedArray, field: Field) -> pa.ChunkedArray:
     wanted = EVENTS.field(field.name).type
-    if field.kind == "choice" and not _has_dictionary(column, field.choices):
-        plain = column.cast(pa.string())
-        indices = pc.index_in(plain, value_set=pa.array(field.choices)).cast(pa.int8())
-        return pa.chunked_array([codes(chunk, field.choices) for chunk in indices.chunks], wanted)
-    return column if column.type == wanted else column.cast(wanted)
+    if field.kind != "choice":
+        return column if column.type == wanted else column.cast(wanted)
+    if _has_dictionary(column, field.choices):
+        return column
+    if not pa.types.is_integer(column.type):
+        column = pc.index_in(column.cast(pa.string()), value_set=pa.array(field.choices))
+    return pa.chunked_array([codes(chunk, field.choices) for chunk in column.cast(pa.int8()).chunks], wanted)
 
 
 def _has_dictionary(column: pa.ChunkedArray, choices: tuple[str, ...]) -> bool:

@@ -9,8 +9,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from handletime.events import model
-from handletime.events.model import EVENTS
+from handletime.events.model import with_schema
 from handletime.segments.columns import I64, columns_of, losses_by_row
 from handletime.segments.order import order
 from handletime.segments.parts import Prepared
@@ -64,7 +63,7 @@ def prepared_of(connection: duckdb.DuckDBPyConnection, account: str, ids: pa.Tab
     focused = {(account, agent) for agent in focused_among(connection, rows)}
     lost_time, lost_sequence = met_by(rows["arrival"].to_numpy(), losses_of(connection, numbers))
     named = rows.append_column("accountId", pa.repeat(account, rows.num_rows))
-    events = events_table(named.append_column("conversationId", named_by(ids, rows)))
+    events = with_schema(named.append_column("conversationId", named_by(ids, rows)))
     columns = columns_of(events)._replace(lost_time=lost_time, lost_sequence=lost_sequence)
     return Prepared(events, columns, order(events, columns), focused)
 
@@ -93,19 +92,6 @@ def met_by(arrivals: I64, losses: pa.Table) -> tuple[I64, I64]:
     Losses are rows of `kept.losses`.
     """
     return losses_by_row(np.searchsorted(arrivals, losses["arrival"].to_numpy()), losses, len(arrivals))
-
-
-def events_table(rows: pa.Table) -> pa.Table:
-    """Rows of `kept.events` with `accountId` and `conversationId`, as a table of `events.model.EVENTS`."""
-    columns = {}
-    for field in model.FIELDS:
-        column = rows[field.name]
-        if field.kind == "choice":
-            chunks = [model.codes(chunk.cast(pa.int8()), field.choices) for chunk in column.chunks]
-            columns[field.name] = pa.chunked_array(chunks, model.CODES)
-        else:
-            columns[field.name] = column.cast(EVENTS.field(field.name).type)
-    return pa.table(columns, EVENTS)
 
 
 def _of_conversations(connection: duckdb.DuckDBPyConnection, sql: str, numbers: I64, after: str = "") -> pa.Table:

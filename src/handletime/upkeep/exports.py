@@ -17,11 +17,12 @@ import pyarrow.parquet as pq
 
 from handletime.clock import DAY
 from handletime.errors import InputError
+from handletime.events.model import with_schema
 from handletime.files import sync
 from handletime.segments.files import SCHEMAS
 from handletime.segments.ids import segment_ids
 from handletime.segments.parts import Progress
-from handletime.store.events import NAMED_EVENTS, events_table
+from handletime.store.events import NAMED_EVENTS
 from handletime.upkeep.staging import staged
 
 BATCH_ROWS: Final = 100_000
@@ -215,7 +216,7 @@ _SOURCES: Final[dict[str, _Source]] = {
     "events": _Source(
         f"select *, arrival as placed from ({NAMED_EVENTS}) t where {_OF_ACCOUNT}",  # noqa: S608
         "time",
-        events_table,
+        with_schema,
     ),
     "agent_segments": _Source(
         f"""select * replace (case when focusData then totalHandleTimeMillis end as totalHandleTimeMillis) from (

@@ -20,7 +20,7 @@ from handletime.segments.files import SCHEMAS
 from handletime.segments.focus import LOSSES
 from handletime.segments.parts import Prepared, Progress, prepared_parts
 from handletime.store.arrow import query, registered
-from handletime.store.events import NAMED_EVENTS, events_table
+from handletime.store.events import NAMED_EVENTS
 from handletime.store.store import Store
 from handletime.store.watch import Watch
 from handletime.upkeep.mending import MISSING_AGENTS, groups, mend_agents, mend_moves, mend_rows
@@ -138,7 +138,7 @@ def _all_events(cursor: duckdb.DuckDBPyConnection, progress: Progress) -> Iterat
     for batch in cursor.sql(NAMED_EVENTS).to_arrow_reader(BATCH_ROWS):
         progress("reading events", done, count)
         done += batch.num_rows
-        yield events_table(pa.Table.from_batches([batch]))
+        yield model.with_schema(pa.Table.from_batches([batch]))
 
 
 def _numbers(table: pa.Table) -> I64:
