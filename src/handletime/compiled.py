@@ -1,12 +1,12 @@
 """Compiling with Numba, and where the compiled code is kept between runs.
 
-Functions marked `@compiled` are compiled at their first call and kept on disk, so that the next run pays nothing.
+Functions marked `@compiled` are compiled at their first call and kept on disk, so that the next run need not compile.
 The folder is `HANDLETIME_CACHE_DIR`, else `handletime` in `XDG_CACHE_HOME` or `~/.cache`. Where none can be
 written (a container, a Spark executor), they are compiled in memory, and one log line says so.
 
-Numba sees that a function's own file has changed, but not that one it calls has, in another file: what it keeps would
-then be wrong, or crash. So each state of the sources has a folder of its own; and each place where they lie, each
-Numba, Python and processor, so that of a folder one can say whether all is there.
+Numba sees that a function's own file has changed, but not that a function it calls has changed in another file: what
+it keeps would then be wrong, or crash. So each state of the sources has a folder of its own. So have each place where
+the sources lie, and each Numba, Python and processor: a folder is either complete or not.
 
 **Memory.** Numba counts references to arrays and frees an array after the last line that names it. It does not count
 records: `state = states[0]` is a bare pointer into the array. If nothing names `states` any more, its memory is freed,
@@ -45,14 +45,14 @@ from numba.core.runtime.nrt import rtsys
 
 F = TypeVar("F", bound=Callable[..., object])
 STATES_KEPT: Final = 8
-"""Compiled code of so many states of the sources stays: older versions may still be in use."""
+"""The number of states of the sources whose compiled code stays: older versions may still be in use."""
 _COMPLETE: Final = "complete"
 """An empty file beside the code says that all of it is there."""
 _IS_STATE: Final = re.compile("[0-9a-f]{16}")
 
 
 def _state_of_sources() -> str:
-    """A name for what the sources of all compiled code say, and for what compiles them."""
+    """A name for the state of all compiled sources, and for what compiles them."""
     here = Path(__file__).parent
     processor = cpu_target.target_context.codegen().magic_tuple()
     digest = hashlib.sha256(repr((here, numba.__version__, sys.version, processor)).encode())
@@ -62,7 +62,7 @@ def _state_of_sources() -> str:
 
 
 def _cache_folder() -> Path | None:
-    """A folder that can be written, made if need be; None where there is none."""
+    """A folder that can be written, made where it is missing; None where there is none."""
     named = os.environ.get("HANDLETIME_CACHE_DIR")
     try:
         cache_home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -92,7 +92,7 @@ def _cache_folder() -> Path | None:
 
 
 def _remove_old(home: Path) -> None:
-    """Removes what is kept of other states of the sources, but for the last used."""
+    """Removes the compiled code of other states of the sources, except the last used ones."""
     folders = [path for path in home.iterdir() if _IS_STATE.fullmatch(path.name)]
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime, reverse=True)[STATES_KEPT:]:
         shutil.rmtree(folder, ignore_errors=True)
@@ -111,7 +111,7 @@ def can_be_kept() -> bool:
 
 
 def is_begun() -> bool:
-    """Whether compiled code of these sources is there, be it a part; if not, this process compiles it first."""
+    """Whether any compiled code of these sources is there. If not, this process is the first to compile it."""
     return _folder is not None and any(_folder.rglob("*.nbc"))
 
 
@@ -121,7 +121,7 @@ def is_complete() -> bool:
 
 
 def is_now_complete() -> None:
-    """Says so from here on. Raises OSError."""
+    """Marks the compiled code as complete. Raises OSError."""
     if _folder is not None:
         (_folder / _COMPLETE).touch()
 
@@ -135,10 +135,10 @@ def compiled(function: F) -> F:
 
 
 def borrowing(function: F) -> F:
-    """The same for a function that makes no array and returns numbers: it counts no references to arrays it is given.
+    """Marks a function for compilation that makes no array and returns numbers. It counts no references to its arrays.
 
-    Counting them costs more than most of these functions, above all where two threads count the same ones. It is put
-    where it is called: handing it all arrays of a table would cost more than most do, too.
+    Counting costs more than most of these functions, above all where two threads count the same ones. The function is
+    inlined: handing it all arrays of a table would also cost more than most of them do.
     """
     uncounted: Any = {"_nrt": False, "forceinline": True}
     return cast(F, numba.njit(cache=_folder is not None, nogil=True, **uncounted)(function))

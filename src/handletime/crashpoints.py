@@ -1,4 +1,4 @@
-"""Named steps of whatever changes the store, at which tests have the process killed.
+"""Named steps of the code that changes the store, at which tests kill the process.
 
 `HANDLETIME_CRASH_AT=committed` kills it, as kill −9 does, where the step is reached; `committed:3` where it is reached
 for the third time. Only tests set it.

@@ -1,4 +1,4 @@
-"""How long one request may take in all: queries are stopped by it, other work asks it between steps."""
+"""How long one request may take in all. It stops queries; other work asks it between steps."""
 
 from __future__ import annotations
 

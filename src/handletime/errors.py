@@ -3,10 +3,10 @@
 HandletimeError
 ├── InputError      your input is bad: which file, line and field, and what is allowed
 │   ├── InvalidEvents   the same, with one `Fault` for each thing that is wrong
-│   ├── Unauthorized    nobody we know is asking, or not for this account
-│   ├── Forbidden       we know who is asking, and that the key does not allow it
-│   └── NotHere         there is such a thing elsewhere, but this server does not have it
-├── NotNow          the request was right, but has to come again later
+│   ├── Unauthorized    the key is unknown, or not of this account
+│   ├── Forbidden       the key is right, but lacks the permission
+│   └── NotHere         what is asked for exists, but not at this server
+├── NotNow          the request was right, but has to be repeated later
 │   └── TooMany         there are so many requests that this one was not begun
 └── StoreError      we are broken: what is kept is missing, unreadable or not what it was
 """
@@ -16,9 +16,9 @@ from __future__ import annotations
 import msgspec
 
 RETRY_AFTER_S = 1
-"""So long whoever is told "not now" should wait."""
+"""Seconds that a client which is told "not now" should wait."""
 FAULTS_SHOWN = 20
-"""So many faults are collected and named before reading stops (http-api.md 5)."""
+"""The number of faults that are collected and named before reading stops (http-api.md 5)."""
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
@@ -61,7 +61,7 @@ class InvalidEvents(InputError):
 
 
 class Unauthorized(InputError):
-    """Nobody we know is asking, or not for this account (http-api.md 1, "Authorization"). Holds no secret.
+    """The key is unknown, or not of this account (http-api.md 1, "Authorization"). Holds no secret.
 
     `reason` (`oauth_problem=…&oauth_problem_advice=…`) and `message` are the body of the answer,
     `challenge` is its `WWW-Authenticate`.
@@ -89,7 +89,7 @@ class NotNow(HandletimeError):
 class TooMany(NotNow):
     """429: there are so many requests that this one was not begun.
 
-    After `wait_s` it may be; `limit` is the setting that it went against.
+    It may be repeated after `wait_s`; `limit` is the setting that it exceeded.
     """
 
     def __init__(self, message: str = "", *, wait_s: int = RETRY_AFTER_S, limit: str = "") -> None:

@@ -1,6 +1,6 @@
 """The settings of the server: each stands here once, with its type, default and meaning.
 
-Flags, environment, the TOML file, `handletime config show` and docs/settings.md are all made of `ServerSettings`.
+Flags, environment, the TOML file, `handletime config show` and docs/settings.md are all made from `ServerSettings`.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Setting:
         return PREFIX + self.name.replace("-", "_").upper()
 
     def told(self, value: object) -> str:
-        """A value as one would write it; "" where there is none."""
+        """A value as one would write it; "" for None."""
         if isinstance(self.type, Size) and isinstance(value, int):
             return f"{value >> 20}MiB" if value % (1 << 30) else f"{value >> 30}GiB"
         if isinstance(value, float):
@@ -130,10 +130,10 @@ _FORMATS: Final = click.Choice(["json", "text"])
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings:
-    """All that `handletime serve` is told. Nothing in it is secret."""
+    """All settings of `handletime serve`. None is secret."""
 
     folder: Annotated[Path, Setting("data", _FOLDER, "DIR", "a folder", "Folder of the store; made if there is none.")]
-    """With `lake` it stands for nothing, and is the folder of the tables."""
+    """With `lake` it is not used, and set to the folder of the tables."""
     lake: Annotated[
         Path | None,
         Setting(
@@ -294,15 +294,15 @@ def _settings() -> dict[str, Setting]:
 
 
 SETTINGS: Final[Mapping[str, Setting]] = _settings()
-"""By field of `ServerSettings`."""
+"""All settings by field of `ServerSettings`."""
 DEFAULTS: Final[Mapping[str, Any]] = {
     each.name: each.default for each in fields(ServerSettings) if each.default is not MISSING
 }
-"""By field; what has none is required."""
+"""Default values by field. Settings without a default are required."""
 
 
 FILE_MAX: Final = 1 << 20
-"""Bytes of a file of settings."""
+"""The most bytes of a file of settings."""
 
 
 def read_file(path: Path) -> Mapping[str, str]:

@@ -1,1 +1,1 @@
-"""What the segments amount to: the registry of metrics, and sums over segments (rules.md 4)."""
+"""What segments amount to: a selection goes in, figures or pages of segments come out (rules.md 4)."""

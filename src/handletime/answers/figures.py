@@ -1,6 +1,6 @@
 """Every metric of every group: sums, averages, shares and percentiles together, and what is unknown (rules.md 4).
 
-A selection goes in, figures come out. Who sends very many groups, or sums without percentiles, asks `sums_of` itself.
+A selection goes in, figures come out. Callers with very many groups, or without percentiles, use `sums_of` themselves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Figures = dict[str, Value]
 Groups = dict[tuple[int, ...], Figures]
 """Figures by the keys that they are grouped by; those of all groups together under `()`."""
 KNOWN: Final = METRICS["segmentsWithFocusData"]
-"""Of so many segments the handle time is known."""
+"""The number of segments whose handle time is known."""
 
 
 def figures_of(snapshot: Snapshot, metrics: Iterable[Metric], by: Sequence[By], of: Selection) -> Groups:
@@ -57,7 +57,7 @@ def span(snapshot: Snapshot, user_type: str | None = None) -> tuple[int, int] | 
 
 
 def summed(metrics: Iterable[Metric]) -> list[Metric]:
-    """Those of some metrics that are made of sums; with what says whether handle times are known."""
+    """The metrics that are made of sums; with handle times also `KNOWN`."""
     chosen = {metric.key: metric for metric in metrics}
     if HANDLE_TIME & chosen.keys():
         chosen[KNOWN.key] = KNOWN
@@ -67,7 +67,7 @@ def summed(metrics: Iterable[Metric]) -> list[Metric]:
 def with_percentiles(
     snapshot: Snapshot, finest: Sums, table: Table, metrics: Sequence[Metric], by: Sequence[By], of: Selection
 ) -> Groups:
-    """Metrics of one table by group, and in all (`()`), from sums that are at hand (of `summed`), maybe finer ones."""
+    """Metrics of one table by group, and in all (`()`), from sums of `summed` by these or finer groups."""
     groups = by_group(finest.rolled_up(by), metrics)
     if by:
         groups |= by_group(finest.rolled_up(()), metrics)
@@ -79,7 +79,7 @@ def with_percentiles(
 
 
 def by_group(sums: Sums, metrics: Iterable[Metric]) -> Groups:
-    """Metrics from sums (of `summed`) by their keys; percentiles among them as long as there are none."""
+    """Metrics from sums of `summed` by their keys; percentiles are None for now."""
     chosen = list(metrics)
     made = [metric for metric in chosen if not metric.values]
     keys = zip(*(each.tolist() for each in sums.keys.values()), strict=True) if sums.keys else [()] * len(sums)

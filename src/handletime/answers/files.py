@@ -1,4 +1,4 @@
-"""Derived tables as relations to ask: those of all parts, as files in a folder."""
+"""Derived tables in files, of all parts, as relations that can be queried."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NEEDED = {
 
 
 class OfFiles:
-    """The relations as views of the same names, of all accounts."""
+    """The relations as views of the same names, with the rows of all accounts."""
 
     keeps_sums = False
 

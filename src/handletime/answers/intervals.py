@@ -26,7 +26,7 @@ _SHIFT_MAX: Final = 2 * DAY
 
 
 def bounds(start: int, end: int, interval: Interval | None, zone: ZoneInfo) -> list[int]:
-    """The ends of the intervals of [start, end), in epoch milliseconds; the first and the last are its own.
+    """The borders of the intervals of [start, end), in epoch milliseconds, from `start` to `end`.
 
     Minutes count from the start, as LivePerson counts them; hours, days and weeks are those of the zone.
     """
@@ -62,12 +62,12 @@ def begin_of_day(day: date, zone: ZoneInfo) -> int:
 
 
 def length_of(interval: Interval) -> int:
-    """How long an interval is while no clock is changed, in milliseconds."""
+    """The length of an interval, in milliseconds, where no clock change falls into it."""
     return interval * MINUTE if isinstance(interval, int) else {"hour": HOUR, "day": DAY, "week": 7 * DAY}[interval]
 
 
 def _borders(start: int, end: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
-    """Where intervals begin, before the end and from a while before the start on."""
+    """The beginnings of intervals before the end, from some time before the start on."""
     step, phase = length_of(interval), _MONDAY if interval == "week" else 0
     whole_days = step % DAY == 0
     last: int | None = None
@@ -107,7 +107,7 @@ def _change(before: int, after: int, offset: int, zone: ZoneInfo) -> int:
 
 
 def _offset(millis: int, zone: ZoneInfo) -> int:
-    """How far the clocks of a zone are ahead of UTC; at the edges of the years 1 to 9999 as a little within."""
+    """How far the clocks of a zone are ahead of UTC; near the edges of the years 1 to 9999 as two days within."""
     within = min(max(millis, TIME_MIN + _SHIFT_MAX), TIME_MAX - _SHIFT_MAX)
     shift = (EPOCH + timedelta(milliseconds=within)).astimezone(zone).utcoffset() or timedelta()
     return shift // timedelta(milliseconds=1)
@@ -125,6 +125,6 @@ def zone_named(name: str) -> ZoneInfo | None:
 
 @cache
 def _zones() -> dict[str, str]:
-    """The names by their lower case. Every zone's name begins with a capital letter."""
+    """The zones' names by their lower case. Every name begins with a capital letter."""
     names = (name for name in available_timezones() if name[0].isupper() and name != "Factory")
     return {name.lower(): name for name in names}

@@ -1,8 +1,8 @@
 """Pages of ended agent segments in a total order, at any offset, without sorting all that lies before them.
 
-Whoever shows segments asks here: the API, the page, the exports. Sorting millions of rows for one page is what takes
-the time, so a large result is first counted by time (or by the sort's key), and only the part that the page lies in
-is sorted. An id is a SHA: ids are worked out for the rows of the page, and those that tie with its first and last.
+The API and the page ask here for segments. Sorting millions of rows for one page is what takes the time, so a large
+result is first counted by time (or by the sort's key), and only the part that the page lies in is sorted. An id is a
+SHA: ids are worked out for the rows of the page, and for those that tie with its first and last.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ COLUMNS: Final[dict[SortKey, str]] = {
 NARROW_FROM: Final = 50_000
 """Results of fewer rows are sorted as they are."""
 PICK_FROM: Final = 4_000
-"""Of fewer rows all ids are worked out."""
+"""Up to this number of rows, all ids are worked out."""
 _BUCKETS: Final = 1000
 _FIRST_ROWS: Final = 10_000
 """Pages up to here are looked for at the beginning of the order, without a histogram."""
 _FIRST_TRY: Final = 60_000
 _FETCHED: Final = 1000
 _GROWTH: Final = 8
-"""The first part that is tried there, in milliseconds, and how it grows."""
+"""The first part that is tried there is `_FIRST_TRY` milliseconds long; this is how it grows."""
 
 
 class Sort(NamedTuple):
-    """An order: by a key, then by end descending, then by `segmentId`. Without an employee comes last either way."""
+    """An order: by a key, then by end descending, then by `segmentId`. Rows without an employee always come last."""
 
     key: SortKey = "Date"
     descending: bool = True
@@ -72,7 +72,7 @@ class Segment(NamedTuple):
 
 
 class Page(NamedTuple):
-    """The rows of one page, and how many there are in all."""
+    """The rows of one page, and the number of all rows."""
 
     total: int
     rows: list[Segment]
@@ -95,7 +95,7 @@ def page_of(snapshot: Snapshot, wanted: Selection, sort: Sort, *, offset: int, l
 def rows_of(
     snapshot: Snapshot, wanted: Selection, sort: Sort, *, offset: int, limit: int | None
 ) -> tuple[int, Iterator[Segment]]:
-    """How many there are in all, and the rows of the same page one by one, until the next query of the snapshot."""
+    """The number of all rows, and the rows of the page one by one, until the snapshot's next query."""
     part = wanted.condition()
     count = _number(snapshot, part)
     if offset >= count:
@@ -119,7 +119,7 @@ def _number(snapshot: Snapshot, part: Condition) -> int:
 
 
 class _Narrowed(NamedTuple):
-    """A part that holds the page, the page's offset in it, and how many rows it has, about."""
+    """A part that holds the page, the page's offset in it, and the part's number of rows, about."""
 
     part: Condition
     offset: int
@@ -129,7 +129,7 @@ class _Narrowed(NamedTuple):
 def _narrowed(
     snapshot: Snapshot, part: Condition, wanted: Selection, sort: Sort, offset: int, limit: int
 ) -> _Narrowed | None:
-    """None where there is none that is smaller."""
+    """A smaller part that holds the page; None where there is none."""
     if sort.key == "Date" and offset + limit <= _FIRST_ROWS:
         return _first(snapshot, part, wanted, sort, offset, limit)
     if sort.key == "Date":
@@ -142,7 +142,7 @@ def _narrowed(
 def _first(
     snapshot: Snapshot, part: Condition, wanted: Selection, sort: Sort, offset: int, limit: int
 ) -> _Narrowed | None:
-    """The part at the beginning of the order that has so many rows: tried small, and larger where few ended then."""
+    """The part at the beginning of the order that holds the page. Small parts are tried first, then larger ones."""
     length = _FIRST_TRY
     while length < wanted.end - wanted.start:
         if sort.descending:
@@ -190,7 +190,7 @@ def _by_key(snapshot: Snapshot, part: Condition, sort: Sort, offset: int, limit:
 
 
 def _picked(snapshot: Snapshot, part: Condition, sort: Sort, offset: int, limit: int) -> tuple[Condition, int]:
-    """The rows from the page's first to its last, with all that tie with these, and the page's offset in them."""
+    """The rows from the page's first to its last, with all rows that tie with these, and the page's offset in them."""
     column = COLUMNS[sort.key]
     rows = snapshot.execute(
         f"""select {"null" if sort.key == "Date" else column}, epoch_ms("end") from agent_segments
@@ -215,7 +215,7 @@ def _picked(snapshot: Snapshot, part: Condition, sort: Sort, offset: int, limit:
 
 
 class _Edge(NamedTuple):
-    """A row where a page begins or ends, but for its id: the key that is sorted by, and its end."""
+    """The first or last row of a page, without its id: the sort's key and the end."""
 
     name: str
     key: object
@@ -223,18 +223,18 @@ class _Edge(NamedTuple):
 
     @property
     def parameters(self) -> dict[str, object]:
-        """What the conditions bind."""
+        """The values that the conditions bind."""
         key = {} if self.key is None else {self.name: self.key}
         return key | {f"{self.name}_end": instant_of(self.end)}
 
     def has_before(self, column: str, end: str, *, descending: bool) -> str:
-        """The rows that come before by the key, or have it, and whose end compares with this one's."""
+        """SQL for the rows that come before by the key; of those with the same key, whose end compares so."""
         if self.key is None:
             return f"({column} is not null or {end} ${self.name}_end)"
         return f"({column} {'>' if descending else '<'} ${self.name} or {self._tie(column, end)})"
 
     def has_after(self, column: str, end: str, *, descending: bool) -> str:
-        """The rows that come after by the key, or have it, and whose end compares with this one's."""
+        """SQL for the rows that come after by the key; of those with the same key, whose end compares so."""
         if self.key is None:
             return f"({column} is null and {end} ${self.name}_end)"
         after = f"{column} {'<' if descending else '>'} ${self.name}"
@@ -245,7 +245,7 @@ class _Edge(NamedTuple):
 
 
 def _holding(counts: Sequence[int], offset: int, limit: int) -> tuple[int, int, int]:
-    """The first and last of a row of groups that hold the page, and how many rows lie before the first of them."""
+    """The first and last of the groups that hold the page, and the number of rows before them."""
     before, first = 0, 0
     while before + counts[first] <= offset:
         before += counts[first]

@@ -15,7 +15,9 @@ from handletime.answers.terms import RELATIONS, Table
 
 Groups = dict[tuple[int, ...], dict[str, int | None]]
 PLACES_MAX: Final = 100_000
-"""Of slots that the bounds of intervals fall on: minutes of two months. With more, each row's interval is looked up."""
+"""The most slots, as long as the bounds of intervals fall on slots: minutes of two months. With more slots, each row's
+interval is looked up.
+"""
 
 
 def percentiles_of(
@@ -72,7 +74,7 @@ def _query(
 
 
 def _placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:
-    """A relation, the place of the interval that a row of it lies in, both as SQL, and what they bind."""
+    """A relation and the place of a row's interval, both as SQL, and the values that they bind."""
     base, size = slots(of.bounds)
     first = (of.bounds[0] - base) // size
     count = (of.bounds[-1] - 1 - base) // size - first + 1

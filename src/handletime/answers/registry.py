@@ -275,8 +275,8 @@ OUR_METRICS: Final = (
     ),
     *_percentiles("HandleTime", "handleTime", "the handle times of segments"),
 )
-"""What no page of LivePerson's has."""
+"""Metrics that are on no page of LivePerson's."""
 
 METRICS: Final = {metric.key: metric for metric in (*AGENT_METRICS, *SKILL_METRICS, *OUR_METRICS)}
 HANDLE_TIME: Final = frozenset(metric.key for metric in OUR_METRICS if "HandleTime" in metric.name)
-"""Metrics that say nothing where there is no focus data."""
+"""Metrics that are unknown where there is no focus data."""

@@ -31,7 +31,7 @@ RELATIONS: Final = ("agent_segments", "skill_segments", "handle_time_units")
 
 
 class Definition(NamedTuple):
-    """The SQL of a relation; and columns that are worked out, only for queries that name them or take all."""
+    """The SQL of a relation, and computed columns: only queries that name them, or take all columns, get them."""
 
     sql: str
     computed: Mapping[str, str] = {}
@@ -49,11 +49,11 @@ _WITH: Final = re.compile(r"\s*with\b", re.IGNORECASE)
 
 
 class NotAllowed(Exception):
-    """A query names what no snapshot has. It never reaches the store; whoever wrote it has to change it."""
+    """A query names something that is not allowed. It never reaches the store; its text has to be changed."""
 
 
 class Rows:
-    """What a query found. It is gone with the next query of the same snapshot."""
+    """The rows that a query found, until the next query of the same snapshot."""
 
     __slots__ = ("_cursor", "_deadline")
 
@@ -85,7 +85,7 @@ class Rows:
 
 @contextmanager
 def limited(cursor: duckdb.DuckDBPyConnection, limit_s: float | None) -> Iterator[None]:
-    """Stops what runs longer than this in all, if there is a limit. Raises NotNow then."""
+    """Stops queries that together run longer than this, if there is a limit. Raises NotNow then."""
     timer = Timer(limit_s, cursor.interrupt) if limit_s else None
     try:
         if timer:
@@ -99,7 +99,7 @@ def limited(cursor: duckdb.DuckDBPyConnection, limit_s: float | None) -> Iterato
 
 
 class Composing(Protocol):
-    """Knows what the relations are made of."""
+    """Puts the relations in front of queries: of a store, a lake or files."""
 
     @property
     def keeps_sums(self) -> bool:
@@ -117,9 +117,9 @@ class Snapshot:
     def __init__(
         self, cursor: duckdb.DuckDBPyConnection, relations: Composing, deadline: Deadline | None = None
     ) -> None:
-        """`cursor` sees one state of what the relations are made of for as long as the snapshot is used.
+        """`cursor` sees one state of the relations' sources for as long as the snapshot is used.
 
-        Nothing is asked after the deadline: a query that does not run cannot be stopped by who watches the time.
+        No query is begun after the deadline: only a running query could be stopped.
         """
         self._cursor, self._relations, self._deadline = cursor, relations, deadline or Deadline()
 
@@ -129,7 +129,7 @@ class Snapshot:
         return self._relations.keeps_sums
 
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
-        """The rows of one `select`. What varies belongs into the parameters: each new text is parsed once more.
+        """The rows of one `select`. What varies belongs into the parameters, because each new text is parsed.
 
         It may name `agent_segments`, `skill_segments`, `handle_time_units`, its own `with` and the table functions
         unnest, range and generate_series. Raises NotAllowed for whatever else it names or is, duckdb.Error, and
@@ -196,7 +196,7 @@ def _parser() -> duckdb.DuckDBPyConnection:
 
 
 class _Found:
-    """Collects from a parsed query what it names. Whatever is not known to be harmless is refused."""
+    """Collects the names in a parsed query. Refuses whatever is not known to be harmless."""
 
     def __init__(self) -> None:
         self.relations: set[str] = set()
@@ -204,7 +204,7 @@ class _Found:
         self.all_columns = False
 
     def walk(self, node: object, own: frozenset[str]) -> None:
-        """Goes through a part of a query, in which the names of `own` are its own."""
+        """Goes through a part of a query, which defines the names in `own` itself."""
         if isinstance(node, list):
             for part in node:
                 self.walk(part, own)
@@ -216,7 +216,7 @@ class _Found:
                     self.walk(part, own)
 
     def _with(self, ctes: object, own: frozenset[str]) -> frozenset[str]:
-        """The names that are a query's own, after its `with`: each query there sees those before it."""
+        """The names that a query defines itself, after its `with`: each query there sees those before it."""
         if isinstance(ctes, dict):
             for entry in ctes["map"]:
                 if entry["key"].lower() in RELATIONS:

@@ -13,7 +13,7 @@ from handletime.events.model import EPOCH, USER_TYPES
 from handletime.segments.rules import OUTCOMES
 
 ABANDONED_IN_QUEUE: Final = "abandonedInQueue"
-"""Of skill segments also an outcome that can be asked for: abandoned while nobody was assigned."""
+"""An outcome of skill segments that can also be asked for: abandoned while nobody was assigned."""
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
@@ -92,7 +92,7 @@ class Selection(NamedTuple):
 
 
 def one(number: int | None) -> tuple[int, ...] | None:
-    """A filter of one id, if there is one."""
+    """A filter for one id; None without one."""
     return None if number is None else (number,)
 
 

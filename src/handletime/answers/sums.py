@@ -108,8 +108,8 @@ def sums_of(
     """The sums that metrics of one table are made of, in one query, by the finest groups that are wanted.
 
     Every coarser group and every average comes from these (`Sums.rolled_up`, `Sums.values_of`), so levels cannot
-    disagree. `interval` is a place in the bounds. Where there are more than `most` groups, so many and one are given,
-    whichever they are.
+    disagree. `interval` is a place in the bounds. Where there are more than `most` groups, any `most` + 1 of them are
+    given.
     """
     names = sorted({name for metric in metrics for name in (metric.sum, metric.per) if name} or {"segments"})
     condition = of.condition()
@@ -149,7 +149,7 @@ def slots(bounds: Sequence[int]) -> tuple[int, int]:
 
 
 def _terms(snapshot: Snapshot, table: Table) -> dict[str, str]:
-    """What is summed: as it is kept beside the segments, where that is so."""
+    """The terms to sum: kept columns, where the relation has them."""
     kept = KEPT[table] if snapshot.keeps_sums else {}
     return SUMS[table] | {name: f'"{name}"' for name in kept}
 

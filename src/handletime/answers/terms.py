@@ -10,7 +10,7 @@ from typing import Final, Literal
 Table = Literal["agentSegments", "skillSegments"]
 
 RELATIONS: Final[dict[Table, str]] = {"agentSegments": "agent_segments", "skillSegments": "skill_segments"}
-"""How the tables are called in queries."""
+"""The tables' names in queries."""
 
 SUMS: Final[dict[Table, dict[str, str]]] = {
     "agentSegments": {
@@ -54,7 +54,7 @@ KEPT: Final[dict[Table, dict[str, str]]] = {
     }
     for table, terms in SUMS.items()
 }
-"""Those that the store keeps as columns: they depend on nothing but the segment's own row."""
+"""The terms that a store keeps as columns: they depend on nothing but the segment's own row."""
 
 _OUTCOMES: Final = {"segments": 1, "interactive": -1, "nonResponsiveConsumer": -1, "abandoned": -1}
 MADE: Final[dict[Table, dict[str, dict[str, int]]]] = {
@@ -65,7 +65,7 @@ MADE: Final[dict[Table, dict[str, dict[str, int]]]] = {
     },
     "skillSegments": {"nonResponsiveAgent": _OUTCOMES},
 }
-"""Sums over ended segments that follow from others, with what these count: where those are at hand, none is asked for.
+"""Sums over ended segments that follow from other sums, with the factors of these. They are not queried then.
 
 An ended segment has exactly one outcome (rules.md 2.4); first responses follow a new conversation or a transfer (3.1).
 """

@@ -43,7 +43,7 @@ LINGER_SECONDS: Final = 5.0
 _DIGITS: Final = 20
 """The most digits that a length may have; thousands of zeros may stand before them."""
 LINES_MAX: Final = 5_000_000
-"""So many lines a body may have, empty ones too: more than there are events in the largest one."""
+"""The most lines that a body may have, empty ones too: more than the largest body has events."""
 _GZIP: Final = b"\x1f\x8b"
 Coding = Literal["identity", "gzip", "zstd"]
 

@@ -247,7 +247,10 @@ class Connections:
         self._tell(now)
 
     def _stopping(self, connection: Connection, now: float) -> Reason | None:
-        """Whoever asks no more, or not yet, was told by the HTTP server that it stops, and may not have listened."""
+        """Whether it ends because the server stops: it has no request, or the time is over.
+
+        The HTTP server tells its clients that it stops, but they may not react.
+        """
         is_over = now > self._stops or (self._stops < math.inf and connection.priority(now)[0] == 0)
         return "stopping" if is_over else None
 
@@ -369,7 +372,7 @@ def room_for(most: int) -> int:
 
 
 def connections_to(port: int) -> Iterator[SocketState]:
-    """This process' connections that somebody made to a port of it. Linux only."""
+    """The connections that clients made to a port of this process. Linux only."""
     for descriptor, inode in _sockets():
         with suppress(OSError):
             if seen := _seen(descriptor, inode, port):
@@ -411,7 +414,7 @@ def _borrowed(descriptor: int) -> Iterator[socket.socket]:
 
 
 def _seen(descriptor: int, inode: int, port: int) -> SocketState | None:
-    """Raises OSError where it is no connection, or closed meanwhile."""
+    """The connection of a descriptor. Raises OSError where it is none, or closed meanwhile."""
     with _borrowed(descriptor) as borrowed:
         here: Any = borrowed.getsockname()
         if not isinstance(here, tuple) or here[1] != port:
@@ -425,7 +428,7 @@ def _seen(descriptor: int, inode: int, port: int) -> SocketState | None:
 
 
 def end(seen: SocketState, *, at_once: bool) -> None:
-    """Ends a connection under the HTTP server, which then closes it; `at_once` forgets what was not yet sent."""
+    """Ends a connection under the HTTP server, which then closes it. `at_once` drops what was not yet sent."""
     with suppress(OSError):
         if os.fstat(seen.descriptor).st_ino != seen.inode:  # It is closed, and the descriptor another one's.
             return

@@ -182,7 +182,7 @@ def _begin(
 
 
 def _read(service: Service, account: str, blocks: Iterable[Lines], unit: str, share: Share | None = None) -> pa.Table:
-    """The events of a request, each block once there is room for what it became. Raises InvalidEvents, TooMany."""
+    """The events of a request; each block waits for memory for its events. Raises InvalidEvents, TooMany."""
     reading = _Reading(account, service.clock.now(), unit)
     tables = [EVENTS.empty_table()]
     for lines in blocks:

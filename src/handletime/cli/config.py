@@ -1,4 +1,4 @@
-"""`handletime config`: what the server would be told, and by whom."""
+"""`handletime config`: the server's settings, and where each comes from."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ memory_option = click.option(
 
 @contextmanager
 def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block], Callable[[str, int, int], None]]]:
-    """Blocks of decoded events of the files, and whom to tell of later steps; with a bar if this is a terminal."""
+    """Blocks of decoded events of the files, and a function to report later steps to; a bar, if this is a terminal."""
     import pyarrow as pa
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn

@@ -92,7 +92,7 @@ def _rows(rows: list[int]) -> str:
 
 
 class _Aside:
-    """Sets refused events aside in a file: source, line, faults and the line itself."""
+    """Writes refused events to a file: source, line, faults and the line itself."""
 
     def __init__(self, path: Path) -> None:
         self._file: IO[bytes] = path.open("wb")
@@ -115,5 +115,5 @@ class _Aside:
             yield block.decoded.events
 
     def close(self) -> None:
-        """Ends the file."""
+        """Closes the file."""
         self._file.close()

@@ -18,7 +18,7 @@ _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 
 
 def is_known(path: str) -> bool:
-    """Whether a file's name says what to write."""
+    """Whether a file's name says which format to write."""
     name = path.removesuffix(".gz").removesuffix(".zst")
     return path == "-" or name.endswith((".ndjson", ".jsonl")) or path.endswith(".parquet")
 

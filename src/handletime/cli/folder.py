@@ -1,4 +1,4 @@
-"""The store's folder, as the commands of the service open it."""
+"""How commands open a store's folder: for its owner only, and without core dumps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from handletime.keys.sidefile import SideFile
 
 OWNER_ONLY: Final = 0o077
-"""What others may not do with the files of a store, and with copies of it."""
+"""The permissions that others do not get on the files of a store, and on copies of it."""
 _NO_CORE: Final = 1
-"""Bytes that a core dump may have."""
+"""The most bytes of a core dump (see `forbid_core_dumps`)."""
 
 
 def keep_private() -> None:
@@ -25,10 +25,10 @@ def keep_private() -> None:
 
 
 def forbid_core_dumps() -> None:
-    """Lets no crash of this process, or of one that it starts, write its memory: keys, secrets and events are in it.
+    """Forbids core dumps of this process and of those that it starts: keys, secrets and events are in its memory.
 
-    With 0, a program that the system hands core dumps to (`|` in core_pattern, core(5)) would get one all the same.
-    With 1, the kernel hands over none, and a file of a byte is too small to be begun.
+    With a limit of 0, a program that the system hands core dumps to (`|` in core_pattern, core(5)) would still get one.
+    With 1 it gets none, and a file of one byte is too small to be begun.
     """
     _, hard = resource.getrlimit(resource.RLIMIT_CORE)
     most = _NO_CORE if hard == resource.RLIM_INFINITY else min(hard, _NO_CORE)
@@ -53,7 +53,7 @@ data_option = click.option(
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a store's folder, for its owner only, if there is none; so are all files that follow. Raises OSError."""
+    """Makes a store's folder if there is none. It and all files that follow are their owner's only. Raises OSError."""
     keep_private()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 

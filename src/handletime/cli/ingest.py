@@ -51,7 +51,7 @@ def ingest(files: tuple[str, ...], folder: Path | None, url: str | None, token: 
                 for events in good_events(blocks):
                     target.put(events, tally)
             except InvalidEvents:
-                target.finish(tally)  # What came before the faults.
+                target.finish(tally)  # Stores what came before the faults.
                 raise
             told("storing", 0, 0)
             target.finish(tally)

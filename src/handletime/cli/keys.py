@@ -1,4 +1,4 @@
-"""`handletime keys`: who may ask the server. Works beside a running one: it sees at once what changed here."""
+"""`handletime keys`: who may ask the server. A running server sees changes at once."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 CHOICES = ("handle-time", "operations", "ingest", "admin")
-"""`store.keys.PERMISSIONS`, whose import takes long; a test holds them equal."""
+"""The same as `keys.keys.PERMISSIONS`, whose import takes long; a test compares them."""
 
 
 def place_options(command: Callable[P, R]) -> Callable[P, R]:
-    """Where keys are: in the folder of a store, or in a file for servers over tables."""
+    """The options that say where keys are: in the folder of a store, or in a file for servers over tables."""
     of_store = click.option(
         "--data",
         "folder",

@@ -1,4 +1,4 @@
-"""What is behind `handletime serve --lake`: tables instead of a store, and nothing that is written."""
+"""What runs behind `handletime serve --lake`: a server over tables instead of a store, which writes nothing."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
 
 
 def _opened(settings: ServerSettings) -> Lake:
-    """Raises InputError where the tables cannot be read, or the package that reads them is not there."""
+    """The open lake. Raises InputError where it cannot be read, or the package that reads it is not installed."""
     try:
         from handletime.lake.lake import Lake, LakeSettings
     except ModuleNotFoundError as error:
@@ -78,7 +78,7 @@ def _opened(settings: ServerSettings) -> Lake:
 
 
 def files_of(events: Path, account: str) -> Sequence[str]:
-    """The files that may have events of an account: those of its folder, if there are folders for accounts."""
+    """The files that may have events of an account: those in its folder, where accounts have folders."""
     from handletime.lake.spark.source import find
 
     own = events / f"accountId={account}"
@@ -88,7 +88,7 @@ def files_of(events: Path, account: str) -> Sequence[str]:
 
 
 def _watch(meters: Meters, lake: Lake) -> None:
-    """Has shown which run is served."""
+    """Shows in `/metrics` which run is served."""
     number = Gauge("lake_run", "The run that is served.", namespace="handletime", registry=meters.registry)
     number.set_function(lambda: lake.run.number)
     finished = Gauge(

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 WAIT_MS: Final = 500
-"""So long a line waits for a reader."""
+"""Milliseconds that a line waits for a reader."""
 _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
@@ -47,10 +47,10 @@ class TextLines(logging.Formatter):
 
 
 class WhileRead(logging.Handler):
-    """Writes lines to a descriptor as long as somebody takes them.
+    """Writes lines to a descriptor as long as somebody reads them.
 
-    A pipe or a terminal that nobody reads would hold up whoever logs: the whole server. What would have to wait for
-    longer than `WAIT_MS` is dropped, and the next line that can be written says how many were.
+    A pipe or a terminal that nobody reads would hold up the whole server. Lines that would wait longer than `WAIT_MS`
+    are dropped, and the next line that can be written says how many.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -80,7 +80,7 @@ class WhileRead(logging.Handler):
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
     def _has_written(self, lines: bytes) -> bool:
-        """Nothing, or a part, is written where there is no room."""
+        """Whether a line was written whole. Nothing, or a part, is written where there is no room."""
         rest = b"\n" + lines if self._is_torn else lines
         whole = len(rest)
         while rest:
@@ -119,7 +119,7 @@ FORMATS: Final = {"json": JsonLines, "text": TextLines}
 
 
 def log_to_stderr(level: str = "info", form: str = "json") -> None:
-    """Sends to standard error what is logged: our own from `level` on, the libraries' from `warning` on at most."""
+    """Logs to standard error: our own lines from `level` on, those of libraries from `warning` on or higher."""
     ours = logging.getLevelNamesMapping()[level.upper()]
     handler = _to_stderr()
     handler.setFormatter(FORMATS[form]())

@@ -19,7 +19,7 @@ def _differing(quality: Quality) -> str:
 
 
 def summary(quality: Quality) -> Iterator[str]:
-    """What the data are worth, a line each; nothing that is zero."""
+    """What the data are worth, a line for each thing that is not zero."""
     yield f"{count(quality.events, 'event')} of {count(quality.conversations, 'conversation')}"
     if quality.duplicates:
         yield f"{count(quality.duplicates, 'duplicate')} left out{_differing(quality)}"

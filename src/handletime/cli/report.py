@@ -40,7 +40,7 @@ KEYS: dict[Grouping, tuple[By, ...]] = {
 UserType = Literal["human", "bot", "all"]
 WIDTH_OF_FILES = 120
 INTERVALS_MAX: Final = 1_000_000
-"""More rows than this nobody reads; memory would end first."""
+"""The most intervals of a report. Nobody reads more rows, and memory would end first."""
 
 
 class Block(NamedTuple):
@@ -277,7 +277,7 @@ def report(
 
 
 class Report(NamedTuple):
-    """What was found: a row for each group, and one for all, by these keys; and what was asked for."""
+    """The rows of a report, one for each group and one for all, with their keys; and what was asked for."""
 
     rows: list[Row]
     total: list[Row]
@@ -305,7 +305,7 @@ def _selection(
     zone: ZoneInfo,
     user_type: str | None,
 ) -> Selection:
-    """The segments that are asked for; times that are not given are those of the first and last segment's end."""
+    """The segments that are asked for. Times that are not given are the ends of the first and the last segment."""
     from handletime.answers.figures import span
     from handletime.answers.intervals import begin_of, begin_of_day, clock_bounds, length_of
     from handletime.answers.selection import Selection
@@ -329,9 +329,9 @@ def _selection(
 def _rows(
     snapshot: Snapshot, metrics: list[Metric], keys: tuple[By, ...], of: Selection, accounts: list[str] | None
 ) -> tuple[list[Row], list[Row]]:
-    """Rows of all groups, of each account where there are several, and one of all of them together.
+    """Rows of all groups, and one of all groups together; of each account, where there are several.
 
-    Of every interval, too, where nothing tells them apart otherwise.
+    Grouped by interval alone, intervals without segments have rows too.
     """
     from handletime.answers.figures import figures_of, of_nothing
 

@@ -1,6 +1,6 @@
 """Where `handletime ingest` puts events: into a store that it opens itself, or to a server, some thousand at a time.
 
-file ─> blocks ─> parts of one account ─> some of them under way at once ─> what was accepted
+file ─> blocks ─> parts of one account ─> several of them under way at once ─> numbers of accepted events
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from handletime.store.requests import Ingested
 from handletime.store.store import Store
 
 ANY_SIZE: Final = StoreSettings(conversation_events=sys.maxsize)
-"""Whoever may open the folder may bring as many events of one conversation as they like."""
+"""No limit on the events of a conversation: whoever may open the folder may bring any number."""
 STORE_EVENTS: Final = 20_000
 REQUEST_EVENTS: Final = 10_000
-"""The most events of one part; one of an account that goes on has at least half of it."""
+"""The most events of one part. A part of an account that has more events has at least half of it."""
 KEPT_EVENTS: Final = 400_000
-"""So many events of all accounts wait at most for more of their account."""
+"""The most events, of all accounts, that wait for more events of their account."""
 UNDER_WAY: Final = 4
-"""So many parts wait for their answer at once: enough to share a commit, few enough to be no queue."""
+"""Parts that wait for their answer at once: enough to share a commit, too few to be a queue."""
 TIMEOUT_S: Final = 120.0
 LOST_S: Final = 60.0
-"""So long a server that has answered before may be away."""
+"""Seconds that a server which has answered before may be unreachable."""
 BUSY_S: Final = 900.0
-"""So long a server may say that it is busy."""
+"""Seconds for which a server may say that it is busy."""
 PAUSE_MAX_S: Final = 10.0
 
 
@@ -123,7 +123,7 @@ def store_target(folder: Path) -> Iterator[Target]:
 
 @contextmanager
 def server_target(url: str, token: str) -> Iterator[Target]:
-    """A running server. Storing raises InputError where it refuses, NotNow where it is away or busy for long."""
+    """A running server. Storing raises InputError where it refuses, NotNow where it is unreachable or busy for long."""
     client = Client(url, token)
     threads = ThreadPoolExecutor(UNDER_WAY, "sending")
 
@@ -157,10 +157,10 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """Sends requests to a server, and again where that may help. Any thread may use it; each has a connection."""
+    """Sends requests to a server, again where that may help. Any thread may use it; each has its own connection."""
 
     def __init__(self, url: str, token: str) -> None:
-        """Raises InputError where the address or the token cannot be one."""
+        """Raises InputError where the address or the token has a wrong form."""
         if not (token.isascii() and token.isprintable()):
             raise InputError("the token holds characters that none has")
         try:
@@ -208,7 +208,7 @@ class Client:
         """One request. Raises OSError, HTTPException."""
         connection = self._connection()
         try:
-            # Who refuses a request need not read it: the answer may be there.
+            # A server that refuses a request need not read it: the answer may be there.
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request("POST", path, body, self._headers)
             response = connection.getresponse()
@@ -250,7 +250,7 @@ class _Accepted(msgspec.Struct):
 
 
 def _said(answer: Answer) -> str:
-    """What an answer says: the causes, the message, or nothing where it is not one of ours."""
+    """The text of an answer: the causes, the message, or "" where the answer is not one of ours."""
     try:
         body: Any = json.loads(answer.body)
         return "\n  ".join(map(str, [body["message"], *body.get("causes", [])]))

@@ -13,9 +13,9 @@ from handletime.cli.settings import settings_of, settings_options, source_of
 from handletime.settings import SETTINGS, ServerSettings
 
 _OF_STORES: Final = ("folder", "retain_days", "ingest_requests", "ingest_bytes", "conversation_events")
-"""Settings that mean nothing without a store."""
+"""Settings that have no effect without a store."""
 _OF_LAKES: Final = ("keys", "events")
-"""Settings that mean nothing with one."""
+"""Settings that have no effect with a store."""
 
 
 @click.command(

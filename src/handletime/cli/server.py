@@ -1,4 +1,4 @@
-"""What is behind `handletime serve`: opened in order, closed in the other."""
+"""What runs behind `handletime serve`: its parts are opened in order, and closed in reverse."""
 
 from __future__ import annotations
 
@@ -57,14 +57,14 @@ from handletime.web.sessions import SESSIONS, Sessions
 
 _log: Final = logging.getLogger(__name__)
 PEM_MAX: Final = 1 << 20
-"""Bytes of a file with certificates or a key."""
+"""The most bytes of a file with certificates or a key."""
 _PRIVATE_KEY: Final = re.compile(rb"-----BEGIN ([A-Z ]*PRIVATE KEY)-----.+?-----END \1-----\s", re.DOTALL)
 HEAPS: Final = 2
-"""Of the C library, for all threads."""
+"""The number of heaps of the C library, for all threads."""
 ANSWERS_OF_MEMORY: Final = 4
-"""A quarter of the memory setting is for answers that are not yet sent; it comes on top, as that of ingest does."""
+"""Divides the memory setting: a quarter, on top of it, is for answers that are not yet sent."""
 ENDING_S: Final = 1.0
-"""So long threads of queries, whose clients are gone, may take to end."""
+"""Seconds that threads of queries may take to end, once their clients are gone."""
 _M_ARENA_MAX: Final = -8
 """Of malloc.h."""
 
@@ -101,7 +101,7 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
 
 
 def begin(settings: ServerSettings) -> None:
-    """What every server does first: it logs, and has seen its certificate. Raises InputError."""
+    """What every server does first: it starts logging and checks its certificate. Raises InputError."""
     limit_heaps()
     keep_private()
     log_to_stderr(settings.log_level, settings.log_format)
@@ -111,7 +111,7 @@ def begin(settings: ServerSettings) -> None:
 
 
 def connections_of(settings: ServerSettings, meters: Meters) -> Connections:
-    """Who may stay connected, of all settings; shown by the meters."""
+    """The watch over connections, from the settings; the meters show its numbers."""
     limits = Limits(of_address=settings.address_connections, proxies=networks(settings.trusted_proxies))
     refused = partial(meters.refused, SETTINGS["address_connections"].name)
     connections = Connections(limits, meters.connections_ended, refused)
@@ -144,18 +144,19 @@ def run_app(
 
 
 def limit_heaps() -> None:
-    """Lets the GNU C library share few heaps among all threads, if it is the one; to be called before there are many.
+    """Lets the GNU C library share few heaps among all threads. Has to be called before there are many threads.
 
-    Else it makes up to eight a processor, and what is free in one is of no use to the others: after 17 minutes of load
-    70 of 174 MiB were free, in pieces too small to be given back.
+    Else it makes up to eight a processor, and free memory in one is of no use to the others: after 17 minutes of load
+    70 of 174 MiB were free, in pieces too small to be given back. Does nothing with other C libraries.
     """
     with suppress(AttributeError):  # other C libraries have no such thing
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, HEAPS)
 
 
 def settle() -> None:
-    """What there is now lives as long as the server: no garbage is looked for in it again, which took 100 ms each time,
-    while nobody was answered.
+    """Excludes all present objects from garbage collection: they live as long as the server.
+
+    Each collection took 100 ms, and nobody was answered meanwhile.
     """
     gc.collect()
     gc.freeze()
@@ -170,7 +171,7 @@ def _store_settings(settings: ServerSettings) -> StoreSettings:
 
 
 def api_settings(settings: ServerSettings) -> ApiSettings:
-    """How the methods behave, of all settings."""
+    """The settings of the API's methods, out of all settings."""
     return ApiSettings(
         public_url=settings.public_url,
         trusted_proxies=settings.trusted_proxies,
@@ -187,7 +188,7 @@ def api_settings(settings: ServerSettings) -> ApiSettings:
 class Warming(threading.Thread):
     """Compiles the derivation while the server listens already: it lives, but is not ready.
 
-    Another process does it, where what it makes can be kept: compiling takes 150 MiB that are not given back.
+    Another process compiles if the compiled code can be kept: compiling takes 150 MiB that are not given back.
     """
 
     def __init__(self, service: Service) -> None:
@@ -202,7 +203,7 @@ class Warming(threading.Thread):
             self._compiler = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 — all of it is ours
 
     def run(self) -> None:
-        """Waits for the other process, and loads what it has made, or compiles it here."""
+        """Waits for the other process and loads what it has compiled; or compiles here."""
         try:
             if self._compiler is None:
                 warming.compile_all()
@@ -225,7 +226,7 @@ class Warming(threading.Thread):
 
 
 def warm(service: Service, stack: ExitStack) -> Warming | None:
-    """Makes the derivation ready; says what goes on with that, until the stack ends, where it has to be compiled."""
+    """Makes the derivation ready. Where it has to be compiled, gives its state, until the stack ends."""
     if is_complete():
         warming.warm_up()
         return None
@@ -236,7 +237,7 @@ def warm(service: Service, stack: ExitStack) -> Warming | None:
 
 
 def end_with(compiling: Warming | None) -> None:
-    """Ends the process where something is still done in it that nobody waits for."""
+    """Ends the process even where threads still do work that nobody waits for."""
     left = [thread for thread in threading.enumerate() if thread is compiling or thread.name.startswith(QUERIES)]
     until = time.monotonic() + ENDING_S
     for thread in left:
@@ -249,7 +250,7 @@ def end_with(compiling: Warming | None) -> None:
 
 
 def check_tls(cert: Path, key: Path) -> None:
-    """Raises InputError where these are no certificate and its key."""
+    """Raises InputError where these are not a certificate and its key."""
     open_regular(cert, PEM_MAX).close()
     text = read_regular(key, PEM_MAX)
     try:
@@ -263,7 +264,7 @@ def check_tls(cert: Path, key: Path) -> None:
 
 
 def _can_be_used(pem: bytes) -> bool:
-    """Whether the HTTP server knows this kind of key; of one that it does not, it would end without a sentence."""
+    """Whether the HTTP server can use this kind of key. With another one it would end without an error message."""
     found = _PRIVATE_KEY.search(pem)
     try:
         key = load_pem_private_key(found[0] if found else pem, password=None)
@@ -278,7 +279,7 @@ def _no_password() -> str:
 
 
 def free(host: str, port: int, stack: ExitStack) -> tuple[str, int]:
-    """The IP address and the port to listen on, kept free until the stack ends. Raises InputError where nobody can."""
+    """The IP address and the port to listen on, reserved until the stack ends. Raises InputError where that fails."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, place = min(found, key=lambda each: each[0] != socket.AF_INET)

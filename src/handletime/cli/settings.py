@@ -16,11 +16,11 @@ from handletime.settings import DEFAULTS, PREFIX, SETTINGS, ServerSettings, read
 P = ParamSpec("P")
 R = TypeVar("R")
 _FILE: Final = "handletime.config"
-"""Where the context keeps the path of the file."""
+"""The key under which click's context keeps the path of the file."""
 
 
 class _Option(click.Option):
-    """An option whose faults say where the value came from."""
+    """An option whose errors say where the value came from."""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
         field = self.name or ""
@@ -57,9 +57,9 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
 
 
 def settings_options(*, incomplete: bool = False) -> Callable[[Callable[P, R]], Callable[..., R]]:
-    """All settings as options of a command. It gets them by field of `ServerSettings`; see `settings_of`.
+    """All settings as options of a command. The command gets them by field of `ServerSettings`; see `settings_of`.
 
-    `incomplete`: the required ones may be missing.
+    With `incomplete` the required ones may be missing.
     """
 
     def decorate(command: Callable[P, R]) -> Callable[..., R]:
@@ -91,7 +91,7 @@ def settings_options(*, incomplete: bool = False) -> Callable[[Callable[P, R]], 
 
 
 def settings_of(command: Callable[[ServerSettings], R]) -> Callable[..., R]:
-    """Makes the options' values one `ServerSettings`."""
+    """The options' values as one `ServerSettings`."""
 
     @wraps(command)
     def with_settings(**values: Any) -> R:

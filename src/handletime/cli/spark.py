@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., object])
 OF_SPARK: Final = ("since", "day", "conf")
-"""Options that mean nothing on one machine."""
+"""Options that have no effect without `--spark`."""
 EXTRA: Final = "this needs Spark and Delta Lake: pip install 'handletime[spark]', and Java 17 or newer"
 
 
 class Since(click.ParamType["Mark | str"]):
-    """From where on a job reads."""
+    """Where a job begins to read."""
 
     name = "since"
 
@@ -67,7 +67,7 @@ class Days(click.ParamType["tuple[date, date]"]):
 
 
 def spark_options(command: F) -> F:
-    """`--spark` and what belongs to it."""
+    """`--spark` and the options that belong to it."""
     for option in reversed(
         (
             click.option(

@@ -178,7 +178,7 @@ def _ask(folder: Path, command: Command, result: type[R]) -> R:
 
 @contextmanager
 def _progress() -> Iterator[Progress]:
-    """Whom to tell of progress; a bar, if this is a terminal."""
+    """Shows progress: a bar, if this is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 

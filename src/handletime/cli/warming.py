@@ -1,4 +1,4 @@
-"""Before the first request: whatever requests run is loaded, and compiled where it was not yet."""
+"""Loads all code that requests run before the first request, and compiles it where that is needed."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def warm_up() -> None:
 
 
 def compile_all() -> None:
-    """Does that, and derives the events for an explanation and all anew: whatever a server ever compiles.
+    """Also derives the events for an explanation and for a rebuild: everything that a server ever compiles.
 
     Raises StoreError, OSError.
     """

@@ -1,7 +1,7 @@
 """Keys: made, listed and revoked by whoever has the folder, and looked up by a server that has it open.
 
-Tokens are kept as SHA-256 only. OAuth secrets have to be read again, so they are sealed, together with what the key
-may (`store.sealing`). A key whose row was changed since is refused like an unknown one, and named in the log.
+Tokens are kept as SHA-256 only. OAuth secrets have to be read again, so they are sealed, together with the key's
+permissions (`keys.sealing`). A key whose row was changed since is refused like an unknown one, and named in the log.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ from handletime.keys.sidefile import SideFile
 Permission = Literal["handle-time", "operations", "ingest", "admin"]
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 READING: Final[tuple[Permission, ...]] = ("handle-time", "operations")
-"""What a key may without further words."""
+"""The permissions of a key for which none are named."""
 
 TOKEN: Final = re.compile(r"ht_([0-9a-f]{12})_[0-9a-f]{64}")
 _USED_EVERY_MS: Final = 60_000
-"""The last use of a key is written at most so often."""
+"""Milliseconds between two writes of a key's last use."""
 _MACHINE: Final = SystemClock()
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _log: Final = logging.getLogger(__name__)
 
 
 class Key(msgspec.Struct, frozen=True):
-    """Who is asking. From `expires_ms` on, the key holds no more."""
+    """A key that a request was made with. It expires at `expires_ms`."""
 
     id: str
     account: str
@@ -79,7 +79,7 @@ class NewKey(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """What may be told of a key; `last_used` is up to a minute old, `revoked` is when."""
+    """What is shown of a key. `last_used` is up to a minute old; `revoked` is the time at which it was revoked."""
 
     id: str
     account: str
@@ -101,8 +101,8 @@ def create(
 ) -> NewKey:
     """Makes a key of an account, on disk when this returns.
 
-    Without `secret` it is sealed with that of the folder's file. Raises InputError where account, permissions
-    or expiry cannot be; what `open_secret` and `SideFile` raise.
+    Without `secret` it is sealed with the secret key in the folder's file. Raises InputError where account,
+    permissions or expiry are not allowed; what `open_secret` and `SideFile` raise.
     """
     now_ms = clock.now()
     wanted = frozenset(permissions)
@@ -129,7 +129,7 @@ def list_keys(side: SideFile) -> list[KeyInfo]:
 
 
 def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
-    """Ends a key for good, on disk when this returns; one that is revoked already stays as it is.
+    """Revokes a key for good, on disk when this returns. A key that is revoked already stays as it is.
 
     Needs no secret key: it takes the seal away. Raises InputError where there is no such key.
     """
@@ -147,7 +147,7 @@ def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
 
 
 class Signer(msgspec.Struct, frozen=True):
-    """Who may sign with an app key, and what with; `key` is None where nobody may."""
+    """The key that signs with an app key, and its secrets; `key` is None where there is none."""
 
     key: Key | None
     app_secret: str
@@ -155,7 +155,7 @@ class Signer(msgspec.Struct, frozen=True):
     access_token_sha256: bytes
 
     def has_access_token(self, access_token: str) -> bool:
-        """Whether it is the one that belongs to the app key, in constant time."""
+        """Whether the access token belongs to the app key, in constant time."""
         return hmac.compare_digest(_sha256(access_token), self.access_token_sha256)
 
     def __repr__(self) -> str:
@@ -166,10 +166,10 @@ class Signer(msgspec.Struct, frozen=True):
 
 
 class Keys:
-    """The keys that hold, in memory. Any thread may use it.
+    """The valid keys, in memory. Any thread may use it.
 
-    What another process creates or revokes counts from the next question on: each reads one number, and all
-    keys again only if that has changed. Unknown keys take the path of known ones, with one that nobody has.
+    What another process creates or revokes counts from the next look-up on: each look-up reads one number, and all
+    keys again only if the number has changed. Unknown keys take the same path as known ones, with a made-up key.
     Raises what `open_secret` and `SideFile` raise.
     """
 
@@ -188,7 +188,7 @@ class Keys:
         return record.key if fits and record.key.holds_at(now_ms) and record is not self._nobody else None
 
     def by_app_key(self, app_key: str, now_ms: int) -> Signer:
-        """Who may sign with this app key."""
+        """The key and secrets that sign with this app key."""
         record = self._now_held().by_app_key.get(_sha256(app_key), self._nobody)
         holds = record.key.holds_at(now_ms) and record is not self._nobody
         app_secret, access_token_secret = self._secret.unseal(record.bound, record.sealed) or ("", "")
@@ -271,7 +271,7 @@ def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms
 
 
 def check(account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int) -> None:
-    """Whether there may be such a key. Raises InputError: what is allowed."""
+    """Checks the account, permissions and expiry of a new key. Raises InputError: what is allowed."""
     # Not above: pyarrow comes with them, and listing and revoking should not wait for it.
     from handletime.events.decode import is_account
     from handletime.events.model import ACCOUNT_MAX, TIME_MAX
@@ -285,7 +285,7 @@ def check(account: str, permissions: frozenset[str], expires_ms: int | None, now
 
 
 def _info(row: tuple[object, ...]) -> KeyInfo:
-    """What a row says, also a damaged one: it must be told and can be revoked."""
+    """What a row says, even a damaged one: it must be listed, and can be revoked."""
     key_id, account, permissions = (
         text.decode(errors="replace") if isinstance(text, bytes) else "?" for text in row[:3]
     )

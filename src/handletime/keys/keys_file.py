@@ -1,7 +1,7 @@
 """Bearer keys in a file that any number of servers read: no secrets in it, only their SHA-256.
 
-`keys create --file` makes the file and adds to it, always by putting a whole new file in its place. A server reads it
-again whenever it is another one. Nothing is written by servers, so there are no nonces, and no OAuth keys.
+`keys create --file` makes the file and adds to it, always by putting a whole new file in its place. A server reads the
+file again when it has been replaced. Servers write nothing, so there are no nonces, and no OAuth keys.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from handletime.files import open_regular
 from handletime.keys.keys import PERMISSIONS, READING, TOKEN, Key, KeyInfo, Permission, check
 
 FILE_MAX: Final = 16 << 20
-"""Bytes that a file of keys may have: some 50,000 keys."""
+"""The most bytes of a file of keys: some 50,000 keys."""
 _MACHINE: Final = SystemClock()
 
 
@@ -44,12 +44,12 @@ class FileKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     revoked: datetime | None = None
 
     def info(self) -> KeyInfo:
-        """What may be told of it."""
+        """What is shown of the key."""
         return KeyInfo(self.id, self.account, self.permissions, self.created, self.expires, None, self.revoked)
 
 
 class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All of the file."""
+    """The whole file."""
 
     keys: list[FileKey]
 
@@ -77,9 +77,9 @@ def create(
     *,
     clock: Clock = _MACHINE,
 ) -> NewToken:
-    """Makes a key of an account, in the file and on disk when this returns; makes the file if there is none.
+    """Makes a key of an account, on disk when this returns; makes the file if there is none.
 
-    Raises InputError where account, permissions or expiry cannot be; StoreError where the file is none of keys;
+    Raises InputError where account, permissions or expiry are not allowed; StoreError where it is not a file of keys;
     OSError.
     """
     now_ms = clock.now()
@@ -97,12 +97,12 @@ def create(
 
 
 def list_keys(path: Path) -> list[KeyInfo]:
-    """All keys of the file, in its order. Raises StoreError where it is none of keys."""
+    """All keys of the file, in its order. Raises StoreError where it is not a file of keys."""
     return [key.info() for key in _read(path).keys]
 
 
 def revoke(path: Path, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
-    """Ends a key for good; one that is revoked already stays as it is. Raises InputError where there is none."""
+    """Revokes a key for good; one that is revoked already stays as it is. Raises InputError where there is none."""
     _read(path)  # Where there is no file, none is made.
     now = _moment(clock.now())
     found: list[FileKey] = []
@@ -122,7 +122,7 @@ def revoke(path: Path, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
 
 
 class _Held(NamedTuple):
-    """The keys that hold, and which file they are from."""
+    """The valid keys, and what identifies the file that they are from."""
 
     file: tuple[int, ...]
     by_id: Mapping[str, FileKey]
@@ -131,8 +131,8 @@ class _Held(NamedTuple):
 class SharedKeys:
     """The keys of a file, in memory. Any thread may use it.
 
-    What is put in the file's place counts from the next question on. Unknown keys take the path of known ones.
-    Raises StoreError where there is no such file, or it is none of keys.
+    A file that replaces it counts from the next look-up on. Unknown keys take the same path as known ones.
+    Raises StoreError where there is no such file, or it is not a file of keys.
     """
 
     def __init__(self, path: Path) -> None:
@@ -144,7 +144,7 @@ class SharedKeys:
     def by_token(self, token: str, now_ms: int) -> Key | None:
         """The key of a bearer token, None where it is wrong, revoked or expired.
 
-        Raises NotNow where the file cannot be read any more: what it says may have been revoked.
+        Raises NotNow where the file cannot be read any more: its keys may have been revoked.
         """
         match_ = TOKEN.fullmatch(token)
         kept = self._now_held().get(match_[1] if match_ else "", self._nobody)
@@ -169,7 +169,7 @@ class SharedKeys:
 
 
 def _mark(path: Path) -> tuple[int, ...]:
-    """What tells one file from the next. Raises StoreError."""
+    """What identifies the present file, so that a replacement is seen. Raises StoreError."""
     try:
         about = path.stat()
     except OSError as error:
@@ -221,7 +221,7 @@ def _change(path: Path, change: Callable[[list[FileKey]], list[FileKey]]) -> Non
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keeps other commands from changing files of keys in a folder meanwhile; and syncs its names."""
+    """Keeps other commands from changing files of keys in a folder meanwhile. Syncs the folder at the end."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

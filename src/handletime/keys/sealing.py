@@ -1,7 +1,7 @@
-"""The seal of a key: what it may is bound to its sealed secrets, so that a changed row is seen and believed no more.
+"""The seal of a key: its row is bound to its sealed secrets, so that a changed row is noticed and refused.
 
-SQLite has no checksums. Whatever a row of `keys` says, but for its last use, is associated data of its sealed secrets
-(AES-256-GCM): they open for these values only. A revoked key has no seal any more, and so can never hold again.
+SQLite has no checksums. Everything in a row of `keys`, except its last use, is associated data of its sealed secrets
+(AES-256-GCM): they open for these values only. A revoked key has no seal any more, and can never be valid again.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from handletime.keys.secret import KEY_FILE, Secret, make_secret_file, read_secr
 from handletime.keys.sidefile import SideFile
 
 FORM: Final = 2
-"""How seals are made now. Those of form 1 were bound to the id alone; `open_secret` makes them anew."""
+"""The present form of seals. Those of form 1 were bound to the id alone; `open_secret` makes them anew."""
 NO_SEAL: Final = b""
-"""What a revoked key has in the place of its sealed secrets."""
+"""Stands in place of the sealed secrets of a revoked key."""
 
 
 class KeyRow(NamedTuple):
-    """What the seal of a key is bound to, as it is stored: after damage, a value may be of any type.
+    """The values that a key's seal is bound to, as stored. After damage, a value may be of any type.
 
-    Texts are bytes, because damaged ones may be no texts.
+    Texts are bytes, because damaged ones may not be valid text.
     """
 
     id: bytes
@@ -38,11 +38,11 @@ class KeyRow(NamedTuple):
     access_token_sha256: bytes
 
     def bound(self) -> bytes:
-        """All of it, so that no two rows that differ give the same bytes."""
+        """The whole row as bytes. Rows that differ give different bytes."""
         return b"handletime key" + msgspec.msgpack.encode(tuple(self))
 
     def name(self) -> str:
-        """Its id, for messages; after damage it may be anything."""
+        """The key's id, for messages; after damage it may be anything."""
         return ascii(self.id[:12].decode("ascii", "replace"))[1:-1] if self.id else "?"
 
 
@@ -60,7 +60,7 @@ class Sealed(NamedTuple):
 
 
 def unrevoked(db: sqlite3.Connection, secret: Secret) -> Iterator[Sealed]:
-    """The keys that are not revoked, those that are damaged too."""
+    """The keys that are not revoked, damaged ones too."""
     for *row, sealed in db.execute(f"SELECT {ROW}, sealed FROM keys WHERE revoked_ms IS NULL").fetchall():  # noqa: S608
         found = KeyRow(*row)
         holds = isinstance(sealed, bytes) and secret.unseal(found.bound(), sealed) is not None
@@ -99,7 +99,7 @@ def open_secret(side: SideFile, setting: str | None = None) -> Secret:
 
 
 def _may_seal_anew(side: SideFile) -> bool:
-    """Whether another secret key loses nothing: nothing was sealed yet, or all that was is revoked."""
+    """Whether a new secret key would lose nothing: nothing was sealed yet, or every sealed key is revoked."""
     with side.reading() as db:
         sealed = db.execute("SELECT 1 FROM sealing").fetchall()
         holding = db.execute("SELECT count(*) FROM keys WHERE revoked_ms IS NULL").fetchall()[0][0]
@@ -108,7 +108,7 @@ def _may_seal_anew(side: SideFile) -> bool:
 
 
 def _agree(side: SideFile, secret: Secret, source: str) -> None:
-    """Keeps to one secret key for a folder, so that server and commands cannot seal with different ones."""
+    """Makes sure that a folder has one secret key: server and commands must not seal with different ones."""
     with side.reading() as db:
         if _sealing(db) == (secret.fingerprint, FORM):
             return
@@ -132,7 +132,7 @@ def _sealing(db: sqlite3.Connection) -> tuple[bytes, int] | None:
 
 
 def _seal_anew(db: sqlite3.Connection, secret: Secret) -> None:
-    """Turns seals of form 1 into those of today, all or none. What does not open stays, and is refused from now on."""
+    """Makes seals of form 1 anew, all or none. Those that do not open stay, and are refused from now on."""
     for row, sealed, holds in unrevoked(db, secret):
         values = None if holds or not isinstance(sealed, bytes) else secret.unseal(row.id, sealed)
         if values is not None:

@@ -1,4 +1,4 @@
-"""The secret key of a folder: what the OAuth secrets of its keys are sealed with, and the file that it stands in."""
+"""The secret key of a folder, which seals the OAuth secrets of its keys, and the file that it stands in."""
 
 from __future__ import annotations
 

@@ -19,14 +19,14 @@ from handletime.sqlite import sqlite_errors, transaction
 
 FILE: Final = "side.sqlite"
 BUSY_S: Final = 5.0
-"""So long a writer waits for another one, also of another process."""
+"""Seconds that a writer waits for another one, also of another process."""
 _PRUNED_S: Final = 2
-"""So many seconds' worth of forgotten nonces go with each new one: work per request stays bounded."""
+"""Seconds' worth of old nonces that are removed with each new one, so that the work per request stays bounded."""
 
 _NEAR_S: Final = 60
-"""Times at which nonces were forgotten are one where they are no further apart."""
+"""Seconds up to which two times of forgotten nonces are kept as one."""
 _TIMES_MAX: Final = 100
-"""Of more such times the two that are nearest to each other are made one, with what lies between: some minutes."""
+"""The most times that are kept. Beyond it, the two nearest become one, with what lies between: some minutes."""
 
 _MIGRATIONS: Final = (
     (
@@ -56,7 +56,7 @@ _MIGRATIONS: Final = (
         "INSERT INTO commits VALUES (1, 0)",
     ),
     (
-        # Seals bind more than the id (`store.sealing`); those of before are of form 1 until the secret key is at hand.
+        # Seals bind more than the id (`keys.sealing`). Older ones stay in form 1 until the secret key is at hand.
         "ALTER TABLE sealing ADD COLUMN form INTEGER NOT NULL DEFAULT 1",
         "UPDATE keys SET sealed = x'' WHERE revoked_ms IS NOT NULL",
     ),
@@ -97,7 +97,7 @@ class SideFile(Closing):
         self._reader_lock, self._writer_lock = Lock(), Lock()
 
     def close(self) -> None:
-        """Closes it; what was written stays."""
+        """Closes the file; what was written stays."""
         with self._reader_lock, self._writer_lock:
             self._reader.close()
             self._writer.close()
@@ -110,13 +110,13 @@ class SideFile(Closing):
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that survives kill −9 from its end on; a power loss may take the last ones back."""
+        """A transaction that survives kill −9 once it ends. A power loss may undo the last ones."""
         with sqlite_errors(self.path), self._writer_lock, transaction(self._writer, "BEGIN IMMEDIATE") as db:
             yield db
 
     @contextmanager
     def writing_durably(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that survives a power loss from its end on, and so do all before it."""
+        """A transaction that survives a power loss once it ends; so do all before it."""
         with (
             sqlite_errors(self.path),
             closing(_connect(self.path, "FULL")) as connection,
@@ -125,7 +125,7 @@ class SideFile(Closing):
             yield db
 
     def key_changes(self) -> int:
-        """A number that grows with whatever changes a key. Costs less than a transaction."""
+        """A number that grows with each change of a key. Reading it costs less than a transaction."""
         with sqlite_errors(self.path), self._reader_lock:
             return int(self._reader.execute("SELECT number FROM key_changes").fetchall()[0][0])
 
@@ -146,14 +146,15 @@ class SideFile(Closing):
         return found[0] if found else None
 
     def set_clock(self, seen: int, waited: int | None) -> None:
-        """Keeps what the clock showed now (epoch milliseconds), and for how long (milliseconds) it has gone on since it
-        was put on or back; None where it is believed.
+        """Keeps the clock's time (epoch milliseconds), and for how long it has run since it jumped (milliseconds).
+
+        The latter is None where the clock is believed.
         """
         with self.writing() as db:
             db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (seen, waited))
 
     def copy_to(self, target: Path) -> None:
-        """Writes all of it as of now to a new file, for its owner only. Raises OSError."""
+        """Writes the present content to a new file, for its owner only. Raises OSError."""
         target.touch(mode=0o600, exist_ok=False)
         with (
             sqlite_errors(self.path),
@@ -168,7 +169,7 @@ class SideFile(Closing):
             return bool(db.execute("SELECT 1 FROM sealing").fetchall())
 
     def problems(self) -> list[str]:
-        """Reads all of it; what is wrong with it, in plain words."""
+        """Reads everything; says what is wrong, in plain words."""
         try:
             with self.reading() as db:
                 found = db.execute("PRAGMA integrity_check").fetchall()
@@ -177,10 +178,10 @@ class SideFile(Closing):
         return [f"{self.path}: {text}" for (text,) in found if text != "ok"]
 
     def use_nonce(self, key_id: str, timestamp: int, nonce: str, *, forget_before: int) -> bool:
-        """Records a nonce of a key and says whether it is new (RFC 5849 3.3); of equal calls at once, to one.
+        """Records a nonce of a key and says whether it is new (RFC 5849 3.3). Of equal calls at once, one is new.
 
-        Times are epoch seconds. Nonces from before `forget_before` are forgotten, a few with each call. Nothing of the
-        times at which any were forgotten is new: the clock may have been put on, and back.
+        Times are epoch seconds. Nonces from before `forget_before` are removed, a few with each call. No nonce is new
+        at times of which any were removed: the clock may have been put forward, and back.
         """
         with self.writing() as db:
             sql = """SELECT min(timestamp), max(timestamp) FROM nonces
@@ -196,9 +197,9 @@ class SideFile(Closing):
 
 
 def _forget(db: sqlite3.Connection, since: int, until: int) -> None:
-    """Keeps that nonces of these times were forgotten: as one time with those that are near, and few times in all.
+    """Records that nonces of these times were forgotten. Near times become one, so that there are few in all.
 
-    What lies between two times stays free: a clock that was far ahead for a while locks nobody out until then.
+    What lies between two times stays free: a clock that was far ahead for a while locks nobody out.
     """
     near = (since - _NEAR_S, until + _NEAR_S)
     sql = "SELECT min(since), max(until) FROM forgotten_times WHERE until >= ? AND since <= ?"
@@ -216,7 +217,7 @@ def _forget(db: sqlite3.Connection, since: int, until: int) -> None:
 
 
 def set_commit_of_copy(path: Path, number: int) -> None:
-    """Says in a copy what the last commit is of the store that goes with it. Raises StoreError."""
+    """Sets the last commit in a copy of the side file to that of the store's copy. Raises StoreError."""
     with sqlite_errors(path), closing(_connect(path, "FULL")) as db:
         db.execute("UPDATE commits SET number = ?", (number,))
         # Nobody else has it open: it is one file again.
@@ -224,7 +225,7 @@ def set_commit_of_copy(path: Path, number: int) -> None:
 
 
 def create_whole(path: Path, fill: Callable[[Path], None]) -> None:
-    """Makes a file for its owner only, complete and synced, its folder too; one that is there stays.
+    """Makes a file for its owner only; it and its folder are synced. A file that is there stays.
 
     `fill` writes it under another name first, so that nobody ever sees a part of it. Raises OSError.
     """

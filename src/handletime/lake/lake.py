@@ -26,15 +26,15 @@ from handletime.lake.tables import RUNS, Run, runs
 from handletime.store.requests import Ingested, Outcome
 
 CHECK_S: Final = 1.0
-"""So often a newer run is looked for."""
+"""Seconds between two looks for a newer run."""
 OLD_RUNS: Final = 8
-"""So many earlier runs stay known, for whoever fetches a file that was listed before."""
+"""The number of earlier runs that stay known, so that files can be fetched which were listed before."""
 _GLOB: Final = frozenset("*?[]{}")
 _log: Final = logging.getLogger(__name__)
 
 
 class LakeSettings(msgspec.Struct, frozen=True):
-    """What reading may take. `threads` None is one for each processor."""
+    """The memory and threads that reading may take. `threads` None is one for each processor."""
 
     memory_bytes: int = 1 << 30
     query_limit_s: float = 60.0
@@ -52,7 +52,7 @@ class Lake(Closing):
         events: EventFiles | None = None,
         events_folder: Path | None = None,
     ) -> None:
-        """Opens the newest run. `events`, files below `events_folder`, are what conversations are explained by.
+        """Opens the newest run. `events`, files below `events_folder`, are needed to explain conversations.
 
         Raises InputError where there is no run to open, StoreError where the logs are not what they should be.
         """
@@ -74,7 +74,7 @@ class Lake(Closing):
         self._watch.start()
 
     def close(self) -> None:
-        """Ends it; queries under way are stopped."""
+        """Closes the lake; queries under way are stopped."""
         self._closed.set()
         self._watch.join()
         self._database.interrupt()
@@ -91,9 +91,9 @@ class Lake(Closing):
         return self._reader(self._state, account)
 
     def reader_of(self, finished: int, account: str, day: date) -> Reader | None:
-        """A reader of the run that ended then (epoch ms), to ask about the units of a day.
+        """A reader of the run that ended at a time (epoch ms), to ask about the units of a day.
 
-        None where there is no such run, or its files of the day are not there any more.
+        None where there is no such run, or its files of the day are gone.
         """
         state = self._state_of(finished)
         if state is None:
@@ -108,7 +108,7 @@ class Lake(Closing):
 
     @property
     def read_only(self) -> str:
-        """Why no events can be brought here."""
+        """Why this server accepts no events."""
         return "This server takes no events: it reads tables that `handletime derive --spark` makes."
 
     def submit(self, account: str, events: pa.Table) -> Future[Ingested]:  # noqa: ARG002
@@ -183,7 +183,7 @@ class Lake(Closing):
         return found
 
     def _state_of(self, finished: int) -> State | None:
-        """The run that ended then; the last ones that were asked for stay known."""
+        """The run that ended at a time. The last ones that were asked for stay known."""
         if finished == self._state.run.finished:
             return self._state
         with self._lock:

@@ -1,4 +1,4 @@
-"""What one account may see of a run. The files of other accounts are never named to whoever asks."""
+"""What one account may see of a run. A reader is never given the files of other accounts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from handletime.store.reader import MOVES_MAX, focus_among, last_focused
 EventFiles = Callable[[str], Sequence[str]]
 """The paths of the Parquet files in which events of an account may be. Raises InputError."""
 Cursors = Callable[[float | None], AbstractContextManager[duckdb.DuckDBPyConnection]]
-"""Gives a connection for so many seconds at most."""
+"""Gives a connection for a number of seconds at most."""
 # The SQL below is made of constants, paths that were looked at, and accounts, which are letters and digits.
 # ruff: noqa: S608
 
@@ -44,8 +44,8 @@ class Reader:
         events: EventFiles | None = None,
         limit_s: float | None = None,
     ) -> None:
-        """`events` are those that conversations are explained by, if they are. So many seconds after this all queries
-        are stopped; other work of the request should ask `deadline`.
+        """`events` are needed to explain conversations. All queries are stopped `limit_s` seconds after this; other
+        work of the request should ask `deadline`.
         """
         self._state, self._cursors, self._events = state, cursors, events
         self.deadline = Deadline(limit_s)
@@ -54,10 +54,10 @@ class Reader:
 
     @contextmanager
     def snapshot(self, *, limit_s: float | None = None) -> Iterator[Snapshot]:
-        """The account's rows, for one thread, until it is left; each of the same run.
+        """The account's rows in this run, for one thread, until it is left.
 
         Queries that bind `start` and `end` as times are about rows that end in between: only files that may have
-        such are opened. Those that run longer than `limit_s` in all are stopped (NotNow).
+        such rows are opened. Queries that together run longer than `limit_s` are stopped (NotNow).
         """
         left_s = self.deadline.left_s()
         with self._cursors(min((each for each in (limit_s, left_s) if each), default=None)) as cursor:
@@ -68,9 +68,9 @@ class Reader:
         return self._state.written(self.account, day)
 
     def prepared(self, conversation: str) -> Prepared | None:
-        """The events of one conversation, with what moved the focus of its agents. None where there is none.
+        """The events of one conversation, with the focus moves of its agents. None where there is no such conversation.
 
-        The events are read anew, and may be ahead of the run. Raises NotHere where there are none to read.
+        The events are read anew, and may be ahead of the run. Raises NotHere where the server has no events.
         """
         if self._events is None:
             raise NotHere("Conversations cannot be explained here: this server was started without --events.")
@@ -97,13 +97,13 @@ class Reader:
         return prepare(pa.concat_tables(events).unify_dictionaries())
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
-        """What is open now is not known here: the tables are as old as the run. Raises NotHere."""
+        """Raises NotHere: tables are as old as their run, so what is open now is not known."""
         raise NotHere("What is going on now is not known here: this server reads tables that were made before.")
 
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
-        As the run knows it: what follows its last row is not known, nor what follows `MOVES_MAX` focus events.
+        It ends with the last row of the run, or after `MOVES_MAX` focus events.
         """
         end = min(end, max(map(self._relations.last, COLUMNS)))
         with self._cursors(self.deadline.left_s()) as cursor:
@@ -149,7 +149,7 @@ class Span(NamedTuple):
     end: int
 
     def may_have(self, file: File) -> bool:
-        """Whether rows of a file may end in it."""
+        """Whether rows of a file may end in the window."""
         if file.day is None:
             return False  # These still run.
         begins = datetime.combine(file.day, time(), UTC)
@@ -159,7 +159,7 @@ class Span(NamedTuple):
 
 
 class OfFiles:
-    """The relations of one account, made of the files that a run has of it."""
+    """The relations of one account, made of its files in a run."""
 
     def __init__(self, lake: Path, account: str, files: Files) -> None:
         self._lake, self._account, self._files = lake, account, files
@@ -170,7 +170,7 @@ class OfFiles:
         return all(KEPT[table].keys() <= {*COLUMNS[relation].names} for table, relation in RELATIONS.items())
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:
-        """A query with the relations that it names in front of it, made of the files it may need.
+        """A query with the relations that it names in front of it, made of the files that it may need.
 
         Raises NotAllowed.
         """
@@ -187,7 +187,7 @@ class OfFiles:
         return max((file.last for file in self._files[table] if file.last is not None), default=0)
 
     def source(self, table: str, window: Span | None = None) -> str:
-        """What stands behind `from` for all rows of a table, or those that end in a window and maybe others."""
+        """The SQL after `from` for the rows of a table; with a window at least for those that end in it."""
         files = [file for file in self._files[table] if window is None or window.may_have(file)]
         if not files:
             return _nothing(COLUMNS[table])

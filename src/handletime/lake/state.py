@@ -38,7 +38,7 @@ class State(NamedTuple):
 
 
 def state_of(lake: Path, run: Run, before: State | None = None) -> State:
-    """The files of a run; what `before` has of the same versions is not read again.
+    """The files of a run. Versions that `before` has too are not read again.
 
     Raises InputError where a version is not there any more, StoreError where a file lies where it should not.
     """

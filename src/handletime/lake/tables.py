@@ -1,8 +1,8 @@
 """The tables of a lake: Delta tables in a folder, and which versions of them belong together.
 
-A run of the derivation changes four tables, one commit each. It exists from the moment its row stands in a fifth one,
-`runs`: that commit is the one that counts. Whoever reads takes the newest row and opens the four tables at the versions
-that it names; so nobody sees half a run, and an older one can be read for as long as its files are kept.
+A run of the derivation changes four tables, one commit each. It exists as soon as its row stands in a fifth one,
+`runs`: that commit is the one that counts. Readers take the newest row and open the four tables at the versions
+that it names. So nobody sees half a run, and an older run can be read for as long as its files are kept.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from handletime.lake.sums import sum_fields
 from handletime.segments.files import SCHEMAS
 
 PARTITIONS: Final = ("accountId", "day")
-"""What files are apart by: the account, and the day (UTC) of the end, null for a segment that still runs."""
+"""The partitions of files: the account, and the day (UTC) of the end, null for a running segment."""
 RUNS: Final = "runs"
 FOCUS_MOVES: Final = "focus_moves"
 INSTANT: Final = pa.timestamp("us", tz="UTC")
 KEEP_HOURS: Final = 24
-"""So long the files of a run are kept after the next one."""
+"""Hours that the files of a run are kept after the next one."""
 _APPLICATION: Final = "handletime"
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
-    """A column's type as Delta knows it: closed lists are strings, times have microseconds."""
+    """A column's type in Delta: closed lists are strings, times have microseconds."""
     if pa.types.is_dictionary(type_):
         return type_.value_type
     return INSTANT if pa.types.is_timestamp(type_) else type_
@@ -79,7 +79,7 @@ DAY_OF: Final[Mapping[str, str]] = {
     "handle_time_units": "segmentEnd",
     FOCUS_MOVES: "time",
 }
-"""The column whose day a row belongs to."""
+"""The column whose day decides the partition of a row."""
 _RUN: Final = pa.schema(
     [
         pa.field("run", pa.int64(), False),
@@ -93,7 +93,7 @@ _RUN: Final = pa.schema(
 class Run(NamedTuple):
     """One run: its number from 1, when it was finished (epoch ms), and the version of each table that belongs to it.
 
-    `events` is where the next run goes on: what was read, as `cluster.source` writes it down.
+    `events` is where the next run goes on: the mark of what was read (`lake.spark.source`).
     """
 
     number: int
@@ -176,21 +176,20 @@ def partition_path(account: str, day: date | None) -> str:
 class StartedRun(NamedTuple):
     """The last run, None where there is none; the number of the next one; and the tables' versions before it.
 
-    Only at these versions may it write: whoever else does so meanwhile is another run, and only one of two can win.
+    The run may write at these versions only: if another run has written meanwhile, only one of the two can win.
     """
 
     last: Run | None
     number: int
     versions: Mapping[str, int]
     is_older: bool = False
-    """Whether the last run's tables are of an earlier version: this one has to write all files anew."""
+    """Whether the last run's tables have an older form: this run has to write all files anew."""
 
 
 def begin(lake: Path) -> StartedRun:
-    """Makes the tables that are not there, and undoes what a run that was killed had done.
+    """Makes missing tables, and undoes what a killed run has done.
 
-    Tables of an earlier version get the columns of today.
-    Raises InputError where the folder holds something else.
+    Tables of an older form get the present columns. Raises InputError where the folder holds something else.
     """
     lake.mkdir(parents=True, exist_ok=True)
     known = runs(lake)
@@ -221,7 +220,7 @@ def begin(lake: Path) -> StartedRun:
 
 
 def _differences(found: Schema, wanted: Schema) -> list[Field]:
-    """The columns that are not there, or may not be null and have to."""
+    """The columns that are missing, and those that have to allow null and do not."""
     there = {field.name: field for field in found.fields}
     return [f for f in wanted.fields if f.name not in there or (f.nullable and not there[f.name].nullable)]
 
@@ -244,9 +243,9 @@ _PARTITION_TYPES: Final = {"accountId": pa.string(), "day": pa.date32()}
 
 
 def commit(lake: Path, name: str, begun: StartedRun, added: Iterable[File], removed: Iterable[File]) -> int:
-    """Puts files into a table and takes others out, in one commit; gives the version.
+    """Adds files to a table and removes others, in one commit; gives the version.
 
-    Raises InputError where another run has written meanwhile: nothing is changed then.
+    Raises InputError where another run has written meanwhile; then nothing is changed.
     """
     table = _unchanged(lake, name, begun)
     actions: list[AddAction | RemoveAction] = [_add(file, DAY_OF[name]) for file in added]
@@ -260,7 +259,7 @@ def commit(lake: Path, name: str, begun: StartedRun, added: Iterable[File], remo
 
 
 def finish(lake: Path, begun: StartedRun, run: Run) -> None:
-    """Writes down a run: from now on it is what readers see. Raises InputError as `commit` does."""
+    """Records a run: readers see it from now on. Raises InputError as `commit` does."""
     row = {"run": run.number, "finished": EPOCH + timedelta(milliseconds=run.finished), "events": run.events}
     rows = pa.Table.from_pylist([row | {**run.versions}], schema=_RUN)
     table = _unchanged(lake, RUNS, begun)
@@ -277,7 +276,7 @@ def _unchanged(lake: Path, name: str, begun: StartedRun) -> DeltaTable:
 
 
 def _properties(begun: StartedRun) -> CommitProperties:
-    """Without retries: a commit comes right after the version that was looked at, or not at all."""
+    """The properties of a commit. It is not retried: it follows the version that was read, or fails."""
     return CommitProperties(app_transactions=[Transaction(_APPLICATION, begun.number)], max_commit_retries=0)
 
 
@@ -293,7 +292,7 @@ _OTHER: Final = "another run has written to {lake} meanwhile; nothing of this on
 
 
 def vacuum(lake: Path, keep_hours: float = KEEP_HOURS) -> int:
-    """Removes the files of dead attempts and of runs before those of the last hours; gives how many.
+    """Removes the files of failed attempts and of runs older than `KEEP_HOURS`; gives their number.
 
     The newest run always stays.
     """

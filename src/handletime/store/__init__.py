@@ -1,1 +1,1 @@
-"""Kept safe: events, derived rows, keys, nonces."""
+"""Keeps events and what is derived from them, in one folder: one writer, any number of readers."""

@@ -12,11 +12,11 @@ import pyarrow as pa
 
 _NOTHING: Final = pa.table({})
 SLOT_ROWS: Final = 1_000
-"""Of larger tables DuckDB should know the size: it takes all others for small, and looks through them row by row."""
+"""The most rows of a table whose size DuckDB need not know: it takes these for small, and reads them row by row."""
 
 
 class _Slot:
-    """What a name stands for just now. DuckDB asks for it whenever a statement runs, so it is registered but once."""
+    """The table that a name stands for now. DuckDB asks for it when a statement runs, so it is registered only once."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table = table
@@ -84,7 +84,7 @@ def delete(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) ->
 
 
 def change(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
-    """Runs a statement that comes again and again; it is parsed but once."""
+    """Runs a statement that is used many times; it is parsed only once."""
     statements = _statements.setdefault(connection, {})
     if sql not in statements:
         (statements[sql],) = connection.extract_statements(sql)

@@ -1,4 +1,4 @@
-"""SQLite files whose content can be made again: damaged ones are thrown away and begun anew, and the log says so."""
+"""SQLite files whose content can be made again: damaged ones are removed and begun anew, and the log says so."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ T = TypeVar("T")
 _DAMAGE: Final = frozenset(
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
 )
-"""What SQLite says of a damaged file; the latter two where what is damaged are the table's columns or its rows."""
+"""SQLite's errors for a damaged file; the last two where the table's columns or its rows are damaged."""
 _ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
-"""The latter where SQLite's message repeats what is damaged."""
+"""Errors that may mean damage; the last one where SQLite's message repeats damaged text."""
 _log: Final = logging.getLogger(__name__)
 
 
 class CacheFile:
     """One such file, or a database in memory where there is none. Any thread may use it.
 
-    `version` is that of the schema: a file of another one is begun anew. `remedy` says for the log how its content is
-    made again. Whatever is done raises NotNow where another process writes for long or the disk is full, StoreError
-    where the file cannot be used; opening it OSError too.
+    A file with another `version` of the schema is begun anew. `remedy` says, for the log, how its content is made
+    again. All methods raise NotNow where another process writes for long or the disk is full, and StoreError where the
+    file cannot be used; opening it raises OSError too.
     """
 
     def __init__(self, place: Path | None, schema: str, version: int, remedy: str) -> None:
@@ -43,12 +43,12 @@ class CacheFile:
                 self._db = self._opened()
 
     def close(self) -> None:
-        """Closes it; what was written stays."""
+        """Closes the file; what was written stays."""
         with self._lock:
             self._db.close()
 
     def use(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Lets work be done in a transaction; all of it once more, on an empty file, where this one is damaged."""
+        """Runs work in a transaction; once more on an empty file, where this one is damaged."""
         with self._lock, sqlite_errors(self._place or Path(":memory:")):
             try:
                 with transaction(self._db, "BEGIN IMMEDIATE"):
@@ -60,7 +60,7 @@ class CacheFile:
                     return work(self._db)
 
     def checkpoint(self) -> None:
-        """Works the write-ahead log into the file: nothing of what was removed is left in either."""
+        """Writes the write-ahead log into the file: nothing of what was removed is left in either."""
         with self._lock, sqlite_errors(self._place or Path(":memory:")):
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
 
@@ -93,7 +93,7 @@ class CacheFile:
         return db
 
     def _throw_away(self, error: sqlite3.Error | UnicodeDecodeError) -> None:
-        """Removes the file. Raises the error where it says nothing of damage, or there is no file."""
+        """Removes the file. Raises the error where it does not mean damage, or there is no file."""
         code = getattr(error, "sqlite_errorcode", None)
         # Python's own have no code: a text that is none, or another version. What was closed is no damage.
         damaged = code & 0xFF in _DAMAGE if code is not None else not isinstance(error, sqlite3.ProgrammingError)

@@ -20,7 +20,7 @@ from handletime.store.writer import Writer
 
 
 class Numbered(Protocol):
-    """What a transaction gives: anything that knows its commit's number."""
+    """The result of a transaction: anything that has the number of its commit."""
 
     @property
     def commit_number(self) -> int:
@@ -29,12 +29,12 @@ class Numbered(Protocol):
 
 N = TypeVar("N", bound=Numbered)
 RETRY_S: Final = 1.0
-"""The time between attempts to open a store that failed."""
+"""Seconds between attempts to open a store that failed."""
 CLOSE_S: Final = 10.0
-"""So long readers are waited for when the store is closed."""
+"""Seconds to wait for readers when the store is closed."""
 CHECKPOINT_S: Final = 10.0
-"""So long a checkpoint waits for transactions that write, and for those that still see what was removed; DuckDB itself
-does not wait. Whoever asks for one waits for as long as a query may take besides.
+"""Seconds that a checkpoint waits for transactions that write, and for those that still see removed rows; DuckDB itself
+does not wait. Whoever asks for one also waits for as long as a query may take.
 """
 _AGAIN_S: Final = 0.01
 _log: Final = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ _log: Final = logging.getLogger(__name__)
 class Database:
     """The store's file. Any thread may use it; transactions come one after the other.
 
-    Where a transaction fails, all connections are closed, and the file is opened anew until that works: with all that
-    it checks then. Until it has, `problem` says why nothing can be done.
+    Where a transaction fails, all connections are closed, and the file is opened anew, with all checks, until that
+    works. Until then, `problem` says why nothing can be done.
     """
 
     def __init__(self, folder: Path, settings: StoreSettings, commits: Commits, observer: Observer) -> None:
@@ -60,9 +60,9 @@ class Database:
         self._open()
 
     def transact(self, work: Callable[[Writer], N]) -> N:
-        """Lets work be done in a transaction; returns when what it did is durable and visible.
+        """Runs work in a transaction; returns when its changes are durable and visible.
 
-        Raises what the work raises, and NotNow where the database cannot do it. Nothing is acknowledged then.
+        Raises what the work raises, and NotNow where the database fails. Then nothing was changed.
         """
         with self._writing:
             if self.problem is not None:
@@ -96,7 +96,7 @@ class Database:
             return cursor
 
     def give_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Ends a connection."""
+        """Closes a connection."""
         with self._given_back:
             self._cursors.discard(cursor)
             cursor.close()
@@ -113,9 +113,9 @@ class Database:
             self.give_back(cursor)
 
     def checkpoint(self) -> None:
-        """Has the write-ahead log worked into the file now.
+        """Writes the write-ahead log into the file now.
 
-        Raises NotNow. Where somebody reads for longer than a query may, that has it done as soon as it can be.
+        Raises NotNow where somebody reads for longer than a query may; then it is done as soon as possible.
         """
         cursor = self.cursor()
         try:
@@ -132,24 +132,24 @@ class Database:
             self.give_back(cursor)
 
     def checkpoint_if_due(self) -> None:
-        """Has the write-ahead log worked into the file, beside what else goes on, where it has become large."""
+        """Writes the write-ahead log into the file in the background, where it has become large."""
         if size_of(self._folder / f"{FILE}.wal") >= self._settings.checkpoint_bytes:
             self._begin(self._do_checkpoint)
 
     def _begin(self, checkpoint: Callable[[], object]) -> None:
-        """Does it in a thread; nothing where there is one already."""
+        """Starts a checkpoint in a thread, unless one is running."""
         with self._given_back:
             if self._checkpoint is None or not self._checkpoint.is_alive():
                 self._checkpoint = threading.Thread(target=checkpoint, name="store-checkpoint", daemon=True)
                 self._checkpoint.start()
 
     def _catch_up(self) -> None:
-        """Tries until it has worked, or the store is closed."""
+        """Tries to checkpoint until it has worked, or the store is closed."""
         while not self._do_checkpoint() and not self._closed.wait(RETRY_S):
             pass
 
     def _do_checkpoint(self) -> bool:
-        """Says whether it has worked."""
+        """Checkpoints; says whether it has worked."""
         try:
             cursor = self.cursor()
         except NotNow:
@@ -164,7 +164,7 @@ class Database:
             _log.warning("a checkpoint has to wait for who reads, or writes: %s", error)
             return False
         except duckdb.Error:
-            # What it could not do the next one does; if the file is broken, the next commit says so.
+            # The next one does what this one could not; if the file is broken, the next commit says so.
             _log.exception("a checkpoint failed")
             return False
         finally:
@@ -172,7 +172,7 @@ class Database:
         return True
 
     def _work_in_log(self, cursor: duckdb.DuckDBPyConnection, wait_s: float) -> None:
-        """Raises duckdb.Error; where somebody writes, or does the same, only after a while."""
+        """Checkpoints. Raises duckdb.Error; where somebody writes or checkpoints, only after a while."""
         ends = time.monotonic() + wait_s
         while True:
             try:

@@ -14,11 +14,11 @@ from handletime.segments.columns import I64
 from handletime.store.arrow import insert
 
 RECENT_MAX: Final = 200_000
-"""So many conversations are remembered at least, twice as many at most; the others are looked up in the table."""
+"""The number of conversations that are remembered, up to twice as many; others are looked up in the table."""
 SEEN_BITS: Final = 1 << 26
-"""For each conversation one of these is set: where it is not, a conversation is new and needs no look-up."""
+"""Each conversation sets one of these bits. Where it is not set, a conversation is new and needs no look-up."""
 AT_ONCE: Final = 256
-"""So many keys are looked up through the index at a time."""
+"""The number of keys that are looked up through the index at a time."""
 
 Conversation = tuple[int, str]
 """Account number and conversation id."""
@@ -45,11 +45,11 @@ class Directory:
         return self._next
 
     def account(self, name: str) -> int | None:
-        """The number of an account that has events."""
+        """The number of an account that has events; None for others."""
         return self._accounts.get(name)
 
     def number_account(self, connection: duckdb.DuckDBPyConnection, name: str) -> int:
-        """The same, numbering it if it is new."""
+        """The number of an account; a new one is numbered."""
         if name not in self._accounts:
             self._accounts[name] = len(self._accounts)
             connection.execute("insert into kept.accounts values (?, ?)", [self._accounts[name], name])

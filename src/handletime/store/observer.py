@@ -1,4 +1,4 @@
-"""Whoever wants to know what the store's writer does: its metrics."""
+"""What the store's writer reports, for metrics."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from typing import NamedTuple, Protocol
 
 
 class Observer(Protocol):
-    """Is told, in the thread that did it."""
+    """Is called by the writer, in the thread that did the work."""
 
     def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
-        """Requests were written together and are durable: their new events, those that had come before, and the
-        conversations touched.
+        """Requests were written together and are durable: the numbers of new events, of duplicates, of requests and
+        of touched conversations, and the seconds that it took.
         """
 
     def checkpointed(self, seconds: float) -> None:
-        """The write-ahead log was worked into the file."""
+        """A checkpoint was done."""
 
 
 class Unobserved:
-    """Nobody wants to know."""
+    """An observer that ignores everything."""
 
     def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
         """Nothing."""
@@ -28,8 +28,9 @@ class Unobserved:
 
 
 class State(NamedTuple):
-    """How a store is: the sizes of its file and its write-ahead log, and what waits to be answered by its writer,
-    that which it is writing included. `oldest_s` is the age of the oldest of these, 0 where there is none.
+    """The state of a store: the sizes of its file and its write-ahead log, and the requests that wait for its writer.
+
+    Those that are being written count too. `oldest_s` is the age of the oldest one, 0 where there is none.
     """
 
     file_bytes: int

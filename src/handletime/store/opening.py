@@ -19,11 +19,11 @@ from handletime.store.schema import migrate, version_of
 FILE: Final = "store.duckdb"
 LOCK: Final = "lock"
 SPILLED: Final = "tmp"
-"""The folder inside the store's for what does not fit into memory."""
+"""The folder, inside the store's, for what does not fit into memory."""
 EXPORTS: Final = "exports"
 BACKUPS: Final = "backups"
 FOLDERS: Final = (EXPORTS, BACKUPS)
-"""The folders inside the store's that its queries may read and write."""
+"""The folders, inside the store's, that its queries may read and write."""
 _SPILLED: Final = "duckdb_temp_*"
 _log: Final = logging.getLogger(__name__)
 
@@ -40,14 +40,13 @@ class Commits(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
-    """What a store may use.
+    """The limits of a store.
 
-    `memory_bytes` is for the database; what is being ingested comes on top. More than `queue_events` events, or
-    `queue_requests` requests, never wait to be written; up to `group_events` are written in one transaction.
+    `memory_bytes` is for the database; what is being ingested comes on top. At most `queue_events` events and
+    `queue_requests` requests wait to be written; up to `group_events` are written in one transaction.
     A conversation gets no new events beyond `conversation_events`. Up to `part_events`, stored ones included, are
-    derived at once; with more, conversations are derived bit by bit within their transaction. From
-    `checkpoint_bytes` of the write-ahead log on, it is worked into the file. Readers' queries that take longer than
-    `query_limit_s` are stopped.
+    derived at once; with more, conversations are derived bit by bit within their transaction. When the write-ahead log
+    reaches `checkpoint_bytes`, it is written into the file. Queries of readers are stopped after `query_limit_s`.
     """
 
     memory_bytes: int = 1 << 30
@@ -65,9 +64,9 @@ class FolderLock:
     """Holds a folder for one process, until it is released or the process ends."""
 
     def __init__(self, folder: Path) -> None:
-        """Also takes away what a process that was killed has spilled there.
+        """Also removes what a killed process has spilled there.
 
-        Raises StoreError where it is held, or cannot be written to.
+        Raises StoreError where the folder is held by another process, or cannot be written to.
         """
         require_writable(folder)
         self._handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -85,7 +84,7 @@ class FolderLock:
         _empty(folder / SPILLED)
 
     def release(self) -> None:
-        """Lets the next one in. A second time changes nothing: by then the handle may be another file's."""
+        """Releases the folder. Does nothing the second time: by then the handle may be another file's."""
         handle, self._handle = self._handle, -1
         if handle >= 0:
             os.close(handle)
@@ -95,8 +94,8 @@ class FolderSync:
     """Makes the names of the store's files as durable as the files, whenever there is a new one.
 
     DuckDB syncs its write-ahead log before a commit returns, but not the folder in which the log may be new.
-    Logs whose names are synced are held open: the number of a file that is gone would be given to the next one, and
-    that be taken for the same.
+    Logs whose names are synced are held open: else the next file could get the number of a file that is gone, and be
+    taken for the same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -106,10 +105,10 @@ class FolderSync:
         self._file: tuple[int, ...] | None = None
 
     def sync(self) -> None:
-        """To be called after each commit, before it is acknowledged. Raises OSError.
+        """Has to be called after each commit, before it is acknowledged. Raises OSError.
 
-        Raises StoreError where the store's file, or its log, is gone or another one: whoever writes on would write
-        where nobody reads. The first time, and after `close`, any is right.
+        Raises StoreError where the store's file, or its log, is gone or was replaced: later writes would be lost.
+        The first time, and after `close`, any file is right.
         """
         with os.scandir(self._folder) as entries:
             there = {(entry.name, entry.inode()) for entry in entries if entry.name.startswith(FILE)}
@@ -122,13 +121,13 @@ class FolderSync:
                 raise StoreError(f"{self._folder / FILE}.wal was removed while it was open")
         if there != self._synced:
             self._let_go()
-            # Not the database: to close a file drops the locks that DuckDB has on it.
+            # Not the database: closing the file would drop the locks that DuckDB has on it.
             there = {(name, number if name == FILE else self._hold(name)) for name, number in there}
             sync(self._folder)
             self._synced = there
 
     def close(self) -> None:
-        """Lets go of the files; the next commit syncs again."""
+        """Closes the files; the next commit syncs again."""
         self._file = None
         self._let_go()
 
@@ -138,7 +137,7 @@ class FolderSync:
             os.close(self._held.pop())
 
     def _written(self) -> tuple[int, ...] | None:
-        """The number of the store's file, and what changes when it is written to; None where it is not there."""
+        """The number of the store's file, and a mark that changes when it is written to; None where it is not there."""
         try:
             status = (self._folder / FILE).stat()
         except FileNotFoundError:
@@ -146,7 +145,7 @@ class FolderSync:
         return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
     def _hold(self, name: str) -> int:
-        """Opens a file; gives its number, -1 where a checkpoint has just taken it away."""
+        """Opens a file; gives its number, -1 where a checkpoint has just removed it."""
         try:
             self._held.append(os.open(self._folder / name, os.O_RDONLY))
         except FileNotFoundError:
@@ -163,7 +162,7 @@ def size_of(file: Path) -> int:
 
 
 def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.DuckDBPyConnection:
-    """Opens the store in a folder that is locked, or makes a new one; it is of today's schema then.
+    """Opens the store in a locked folder, or makes a new one, with the present schema.
 
     `last_commit` is the last one that was acknowledged. Raises StoreError where the store has not reached it, cannot
     be read, or is of a newer version.
@@ -197,7 +196,7 @@ def connect(folder: Path, settings: StoreSettings, last_commit: int) -> duckdb.D
 
 
 def _close_to_others(file: Path) -> None:
-    """Lets only its owner read a file, which earlier versions, or who copied it, made as other files are made."""
+    """Lets only its owner read a file that an earlier version, or whoever copied it, left open to others."""
     try:
         mode = file.stat().st_mode
         if mode & 0o077:
@@ -210,7 +209,7 @@ def _close_to_others(file: Path) -> None:
 
 
 def _empty(spilled: Path) -> None:
-    """Takes the database's spilled rows away, of a folder that is locked: nobody who lives has written them."""
+    """Removes the database's spilled rows from a locked folder: no living process has written them."""
     # A link leads to a folder that others may spill into as well. The database looks after those itself, later.
     if spilled.is_symlink():
         return

@@ -37,7 +37,7 @@ _OF_STORE: Final = {
         {"segmentId": _SEGMENT_ID},
     ),
 }
-"""The relations of a store. A SHA or a look-up for each row is what computed columns cost.
+"""The relations of a store. Computed columns cost a SHA or a look-up for each row.
 
 `segmentNumber` names an agent segment within the store, and only there. Event numbers differ in all of a store, so
 two rows with one number are the same segment's.
@@ -45,7 +45,7 @@ two rows with one number are the same segment's.
 
 
 class OfStore(NamedTuple):
-    """The relations of one account of a store: its number, and what it is called."""
+    """The relations of one account of a store: the account's number and id."""
 
     account: int
     name: str

@@ -1,6 +1,6 @@
-"""Removing conversations (rules.md 1): everything of them goes, but for when agents looked elsewhere because of them.
+"""Removing conversations (rules.md 1): everything of them goes except the losses of focus that they caused.
 
-What stays are losses of focus without ids: the other conversations' numbers rest on them.
+These stay without ids: the numbers of other conversations depend on them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from handletime.store.moves import EVER
 from handletime.store.schema import DERIVED
 
 AT_ONCE: Final = 2_000
-"""So many conversations are removed in one transaction."""
+"""The number of conversations that are removed in one transaction."""
 
 
 def older_than(cursor: duckdb.DuckDBPyConnection, before: int) -> I64:
-    """The numbers of all conversations whose last event is older (epoch milliseconds), ascending."""
+    """The numbers of all conversations whose last event is older than a time (epoch milliseconds), ascending."""
     return np.asarray(query(cursor, _OLDER, {"before": before})["number"].to_numpy(), np.int64)
 
 
@@ -39,7 +39,7 @@ def names_of(cursor: duckdb.DuckDBPyConnection, numbers: I64) -> dict[str, list[
 
 
 def remove(connection: duckdb.DuckDBPyConnection, numbers: I64, next_arrival: int) -> int:
-    """Removes conversations by number; says how many losses it numbered, from `next_arrival` on."""
+    """Removes conversations by number; gives the number of losses that it numbered, from `next_arrival` on."""
     with registered(connection, removed=pa.table({"number": numbers})):
         losses = _losses_left(connection, next_arrival)
         for table in ("focus_moves", "losses", "events", *DERIVED, "conversations"):
@@ -50,7 +50,7 @@ def remove(connection: duckdb.DuckDBPyConnection, numbers: I64, next_arrival: in
 
 
 def _losses_left(connection: duckdb.DuckDBPyConnection, next_arrival: int) -> pa.Table:
-    """The losses that stay; takes out earlier ones whose position they change, which are among them."""
+    """The losses that stay. Removes earlier ones whose position changes; these are among those given."""
     bounds = "select min(time), max(time) from kept.focus_moves where number in (select number from removed)"
     ((low, high),) = connection.execute(bounds).fetchall()
     within = {"low": EVER if low is None else low, "high": EVER if high is None else high}

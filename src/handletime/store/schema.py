@@ -1,17 +1,17 @@
-"""What lies in the store's one DuckDB file, and how an older one becomes today's.
+"""The tables in the store's DuckDB file, and how an older file is brought up to date.
 
 Everything is in the schema `kept`, which no query finds unless it names it: readers see views of one account.
 
     accounts, conversations     numbers for names, in order of first arrival
     events                      as they came, each once, in order of arrival
     focus_moves, losses         whose focus was where, and when a `focused` lost it
-    agents                      of whom there is, or was, any focus event; and whether any `focused`
+    agents                      those with any focus event, now or earlier; and whether any is `focused`
     agent_segments, skill_segments, handle_time_units     what follows from the events
 
-Segments also have what they add to each sum (`answers.terms.KEPT`), so that nothing is worked out when it is asked for.
-Closed lists are places in those of `events.model` (events) or enumerations (what is derived); event times are epoch
-milliseconds. An event is named by `arrival`, which counts up; what is derived by the arrival of the event that
-starts it. No table but `conversations` has an index: row groups' least and greatest `number` do its work.
+Segments also have what they add to each sum (`answers.terms.KEPT`), so that queries need not work it out.
+Closed lists are places in the lists of `events.model` (events) or enumerations (derived rows); event times are epoch
+milliseconds. An event is named by `arrival`, which counts up; a derived row by the arrival of the event that starts
+it. No table but `conversations` has an index: the least and greatest `number` of row groups serve as one.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ _CORRECTIONS: Final = (
     "alter table kept.agent_segments drop column messages",
 )
 MIGRATIONS: Final = (_FIRST, _CORRECTIONS)
-"""What makes each version of the schema from the one before."""
+"""The SQL that makes each version of the schema from the one before."""
 
 EVENT_ROW: Final = pa.schema(
     [
@@ -124,7 +124,7 @@ def version_of(connection: duckdb.DuckDBPyConnection) -> int:
 
 
 def migrate(connection: duckdb.DuckDBPyConnection) -> None:
-    """Brings the schema to today's version, all of it or nothing. Raises StoreError where it is of a newer one."""
+    """Brings the schema to the present version, or changes nothing. Raises StoreError where it is of a newer one."""
     version = version_of(connection)
     if version > len(MIGRATIONS):
         raise StoreError(f"the store is of version {version}, this program knows up to {len(MIGRATIONS)}: upgrade it")

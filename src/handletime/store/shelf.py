@@ -1,10 +1,10 @@
-"""The shelf that files of handle-time units stand on: one file (or a few) an hour.
+"""The shelf: files of handle-time units that were listed, one (or a few) an hour.
 
-A file is made when it is first listed, and never changes: late events change an hour, and the next listing makes a
-new file, while the old one stays for a day. Files are looked up by their whole path, never on the disk.
+A file is made when it is first listed, and never changes. When late events change an hour, the next listing makes a
+new file, and the old one stays for a day. Files are looked up by their whole path, never on the disk.
 
-SQLite has no checksums, so every file has two: one of its content, one of whatever else its row says. One that does
-not fit is not there any more, and is made again when it is next listed.
+SQLite has no checksums, so every file has two: one of its content, one of the rest of its row. A file whose checksum
+does not fit counts as missing, and is made again when it is next listed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from handletime.errors import NotNow
 from handletime.store.cachefile import CacheFile
 
 KEPT_MILLIS: Final = DAY
-"""So long a file stays after a newer one took its place."""
+"""Milliseconds that a file stays after a newer one took its place."""
 _VERSION: Final = 2
 _SCHEMA: Final = """
 create table if not exists files (
@@ -55,7 +55,7 @@ class ShelvedFile(NamedTuple):
 
 
 class _Row(NamedTuple):
-    """What the shelf says of a file, as it is stored; `parts` is how many files the hour was made of."""
+    """The shelf's row of a file, as stored; `parts` is the number of files that the hour was made of."""
 
     path: bytes
     account: bytes
@@ -67,7 +67,7 @@ class _Row(NamedTuple):
     body_sha256: bytes
 
     def sha256(self) -> bytes:
-        """The checksum of all of it."""
+        """The checksum of the whole row."""
         return hashlib.sha256(b"handletime shelf" + msgspec.msgpack.encode(tuple(self))).digest()
 
 
@@ -82,12 +82,12 @@ class Shelf:
         self._making: dict[str, Lock] = {}
 
     def close(self) -> None:
-        """Closes it; what was put there stays."""
+        """Closes the shelf; its files stay."""
         self._file.close()
 
     @contextmanager
     def making(self, account: str, wait_s: float | None = None) -> Iterator[None]:
-        """Held while files of an account are made, or none may be: by one at a time. Raises NotNow after so long."""
+        """A lock to hold while files of an account are made, or none may be made. Raises NotNow after some seconds."""
         lock = self._making.setdefault(account, Lock())
         if not lock.acquire(timeout=-1 if wait_s is None else wait_s):
             raise NotNow("files of this account are still being made; come again later")
@@ -106,7 +106,7 @@ class Shelf:
         return sorted(row.path.decode() for row in rows)
 
     def put(self, account: str, hour: int, fingerprint: str, made: int, files: Iterable[NewFile]) -> list[str]:
-        """Puts the files of an hour in the place of those before, and forgets what was replaced long ago."""
+        """Replaces the files of an hour, and removes files that were replaced long ago."""
         bodies = [
             (file.path, gzip.compress(json.dumps(file.conversations).encode(), 1), file.content) for file in files
         ]
@@ -129,13 +129,13 @@ class Shelf:
         return self._file.use(lambda db: _find(db, account, path))
 
     def remove(self, account: str, path: str) -> None:
-        """Takes a file away for good."""
+        """Removes a file for good."""
         self._file.use(lambda db: db.execute("delete from files where account = ? and path = ?", (account, path)))
 
     def forget(self, account: str, conversations: Iterable[str]) -> None:
-        """Takes every file away that names one of these conversations; nothing of it stays in the database's files.
+        """Removes every file that names one of these conversations; nothing of it stays in the database's files.
 
-        Damaged ones go too: they may name any.
+        Damaged files go too: they may name any conversation.
         """
         gone = set(conversations)
         paths = [path for path in self._paths(account) if self._may_name(account, path, gone)]
@@ -145,7 +145,7 @@ class Shelf:
             self._file.checkpoint()
 
     def accounts(self) -> list[str]:
-        """Those that have files."""
+        """The accounts that have files."""
         sql = "select distinct account from files"
         return self._file.use(lambda db: [account for (account,) in db.execute(sql)])
 
@@ -157,7 +157,7 @@ class Shelf:
                 yield path, kept.conversations
 
     def problems(self) -> list[str]:
-        """Reads all of it; what is wrong with it, in plain words."""
+        """Reads everything; says what is wrong, in plain words."""
         found = self._file.problems()
         if not found:
             rows = self._file.use(lambda db: db.execute("select account, path from files").fetchall())
@@ -182,14 +182,14 @@ _OF_HOUR: Final = "account = ? and hour = ? and replaced is null"
 
 
 def _rows(db: sqlite3.Connection, where: str, *values: object) -> Iterator[_Row | None]:
-    """What the shelf says of some files; None for each that is damaged."""
+    """The shelf's rows of some files; None for each that is damaged."""
     for *found, sha256 in db.execute(f"select {_ROW}, row_sha256 from files where {where}", values):  # noqa: S608
         row = _Row(*found)
         yield row if row.sha256() == sha256 else None
 
 
 def _replace(db: sqlite3.Connection, account: str, hour: int, made: int) -> None:
-    """Files of an hour are no longer the current ones; damaged ones go."""
+    """Marks the files of an hour as replaced; removes damaged ones."""
     rows = list(_rows(db, _OF_HOUR, account, hour))
     for row in rows:
         if row is not None:

@@ -60,7 +60,7 @@ class Store(Closing):
         self._thread.start()
 
     def close(self) -> None:
-        """Writes what waits, then closes. Whatever comes later is refused."""
+        """Writes what waits, then closes. Later requests are refused."""
         self._queue.close()
         self._thread.join()
         self._database.close()
@@ -72,7 +72,7 @@ class Store(Closing):
 
     @property
     def read_only(self) -> str | None:
-        """Why no events can be brought here at all: never."""
+        """None: a store accepts events."""
         return None
 
     def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
@@ -83,13 +83,13 @@ class Store(Closing):
         return _only(self.submit_together(account, events, ()))
 
     def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
-        """The same for several requests of one account, which come one after the other, with so many events each."""
+        """The same for several requests of one account, one after the other; `sizes` are their numbers of events."""
         job = Job(Request(account, model.with_schema(events), tuple(sizes)))
         self._queue.put(job)
         return job.answers
 
     def ingest(self, account: str, events: pa.Table) -> Ingested:
-        """The same; returns when the events are durable and visible. Raises NotNow, InvalidEvents where they are not
+        """Stores events; returns when they are durable and visible. Raises NotNow, InvalidEvents where they are not
         stored.
         """
         return self.submit(account, events).result()
@@ -99,7 +99,7 @@ class Store(Closing):
         return self._database.problem
 
     def state(self) -> State:
-        """How it is now, for its metrics. Costs no query."""
+        """The present state, for metrics. Needs no query."""
         waiting = self._queue.waiting()
         file = self.folder / FILE
         return State(size_of(file), size_of(file.with_name(f"{FILE}.wal")), *waiting, self.problem())
@@ -123,7 +123,7 @@ class Store(Closing):
             self._database.give_back(cursor)
 
     def transact(self, work: Callable[[Writer], Removed]) -> Removed:
-        """Lets work be done in a transaction, between two of ingest; returns when it is durable. Raises NotNow."""
+        """Runs work in a transaction, between two of ingest; returns when it is durable. Raises NotNow."""
         return self._database.transact(work)
 
     def checkpoint(self) -> None:
@@ -137,7 +137,7 @@ class Store(Closing):
             try:
                 self._write(jobs)
                 self._database.checkpoint_if_due()
-            except Exception:  # whatever it was, the next ones wait for this thread
+            except Exception:  # whatever it was, the next jobs wait for this thread
                 _log.exception("something failed after a transaction")
 
     def _write(self, jobs: Sequence[Job]) -> None:
@@ -176,7 +176,7 @@ class Store(Closing):
 
 
 def _only(answers: Future[list[Outcome]]) -> Future[Ingested]:
-    """The one answer of a list that will have one."""
+    """A future for the only answer of a future list."""
     only: Future[Ingested] = Future()
 
     def pass_on(done: Future[list[Outcome]]) -> None:

@@ -14,16 +14,16 @@ from handletime.store.budget import Budget
 from handletime.store.requests import Outcome, Request
 
 TURN_EVENTS: Final = 1_000
-"""So many events of an account are taken in a turn; of its jobs one at least."""
+"""The number of events of an account that are taken in a turn; at least one job."""
 SHARED_EVENTS: Final = 10_000
 SHARED_S: Final = 10.0
-"""For so long after a second account brought events, so many are written together."""
+"""Seconds after a second account brought events for which groups stay small."""
 
 
 class Job:
-    """Requests that came as one table, and the answers that somebody waits for, one for each.
+    """Requests that came as one table, and the future answers, one for each.
 
-    `cost` is how many events it touches: as many as it has, as long as nobody knows better.
+    `cost` is the number of events that the job touches; as long as that is unknown, the number that it has.
     """
 
     def __init__(self, request: Request) -> None:
@@ -35,7 +35,7 @@ class Job:
 
 
 class Waiting(NamedTuple):
-    """What is not yet answered: requests, their events, and the age of the oldest, 0 where there is none."""
+    """The requests that are not yet answered, their events, and the age of the oldest, 0 where there is none."""
 
     requests: int
     events: int
@@ -45,20 +45,20 @@ class Waiting(NamedTuple):
 class Queue:
     """Jobs for one worker.
 
-    Accounts come in turn, each with jobs of up to `TURN_EVENTS` events, or one larger one. The worker takes some jobs
-    together: those of accounts for which one turn is enough, and those of the others, of either up to `at_once` events
-    and one turn more. While several accounts bring events these are fewer, and every other time the former go alone,
-    so that nobody waits for long until what another one brought is written.
+    Accounts take turns, each with jobs of up to `TURN_EVENTS` events, or one larger job. The worker takes some jobs
+    together: of accounts for which one turn is enough, and of the others; of either up to `at_once` events and one
+    turn more. While several accounts bring events it takes fewer, and every other time only the former, so that no
+    account waits long for what another one brought.
 
-    What a job touches is known only to who has looked: such a job comes back (`put_back`). One that touches more than
-    `at_once` is then taken alone, and whoever has little goes before it, every other time.
+    How much a job touches is known only once the writer has looked: then the job comes back (`put_back`). One that
+    touches more than `at_once` is taken alone, and accounts with little go before it, every other time.
     """
 
     def __init__(self, most_events: int, most_requests: int, at_once: int) -> None:
         self._most_requests, self._at_once = most_requests, at_once
         self._events = Budget(most_events, "queue-events")
         self._jobs: dict[str, deque[Job]] = {}
-        """By account, whose turn is next first."""
+        """Jobs by account; the account whose turn is next stands first."""
         self._costs: Counter[str] = Counter()
         """What events touch, by account."""
         self._taken: list[Job] = []
@@ -71,7 +71,7 @@ class Queue:
         self._changed = threading.Condition()
 
     def put(self, job: Job) -> None:
-        """Adds a job. Raises NotNow where the queue is full, or closed, or its account has its share of it."""
+        """Adds a job. Raises NotNow where the queue is full or closed, or the account has used its share."""
         account = job.request.account
         with self._changed:
             if self._closed:
@@ -86,7 +86,7 @@ class Queue:
             self._changed.notify()
 
     def put_back(self, jobs: Sequence[Job]) -> None:
-        """Puts jobs that were taken before all others of their accounts, also where the queue is full or closed."""
+        """Puts jobs back, before all others of their accounts, even where the queue is full or closed."""
         with self._changed:
             for job in reversed(jobs):
                 self._jobs.setdefault(job.request.account, deque()).appendleft(job)
@@ -131,7 +131,7 @@ class Queue:
                 line.append(account)
 
     def _take_turn(self, account: str, most: int) -> int:
-        """Takes the next jobs of an account, at least one and up to so many events; how many events they touch."""
+        """Takes the next jobs of an account: at least one, and up to a number of events. Gives their cost."""
         jobs = self._jobs.pop(account)
         cost = 0
         while jobs and (not cost or cost + jobs[0].cost <= most):
@@ -140,11 +140,11 @@ class Queue:
             self._count(job, -1)
             self._taken.append(job)
         if jobs:
-            self._jobs[account] = jobs  # Behind all others.
+            self._jobs[account] = jobs  # Behind all other accounts.
         return cost
 
     def waiting(self) -> Waiting:
-        """What was not yet answered, that which the worker has taken included."""
+        """What is not yet answered, including what the worker has taken."""
         with self._changed:
             heads = (jobs[0] for jobs in self._jobs.values())
             oldest = min((*self._taken, *heads), key=_since, default=None)
@@ -155,7 +155,7 @@ class Queue:
             )
 
     def close(self) -> None:
-        """Takes no more jobs."""
+        """Accepts no more jobs."""
         with self._changed:
             self._closed = True
             self._changed.notify()

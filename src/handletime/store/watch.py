@@ -1,4 +1,4 @@
-"""Long commands say how far they are, and can be stopped."""
+"""Lets long commands report their progress, and be stopped."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from handletime.errors import NotNow, StoreError
 from handletime.segments.parts import Progress
 
 PAUSE_S: Final = 0.02
-"""So long at least others may write between the transactions of a long command."""
+"""Seconds between the transactions of a long command, in which others may write."""
 
 
 class Stopped(NotNow):
@@ -24,7 +24,7 @@ class Stopped(NotNow):
 
 
 class Watch:
-    """Over one command, which runs in one thread; any other may stop it."""
+    """Watches one command, which runs in one thread; any other thread may stop it."""
 
     def __init__(self, progress: Progress = lambda _what, _done, _of: None) -> None:
         self._progress = progress
@@ -33,13 +33,13 @@ class Watch:
         self._cursors: set[duckdb.DuckDBPyConnection] = set()
 
     def progress(self, what: str, done: int, of: int) -> None:
-        """To be called between steps: says what is done, and how many steps of how many. Raises Stopped."""
+        """Has to be called between steps, with what is done and how many steps of how many. Raises Stopped."""
         if self._stopped.is_set():
             raise Stopped
         self._progress(what, done, of)
 
     def pause(self, seconds: float = PAUSE_S) -> None:
-        """Waits, so that ingest is next: a lock is no queue. Raises Stopped."""
+        """Waits, so that ingest gets its turn: a lock has no queue. Raises Stopped."""
         if self._stopped.wait(seconds):
             raise Stopped
 
@@ -52,7 +52,7 @@ class Watch:
 
     @contextmanager
     def over(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
-        """Lets the queries of a connection be stopped. Raises Stopped where they are, StoreError where they fail."""
+        """Makes the queries of a connection stoppable. Raises Stopped where they are, StoreError where they fail."""
         with self._lock:
             self._cursors.add(cursor)
         try:

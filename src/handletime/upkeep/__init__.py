@@ -1,1 +1,1 @@
-"""The upkeep of a store: beside a running server, through it, and without one."""
+"""Looks after a store: check, rebuild, back up, prune, forget, export; through a running server, or without one."""

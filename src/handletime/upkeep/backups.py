@@ -29,11 +29,11 @@ from handletime.upkeep.staging import staged
 MANIFEST: Final = "backup.json"
 MANIFEST_MAX: Final = 1 << 20
 SecretKey = Literal["held", "leftOut", "none"]
-"""Whether a backup has the secret key: also where there was none to leave out, it has none."""
+"""Whether a backup has the secret key; `none` also where there was no key to leave out."""
 
 
 class Manifest(msgspec.Struct, frozen=True, rename="camel"):
-    """What a backup is: the number of its last commit, when it was made, its files and their sizes in bytes."""
+    """What a backup holds: the number of its last commit, when it was made, its files and their sizes in bytes."""
 
     commit: int
     made: datetime
@@ -42,15 +42,14 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
     format: Literal[1] = 1
 
     def lacks_secret_key(self) -> bool:
-        """Whether the keys hold only once a secret key is put beside them."""
+        """Whether a secret key has to be put beside the keys before they are valid."""
         return self.secret_key == "leftOut"  # noqa: S105 - no password
 
 
 def copy(store: Store, target: Path, watch: Watch | None = None) -> int:
-    """Writes all of a store as of one moment to a new file; gives the number of the last commit that it has.
+    """Writes all of a store as of one moment to a new file; gives the number of its last commit.
 
-    Ingest and readers go on meanwhile. Raises NotNow, InputError, OSError, duckdb.Error; nothing of the name is left
-    then.
+    Ingest and readers go on meanwhile. Raises NotNow, InputError, OSError, duckdb.Error; then no file is left.
     """
     # The store's queries may write nowhere else.
     made = store.folder / BACKUPS / f".{secrets.token_hex(8)}.duckdb"
@@ -82,7 +81,7 @@ def _copy_rows(cursor: duckdb.DuckDBPyConnection, target: Path) -> int:
 
 
 class NewBackup:
-    """A folder that becomes a backup: under its name only when it is complete.
+    """A new backup, whose folder gets its name only when it is complete.
 
     A context manager. Raises InputError where there is something of that name, or no folder to put it in, and OSError.
     """
@@ -103,9 +102,9 @@ class NewBackup:
         self._staging.close()
 
     def add_side_file(self, side: SideFile, *, secret_key: bool) -> SecretKey:
-        """Copies the keys, to be done before the store is copied: the last commit it knows is in the store then.
+        """Copies the side file. Has to be done before the store is copied: its last commit is in the store then.
 
-        The secret key is copied last of all: it lies in no unfinished folder for longer than that takes.
+        The secret key is copied last of all, so that it hardly ever lies in an unfinished folder.
         """
         side.copy_to(self.folder / sidefile.FILE)
         there = side.folder / KEY_FILE
@@ -117,7 +116,7 @@ class NewBackup:
         return "held"
 
     def publish(self, commit: int, made: datetime, secret_key: SecretKey) -> Manifest:
-        """Gives it its name. `commit` is the last one of the store's copy."""
+        """Gives the folder its name. `commit` is the last one of the store's copy."""
         sidefile.set_commit_of_copy(self.folder / sidefile.FILE, commit)
         for each in self.folder.iterdir():
             sync(each)
@@ -138,10 +137,10 @@ class NewBackup:
 
 
 def restore(source: Path, folder: Path, progress: Progress = lambda _what, _done, _of: None) -> Manifest:
-    """Puts a backup into a folder that has no store; makes it, for its owner only, if there is none.
+    """Puts a backup into a folder that has no store; makes the folder, for its owner only, if there is none.
 
-    What was acknowledged later than the backup is not in it: it has to be sent again. Raises InputError where it is no
-    backup, or not all of one, and StoreError where the folder is in use or has a store; OSError.
+    Events that were acknowledged after the backup have to be sent again. Raises InputError where it is not a complete
+    backup, StoreError where the folder is in use or has a store, OSError.
     """
     manifest = _manifest(source)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Has a command done: by the server that has the folder, else on the store that is opened for it."""
+"""Runs a command: through the server that has the folder open, else on the store, which is opened for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from handletime.upkeep.messages import SOCKET, Answer, Done, Failed, ProgressMes
 
 R = TypeVar("R", bound=Result)
 BUSY_S: Final = 10.0
-"""So long a server is waited for that is just starting or stopping."""
+"""Seconds to wait for a server that is just starting or stopping."""
 _TICK_S: Final = 0.1
 
 
@@ -52,7 +52,7 @@ def ask(folder: Path, command: Command, result: type[R], progress: Progress) -> 
 
 
 def _connect(folder: Path) -> socket.socket | None:
-    """A connection to the server of a folder; None where none listens."""
+    """A connection to the server of a folder; None where no server listens."""
     if not is_socket(folder / SOCKET):
         return None
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -104,7 +104,7 @@ def _answers(connection: socket.socket) -> Iterator[Answer]:
 
 
 class _Alone:
-    """A command on the store that it opens, in a thread of its own: so Ctrl-C always finds the main thread waiting."""
+    """Runs a command on a store that it opens, in a thread of its own: so Ctrl-C finds the main thread waiting."""
 
     def __init__(self, folder: Path, command: Command, progress: Progress) -> None:
         self._folder, self._command = folder, command
@@ -113,7 +113,7 @@ class _Alone:
         self.opened = False
 
     def result(self) -> Result:
-        """Runs it. Raises what it raises."""
+        """The command's result. Raises what the command raises."""
         worker = threading.Thread(target=self._work, name="admin-work")
         worker.start()
         try:

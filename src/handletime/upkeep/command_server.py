@@ -23,20 +23,20 @@ from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.messages import LINE_MAX, SOCKET, Answer, Done, Failed, ProgressMessage, address_of, failed
 
 AT_ONCE: Final = 16
-"""So many commands are under way at most, waiting ones included."""
+"""The most commands under way, waiting ones included."""
 SEND_S: Final = 10.0
-"""A client that takes no answer for so long is gone."""
+"""Seconds after which a client that reads no answer is given up."""
 ASK_S: Final = 10.0
-"""A client that says nothing for so long is too."""
+"""Seconds after which a client that sends no command is given up."""
 STOP_S: Final = 60.0
-"""So long commands are waited for that were told to stop."""
+"""Seconds to wait for commands that were told to stop."""
 _TICK_S: Final = 0.1
-"""Progress is told so often at most, and what was told to stop is told again."""
+"""Seconds between two reports of progress, and between two reminders to stop."""
 _log: Final = logging.getLogger(__name__)
 
 
 class CommandServer(Closing):
-    """Lets commands in while it is open; a context manager. Raises StoreError, OSError where it cannot be opened."""
+    """Accepts commands while it is entered. Raises StoreError, OSError where the socket cannot be opened."""
 
     def __init__(self, data: DataFolder) -> None:
         self._data = data
@@ -49,7 +49,7 @@ class CommandServer(Closing):
         self._accepting.start()
 
     def close(self) -> None:
-        """Lets nobody in, stops what is under way at its next step, and waits for it."""
+        """Accepts no more commands, stops those under way at their next step, and waits for them."""
         self._path.unlink(missing_ok=True)
         self._closing.set()
         self._accepting.join()
@@ -109,7 +109,7 @@ class _RunningCommand:
         self._done = threading.Event()
 
     def run(self) -> None:
-        """Returns when it has been answered, or stopped."""
+        """Runs the command; returns when it has been answered or stopped."""
         worker = threading.Thread(target=self._work, name="admin-work", daemon=True)
         begun = time.monotonic()
         worker.start()
@@ -148,8 +148,8 @@ class _RunningCommand:
 
 
 def _listen(folder: Path) -> socket.socket:
-    """A socket under its name, for this user only, in the place of whatever an earlier server left."""
-    # Where nobody else can enter, until its own permission is set.
+    """The listening socket, for this user only. Replaces what an earlier server left."""
+    # In a folder that nobody else can enter, until the socket's own permission is set.
     hidden = folder / f".admin-{secrets.token_hex(4)}"
     hidden.mkdir(mode=0o700)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -188,7 +188,7 @@ def _asked(connection: socket.socket) -> Command | Failed:
 
 
 def _is_gone(connection: socket.socket) -> bool:
-    """Whether the client has closed its side; it has nothing more to say."""
+    """Whether the client has closed its side, which means: stop."""
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
         if not selector.select(0):

@@ -1,4 +1,4 @@
-"""The commands of the upkeep: what each is told, what it does, what it says. One implementation, whoever calls."""
+"""The upkeep's commands: parameters, work and result of each. The server and the command line run the same code."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WAIT_S: Final = 0.2
 
 
 class Rebuild(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    """Derive everything anew in so many bytes, compare, and put right what differs, but not in a dry run."""
+    """Derive everything anew, within `memory` bytes; compare, and put right what differs unless in a dry run."""
 
     memory: int | None = None
     dry_run: bool = False
@@ -68,13 +68,13 @@ Command = Rebuild | Check | Prune | Forget | Backup | Export
 
 
 class Checked(msgspec.Struct, frozen=True):
-    """What is wrong, in plain words; nothing is where it is empty."""
+    """What is wrong, in plain words; empty where nothing is."""
 
     problems: list[str]
 
 
 class Removed(msgspec.Struct, frozen=True):
-    """How many conversations were removed, or would be."""
+    """The number of conversations that were removed, or would be."""
 
     conversations: int
 
@@ -83,7 +83,7 @@ Result = Rebuilt | Checked | Removed | Manifest | Exported
 
 
 def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
-    """Does it. Raises Stopped where `watch` was told to stop, InputError, NotNow, StoreError, OSError."""
+    """Runs a command. Raises Stopped where `watch` was told to stop, InputError, NotNow, StoreError, OSError."""
     if isinstance(command, Forget):
         return _forget(data, command)
     while not data.long_one.acquire(timeout=WAIT_S):

@@ -1,4 +1,4 @@
-"""What the upkeep works on: the open store of a folder, its side file and its shelf."""
+"""What upkeep works on: the open store of a folder, its side file and its shelf."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from handletime.upkeep.staging import remove_leftover
 
 SHELF: Final = "shelf.sqlite"
 _LEFTOVERS: Final = (*(f"{name}/.*" for name in FOLDERS), ".handletime-*", ".admin-*")
-"""What a command that was killed may leave in the folder."""
+"""Names that a killed command may leave in the folder."""
 
 
 class DataFolder:
-    """A folder that this process holds, open. Any thread may use it."""
+    """The open data folder of this process. Any thread may use it."""
 
     def __init__(self, folder: Path, store: Store, side: SideFile, shelf: Shelf) -> None:
-        """Also takes away what commands that were killed have left."""
+        """Also removes what killed commands have left."""
         self.folder, self.store, self.side, self.shelf = folder, store, side, shelf
         self.long_one = threading.Lock()
         """Held by the one command that takes long."""
@@ -34,8 +34,8 @@ class DataFolder:
 
     @contextmanager
     def removing(self, names: Mapping[str, list[str]]) -> Iterator[None]:
-        """Around the removal of conversations: no made file names one of them from now on."""
-        # No file is made meanwhile, and none is left should this be the end.
+        """Surrounds the removal of conversations: no unit file names one of them from now on."""
+        # No file is made meanwhile, and none is left should the process end here.
         with ExitStack() as stack:
             for account in sorted(names):  # in one order, or two could wait for each other
                 stack.enter_context(self.shelf.making(account))

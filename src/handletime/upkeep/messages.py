@@ -23,14 +23,14 @@ from handletime.errors import HandletimeError, InputError, NotNow, StoreError
 SOCKET: Final = "admin.sock"
 LINE_MAX: Final = 1 << 20
 ADDRESS_MAX: Final = 100
-"""A socket's address is cut off at 104 or 108 bytes."""
+"""The most bytes of a socket's address; systems cut it off at 104 or 108."""
 _LINKS: Final = Path("/proc/self/fd")
 
 Kind = Literal["input", "notNow", "store", "disk"]
 
 
 class ProgressMessage(msgspec.Struct, frozen=True, tag=True):
-    """How far a command is; `of` 0: nobody knows."""
+    """How far a command is; `of` is 0 where the total is not known."""
 
     what: str
     done: int
@@ -44,13 +44,13 @@ class Done(msgspec.Struct, frozen=True, tag=True):
 
 
 class Failed(msgspec.Struct, frozen=True, tag=True):
-    """Why there is none."""
+    """Why a command has no result."""
 
     kind: Kind
     message: str
 
     def error(self) -> HandletimeError | OSError:
-        """It as an exception."""
+        """The message as an exception."""
         return _ERRORS[self.kind](self.message)
 
 
@@ -64,7 +64,7 @@ Answer = ProgressMessage | Done | Failed
 
 
 def failed(error: HandletimeError | OSError) -> Failed:
-    """An exception as what is said."""
+    """An exception as a message."""
     kind: Kind = next((kind for kind, type_ in _ERRORS.items() if isinstance(error, type_)), "store")
     return Failed(kind, str(error))
 
@@ -86,7 +86,7 @@ def address_of(folder: Path, name: str) -> Iterator[str]:
 
 
 def is_socket(path: Path) -> bool:
-    """Whether there is a socket, whoever listens."""
+    """Whether there is a socket at a path, whether or not anybody listens."""
     try:
         return stat.S_ISSOCK(path.lstat().st_mode)
     except FileNotFoundError:

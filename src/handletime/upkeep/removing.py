@@ -1,4 +1,4 @@
-"""Conversations that go: those older than a day, or one by its name."""
+"""Removes conversations: those older than a moment, or one by its id."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from handletime.store.watch import PAUSE_S, Watch
 from handletime.store.writer import Removed, Writer
 
 Removing = Callable[[Mapping[str, list[str]]], AbstractContextManager[None]]
-"""Around the removal of conversations, named by account."""
+"""A context manager that surrounds the removal of conversations, which are given by account."""
 
 
 def newest_event(store: Store, watch: Watch | None = None) -> int | None:
@@ -24,7 +24,7 @@ def newest_event(store: Store, watch: Watch | None = None) -> int | None:
 
 
 def count_older(store: Store, before: int, watch: Watch | None = None) -> int:
-    """How many conversations' last event is older (epoch milliseconds). Raises NotNow."""
+    """The number of conversations whose last event is older than a moment (epoch milliseconds). Raises NotNow."""
     with store.snapshot(watch) as cursor:
         return len(older_than(cursor, before))
 
@@ -38,11 +38,11 @@ def prune(
     removing: Removing = lambda _names: nullcontext(),
     watch: Watch | None = None,
 ) -> int:
-    """Removes all conversations whose last event is older (epoch milliseconds); says how many.
+    """Removes all conversations whose last event is older than a moment (epoch milliseconds); gives their number.
 
-    Bit by bit: what an interrupted one leaves, the next one removes. Between bits ingest goes on, for `pause_s`
-    at least. Whatever is removed is removed within `removing`, which is told the accounts and conversations.
-    Raises NotNow, and Stopped where `watch` says so.
+    It works bit by bit: the next run removes what an interrupted one has left. Between bits ingest goes on, for
+    `pause_s` at least. Each bit is removed within `removing`, which is given the accounts and conversations.
+    Raises NotNow, Stopped where `watch` says so.
     """
     watch = watch or Watch()
     with store.snapshot(watch) as cursor:
@@ -63,7 +63,8 @@ def forget(store: Store, account: str, conversation: str, *, removing: Removing 
     """Removes one conversation, within `removing`; says whether it was there.
 
     The write-ahead log has nothing of it afterwards. For that it waits for queries that began before, which still
-    see it. Raises NotNow where it is removed, but somebody reads for longer: then the log loses it when they end.
+    see it. Raises NotNow where such a query takes too long: the conversation is removed then, and the log loses it
+    when the query ends.
     """
     with removing({account: [conversation]}):
         found = store.transact(lambda writer: writer.forget(account, conversation)).conversations > 0

@@ -1,7 +1,7 @@
 """Removes old conversations while the server runs, a little at a time.
 
-What is old is said by the clock. One that is far ahead would empty the store. So a clock that was put on or back is not
-believed for two days, and days are never counted from later than the newest stored event.
+The clock says what is old. A clock that is far ahead would empty the store. So a clock that has jumped is not believed
+for two days, and days are never counted from later than the newest stored event.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.removing import newest_event, prune
 
 FAR_MS: Final = 2 * DAY
-"""A clock that is further than this from the newest stored event, or from where it was an hour ago, is not believed."""
+"""Milliseconds. A clock that is further from the newest stored event, or has jumped by more, is not believed."""
 AHEAD_MS: Final = DAY
-"""So far ahead of the time the newest event itself may be: events from so far in the future are taken."""
+"""Milliseconds that the newest event may be ahead of the clock: events from so far in the future are accepted."""
 EVERY_S: Final = 3600.0
 FIRST_S: Final = 30.0
-"""The first round comes so long after the start, when the server has other things to do."""
+"""Seconds from the start to the first round: the server has other things to do at first."""
 AT_ONCE: Final = 1_000
-"""So many conversations are removed in one transaction."""
+"""Conversations that are removed in one transaction."""
 PAUSE_S: Final = 0.5
-"""The time between two transactions: what is removed costs ingest and readers little."""
+"""Seconds between two transactions, so that removing costs ingest and readers little."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -40,15 +40,16 @@ class Today(NamedTuple):
 
 
 class ClockReading(NamedTuple):
-    """What the clock showed in a round (epoch milliseconds), and for how long it has gone on since it was put on or
-    back (milliseconds); None where it is believed.
+    """The clock's time in a round (epoch milliseconds), and for how long it has run since it jumped (milliseconds).
+
+    The latter is None where the clock is believed.
     """
 
     at: int
     waited: int | None = None
 
     def next(self, now: int) -> ClockReading:
-        """The same of the next round."""
+        """The same for the next round."""
         step = now - self.at
         if abs(step) > FAR_MS:
             # Also after a server was off. What it has waited stays: else one that runs once a week would wait for ever.
@@ -75,12 +76,12 @@ def today(now: int, newest: int) -> Today:
 
 
 def days_of(milliseconds: int) -> int:
-    """Whole days."""
+    """Whole days in a number of milliseconds."""
     return milliseconds // DAY
 
 
 class Retention:
-    """Keeps conversations for so many days after their last event, while it is entered."""
+    """Removes conversations a number of days after their last event, while it is entered."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class Retention:
         every_s: float = EVERY_S,
         doubted: Callable[[bool], None] = lambda _doubt: None,
     ) -> None:
-        """`doubted` is told in each round whether the clock is not believed."""
+        """`doubted` is called in each round with whether the clock is doubted."""
         self._data, self._days, self._clock, self._doubted = data, days, clock, doubted
         self._first_s, self._every_s = first_s, every_s
         self._watch = Watch()
@@ -110,7 +111,7 @@ class Retention:
             self._thread.join(0.1)
 
     def round(self) -> int:
-        """Removes what is too old now; says how many conversations. Raises NotNow, StoreError."""
+        """Removes what is too old; gives the number of conversations. Raises NotNow, StoreError."""
         now = self._clock.now()
         moved = self._moved(now)
         newest = newest_event(self._data.store, self._watch)
@@ -133,9 +134,9 @@ class Retention:
         )
 
     def _moved(self, now: int) -> str:
-        """Says that the clock was put on or back lately, which is kept for later rounds; "" where it was not.
+        """Says that the clock has jumped recently, and keeps this for later rounds; "" where it has not.
 
-        Events are no proof that a clock is right: who sends them may have followed the same wrong one.
+        Events do not prove that a clock is right: their producer may have followed the same wrong one.
         """
         last = self._data.side.clock()
         seen = ClockReading(now) if last is None else ClockReading(*last).next(now)

@@ -1,4 +1,4 @@
-"""Folders that get their name when they are complete, and of which nothing stays when whoever makes them is killed."""
+"""Folders that get their name when they are complete. If the process that makes one is killed, the next removes it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from handletime.store.opening import BACKUPS
 def staged(target: Path, store: Path) -> Iterator[Path]:
     """A new folder beside `target`, for its owner only, to be renamed to it when it is complete; else it is removed.
 
-    `store` is the folder of the store: should this process be killed, whoever opens it next finds there a note of where
-    the unfinished folder lies (`remove_leftover`). Raises OSError.
+    `store` is the folder of the store. It gets a note of where the unfinished folder lies: should this process be
+    killed, the next one that opens the store finds it (`remove_leftover`). Raises OSError.
     """
     name = secrets.token_hex(8)
     folder = target.with_name(f".{target.name}-{name}")
@@ -31,8 +31,9 @@ def staged(target: Path, store: Path) -> Iterator[Path]:
 
 
 def remove_leftover(path: Path) -> None:
-    """Takes away what a command that was killed left in the folder of backups; of an unfinished folder that is a note
-    of where it lies. Raises OSError.
+    """Removes what a killed command left in the folder of backups; also the unfinished folder that a note there names.
+
+    Raises OSError.
     """
     if path.is_symlink():
         unfinished = path.readlink()

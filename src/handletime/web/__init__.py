@@ -1,1 +1,1 @@
-"""The page: a contact centre at work, and why each number is so."""
+"""The page in the browser: a contact centre at work, and why each number is so."""

@@ -1,4 +1,4 @@
-"""The charts of a view: what the script draws, and the same as a table."""
+"""The charts of a view: the data that the script draws, and the same as a table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TREND_HEIGHT: Final = 22
 
 
 class Series(msgspec.Struct, frozen=True):
-    """One line, or one part of the stacked bars. `link`, with `from` and `to`, leads to what is behind a value."""
+    """One line, or one part of the stacked bars. `link`, with `from` and `to`, leads to the segments behind a value."""
 
     name: str
     kind: str
@@ -43,7 +43,7 @@ class Chart(msgspec.Struct, frozen=True):
     total: str
 
     def json(self) -> str:
-        """For the script."""
+        """The chart as JSON for the script."""
         return msgspec.json.encode(self).decode()
 
 
@@ -130,18 +130,18 @@ def _told(place: int, start: int, view: View) -> str:
 
 
 PART: Final = "part"
-"""What is said of an interval that is cut off, or not over."""
+"""The words for an interval that is cut off, or not over."""
 
 
 class Stroke(NamedTuple):
-    """A piece of a small line: its points, and whether it leads to or from an interval that is not whole."""
+    """A piece of a small line: its points, and whether it leads to or from a partial interval."""
 
     points: str
     is_part: bool
 
 
 def trend_of(values: Sequence[Value], parts: Collection[int]) -> list[Stroke]:
-    """A small line, gaps left out; none where there is nothing to see."""
+    """A small line without its gaps; empty where there is nothing to see."""
     known = [(i, float(each)) for i, each in enumerate(values) if each is not None]
     if len(known) < 2:
         return []
@@ -158,7 +158,7 @@ def trend_of(values: Sequence[Value], parts: Collection[int]) -> list[Stroke]:
 
 
 def trend_told(metric: Metric, values: Sequence[Value], parts: Collection[int]) -> str:
-    """The same in words: of whole intervals, and what a last one that is not whole has so far."""
+    """The small line in words: its whole intervals, and what a partial last one has so far."""
     known = [(i, each) for i, each in enumerate(values) if each is not None]
     whole = [each for i, each in known if i not in parts]
     told = []

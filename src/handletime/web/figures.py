@@ -104,14 +104,14 @@ class Row(NamedTuple):
 
     @property
     def known(self) -> tuple[int, int]:
-        """Of how many segments the handle time is known, and of how many it could be: those of human agents."""
+        """The number of segments whose handle time is known, and of those of human agents, where it could be known."""
         found = (self.values.get(key) or 0 for key in ("segmentsWithFocusData", HUMAN_SEGMENTS.key))
         known, human = (int(each) for each in found)
         return known, human
 
 
 class TableOf(NamedTuple):
-    """Rows in their order, and all of them together."""
+    """Rows in their order, and the total of all rows."""
 
     rows: list[Row]
     total: Row
@@ -153,7 +153,7 @@ def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *,
 
 
 def _shown(metric: Metric, figures: Figures | None) -> Value:
-    """A value in a chart: nothing where an average is over nothing, 0 where nothing was counted."""
+    """A value in a chart: None for an average over nothing, 0 where nothing was counted."""
     if figures is None:
         return None if metric.values or metric.per else 0
     value = figures[metric.key]
@@ -161,7 +161,7 @@ def _shown(metric: Metric, figures: Figures | None) -> Value:
 
 
 def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
-    """By the metric's value, those without one last either way; else by id."""
+    """Rows sorted by the metric's value, those without one always last; else by id."""
     rows = sorted(rows, key=lambda row: row.number or 0, reverse=descending and sort not in METRICS)
     if sort not in METRICS:
         return rows
@@ -176,7 +176,7 @@ def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
 
 
 class History(NamedTuple):
-    """Metrics by interval: the starts of the intervals with the last one's end, values by metric, and in all."""
+    """Metrics by interval: the intervals' borders, values by metric, and values of the whole."""
 
     bounds: list[int]
     values: dict[str, list[Value]]
@@ -205,7 +205,7 @@ HISTORY: Final[dict[Table, tuple[str, ...]]] = {
         "totalSkillConversationSegments",
     ),
 }
-"""What the charts show."""
+"""The metrics that charts show."""
 
 
 def history_of(reader: Reader, view: View, table: Table = "agentSegments") -> History:
@@ -228,7 +228,7 @@ _LONG: Final = """select count(*) from handle_time_units u
 
 
 def data_quality_of(reader: Reader, view: View) -> DataQuality:
-    """What is doubtful about a view's data. Long units are those of the agent alone where one is chosen."""
+    """What is doubtful about a view's data. Where an agent is chosen, only that agent's long units count."""
     where, parameters = view.agent_segments.condition()
     agent = "" if view.agent is None else " and u.agentId = $agent"
     long: dict[str, object] = {"start": instant_of(view.start), "end": instant_of(view.end)}

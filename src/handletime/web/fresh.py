@@ -1,7 +1,7 @@
-"""What a page that is open already is sent: what changed since, or only what time it is.
+"""What an open page is sent: the parts that have changed, or only the time.
 
-Durations that go on are marked where they are written, and a script counts them on. So a part of the page has changed
-only where something else in it has.
+Running durations are marked in the page, and a script counts them on. So a part of the page has changed only where
+something else in it has.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _COUNTED: Final = re.compile(r'( data-(?:since="-?\d+"|now)>)[^<]*')
 _KNOWN: Final = re.compile(r"([0-9a-f]{0,16})\.([0-9a-f]{0,16})")
 _MOMENT: Final = re.compile(r"\d{13}")
 _NO_SCRIPT: Final = re.compile(r"<noscript>.*?</noscript>", re.DOTALL)
-"""What is there for browsers without scripts only; a part that is renewed leaves it out."""
+"""Markup for browsers without scripts, which renewed parts leave out."""
 
 
 class Ticking:
@@ -30,18 +30,18 @@ class Ticking:
         self._at = at
 
     def duration(self, milliseconds: int) -> Markup:
-        """A duration that began so long ago, and goes on."""
+        """A running duration that is this long now."""
         since = self._at - milliseconds
         return Markup('<span data-since="{}">{}</span>').format(since, words.duration(milliseconds))
 
     def moment(self, millis: int, zone: ZoneInfo) -> Markup:
-        """A moment; what time it is where it is this one."""
+        """A moment; the current time where it is the present one."""
         told = words.moment(millis, zone)
         return Markup("<span data-now>{}</span>").format(told) if millis == self._at else Markup.escape(told)
 
 
 class ShownStates(NamedTuple):
-    """Which states of its parts a page shows."""
+    """The states of its parts that a page shows."""
 
     live: str = ""
     history: str = ""
@@ -65,18 +65,18 @@ class Fresh(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
 
 
 def shown_states(text: str) -> ShownStates:
-    """What a page says that it shows."""
+    """The states that a page says it shows."""
     given = _KNOWN.fullmatch(text)
     return ShownStates(*given.groups()) if given else ShownStates()
 
 
 def live_state(html: str) -> str:
-    """Another one whenever a part has changed in more than what goes on."""
+    """A state that differs whenever a part has changed in more than its running durations."""
     return _hash(_COUNTED.sub(r"\1", html))
 
 
 def history_state(html: str, cuts: list[int]) -> str:
-    """Another one whenever figures have changed, or where they are cut; the edges of a span move all the time."""
+    """A state that differs whenever figures or intervals have changed. The edges of a span move all the time."""
     return _hash(_MOMENT.sub("", _NO_SCRIPT.sub("", html)) + str(cuts[1:-1]))
 
 

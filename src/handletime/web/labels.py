@@ -1,7 +1,7 @@
-"""Names of agents, skills and groups, from a CSV file that whoever runs the server keeps.
+"""Names of agents, skills and groups, from a CSV file that the server's operator keeps.
 
-They are shown beside the ids and never stored. The file is read again when it changes; one that is wrong then leaves
-the names as they were, and the log says what is wrong.
+They are shown beside the ids and never stored. The file is read again when it changes. If it is wrong then, the names
+stay as they were, and the log says what is wrong.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class AccountLabels:
         return self.name(kind, number) or str(number)
 
     def text(self, kind: Kind, number: int) -> str:
-        """The name, or `agent 7`; of -1, which is nobody's id, what it stands for."""
+        """The name, or `agent 7`; for -1, which is nobody's id, its meaning."""
         return self.name(kind, number) or (f"no {kind}" if number == -1 else f"{kind} {number}")
 
     def all(self, kind: Kind) -> Mapping[int, str]:
@@ -95,7 +95,7 @@ class AccountLabels:
         return for_all | own if own else for_all
 
     def unique(self, kind: Kind, number: int) -> str:
-        """The name, if no other of the kind has it and it is no number; else the id: so it means this one again."""
+        """A text that leads back to the id: the name, if it is unique and no number, else the id itself."""
         name = self.name(kind, number) or ""
         return name if self.called(kind, name) == [number] and not _NUMBER.fullmatch(name) else str(number)
 
@@ -132,7 +132,7 @@ def read_labels(path: Path) -> Names:
 
 
 def _plain(text: str) -> str:
-    """A name without what does not tell names apart: letter case, spaces around it."""
+    """A name as it is compared: without letter case and surrounding spaces."""
     return text.strip().casefold()
 
 

@@ -1,4 +1,4 @@
-"""What every page is given: who asks, the names, the templates; and what its answers carry."""
+"""What every page needs: who asks, the names, the templates; and the headers of its answers."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ NOW: Final = "/"
 WITH_FORM: Final = frozenset({NOW, "/agents", "/skills", "/segments", "/skill-segments"})
 """The pages with the form of the filters."""
 PROGRAMS: Final = ("/api/", "/operations/")
-"""What programs ask for: errors there are JSON, whoever asks."""
+"""Paths that programs ask for: their errors are always JSON."""
 TITLES: Final = {NOW: "Now", "/agents": "Agents", "/skills": "Skills", "/segments": "Segments"}
 _LOG: Final = logging.getLogger("handletime.web")
 
 
 class SignedOut(InputError):
-    """Nobody is signed in; `ended` where somebody was, and the key or the session is no more."""
+    """Nobody is signed in. `ended` says that somebody was, and the key or the session has ended."""
 
     def __init__(self, *, ended: bool) -> None:
         self.ended = ended
@@ -76,7 +76,7 @@ class SignedOut(InputError):
 
 
 class Elsewhere(Exception):
-    """The address leaves open what another one says: that one should be opened instead."""
+    """The address leaves something open. Another one says it, and should be opened instead."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -101,7 +101,7 @@ class Page:
     """The one object behind all pages."""
 
     def __init__(self, service: Service, sessions: Sessions, labels: Labels, *, with_now: bool = True) -> None:
-        """Without Now, it begins with the agents."""
+        """Without Now, the page begins with the agents."""
         self.service, self.sessions, self.labels = service, sessions, labels
         self.titles = {path: title for path, title in TITLES.items() if with_now or path != NOW}
         self.base = urlsplit(service.settings.public_url or "").path.rstrip("/")
@@ -113,10 +113,10 @@ class Page:
     def asker(self, request: HttpRequest, permission: Permission, *, is_use: bool = True) -> Asker:
         """Who asks. Raises SignedOut; Forbidden where the key may not see this.
 
-        `is_use`: whether a person asks, or an open page by itself, which keeps no session alive.
+        `is_use` is False where an open page asks by itself, which keeps no session alive.
 
-        A page's address says everything that is shown: one that leaves open whose clocks, or has names, is answered
-        with the one that does not. So Elsewhere is raised, or BadRequest for names that nobody or several have.
+        A page's address says everything that is shown. An address without a time zone, or with names, is answered with
+        a complete one. So Elsewhere is raised, or BadRequest for names that nobody or several have.
         """
         asker = self._signed_in(request, is_use=is_use)
         authorize(asker.key, asker.account, permission)
@@ -170,7 +170,7 @@ class Page:
         return self.service.key_of(request, AuthRequest("GET", url, f"Bearer {token}"))
 
     def reader(self, asker: Asker) -> Reader:
-        """The rows of the asker's account: for all of one answer the same."""
+        """The rows of the asker's account, the same for all of one answer."""
         return asker.reader
 
     def html(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> Response[bytes]:
@@ -180,7 +180,7 @@ class Page:
         return Response(text.encode(), media_type=HTML, status_code=status, headers=HEADERS)
 
     def text(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> str:
-        """The same as text; also of a part of a page."""
+        """A template, or a part of a page, as text."""
         values = {
             "given": {},
             "wrong": set(),
@@ -202,16 +202,16 @@ class Page:
         return _templates().get_template(template).render(values)
 
     def stop(self) -> None:
-        """Ends the streams that are open."""
+        """Ends all open streams."""
         self.stopping.set()
 
     async def stopped_within(self, seconds: float) -> None:
-        """Waits so long, or until the server stops."""
+        """Waits some seconds, or until the server stops. Says whether it stops."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self.stopping.wait(), seconds)
 
     def answer_to(self, request: Any, error: Exception) -> Response[bytes]:
-        """The answer to any exception that a page ended with: a page too, where one was asked for."""
+        """The answer to any exception of a page: itself a page, where one was asked for."""
         if not wants_page(request):
             return answer_to(request, _for_programs(error))
         if isinstance(error, SignedOut):
@@ -231,13 +231,13 @@ class Page:
         return answer
 
     def answer_to_nowhere(self, request: Any, error: Exception) -> Response[bytes]:
-        """The answer to an address that is none of this server's: a page for browsers, but not in the APIs' paths."""
+        """The answer to an unknown address: a page for browsers, but not below the APIs' paths."""
         if isinstance(error, HTTPException) and not request.scope["path"].startswith(PROGRAMS):
             return self.answer_to(request, error)
         return answer_to(request, error)
 
     def _asker_if_any(self, request: Any) -> Asker | None:
-        """Who asks, of a request that went wrong; None where nobody is signed in, or this cannot be said now."""
+        """Who asks, for a request that went wrong; None where nobody is signed in, or it cannot be found out now."""
         try:
             return self._signed_in(request)
         except HandletimeError:
@@ -280,18 +280,18 @@ _SPAN: Final = frozenset({"from", "to", "last", "interval"})
 
 
 def _name(cause: str) -> str:
-    """The parameter that a cause is about."""
+    """The parameter that a fault is about."""
     return cause.partition(":")[0]
 
 
 def cookie_of(request: HttpRequest, name: str) -> str:
-    """A cookie that a browser sent; "" where it sent none, or one that is none of ours."""
+    """The session cookie that a browser sent; "" where it sent none, or one that is not ours."""
     given = request.cookies.get(name, "")
     return given if is_cookie(given) else ""
 
 
 def wants_page(request: Any) -> bool:
-    """Whether a page is asked for, as browsers do that go to an address."""
+    """Whether a page is asked for, as by a browser that opens an address."""
     return "text/html" in request.headers.get("accept", "")
 
 
@@ -302,7 +302,7 @@ def address_of(request: HttpRequest) -> str:
 
 
 def in_link(address: str | bytes) -> str:
-    """An address, or a part of one, with escapes for what is not ASCII: as it can stand in a header."""
+    """An address, or a part of one, with non-ASCII escaped, so that it can stand in a header."""
     return quote(address, safe="/?#[]@!$&'()*+,;=:%~")
 
 
@@ -360,7 +360,7 @@ def _type(file: Path) -> str:
 
 @cache
 def tag() -> str:
-    """Changes whenever one of the files does: so browsers may keep them for ever."""
+    """A tag that changes with any of the files, so that browsers may keep them for ever."""
     whole = hashlib.sha256()
     for name, (content, _) in static_files().items():
         whole.update(name.encode() + content)

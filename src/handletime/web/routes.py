@@ -21,7 +21,7 @@ _FOR_EVER = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
 
 
 def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
-    """The page's routes; without Now as the page itself."""
+    """The page's routes, without those of Now where the page has none."""
     handlers = [
         *(sign_in_form, sign_in, sign_out),
         *((now, now_data, now_events, open_conversations, open_data) if with_now else (begin,)),
@@ -29,7 +29,7 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
     ]
 
     def answer_to(request: HttpRequest, error: Exception) -> Response[bytes]:
-        # No method of the page: routers copy what they are given, and a page cannot be copied.
+        # Not a method of the page: routers copy what they are given, and a page cannot be copied.
         return page.answer_to(request, error)
 
     return [
@@ -44,7 +44,7 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
 
 @get("/", sync_to_thread=False, name="begin")
 def begin(page: ThePage) -> Response[bytes]:
-    """Where the page begins that has no Now."""
+    """The first page where there is no Now: leads to the agents."""
     return Response(b"", status_code=303, headers={**HEADERS, "Location": f"{page.base}{next(iter(page.titles))}"})
 
 

@@ -39,7 +39,7 @@ HEADINGS: Final[dict[str, SortKey | None]] = {
 
 
 class SegmentsPage(NamedTuple):
-    """What an address asks for."""
+    """The list of segments that an address asks for."""
 
     view: View
     wanted: Selection
@@ -48,7 +48,7 @@ class SegmentsPage(NamedTuple):
     limit: int
 
     def parameters(self, /, **changes: object) -> dict[str, str]:
-        """What stands in the address, with some of it changed; the span is fixed, so that pages do not move."""
+        """The address's parameters, some of them changed. The span is fixed, so that pages do not move."""
         natural = self.sort.descending == (self.sort.key == "Date")
         direction = "" if natural else f":{'desc' if self.sort.descending else 'asc'}"
         shown = {
@@ -69,13 +69,13 @@ class SegmentsPage(NamedTuple):
         return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
 
     def sorted_by(self, key: SortKey) -> str:
-        """A link to the same in another order; the other way round where it is in this one."""
+        """A link to the same segments sorted by a key; in the other direction where they are sorted by it already."""
         descending = not self.sort.descending if key == self.sort.key else key == "Date"
         return self.href(sort=f"{key}:{'desc' if descending else 'asc'}", offset=None)
 
 
 def read(query: Query, now: int, zone: str) -> SegmentsPage:
-    """What a query asks for. Raises BadRequest."""
+    """Reads the query of an address. Raises BadRequest."""
     view = read_view(query, now, zone, cuts=False)
     wanted = view.agent_segments._replace(
         bounds=(view.start, min(view.end, now)),
@@ -123,7 +123,7 @@ def _pages(asked: SegmentsPage, total: int) -> Iterator[tuple[str, str]]:
 
 
 def _curl(request: HttpRequest, page: Page, asker: Asker, asked: SegmentsPage) -> str:
-    """The line that asks the API for the very same segments."""
+    """The curl line that asks the API for the same segments."""
     wanted = asked.wanted
     parameters: dict[str, object | None] = {
         "source": "curl",
@@ -146,7 +146,7 @@ def _curl(request: HttpRequest, page: Page, asker: Asker, asked: SegmentsPage) -
 
 
 def _why_no_curl(asked: SegmentsPage, now: int) -> str:
-    """Why the API cannot be asked for the same; "" where it can."""
+    """Why the API cannot be asked for the same segments; "" where it can."""
     if asked.wanted.user_type != "human":
         return "The API lists the segments of human agents only."
     if asked.wanted.outcome or asked.wanted.source:

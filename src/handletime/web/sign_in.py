@@ -75,7 +75,7 @@ async def sign_in(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 @post("/sign-out", name="sign-out")
 async def sign_out(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """Ends the session, here and for whoever else has its cookie."""
+    """Ends the session, also for anybody else who has its cookie."""
     cookie = cookie_of(request, COOKIE)
     await _fields(request, cookie)
     page.sessions.end(cookie)

@@ -1,4 +1,4 @@
-"""How many browsers are sent what is new: so many in all, of which an account and a session have a share."""
+"""Limits the streams that send news to open pages: in all, for an account, and for a session."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Final
 from handletime.store.budget import Budget
 
 STREAMS_MAX: Final = 256
-"""In all; others ask for themselves."""
+"""The most streams in all; other pages ask by themselves."""
 OF_SESSION: Final = 4
-"""Of one browser, which has six connections to a server: two are left for all else."""
+"""The most streams of one browser. It has six connections to a server: two are left for everything else."""
 LIMIT: Final = "streams"
 _WAIT_S: Final = 20
-"""After so long a page tries it again."""
+"""Seconds after which a page tries again."""
 
 
 class Streams:
-    """The streams that are open. For one thread."""
+    """The open streams. For one thread."""
 
     def __init__(self) -> None:
         message = "Too many pages are kept up to date; this one asks for itself."

@@ -31,9 +31,9 @@ from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 
 ROWS: Final = 100
-"""So many rows are on a page."""
+"""The number of rows on a page."""
 SEARCH_FROM: Final = 20
-"""A table of more rows has a search."""
+"""The number of rows beyond which a table has a search."""
 
 
 class Listing(NamedTuple):
@@ -48,7 +48,7 @@ class Listing(NamedTuple):
     """Whether the address says how to sort."""
 
     def parameters(self, /, **changes: object) -> dict[str, object | None]:
-        """What stands in the address, with some of it changed, by the names without the suffix."""
+        """The address's parameters, some of them changed, by their names without the suffix."""
         direction = "desc" if self.descending else "asc"
         shown: dict[str, object | None] = {
             "sort": self.key if self.given else None,
@@ -80,7 +80,7 @@ class Shown(NamedTuple):
 
 
 class Made(NamedTuple):
-    """A table: its title, headings, the rows of this page, and the whole of all rows."""
+    """A table: its title, headings, the rows of this page, and the total of all rows."""
 
     id: str
     title: str
@@ -88,9 +88,9 @@ class Made(NamedTuple):
     groups: tuple[Columns, ...]
     rows: list[Shown]
     has: int
-    """So many rows, found or not."""
+    """The number of all rows."""
     found: int
-    """So many are found, on all pages."""
+    """The number of rows that the search found, on all pages."""
     total: Shown
     trended: str
     listing: Listing
@@ -99,7 +99,7 @@ class Made(NamedTuple):
     everything: str
     """The address of all rows again."""
     search: dict[str, str]
-    """What a search keeps of the address."""
+    """The parameters of the address that a search keeps."""
 
 
 @get("/agents", sync_to_thread=True, name="page-agents")
@@ -161,7 +161,7 @@ def _read_listing(query: Query, suffix: str, groups: tuple[Columns, ...]) -> Lis
 
 
 def _natural(key: str) -> str:
-    """Which way a column is sorted at first."""
+    """The direction in which a column is sorted at first."""
     return "asc" if key in ("id", "name") else "desc"
 
 
@@ -177,7 +177,7 @@ def _table(
 ) -> Made:
     """One table. The page of skills has skill segments, then agent segments; all others have agent segments.
 
-    `of_page` is of what the page is that a second table stands on.
+    `of_page` is the kind of the page's first table, where this is the second one.
     """
     of_agents = kind == "agent" or of_page is not None
     table: Table = "agentSegments" if of_agents else "skillSegments"
@@ -236,7 +236,7 @@ def _is_found(row: Row, kind: Kind, labels: AccountLabels, find: str) -> bool:
 
 
 def _pages(offset: int, count: int) -> Iterator[tuple[str, int]]:
-    """The other pages of a table: what their links are called, and where they begin."""
+    """The other pages of a table: the texts of their links, and their offsets."""
     if offset > 0:
         yield "Previous", max(0, min(offset - ROWS, (count - 1) // ROWS * ROWS))
     if offset + ROWS < count:
@@ -274,7 +274,7 @@ _TOTAL_HANDLED: Final = "totalHandleTimeMillis"
 
 
 def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
-    """A link to the segments that a number is made of."""
+    """A link to the segments behind a number."""
     of = metric.sum if metric.sum in OUTCOMES else None
     if metric.table == "skillSegments":
         of = metric.sum if metric.sum in OUTCOMES or metric.sum == "abandonedInQueue" else None

@@ -1,4 +1,4 @@
-"""What a page shows, as its address says it: a span of time, how it is cut, and the filters."""
+"""What a page shows, as its address says: a span of time, its intervals, and the filters."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SPANS: Final = {
     "7d": "7 days",
     "31d": "31 days",
 }
-"""What `last` may be, and what the page calls it; days are those of the time zone."""
+"""The values of `last` and their names on the page; days are those of the time zone."""
 _LAST_TOLD: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
 USER_TYPES: Final = {
     "": {"": "human", "bot": "bot", "all": "all"},
     "/skills": {"": "human; of skill segments all", "human": "human", "bot": "bot", "all": "all"},
     "/skill-segments": {"": "all", "human": "human", "bot": "bot"},
 }
-"""What `userType` may be, by page, and what the form calls it; first what is meant where nothing is said."""
+"""The values of `userType` by page, with their names in the form; the first one is the default."""
 INTERVALS: Final = {
     "auto": "automatic",
     "5": "5 minutes",
@@ -48,16 +48,16 @@ INTERVALS: Final = {
 }
 BARS_MAX: Final = 1000
 NAMED_MAX: Final = 10
-"""So many ids are told where a name is that of several, or of none."""
+"""The most ids that are named where a name is not unique."""
 HUMAN: Final = "human"
-"""Whose segments count where nobody says whose: bots answer at once, and handle nothing."""
+"""The default user type of agent segments: bots answer at once, and handle nothing."""
 _CALENDAR: Final[dict[str, Interval]] = {"hour": "hour", "day": "day", "week": "week"}
 _FIRST: Final = TIME_MIN + 366 * DAY
 _LAST: Final = TIME_MAX - 366 * DAY
-"""Spans lie within these: what is near the edge of the calendar has clocks, days and weeks beyond it."""
+"""The bounds of spans: near the edges of the calendar, clocks, days and weeks could lie beyond it."""
 _SPAN_MAX: Final = BARS_MAX * 7 * DAY
 _AUTO: Final = ((2 * HOUR, "5"), (9 * HOUR, "15"), (3 * DAY, "hour"), (70 * DAY, "day"))
-"""How a span up to this length is cut where nobody says how."""
+"""The default interval of a span up to each length."""
 
 
 _WALL_TIME: Final = "must be a date and a time of day (2026-11-20T09:00), with an offset or not, or epoch milliseconds"
@@ -65,7 +65,7 @@ _WALL_TIME: Final = "must be a date and a time of day (2026-11-20T09:00), with a
 
 @dataclass(frozen=True)
 class WallTime(Single["Moment | datetime | None"]):
-    """A moment as the API takes it, or one without an offset, which the time zone of the page then gives."""
+    """A moment as the API takes it, or one without an offset, which is on the clocks of the page's time zone."""
 
     default: Moment | datetime | None = None
 
@@ -129,7 +129,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     # Positional only: whatever somebody put into an address may be among the changes.
     def parameters(self, /, **changes: object) -> dict[str, str]:
-        """What stands in the address, with some of it changed; None leaves it out. The time zone always does."""
+        """The address's parameters, some of them changed; None leaves one out. The time zone is always there."""
         span: dict[str, object | None] = {"last": self.last if self.last != "24h" else None}
         if not self.last:
             span = {"from": self.start, "to": self.end}
@@ -156,11 +156,11 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
 
     def bare(self, path: str) -> str:
-        """A link to a page as it is without any choice, on the same clocks."""
+        """A link to a page without any choice, in the same time zone."""
         return f"{path}?{urlencode({'tz': self.zone.key}, quote_via=quote)}"
 
     def fixed(self, path: str, /, **changes: object) -> str:
-        """The same with the span fixed: what is seen there does not move with the time."""
+        """The same view with its span fixed, so that it does not move with the time."""
         span = {"last": None, "from": self.start, "to": self.end}
         return self.href(path, **(span | changes))
 
@@ -180,13 +180,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_filtered(self) -> bool:
-        """Whether anything but the span and whose clocks was chosen."""
+        """Whether anything but the span and the time zone was chosen."""
         filters = (self.agent, self.skill, self.group, self.source)
         return self.user_type_given or any(each is not None for each in filters)
 
     @property
     def given_user_type(self) -> str:
-        """The user type that was asked for, all where none was: of what has no agent yet, or had several."""
+        """The user type that was asked for; all where none was. For rows without an agent, or with several."""
         return self.user_type if self.user_type_given else ALL
 
     @property
@@ -201,7 +201,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def agent_segments(self) -> Selection:
-        """The agent segments that are meant."""
+        """The selection of agent segments."""
         return Selection(
             self.bounds,
             agents=one(self.agent),
@@ -219,18 +219,18 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def skill_segments(self) -> Selection:
-        """The skill segments that are meant: these have a skill and a user type, and no agent, group or source.
+        """The selection of skill segments: these have a skill and a user type, but no agent, group or source.
 
-        Those of every user type, unless one was asked for: most have several agents, or none.
+        Segments of every user type count unless one was asked for: many have several agents, or none.
         """
         user_type = None if self.given_user_type == ALL else self.given_user_type
         return Selection(self.bounds, skills=one(self.skill), user_type=user_type)
 
 
 class Field(msgspec.Struct, frozen=True):
-    """A moment as a field for date and time has it: `step` in seconds as fine as the moment is.
+    """A moment as the value of a date-and-time field. `step` in seconds is as fine as the moment.
 
-    `offsets` are the two that the clocks had where they show this time twice, else none; `offset` is the right one.
+    `offsets` are both offsets where the clocks show this time twice, else empty; `offset` is the right one.
     """
 
     value: str
@@ -252,7 +252,7 @@ def field_of(millis: int, zone: ZoneInfo) -> Field:
 def read_view(query: Query, now: int, zone: str = "UTC", *, cuts: bool = True) -> View:
     """The view that an address means; `zone` is the browser's. Faults are noted in the query.
 
-    `cuts`: whether the page cuts the span in intervals; then it may not be longer than can be cut.
+    `cuts` says that the page cuts the span in intervals, which limits its length.
     """
     tz = query.get(ZONE) if query.has(ZONE) else _zone(zone)
     start, end, last = _span(query, now, tz)
@@ -284,7 +284,7 @@ def read_view(query: Query, now: int, zone: str = "UTC", *, cuts: bool = True) -
 
 
 class Settled(msgspec.Struct, frozen=True):
-    """A query with everything said that it left open, and what could not be: one cause for each."""
+    """A query in which nothing is left open, and a fault for each part for which that was not possible."""
 
     query: str
     causes: list[str]
@@ -293,7 +293,7 @@ class Settled(msgspec.Struct, frozen=True):
 def settled(query_string: bytes, zone: str, labels: AccountLabels) -> Settled:
     """An address's query as it can be shared: with the time zone, and ids in the place of names.
 
-    A name that nobody or several have stays, and is a cause. Whatever is empty is left out; all else stays as it is.
+    A name that nobody or several have stays, with a fault. Empty parameters are left out; all others stay as they are.
     """
     fields = [field for field in query_string.split(b"&") if field.partition(b"=")[2]]
     kept, causes = [], []
@@ -322,7 +322,7 @@ def _is_number(text: str) -> bool:
 
 
 def _unclear(kind: Kind, text: str, found: list[int], labels: AccountLabels) -> str:
-    """What is wrong with a name that several have, or nobody."""
+    """The fault of a name that several have, or nobody."""
     if found:
         more = f" and {len(found) - NAMED_MAX:,} more" if len(found) > NAMED_MAX else ""
         ids = ", ".join(map(str, found[:NAMED_MAX]))
@@ -377,7 +377,7 @@ def _millis(query: Query, parameter: WallTime, offset: str | None, zone: ZoneInf
 
 
 def _on_the_clock(wall: datetime, offset: str | None, zone: ZoneInfo, fold: int) -> int:
-    """When the clocks of a zone show a time; of a time that they show twice, when at this offset, else by `fold`."""
+    """The moment at which a zone's clocks show a time. For a time shown twice: at this offset, else by `fold`."""
     at = wall.replace(tzinfo=zone, fold=fold)
     if not which_of_two(at):
         at = at.replace(fold=0)
@@ -397,12 +397,12 @@ def _bars(start: int, end: int, cut: str) -> int:
 
 
 def _bounds(start: int, end: int, cut: str, zone: ZoneInfo) -> list[int]:
-    """The ends of the intervals: full hours, days and weeks of the zone, full minutes of its clock."""
+    """The borders of the intervals: full hours, days and weeks of the zone, full minutes of its clock."""
     return clock_bounds(start, end, _CALENDAR.get(cut) or int(cut), zone)
 
 
 def _parts(ends: list[int], cut: str, zone: ZoneInfo, now: int) -> frozenset[int]:
-    """The places of intervals that are not whole: the first and the last may be cut off, others may not be over."""
+    """The places of partial intervals: the first and the last may be cut off, others may not be over yet."""
     whole = [end in _bounds(end - 1, end + 1, cut, zone)[1:-1] for end in (ends[0], ends[-1])]
     cut_off = {place for place, is_whole in zip((0, len(ends) - 2), whole, strict=True) if not is_whole}
     return frozenset(cut_off | {place for place, end in enumerate(ends[1:]) if end > now})

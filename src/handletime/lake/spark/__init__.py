@@ -1,4 +1,4 @@
-"""The same derivation on Spark, the same tables as Delta Lake."""
+"""Derives on Spark, by the same code, and writes the tables as Delta Lake."""
 
 from handletime.lake.spark.job import LAST, PACKED, Done, derive
 from handletime.lake.spark.source import Mark

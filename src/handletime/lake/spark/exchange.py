@@ -1,4 +1,4 @@
-"""What tasks send each other through Spark: tables of Arrow, packed, each for one target.
+"""What tasks send each other through Spark: packed Arrow tables, each for one target.
 
 Spark sees a few large rows of bytes instead of millions of small ones, and moves them without looking inside. One
 target is one partition, and so one task.
@@ -20,9 +20,9 @@ _SCHEMA: Final = pa.schema(
     [("target", pa.int32()), ("kind", pa.string()), ("number", pa.int64()), ("content", pa.binary())]
 )
 PARCEL_ROWS: Final = 100_000
-"""So many rows at most are packed together: a few MB."""
+"""The most rows that are packed together: a few MB."""
 BATCH_BYTES: Final = 8 << 20
-"""Parcels are handed to Spark together until they have so many bytes."""
+"""Bytes of parcels that are handed to Spark together."""
 
 
 class Parcel(NamedTuple):
@@ -64,7 +64,7 @@ def _packed(rows: pa.Table) -> bytes:
 
 
 def received(batches: Iterable[pa.RecordBatch]) -> dict[int, dict[str, pa.Table]]:
-    """All that came: by target and kind, each as one table, in the order of the parcels' numbers."""
+    """The received rows by target and kind, each as one table, in the order of the parcels' numbers."""
     found: dict[int, dict[str, list[tuple[int, pa.Table]]]] = {}
     for batch in batches:
         columns = [batch.column(name).to_pylist() for name in ("target", "kind", "number")]

@@ -36,16 +36,16 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 PART_EVENTS: Final = 1_000_000
-"""A task derives about so many events: a few hundred MB of memory in a worker."""
+"""The number of events that a task derives, about: a few hundred MB of memory in a worker."""
 SHARE_EVENTS: Final = 50_000_000
 """The days of accounts with more events than this are written by several tasks, in as many files."""
 OLD_TIMES: Final = 10
-"""Touched conversations are taken to have at most so many times the events of the files that touch them; where they
+"""An estimate: touched conversations have at most this many times the events of the files that touch them. Where they
 have more, parts are larger.
 """
 PARTS_LEAST: Final = 8
 LOOK_FILES: Final = 16
-"""A task looks through so many files of the last run."""
+"""The number of files of the last run that a task looks through."""
 LAST: Final = "last"
 _SETTINGS: Final = {
     # Rows are parcels of a few MB here.
@@ -59,7 +59,7 @@ PACKED: Final = {
     "spark.shuffle.spill.compress": "false",
     "spark.rdd.compress": "false",
 }
-"""For sessions of one's own: what a job sends is packed already, and Spark would try it once more."""
+"""Settings for sessions of one's own: Spark need not compress again what a job sends."""
 
 Progress = Callable[[str], None]
 Stage = Callable[[Batches], Iterator[pa.RecordBatch]]
@@ -84,8 +84,9 @@ class JobRequest(NamedTuple):
 class Done(NamedTuple):
     """What a job did.
 
-    `run` is None where there was nothing new. `quality` is of the events that were derived; `rows` were written of each
-    table, in `files` files, in the place of `replaced` ones; `first` and `last` are the times of the events (epoch ms).
+    `run` is None where there was nothing new. `quality` is that of the events that were derived. `rows` is the number
+    of rows written to each table, in `files` files; `replaced` files were taken out. `first` and `last` are the times
+    of the first and last event (epoch ms).
     """
 
     run: Run | None
@@ -114,7 +115,7 @@ def derive(
     workers see both under the same path. `account` is for events that name none. Without `since` and `days` all is
     derived; with `since` what is touched by events that came since then (`LAST`: since the last run); with `days` what
     is touched by those from the first to the last of two days (UTC). A task derives about `part_events` events.
-    `progress` hears what is being done. Raises InputError (InvalidEvents: which file, row and field), OSError.
+    `progress` is called with each step. Raises InputError (InvalidEvents: which file, row and field), OSError.
     """
     asked = JobRequest(Path(events), Path(out), account, since, days, part_events)
     source = find(asked.events)
@@ -128,7 +129,7 @@ def derive(
 
 
 class _Known(NamedTuple):
-    """What the conversations of a run are made of: events by part, and what was found about them."""
+    """The events of a run by part, and what was found about them."""
 
     events: DataFrame
     moves: DataFrame
@@ -153,7 +154,7 @@ class _Job:
         return max(-(-rows // self._asked.part_events), 1)
 
     def run(self) -> Done:
-        """All of it."""
+        """Does the whole job."""
         selection = Selection() if self._asked.is_whole else self._touched()
         if selection.hashes is not None and not len(selection.hashes):
             return Done(None)
@@ -176,14 +177,14 @@ class _Job:
         return self._committed(results, selection, known.about)
 
     def forget(self) -> None:
-        """Lets go of what is kept on the workers' disks."""
+        """Frees what is kept on the workers' disks."""
         for frame in self._kept:
             frame.unpersist()
 
     # --- stages ---
 
     def _tasks(self, count: int, each: int = 1) -> DataFrame:
-        """A row for each number below a count, so many of them a task."""
+        """A row for each number below a count, some of them in each task."""
         return self._spark.range(0, count, 1, max(-(-count // each), 1))
 
     def _keep(self, frame: DataFrame) -> DataFrame:
@@ -193,7 +194,7 @@ class _Job:
         return frame
 
     def _collected(self, frame: DataFrame) -> dict[str, list[pa.Table]]:
-        """Runs a stage; gives its parcels by kind. Raises InputError where a task said so."""
+        """Runs a stage; gives its parcels by kind. Raises InputError where a task did."""
         with _told_by_tasks():
             rows = frame.select("kind", "content").collect()
         found: dict[str, list[pa.Table]] = {}
@@ -309,7 +310,7 @@ class _Job:
     # --- what stays, and the end ---
 
     def _rows_left(self, selection: Selection, deriving: DeriveParts, about: pa.Table) -> DataFrame | None:
-        """What other conversations have in files that are replaced."""
+        """The rows of other conversations in files that are replaced."""
         last = self._begun.last
         if selection.hashes is None or last is None:
             return None
@@ -411,7 +412,7 @@ def _mark_of(run: Run | None) -> Mark:
 
 @contextmanager
 def _settings(spark: SparkSession) -> Iterator[None]:
-    """The session's settings as a job needs them, and afterwards as they were."""
+    """Sets the session's settings as a job needs them, and puts them back afterwards."""
     before = {name: spark.conf.get(name, None) for name in _SETTINGS}
     try:
         for name, value in _SETTINGS.items():
@@ -432,7 +433,7 @@ _RAISED: Final = re.compile(
 
 @contextmanager
 def _told_by_tasks() -> Iterator[None]:
-    """Turns what tasks raised about their input into the same error here."""
+    """Raises errors of tasks about their input again here, as the same error."""
     from pyspark.errors import PySparkException
 
     try:

@@ -19,14 +19,14 @@ from handletime.events.decode import is_account
 from handletime.events.read import Share, parquet_tasks
 
 SHARE_BYTES: Final = 8 << 20
-"""A task reads about so many bytes of files; larger files are read by several."""
+"""The bytes of files that a task reads, about; larger files are read by several tasks."""
 _HIVE: Final = re.compile(r"([^/=]+)=([^/]*)")
 _NO_VALUE: Final = "__HIVE_DEFAULT_PARTITION__"
 _UNREADABLE: Final = {"deletionVectors", "columnMapping"}
 
 
 class EventFile(NamedTuple):
-    """A Parquet file of events: when it came (epoch ms), and the account and day that its place says, if any."""
+    """A Parquet file of events: when it came (epoch ms), and the account and day in its path, if any."""
 
     path: str
     size: int
@@ -38,7 +38,7 @@ class EventFile(NamedTuple):
 class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
     """How far a job has read: the version of a Delta table, or when the newest file of a folder came (epoch ms).
 
-    `seen` are the files of that very moment: another one may still come within it.
+    `seen` are the files of that very moment: more may still come with the same time.
     """
 
     version: int | None = None
@@ -47,7 +47,7 @@ class Mark(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Source(NamedTuple):
-    """All files of events, and how far they reach."""
+    """All files of events, and the mark to go on from next time."""
 
     files: list[EventFile]
     mark: Mark
@@ -122,7 +122,7 @@ def _of_delta(events: Path) -> Source:
 
 
 def newer(events: Path, source: Source, since: Mark) -> list[EventFile]:
-    """The files that came after a mark. Raises InputError where that cannot be said."""
+    """The files that came after a mark. Raises InputError where that cannot be found out."""
     if since.version is None:
         return [file for file in source.files if file.modified >= (since.modified or 0) and file.path not in since.seen]
     if source.mark.version is None:
@@ -162,7 +162,7 @@ def pieces(files: Sequence[EventFile]) -> list[Piece]:
 
 
 def rows_of(files: Sequence[EventFile], looked_at: int = 16) -> int:
-    """About how many rows files have, from some of their footers. Raises InputError."""
+    """An estimate of the rows of files, from some of their footers. Raises InputError."""
     some = files[:: max(len(files) // looked_at, 1)]
     rows = size = 0
     for file in some:
@@ -180,8 +180,8 @@ IDS: Final = ("accountId", "conversationId")
 def read(piece: Piece, account: str, has_some: Callable[[pa.Table], bool] | None = None) -> Iterator[pa.Table]:
     """The events of a piece as tables of `model.EVENTS`. Raises InvalidEvents: which file, row and field; InputError.
 
-    `account` is for events that name none, in files whose place does not name one either. Of files where `has_some`
-    says of all ids (`IDS`) that there is nothing of interest among them, nothing else is read.
+    `account` is for events that name none, in files whose path names none either. `has_some` is given the ids (`IDS`)
+    of a file; where it says that none is of interest, nothing else of the file is read.
     """
     for file, share in piece.parts:
         account_of_file = file.account or account
@@ -197,7 +197,7 @@ def read(piece: Piece, account: str, has_some: Callable[[pa.Table], bool] | None
 
 
 def _ids(source: pa.NativeFile, account: str, share: Share) -> Iterator[pa.Table]:
-    """The ids of a share's events, which have been read as a whole by an earlier run, or a moment ago."""
+    """The ids of a share's events. An earlier run, or an earlier step, has read these events as a whole."""
     parquet = pq.ParquetFile(source, page_checksum_verification=True)
     sizes = [parquet.metadata.row_group(i).num_rows for i in range(parquet.num_row_groups)]
     names = [name for name in IDS if name in parquet.schema_arrow.names]

@@ -39,20 +39,20 @@ EVENTS, MOVES, OLD_MOVES, LOSSES = "events", "moves", "old moves", "losses"
 AGENTS, MOVERS, ACCOUNTS, QUALITY, REPLACED = "agents", "movers", "accounts", "quality", "replaced"
 """Kinds of parcels, beside the tables of `lake.tables.COLUMNS`.
 
-`old moves` are those of the last run, `agents` have any `focused`, `movers` any focus event or assignment; `accounts`
-says how many events and from when to when, `replaced` are files whose rows went into others.
+`old moves` are those of the last run. `agents` have any `focused`, `movers` any focus event or assignment. `accounts`
+has the number of events and their first and last time. `replaced` are files whose rows went into others.
 """
 HELD_ROWS: Final = 1_000_000
 PARCEL_ROWS_LEAST: Final = 10_000
-"""Rows are sent as soon as parcels will have so many, on average, or as there are `HELD_ROWS`.
+"""Rows are sent as soon as parcels have this many on average, or as `HELD_ROWS` are held.
 
-Parcels of a few rows would cost more than them. Bringing many rows together at once costs more than few at a time:
-they do not fit into the processor's cache.
+A parcel of a few rows costs more than its rows. Bringing together many rows at once costs more than few at a time,
+because they do not fit into the processor's cache.
 """
 RUNNING_DAY: Final = np.iinfo(np.int32).min
-"""Stands for the day of what has none."""
+"""The day of a row that has none: its segment is running."""
 NUMBERS: Final = 1 << 24
-"""A task sends fewer parcels."""
+"""More than the parcels that a task sends."""
 
 
 class Selection(NamedTuple):
@@ -64,13 +64,13 @@ class Selection(NamedTuple):
     hashes: U64 | None = None
 
     def is_same(self, other: Selection) -> bool:
-        """Whether both are the same conversations."""
+        """Whether another selection has the same conversations."""
         if self.hashes is None or other.hashes is None:
             return self.hashes is other.hashes
         return np.array_equal(self.hashes, other.hashes)
 
     def holds(self, hashes: U64) -> npt.NDArray[np.bool_]:
-        """For each hash whether it is one of them."""
+        """For each hash whether it is selected."""
         assert self.hashes is not None  # noqa: S101
         if not len(self.hashes):
             return np.zeros(len(hashes), np.bool_)
@@ -79,11 +79,11 @@ class Selection(NamedTuple):
         return found
 
     def has_some(self, ids: pa.Table) -> bool:
-        """Whether there are rows of its conversations among these, of which only the ids need to be there."""
+        """Whether any row is of a selected conversation. Only the columns of ids are needed."""
         return bool(self.holds(conversation_hashes(as_events(ids))).any())
 
     def of(self, rows: pa.Table) -> pa.Table:
-        """The rows of its conversations."""
+        """The rows of selected conversations."""
         if self.hashes is None:
             return rows
         return rows.filter(pa.array(self.holds(conversation_hashes(rows))))
@@ -95,7 +95,7 @@ def conversation_hashes(rows: pa.Table) -> U64:
 
 
 def as_events(rows: pa.Table) -> pa.Table:
-    """Rows of a table as events, as far as they say anything: for what works on events."""
+    """Rows of a table as events, with the fields that they have: for code that works on events."""
     filled = {field.name: _column(rows, field) for field in model.EVENTS}
     return in_one_chunk(model.with_schema(pa.table(filled)))
 
@@ -116,7 +116,7 @@ _OF_MOVES: Final = {"accountId", *COLUMNS[FOCUS_MOVES].names}
 
 
 class Reading(NamedTuple):
-    """What is read: pieces, the account of events that name none, which conversations, for how many targets."""
+    """What is read: pieces, the account of events that name none, the conversations, the number of targets."""
 
     pieces: Mapping[int, Piece]
     account: str
@@ -150,8 +150,9 @@ def _events_read(reading: Reading, numbers: Batches) -> Iterator[Parcel]:
 
 
 def find_moves(targets: int, tells_movers: bool, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends the focus events of a part's conversations to their agents' targets; and tells how many events each account
-    has, and if wanted who the agents are.
+    """Sends the focus events of a part's conversations to their agents' targets.
+
+    Also reports the number of events of each account and, if wanted, the agents.
     """
     return sent(_moves_found(targets, tells_movers, batches))
 
@@ -181,7 +182,7 @@ _AGENT: Final = pa.schema([("accountId", pa.string()), ("agentId", pa.int64())])
 
 
 def find_losses(targets: int, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends the losses of focus to the parts that the moves came from; tells on what is not for parts."""
+    """Sends the losses of focus to the parts that the moves came from, and passes on what is not for parts."""
     return sent(_losses_found(targets, batches))
 
 
@@ -199,7 +200,7 @@ def _losses_found(targets: int, batches: Batches) -> Iterator[Parcel]:
 
 
 def _with_old(moves: pa.Table | None, old: pa.Table | None) -> pa.Table | None:
-    """Moves of parts, and those of conversations that are in none, which have the part -1."""
+    """Moves of parts, with those of conversations that are in no part; their part is -1."""
     if old is None:
         return moves
     nowhere = pa.array(np.full(old.num_rows, -1, np.int32))
@@ -229,7 +230,7 @@ def agents_table(agents: Agents) -> pa.Table:
 
 
 class DeriveParts(NamedTuple):
-    """What deriving has to know: who has any focus event, into how many shares accounts' days are cut, the targets."""
+    """What deriving needs: the agents with any focus event, the shares of accounts' days, and the targets."""
 
     focused: Agents
     shares: Mapping[str, int]
@@ -238,7 +239,7 @@ class DeriveParts(NamedTuple):
 
 
 def derive_parts(deriving: DeriveParts, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends what is derived of parts to the targets that write it, and what the data are worth."""
+    """Derives parts; sends their rows to the targets that write them, and reports the quality of the data."""
     return sent(_parts_derived(deriving, batches))
 
 

@@ -1,7 +1,7 @@
-"""What a run that goes on from an earlier one derives again, and what it leaves as it is.
+"""What a run that continues an earlier one derives again, and what it leaves as it is.
 
-New events touch their conversations; those that lose an agent's focus to them, or did before; and, where an agent has
-focus events for the first time, all that this agent was assigned to (`focusData`). Of all others the rows stay.
+New events touch their own conversations; those that lose an agent's focus to them, or did before; and, where an agent
+has focus events for the first time, all that this agent was assigned to (`focusData`). The rows of all others stay.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CONVERSATIONS, FLIPPED = "conversations", "flipped"
 
 
 class FindConversations(NamedTuple):
-    """Where touched conversations are looked for: in pieces, in events from `first` up to `last` (epoch ms)."""
+    """Where touched conversations are searched: in pieces, in events from `first` up to `last` (epoch ms)."""
 
     pieces: Mapping[int, Piece]
     account: str
@@ -53,7 +53,7 @@ class FindConversations(NamedTuple):
 
 
 def find_conversations(looking: FindConversations, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Tells the conversations of the events in pieces."""
+    """Reports the conversations of the events in pieces."""
     return sent(_conversations_found(looking, numbers))
 
 
@@ -84,7 +84,7 @@ class FileOfLastRun(NamedTuple):
     file: File
 
     def read(self, columns: list[str] | None = None) -> pa.Table:
-        """Its rows, with their account."""
+        """The file's rows, with their account."""
         rows = pq.read_table(
             f"{self.lake}/{self.table}/{self.file.path}",
             columns=columns,
@@ -96,7 +96,7 @@ class FileOfLastRun(NamedTuple):
 
 
 class FindInLastRun(NamedTuple):
-    """What is looked for in the files of the last run: rows of these agents, of the conversations or of all others."""
+    """What is searched in the files of the last run: rows of these agents, of the conversations or of all others."""
 
     files: Mapping[int, FileOfLastRun]
     agents: Agents | None
@@ -106,7 +106,7 @@ class FindInLastRun(NamedTuple):
 
 
 def find_agents(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Tells the agents of the chosen conversations' moves."""
+    """Reports the agents of the chosen conversations' moves."""
     return sent(
         Parcel(0, AGENTS, 0, agents_table(agents_of(looking.selection.of(as_events(left.read())))))
         for left in _files_of_last_run(looking.files, numbers)
@@ -114,7 +114,7 @@ def find_agents(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordB
 
 
 def find_old_moves(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends the moves of the chosen agents to their targets; `selected` says those of the conversations too."""
+    """Sends the moves of the chosen agents to their targets, with `selected` only those in the chosen conversations."""
     return sent(_old_moves_found(looking, numbers))
 
 
@@ -131,7 +131,7 @@ def _old_moves_found(looking: FindInLastRun, numbers: Batches) -> Iterator[Parce
 
 
 def find_assigned(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Tells the conversations that the chosen agents were assigned to."""
+    """Reports the conversations that the chosen agents were assigned to."""
     return sent(
         _told(np.unique(conversation_hashes(as_events(_of_agents(left.read(_ASSIGNED), looking.agents)))))
         for left in _files_of_last_run(looking.files, numbers)
@@ -159,8 +159,7 @@ def _of_agents(rows: pa.Table, agents: Agents | None) -> pa.Table:
 
 
 def find_touched(batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Tells the conversations whose losses of focus are others than in the last run; and agents that have focus events
-    now and had none, or the other way round.
+    """Reports conversations whose losses of focus differ from the last run, and agents whose `focusData` has changed.
 
     Takes the moves of the conversations that are derived again, and the old moves of the same agents (`selected`: of
     the same conversations).
@@ -184,7 +183,7 @@ def _touched_found(batches: Batches) -> Iterator[Parcel]:
 
 
 def _losses(others: pa.Table, moves: pa.Table) -> tuple[I64, Agents]:
-    """When the other conversations lose the focus, given these moves too; and who has any `focused`."""
+    """When the other conversations lose the focus, given these moves too; and the agents with any `focused`."""
     together = in_one_chunk(pa.concat_tables([others, moves]))
     columns, focused = losses_of_moves(together, columns_of(together), numbers_of(together))
     found = np.column_stack([columns.lost_time, columns.lost_sequence])[: others.num_rows]
@@ -203,7 +202,7 @@ class KeepRows(NamedTuple):
 
 
 def keep_rows(keeping: KeepRows, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends what others have in files that hold rows of the chosen conversations to where it is written anew."""
+    """Sends the rows of others, in files that also hold rows of the chosen conversations, to be written anew."""
     return sent(_rows_kept(keeping, numbers))
 
 

@@ -26,7 +26,7 @@ FILES: Final = "files"
 GROUP_ROWS: Final = 122_880
 """Rows in a group: what DuckDB reads with one thread."""
 _VARIED: Final = {"conversationId", "segmentId", "assignedEventId", "eventId", "start", "end", "time", "segmentEnd"}
-"""Columns with so many values that a dictionary of them is only work."""
+"""Columns with too many different values for a dictionary to be worth it."""
 _FILES: Final = pa.schema(
     [
         pa.field("table", pa.string()),
@@ -52,7 +52,7 @@ class Written(NamedTuple):
 
 
 def write_rows(writing: Writing, batches: Batches) -> Iterator[pa.RecordBatch]:
-    """Writes a file for each table, account and day among the rows, and tells which. Raises OSError."""
+    """Writes a file for each table, account and day among the rows, and reports them. Raises OSError."""
     return sent(_rows_written(writing, batches))
 
 
@@ -68,7 +68,7 @@ def _rows_written(writing: Writing, batches: Batches) -> Iterator[Parcel]:
 
 
 def files_of(tables: Iterable[pa.Table]) -> list[Written]:
-    """What tasks told of their files."""
+    """The files that tasks have reported."""
     return [Written(row.pop("table"), File(**row)) for table in tables for row in table.to_pylist()]
 
 
@@ -116,7 +116,7 @@ def _write_file(writing: Writing, name: str, account: str, day: date | None, row
 
 
 def _stored(schema: pa.Schema, name: str) -> pa.Schema:
-    """The columns with nulls or without, as the table has them; what is a dictionary stays one."""
+    """The columns as the table has them, with or without nulls. Dictionaries stay."""
     return pa.schema([field.with_nullable(COLUMNS[name].field(field.name).nullable) for field in schema])
 
 

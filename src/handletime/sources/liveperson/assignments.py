@@ -25,7 +25,7 @@ from handletime.sources.liveperson.fields import (
 )
 
 NEAR_MS: Final = 1000
-"""The signs of one assignment (joining, interaction, transfer) lie some milliseconds apart, up to this."""
+"""Milliseconds that the signs of one assignment (joining, interaction, transfer) may lie apart."""
 
 
 class Transferred(NamedTuple):
@@ -68,7 +68,7 @@ def assignments(
     agents: Agents,
     tell: Tell,
 ) -> list[Assigned]:
-    """Who took the conversation when, by time, each once however many signs there are of it."""
+    """Who took the conversation when, by time; each assignment once, however many signs it has."""
     assigned = _by_participants(participants, tell)
     assigned += _by_interactions(interactions, assigned, transfers, agents, tell)
     assigned += _by_takeovers(assigned, transfers, agents, tell)
@@ -87,7 +87,7 @@ _REASONS: Final = {
 
 
 def transfers_of(parts: Placed[Transfer], tell: Tell) -> list[Transferred]:
-    """The transfers by time; one without a time is told and left out."""
+    """The transfers by time. One without a time is reported and left out."""
     transfers = []
     for place, part in parts:
         time = told_time(part.time_l, part.time, f"{place}.time", tell)
@@ -222,7 +222,7 @@ def _by_takeovers(assigned: list[Assigned], transfers: list[Transferred], agents
 
 
 def _after_their_transfers(assigned: list[Assigned], transfers: list[Transferred], tell: Tell) -> Iterator[Assigned]:
-    """Who joins some milliseconds before the transfer that names them joins by it, not before it."""
+    """Moves agents who join some milliseconds before the transfer that names them to that transfer."""
     named: defaultdict[int, list[int]] = defaultdict(list)
     for transfer in transfers:
         if transfer.to not in (None, transfer.by) and transfer.reason != "backToQueue":

@@ -1,7 +1,7 @@
-"""What is read of a record, and how single values of it are: nothing else of it is ever decoded.
+"""The fields of a record that are read, and how their values are read. Nothing else of a record is ever decoded.
 
-Every field may hold anything. What is missing or wrong is told in a sentence that begins with its place and
-never holds what stood there: `agentParticipants[1].agentId: must be a signed 64-bit integer`.
+Every field may hold anything. A missing or wrong value is reported in a sentence that begins with its place and
+never repeats the value: `agentParticipants[1].agentId: must be a signed 64-bit integer`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from handletime.events import model
 from handletime.events.book import instant, looks_like_seconds
 
 UNREADABLE: Final = (ValueError, RecursionError)
-"""What decoding raises: msgspec's errors and UnicodeDecodeError are ValueErrors."""
+"""The errors that decoding raises: msgspec's errors and UnicodeDecodeError are ValueErrors."""
 
 Tell = Callable[[str], None]
 
@@ -79,7 +79,7 @@ class Timed(Struct, rename="camel"):
 
     @property
     def agent(self) -> str:
-        """Whose doing it is, as written."""
+        """The agent who did it, as written."""
         return ""
 
 
@@ -142,7 +142,7 @@ Placed = list[tuple[str, Part]]
 
 
 def elements(raw: Raw, type_: type[Part], name: str, tell: Tell, *, needed: bool = True) -> Placed[Part]:
-    """The elements of a list, in the record's order; what is not there or cannot be read is told."""
+    """The elements of a list, in the record's order. Missing and unreadable ones are reported."""
     parts: Placed[Part] = []
     if is_absent(raw):
         if needed:
@@ -170,12 +170,12 @@ def is_absent(value: Raw) -> bool:
 
 
 def is_nobody(value: object) -> bool:
-    """Whether a field says nothing: LivePerson writes that in several ways."""
+    """Whether a field names nobody, which LivePerson writes in several ways."""
     return value is None or value in ("", "null", "undefined")
 
 
 def written(value: object) -> str:
-    """Ids and words are strings; a number counts as if it was written, anything else as nothing."""
+    """A value as a string. A number counts as its digits, anything else as None."""
     return str(value) if type(value) in (str, int) else ""
 
 
@@ -200,7 +200,7 @@ def integer(value: object) -> int | None:
 
 
 def told_integer(value: object, place: str, tell: Tell) -> int | None:
-    """The same as `integer`; that it is none is told."""
+    """The same as `integer`. Reports a value that is not an integer."""
     number = integer(value)
     if number is None:
         tell(f"{place}: {wrong(value, 'a signed 64-bit integer')}")
@@ -241,7 +241,7 @@ def _why_not(millis: object) -> str:
 def _instant_of(text: object, zone: tzinfo | None = None) -> int | None:
     """LivePerson's written time, `2016-08-29 14:30:24.565+0000`; None where it is none, or before 2000.
 
-    `zone` is that of a time without an offset, which without a zone is no time.
+    `zone` is the time zone of times without an offset. Without a zone, these are no times.
     """
     try:
         at = datetime.fromisoformat(text)  # type: ignore[arg-type]  # TypeError if it is no string

@@ -19,7 +19,7 @@ ANSWER_MAX: Final = 1 << 30
 
 
 class ConversationFault(Struct, frozen=True):
-    """What was found wrong with a conversation's record.
+    """A fault of a conversation's record.
 
     `conversation_id` is "" where the record has none that can be used; `message` then begins with its place.
     """
@@ -93,7 +93,7 @@ def _merge(versions: dict[bytes, str]) -> list[tuple[str, str]]:
 
 
 def _newness(version: tuple[bytes, str]) -> tuple[int, bool, int, bytes]:
-    """The one that knows of the newest moment, then closed before open, then the one that holds more."""
+    """A sort key: the copy with the newest moment, then closed before open, then the one that holds more."""
     events = msgspec.json.decode(version[0], type=list[Event])
     newest = max(max(event.time, event.revision) for event in events)
     return newest, any(event.type == "closed" for event in events), len(events), version[0]

@@ -1,6 +1,6 @@
 """One record of LivePerson's messaging history becomes events (liveperson-history.md).
 
-Ids and sequences depend on nothing but the thing itself, so that a newer copy of a record repeats them:
+Ids and sequences depend only on what happened, so that a newer copy of a record repeats them:
 
 | event | `eventId` | `sequence` |
 |---|---|---|
@@ -104,7 +104,7 @@ def order(event: Event) -> tuple[int, int, int, bytes]:
 
 
 class Conversation(NamedTuple):
-    """One record as events, in order, and what was wrong with it: `agentParticipants[1].agentId: must be …`.
+    """One record as events, in order, and its faults: `agentParticipants[1].agentId: must be …`.
 
     `account` is "" where the record names none; `conversation_id` is "" where the record is not imported.
     """
@@ -116,10 +116,10 @@ class Conversation(NamedTuple):
 
 
 def events_of(record: bytes | Raw) -> Conversation:
-    """What one record tells, as events. Takes its JSON; never raises for what stands in it.
+    """The events of one record. Takes its JSON; never raises, whatever stands in it.
 
-    A record without a usable `info.conversationId` is refused as a whole. Otherwise what is missing, wrong or
-    contradicts another field is told, and the rest imported; a part without a usable time or agent is not.
+    A record without a usable `info.conversationId` is refused as a whole. Otherwise missing, wrong and contradicting
+    fields are reported, and the rest is imported; a part without a usable time or agent is left out.
     """
     faults: list[str] = []
     try:
@@ -190,15 +190,15 @@ def _newest(info: Info, dialogs: Placed[Dialog], happened: Iterable[tuple[str, T
 
 
 class _Survey(NamedTuple):
-    """What belongs to a survey: by its dialogs, and where the record has none, after its start and by its bots."""
+    """What belongs to a survey: its dialogs; in a record without dialogs, what its bots do after its start."""
 
     dialogs: set[str]
     start: int = model.TIME_MAX
     bots: Mapping[str, int] = MappingProxyType({})
-    """From when on what a bot does belongs to it."""
+    """By bot, the time from which on its actions belong to the survey."""
 
     def left_out_of(self, parts: Placed[Happened]) -> Placed[Happened]:
-        """The parts that are the conversation's own."""
+        """The parts that do not belong to the survey."""
         return [(place, part) for place, part in parts if not self._has(part)]
 
     def _has(self, part: Timed) -> bool:
@@ -217,7 +217,7 @@ def _bots_of_survey(start: int, participants: Placed[Participant]) -> dict[str, 
 
 
 def _main_and_surveys(dialogs: Placed[Dialog], tell: Tell) -> tuple[Placed[Dialog], set[str]]:
-    """The MAIN dialogs, and the ids of the surveys: what belongs to those is no part of the conversation."""
+    """The MAIN dialogs, and the ids of the surveys, which are no part of the conversation."""
     main: Placed[Dialog] = []
     surveys: set[str] = set()
     for place, dialog in dialogs:
@@ -233,7 +233,7 @@ def _main_and_surveys(dialogs: Placed[Dialog], tell: Tell) -> tuple[Placed[Dialo
 
 
 def _within(place: str, event: Event, start: int | None, close: Close | Open | None, tell: Tell) -> Event:
-    """Tells what lies outside the conversation; what would open it too early counts from its start."""
+    """Reports events outside the conversation. Those that would open it too early count from its start."""
     if isinstance(close, Close) and event.time > close.time:
         tell(f"{place}: is after the conversation's close")
     if start is None or event.time >= start:
@@ -246,7 +246,7 @@ def _within(place: str, event: Event, start: int | None, close: Close | Open | N
 
 
 def _once_each(placed: PlacedEvents, tell: Tell) -> Iterable[Event]:
-    """Each id once, the first as it stands; transfers and assignments counted within their millisecond."""
+    """Each id once, as it first stands. Transfers and assignments are counted within their millisecond."""
     kept: dict[str, Event] = {}
     counts: Counter[tuple[str, int]] = Counter()
     for place, event in placed:
@@ -280,7 +280,7 @@ def _opened(info: Info, start: int, transfers: list[Transferred], make: Make, te
 
 
 def _closed(close: Close | Open, newest: int, make: Make) -> Event:
-    """The close; of an open record what takes back the close that an older copy of it had."""
+    """The close; for an open record a withdrawal of the close that an older copy had."""
     closed = partial(make, event_id="closed", sequence=_CLOSED, revision=newest)
     if isinstance(close, Open):
         return closed(time=newest, type="withdrawn")
@@ -349,7 +349,7 @@ def _messages(parts: Placed[Message], agents: Agents, make: Make, tell: Tell) ->
 
 
 def _is_note(place: str, part: Message, tell: Tell) -> bool:
-    """Whether it was written for agents and managers alone: no message at all."""
+    """Whether a message is a note for agents and managers only, which is no message."""
     if is_nobody(part.audience):
         return False
     if not isinstance(part.audience, str):
@@ -363,7 +363,7 @@ class _Sender(NamedTuple):
 
 
 def _sender(place: str, part: Message, agents: Agents, tell: Tell) -> _Sender | None:
-    """Who wrote it; None where nobody can say. An agent's message without an id is the assigned agent's."""
+    """The sender of a message; None where it is unknown. An agent's message without an id is the assigned agent's."""
     if says(part.sent_by, "consumer"):
         return _Sender("consumer")
     if not says(part.sent_by, "agent"):

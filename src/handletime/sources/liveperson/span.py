@@ -22,7 +22,7 @@ from handletime.sources.liveperson.fields import (
 class Close(NamedTuple):
     """When the conversation was closed and by whom, and the part of the record that says so.
 
-    `without_survey` where `info.conversationEndTimeL` says so: what comes after it belongs to a survey.
+    With `without_survey` it is `info.conversationEndTimeL`: what comes later belongs to a survey.
     """
 
     place: str
@@ -47,9 +47,9 @@ def start_of(info: Info, main: Placed[Dialog], tell: Tell) -> int | None:
 
 
 def close_of(info: Info, main: Placed[Dialog], start: int | None, has_survey: bool, tell: Tell) -> Close | Open | None:
-    """The close, or that there is none; None where the record has no close that makes sense, which is told.
+    """The close, or `Open`. None, with a report, where the record has no close that makes sense.
 
-    What is said to be open is not closed, whatever its end. (While only the survey runs, `info` is open and MAIN
+    A record that says it is open is not closed, whatever its end. (While only the survey runs, `info` is open and MAIN
     has ended, or `info.conversationEndTimeL` is there.)
     """
     if not says(info.status, "open") and not says(info.status, "close"):
