@@ -149,3 +149,17 @@ def test_no_flipped_bit_is_ever_believed(tmp_path: Path, seed: int) -> None:
             assert kept.find(kept.begin(TOKEN, "UTC", NOW), NOW) is not None, (at, bit)
         for end in ("-wal", "-shm"):
             place.with_name(place.name + end).unlink(missing_ok=True)
+
+
+def test_a_file_whose_header_forbids_writing_is_begun_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Byte 18 is the version that a program must know to write (sqlite.org/fileformat2.html, 1.3.1)."""
+    place = tmp_path / "sessions.sqlite"
+    with Sessions(place) as kept:
+        kept.begin(TOKEN, "UTC", NOW)
+    content = bytearray(place.read_bytes())
+    content[18] |= 0x80
+    place.write_bytes(content)
+    with Sessions(place) as kept:
+        assert kept.find(kept.begin(TOKEN, "UTC", NOW), NOW) is not None
+    assert "readonly" in caplog.text
+    assert "everybody has to sign in again" in caplog.text

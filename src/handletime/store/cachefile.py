@@ -97,7 +97,7 @@ class CacheFile:
         code = getattr(error, "sqlite_errorcode", None)
         # Python's own have no code: a text that is none, or another version. What was closed is no damage.
         damaged = code & 0xFF in _DAMAGE if code is not None else not isinstance(error, sqlite3.ProgrammingError)
-        if self._place is None or not damaged:
+        if self._place is None or not (damaged or _says_it_is_read_only(self._place, code)):
             raise error
         if code is not None:
             self._lost.append(f"{self._place} could not be read ({error}) and was begun anew")
@@ -106,3 +106,9 @@ class CacheFile:
             self._db.close()
         for end in ("", "-wal", "-shm"):
             self._place.with_name(self._place.name + end).unlink(missing_ok=True)
+
+
+def _says_it_is_read_only(place: Path, code: int | None) -> bool:
+    """Whether a file forbids to be written to by its own header, which is damage, and neither the disk nor its mode."""
+    is_refused = code is not None and code & 0xFF == sqlite3.SQLITE_READONLY
+    return is_refused and os.access(place, os.W_OK) and os.access(place.parent, os.W_OK)
