@@ -98,7 +98,7 @@ class Centre:
     def start(self) -> None:
         """Starts the server: at first on any port, later on the same. It looks for news each second."""
         arguments = ("serve", "--data", self.data, "--port", self.port, "--labels", self.labels)
-        constants = {"handletime.web.now.EVERY_S": 1.0, "handletime.web.live.KEPT_S": 0.5}
+        constants = {"handletime.web.now.EVERY_S": 1.0, "handletime.answers.live.KEPT_S": 0.5}
         self.process = shared().start(self.folder / "server", *arguments, constants=constants)
         url = self.process.address()
         assert url is not None, self.process.log.read_text()

@@ -59,7 +59,7 @@ def killed(child: Child) -> None:
 @pytest.mark.parametrize("step", INGEST)
 def test_ingest(step: str, nursery: Nursery, tmp_path: Path, seed: int) -> None:
     folder = tmp_path / "store"
-    record, token = prepared(seed, 300), a_key(folder)
+    record, token = prepared(seed, 600), a_key(folder)
     serve = ("serve", "--data", folder, "--port", "0")
     for number in (1, random.Random(seed).randint(2, 9)):
         server = nursery.start(folder, *serve, env={VARIABLE: f"{step}:{WARM_UP + number}"})
