@@ -23,11 +23,11 @@ from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Records
 
 STALE_MS: Final = DAY
-"""A wait that is longer is told beside the others: a forgotten conversation should not hide those of today."""
+"""A longer wait is shown beside the others: a forgotten conversation should not hide those of today."""
 AGENTS_MAX: Final = 500
-"""So many agents at work are shown."""
+"""The number of agents at work that are shown."""
 KEPT_S: Final = 2.0
-"""How old the open conversations may be that several are shown."""
+"""Seconds for which open conversations that were read are shown to others too."""
 
 
 class FocusHere(NamedTuple):

@@ -15,8 +15,8 @@ from handletime.events.jsonarray import elements
 
 BLOCK_BYTES: Final = 2 << 20
 LINES_MAX: Final = 1 << 15
-"""So many lines are decoded at once. A line takes some 400 bytes then, and what is wrong with it a thousand, however
-short it is.
+"""The most lines that are decoded at once. However short a line is, it takes some 400 bytes then, and a fault of it a
+thousand.
 """
 
 

@@ -57,7 +57,7 @@ _T, _F, _N = (ord(letter) for letter in "tfn")
 _ESCAPES: Final = np.isin(np.arange(256), list(b'"\\/bfnrt'))
 """What may stand after a backslash. Not `u`: it could be half a surrogate pair."""
 _DIGITS_MAX: Final = 18
-"""So many digits fit a signed 64-bit integer, whatever they are."""
+"""The most digits that always fit a signed 64-bit integer."""
 
 
 @borrowing

@@ -30,7 +30,7 @@ class Rows(NamedTuple):
 
 
 def rows_of(number: int) -> Rows:
-    """So many rows that say nothing yet."""
+    """This number of rows that say nothing yet."""
     shape = (len(FIELDS), number)
     return Rows(
         np.full(number, GOOD, np.int8),

@@ -148,7 +148,7 @@ class Peekable(io.RawIOBase):
         return True
 
     def peek(self, size: int) -> bytes:
-        """So many of the next bytes, fewer only where there are no more."""
+        """The next `size` bytes; fewer only at the end."""
         while len(self._ahead) < size and (more := self._stream.read(_PIECE)):
             self._ahead += more
         return self._ahead[:size]

@@ -25,7 +25,7 @@ from handletime.segments.sorting import EVENT, Record, Records, sort_conversatio
 from handletime.segments.threads import in_shares, shares_of
 
 BUCKET_ROWS: Final = 16_384
-"""So many events, more or less, are ordered at a time."""
+"""The number of events, more or less, that are ordered at a time."""
 
 
 class Ordered(NamedTuple):

@@ -16,7 +16,7 @@ from handletime.segments.columns import in_one_chunk
 Buckets = npt.NDArray[np.integer]
 
 HELD_BYTES: Final = 32 << 20
-"""So many bytes of rows are kept back and written together: a bucket's piece of few rows would cost more than them."""
+"""Bytes of rows that are collected before they are written: a piece of few rows would cost more than its rows."""
 LZ4: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 
 

@@ -23,13 +23,13 @@ from handletime.segments.focus import Anonymous, Loss, losses_among
 from handletime.store.arrow import delete, insert, query, registered
 
 TAIL: Final = 32
-"""So many of an agent's last `focused` are remembered, and all that lies between them."""
+"""The number of an agent's last `focused` that are remembered, with all moves between them."""
 LATEST: Final = 4096
-"""So many of the last moves wait before the others are looked at."""
+"""The number of last moves that wait before the others are looked at."""
 AGENTS_MAX: Final = 50_000
-"""So many agents are remembered; with more, all are forgotten and looked up again."""
+"""The most agents that are remembered. With more, all are forgotten and looked up again."""
 SPANS_MS: Final = (4 * HOUR, 3 * DAY, 60 * DAY)
-"""So far around late events their agents' moves are looked for, one after the other; then everywhere."""
+"""How far around late events their agents' moves are searched: first the shortest span, at last everywhere."""
 EVER: Final = -NEVER
 
 MOVE_ROW: Final = pa.schema(

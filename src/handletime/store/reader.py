@@ -35,7 +35,7 @@ class Reader:
     """Asks about one account, for one request. Any thread may use it."""
 
     def __init__(self, connections: Connections, account: str, *, limit_s: float | None = None) -> None:
-        """So many seconds after this all queries are stopped; other work of the request should ask `deadline`."""
+        """All queries are stopped `limit_s` seconds from now; other work of the request should ask `deadline`."""
         self._connections = connections
         self.deadline = Deadline(limit_s)
         self.account = account
@@ -113,7 +113,7 @@ class Reader:
 
 
 MOVES_MAX: Final = 100_000
-"""So many focus moves of an agent are looked at to say where its focus was."""
+"""The most focus moves of an agent that are read to say where its focus was."""
 # Of a removed conversation there is no number, and so no id.
 _LAST_FOCUSED: Final = f"""
     select max(time) from kept.focus_moves

@@ -26,7 +26,7 @@ from handletime.store.touched import Touched, conversations_of, touched_by
 
 RECENT_EVENTS: Final = 1_000_000
 RECENT_BYTES: Final = 256 << 20
-"""So much is kept in memory, so that it need not be read again."""
+"""What is kept of events in memory, so that they need not be read again."""
 
 
 class Written(NamedTuple):

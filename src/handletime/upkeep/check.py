@@ -16,7 +16,7 @@ from handletime.upkeep.mending import MISSING_AGENTS
 
 _BATCH_ROWS: Final = 500_000
 _LOOKED_UP: Final = 100 * AT_ONCE
-"""So many conversations are looked up through the index of the directory, when it is checked."""
+"""The number of conversations that are looked up in the directory's index when it is checked."""
 
 
 def check(store: Store, watch: Watch | None = None) -> list[str]:

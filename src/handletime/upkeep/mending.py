@@ -17,7 +17,7 @@ from handletime.store.moves import move_rows, stored_form
 from handletime.store.writer import Removed, Writer
 
 AT_ONCE: Final = 1_000
-"""So many conversations are put right in one transaction, or fewer that have many events."""
+"""The most conversations that are put right in one transaction; fewer where they have many events."""
 
 MISSING_AGENTS: Final = f"""
     select distinct account, agentId, type = {model.FOCUSED} as focused

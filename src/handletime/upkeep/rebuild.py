@@ -27,7 +27,7 @@ from handletime.upkeep.mending import MISSING_AGENTS, groups, mend_agents, mend_
 
 BATCH_ROWS: Final = 500_000
 SHOWN: Final = 10
-"""So many differences are shown."""
+"""The number of differences that are shown."""
 
 
 class Difference(msgspec.Struct, frozen=True, rename="camel"):

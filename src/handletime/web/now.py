@@ -30,7 +30,7 @@ EVERY_S: Final = 5.0
 HISTORY_EVERY: Final = 12
 """Whether the charts have, with every so many of these."""
 STREAM_S: Final = 120.0
-"""So long a stream lasts; then the browser asks for the next. Nothing waits for one for ever."""
+"""Seconds that a stream lasts. Then the browser asks for the next, so nothing waits for a stream for ever."""
 RETRY_MS: Final = 2000
 
 
