@@ -257,7 +257,7 @@ def test_whoever_does_not_read_is_ended_and_whoever_reads_slowly_gets_all(tmp_pa
         deaf.sendall(ask * asked)
         slow = stack.enter_context(connected(world.url, receives=4096))
         slow.sendall(ask * 10)
-        size, got, begun = len(world.get("/openapi.json").content), 0, time.monotonic()
+        size, got, begun = len(world.get("/openapi.json", connection="close").content), 0, time.monotonic()
         while got < 10 * size:
             got += len(slow.recv(1 << 14))
             time.sleep(0.1)
