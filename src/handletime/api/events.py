@@ -146,8 +146,7 @@ async def events(
 ) -> Response[bytes]:
     """Stores events, all of the request or nothing."""
     account = await intake.admit(request, service, account)
-    if not intake.places.has_room(1, account):
-        raise intake.places.refusal()
+    intake.places.check(1, account)
     if service.store.read_only is not None:
         raise NotHere(service.store.read_only)
     done = await intake.take(request, service, account)

@@ -17,14 +17,14 @@ import msgspec
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import instant_of
 from handletime.api.ports import DatedReader, DatedStore, Store
-from handletime.clock import HOUR, Clock
+from handletime.clock import HOUR, MINUTE, Clock
 from handletime.events.model import EPOCH
 from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
 from handletime.store.shelf import NewFile, Shelf
 
 FILE_LINES: Final = 200_000
 _AT_ONCE: Final = 10_000
-NEAR_MS: Final = 60_000
+NEAR_MS: Final = MINUTE
 """Milliseconds that the time of a new file may lie in the future. Later times come from a clock that was wrong."""
 # Conditions are constants; every value is bound.
 # ruff: noqa: S608

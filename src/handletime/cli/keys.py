@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
@@ -97,7 +96,7 @@ def create(
         return
     folder = _folder(folder)
     make_folder(folder)
-    with closing(side_file(folder)) as side:
+    with side_file(folder) as side:
         new = create_key(side, account, permissions or READING, expires)
     click.echo(msgspec.json.encode(new).decode() if as_json else _told_once(new))
 
@@ -147,7 +146,7 @@ def _listed(folder: Path | None, path: Path | None) -> list[KeyInfo]:
         from handletime.keys.keys_file import list_keys as list_tokens
 
         return list_tokens(path)
-    with closing(SideFile(_folder(folder), create=False)) as side:
+    with SideFile(_folder(folder), create=False) as side:
         return list_keys(side)
 
 
@@ -191,6 +190,6 @@ def revoke(key_id: str, folder: Path | None, path: Path | None) -> None:
 
         key = revoke_token(path, key_id)
     else:
-        with closing(SideFile(_folder(folder), create=False)) as side:
+        with SideFile(_folder(folder), create=False) as side:
             key = revoke_key(side, key_id)
     click.echo(f"Key {key.id} of account {key.account} is revoked.")

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -112,7 +112,7 @@ def _by_account(events: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 def store_target(folder: Path) -> Iterator[Target]:
     """The store of a folder, made if there is none. Raises StoreError, NotNow, OSError."""
     make_folder(folder)
-    with closing(side_file(folder)) as side, Store(folder, side, ANY_SIZE) as store:
+    with side_file(folder) as side, Store(folder, side, ANY_SIZE) as store:
 
         def send(account: str, events: pa.Table, size: int) -> Iterator[Future[Ingested]]:
             for first in range(0, events.num_rows, size):

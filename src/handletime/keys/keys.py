@@ -19,7 +19,7 @@ from typing import Final, Literal, get_args
 
 import msgspec
 
-from handletime.clock import Clock, SystemClock
+from handletime.clock import MINUTE, Clock, SystemClock
 from handletime.crashpoints import crash_point
 from handletime.errors import InputError, NotNow
 from handletime.keys.sealing import NO_SEAL, KeyRow, open_secret, unrevoked
@@ -32,7 +32,7 @@ READING: Final[tuple[Permission, ...]] = ("handle-time", "operations")
 """The permissions of a key for which none are named."""
 
 TOKEN: Final = re.compile(r"ht_([0-9a-f]{12})_[0-9a-f]{64}")
-_USED_EVERY_MS: Final = 60_000
+_USED_EVERY_MS: Final = MINUTE
 """Milliseconds between two writes of a key's last use."""
 _MACHINE: Final = SystemClock()
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)

@@ -21,6 +21,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction
 
 from handletime.answers.words import rfc_3339
+from handletime.clock import HOUR
 from handletime.crashpoints import crash_point
 from handletime.errors import InputError
 from handletime.events.model import EPOCH
@@ -297,7 +298,7 @@ def vacuum(lake: Path, keep_hours: float = KEEP_HOURS) -> int:
     The newest run always stays.
     """
     known = runs(lake)
-    since = millis(datetime.now(UTC)) - keep_hours * 3_600_000
+    since = millis(datetime.now(UTC)) - keep_hours * HOUR
     # A run is read until the next one is finished.
     ends = [*(run.finished for run in known[1:]), since]
     kept = [run for run, end in zip(known, ends, strict=False) if end >= since]

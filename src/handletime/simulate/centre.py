@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from handletime.clock import DAY
 from handletime.errors import InputError
 from handletime.events import model
 
-SECOND, MINUTE, HOUR, DAY = 1000, 60_000, 3_600_000, 86_400_000
 """Milliseconds, as all times of a simulation."""
 AGENTS_MAX: Final = 300_000
 _LIMITS: Final = {

@@ -12,8 +12,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from handletime.clock import DAY, MINUTE, SECOND
 from handletime.events.model import ASSIGNED, CLOSED, FOCUSED, MESSAGE, OPENED, RESUMED, TRANSFERRED, UNFOCUSED
-from handletime.simulate.centre import DAY, MINUTE, SECOND
 from handletime.simulate.dice import Dice, Integers
 from handletime.simulate.staff import Staff
 

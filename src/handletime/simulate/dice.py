@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handletime.simulate.centre import DAY, SECOND
+from handletime.clock import DAY, SECOND
 
 Integers = NDArray[np.int64]
 Bools = NDArray[np.bool_]

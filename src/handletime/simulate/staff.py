@@ -8,8 +8,9 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
+from handletime.clock import DAY, HOUR
 from handletime.events import model
-from handletime.simulate.centre import AGENTS_MAX, DAY, HOUR, Centre
+from handletime.simulate.centre import AGENTS_MAX, Centre
 from handletime.simulate.dice import Bools, Dice, Integers
 
 HOURS_EACH: Final = 0.2

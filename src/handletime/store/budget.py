@@ -54,11 +54,15 @@ class Budget:
         others, others_of_account = self._held - own, self._of[account] - own
         return not (others and free < 0) and not (others_of_account and not may_hold(self._of[account] + size, free))
 
+    def check(self, size: int, account: str, own: int = 0) -> None:
+        """Raises TooMany where there is no room."""
+        if not self.has_room(size, account, own):
+            raise self.refusal()
+
     def take(self, size: int, account: str, own: int = 0) -> None:
         """Takes it. Raises TooMany where there is no room."""
         with self._lock:
-            if not self.has_room(size, account, own):
-                raise self.refusal()
+            self.check(size, account, own)
             self._add(size, account)
 
     def hold(self, size: int, account: str) -> None:

@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handletime.clock import DAY
+from handletime.closing import Closing
 from handletime.errors import NotNow
 from handletime.store.cachefile import CacheFile
 
@@ -71,7 +72,7 @@ class _Row(NamedTuple):
         return hashlib.sha256(b"handletime shelf" + msgspec.msgpack.encode(tuple(self))).digest()
 
 
-class Shelf:
+class Shelf(Closing):
     """The files of all accounts, in one SQLite file; any thread may use it. `:memory:` keeps them in memory.
 
     Raises what CacheFile raises.

@@ -49,9 +49,9 @@ def open_data_folder(folder: Path) -> Iterator[DataFolder]:
     """Opens a folder that nobody else has open. Raises StoreError, also where there is no store; NotNow, OSError."""
     if not (folder / FILE).exists():
         raise StoreError(f"{folder} has no store: there is no {FILE} in it")
-    with SideFile(folder, create=False) as side, Store(folder, side, StoreSettings()) as store:
-        shelf = Shelf(folder / SHELF)
-        try:
-            yield DataFolder(folder, store, side, shelf)
-        finally:
-            shelf.close()
+    with (
+        SideFile(folder, create=False) as side,
+        Store(folder, side, StoreSettings()) as store,
+        Shelf(folder / SHELF) as shelf,
+    ):
+        yield DataFolder(folder, store, side, shelf)

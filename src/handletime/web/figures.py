@@ -11,6 +11,7 @@ from handletime.answers.selection import instant_of
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.terms import Table
 from handletime.api.ports import Reader
+from handletime.clock import MINUTE
 from handletime.segments.ids import segment_id
 from handletime.web.view import HUMAN, View
 
@@ -232,7 +233,7 @@ def data_quality_of(reader: Reader, view: View) -> DataQuality:
     where, parameters = view.agent_segments.condition()
     agent = "" if view.agent is None else " and u.agentId = $agent"
     long: dict[str, object] = {"start": instant_of(view.start), "end": instant_of(view.end)}
-    long |= {"long": view.long_minutes * 60_000} | ({} if view.agent is None else {"agent": view.agent})
+    long |= {"long": view.long_minutes * MINUTE} | ({} if view.agent is None else {"agent": view.agent})
     with reader.snapshot() as snapshot:
         human = snapshot.execute(_HUMAN.format(where=where), parameters).fetchone() or (0, 0)
         (units,) = snapshot.execute(_LONG + agent, long).fetchone() or (0,)

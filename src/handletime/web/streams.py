@@ -31,8 +31,9 @@ class Streams:
 
     def check(self, account: str, session: str) -> None:
         """Raises TooMany where one more would be too many."""
-        if self._of_session[session] >= OF_SESSION or not self._places.has_room(1, account):
+        if self._of_session[session] >= OF_SESSION:
             raise self._places.refusal()
+        self._places.check(1, account)
 
     @contextmanager
     def one_more(self, account: str, session: str) -> Iterator[None]:
