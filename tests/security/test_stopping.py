@@ -33,7 +33,7 @@ from tests.seeds import mostly_long
 
 ROOT: Final = Path(__file__).parents[2]
 SLOW: Final = """
-import time
+import signal, time
 from litestar import get
 from handletime.api import serve
 from handletime.api.app import make_app
@@ -50,6 +50,7 @@ def slow() -> None:
 
 serve.GRACE_S = 2.0
 signals = Signals()
+signal.pthread_sigmask(signal.SIG_BLOCK, ELSEWHERE)
 app = make_app(World().service, more_routes=[slow])
 host, port = free("127.0.0.1", 0, ExitStack())
 run_app(app, ListenSettings(host, port), Connections(), signals, 0.0, lambda url: print(url, flush=True), lambda: None)
@@ -237,7 +238,8 @@ def test_time_and_a_second_signal_end_the_process_whatever_its_threads_do() -> N
 
 def test_it_ends_while_a_query_runs_that_nothing_can_stop() -> None:
     """Its client is cut off with all others; the process does not wait for the thread."""
-    with subprocess.Popen([sys.executable, "-c", SLOW], stdout=subprocess.PIPE, cwd=ROOT) as process:
+    program = f"ELSEWHERE = []\n{SLOW}"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT) as process:
         assert process.stdout
         url = process.stdout.readline().decode().strip()
         with connected(url) as connection:
@@ -247,3 +249,16 @@ def test_it_ends_while_a_query_runs_that_nothing_can_stop() -> None:
             process.send_signal(signal.SIGTERM)
             assert process.wait(60) == 0
             assert time.monotonic() - begun < 2.0 + BEYOND_S
+
+
+def test_it_ends_where_the_system_gives_the_signal_to_another_thread() -> None:
+    """The main thread waits for clients, and nothing interrupts that: it ended after 33 s."""
+    program = f"ELSEWHERE = [{signal.SIGTERM:d}]\n{SLOW}"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(b"http://")
+        time.sleep(0.5)  # until it waits
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        assert time.monotonic() - begun < BEYOND_S

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -74,7 +75,11 @@ async def serve(
         connections.stop_within(GRACE_S)
         server.stop()  # type: ignore[no-untyped-call]
 
-    signals.at_first(lambda _: loop.call_soon_threadsafe(stop))
+    def wake() -> None:
+        with suppress(RuntimeError):  # The loop has ended by itself.
+            loop.call_soon_threadsafe(lambda: None)
+
+    signals.at_first(lambda _: loop.call_soon_threadsafe(stop), wake)
     serving = loop.create_task(server.serve())
     while not serving.done() and not await _accepts(listen):
         await asyncio.sleep(0.01)

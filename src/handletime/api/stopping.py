@@ -30,6 +30,7 @@ class Signals:
         """`end` is called with an exit code to end the process."""
         self._limit_s, self._end = limit_s, end
         self._first: Callable[[int], object] = leave
+        self._wake: Callable[[], object] = lambda: None
         self._number = 0
         self._come, self._gone = socket.socketpair()
         self._gone.setblocking(False)
@@ -45,12 +46,14 @@ class Signals:
             signal.signal(number, handler)
         self._gone.close()
 
-    def at_first(self, call: Callable[[int], object]) -> None:
+    def at_first(self, call: Callable[[int], object], wake: Callable[[], object] = lambda: None) -> None:
         """Calls this in the main thread at the first signal, with its number, instead of ending the start.
 
-        It is called at once where a signal has come already, and its exception was swallowed by a library.
+        It is called at once where a signal has come already, and its exception was swallowed by a library. `wake` is
+        called in another thread and ends what the main thread waits for: the system may give the signal to any
+        thread, and does not interrupt the main one then.
         """
-        self._first = call
+        self._first, self._wake = call, wake
         if self._number:
             call(self._number)
 
@@ -74,6 +77,7 @@ class Signals:
                     if first:
                         return self._end_now(number[0], "it was told to for the second time")
                     first, until = number[0], time.monotonic() + self._limit_s
+                    self._wake()
 
     def _end_now(self, number: int, why: str) -> None:
         # Not waited for: the reader of the log may have stopped too.
