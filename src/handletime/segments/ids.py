@@ -16,9 +16,9 @@ _BYTES: Final = 16
 """Bytes of a digest that a token has."""
 _LETTERS: Final = 22
 """Letters of a token: its bytes in URL-safe base64, unpadded."""
-_FILL: Final = b"\0\0"
+_DIGEST: Final = 32
 _FILLED: Final = 24
-"""With it the bytes of a token are so many letters, whole: of these the first 22 are the token's own."""
+"""Letters of a token whose bytes are filled up with zeros to a multiple of three; the first 22 are the token's own."""
 
 
 def segment_id(account: str, agent: int, conversation: str, event: str) -> str:
@@ -32,8 +32,10 @@ def segment_ids(accounts: pa.Array, agents: pa.Array, conversations: pa.Array, e
     accounts = accounts.cast(pa.string())
     try:
         messages = pc.binary_join_element_wise(accounts, conversations, events, "\0").cast(pa.binary())
-        digests = b"".join(sha256(message).digest()[:_BYTES] + _FILL for message in messages.to_pylist())
-        letters = np.frombuffer(urlsafe_b64encode(digests), np.uint8).reshape(-1, _FILLED)[:, :_LETTERS]
+        digests = b"".join([sha256(message).digest() for message in messages.to_pylist()])
+        filled = np.zeros((len(messages), _FILLED // 4 * 3), np.uint8)
+        filled[:, :_BYTES] = np.frombuffer(digests, np.uint8).reshape(-1, _DIGEST)[:, :_BYTES]
+        letters = np.frombuffer(urlsafe_b64encode(filled.tobytes()), np.uint8).reshape(-1, _FILLED)[:, :_LETTERS]
         buffers = [None, pa.py_buffer(np.ascontiguousarray(letters))]
         tokens = pa.Array.from_buffers(pa.binary(_LETTERS), len(messages), buffers).cast(pa.binary()).cast(pa.string())
         return pc.binary_join_element_wise(accounts, agents.cast(pa.string()), conversations, tokens, ":")
