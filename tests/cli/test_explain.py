@@ -1,0 +1,39 @@
+"""`handletime explain`."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.conftest import GOLDEN, Run, events_of
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in (GOLDEN / "examples").glob("*.json")))
+def test_explain_fits_a_terminal_of_100_columns_and_adds_up(case: str, run: Run) -> None:
+    events = events_of(case)
+    text = run("explain", "-", "--conversation", "c1", stdin=events, COLUMNS="100").stdout
+    assert text.startswith("Conversation c1")
+    assert all(len(line) <= 100 for line in text.splitlines())
+    explanation = json.loads(run("explain", "-", "--conversation", "c1", "--format", "json", stdin=events).stdout)
+    handled = sum(moment.get("handleTimeMillis", 0) for moment in explanation["moments"])
+    assert handled == sum(segment["totalHandleTimeMillis"] or 0 for segment in explanation["agentSegments"])
+    expected = json.loads((GOLDEN / "examples" / f"{case}.json").read_text())["agentSegments"]
+    assert handled == sum(s["totalHandleTimeMillis"] for s in expected if s["conversationId"] == "c1")
+
+
+def test_explain_says_under_which_clause_time_counted_and_where_the_focus_went(run: Run) -> None:
+    text = run("explain", "-", "--conversation", "c1", stdin=events_of("03-two-conversations-one-focus")).stdout
+    assert "1 looks at another conversation" in text
+    assert "20 s (3.3 a)" in text
+    assert "focus elsewhere" in text
+    assert "consumerMessage to conversationClosed" in text
+
+
+def test_explain_asks_which_account_where_two_have_the_conversation(run: Run) -> None:
+    events = events_of("01-one-answer")
+    other = events.replace(b'{"eventId"', b'{"accountId": "B2", "eventId"')
+    done = run("explain", "-", "--conversation", "c1", stdin=events + other)
+    assert "accounts B2, local each have a conversation c1: choose with --account" in done.stderr
+    done = run("explain", "-", "--conversation", "c1", "--account", "B2", "--format", "json", stdin=events + other)
+    assert json.loads(done.stdout)["accountId"] == "B2"

@@ -1,0 +1,161 @@
+"""`handletime report`."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from handletime.answers.registry import METRICS
+from tests.cli.conftest import Run, events_of
+
+
+def test_report_has_every_metric_by_agent_as_json(run: Run) -> None:
+    done = run("report", "-", "--by", "agent", "--format", "json", stdin=events_of("03-two-conversations-one-focus"))
+    answer = json.loads(done.stdout)
+    (row,) = answer["rows"]
+    assert set(row) == {"agentId", *METRICS}
+    assert row["totalAgentConversationSegments"] == 2
+    assert row["avgTimetoFirstAgentMessageFromAgentAssignment"] == 49000
+    assert row["medianFirstResponseMillis"] == 35000
+    assert (row["medianHandleTimeMillis"], row["totalHandleTimeMillis"]) == (15000, 80000)
+    assert row["interactiveAgentSegmentPercent"] == 100
+    assert answer["from"] == "2026-11-20T09:01:40.000Z"
+
+
+def test_report_never_says_that_unknown_handle_time_is_zero(run: Run) -> None:
+    """Example 10 has no focus event."""
+    events = events_of("10-not-the-assigned-agent")
+    as_json = json.loads(run("report", "-", "--by", "agent", "--format", "json", stdin=events).stdout)
+    assert {row["avgHandleTimeMillis"] for row in as_json["rows"]} == {None}
+    assert {row["totalHandleTimeMillis"] for row in as_json["rows"]} == {None}
+    assert "no focus data" in run("report", "-", "--by", "agent", stdin=events).stdout
+
+
+def test_report_takes_windows_and_intervals(run: Run) -> None:
+    events = events_of("03-two-conversations-one-focus")
+    counted = "totalAgentConversationSegments"
+    done = run("report", "-", "--interval", 1, "--metrics", counted, "--format", "csv", stdin=events)
+    assert done.stdout.splitlines() == [
+        f"interval,{counted}",
+        "2026-11-20T09:01:00.000Z,1",
+        "2026-11-20T09:02:00.000Z,1",
+    ]
+    window = ["--from", "2026-11-20T09:01:40Z", "--to", "2026-11-20T09:02:10Z"]
+    done = run("report", "-", *window, "--metrics", counted.lower(), "--format", "json", stdin=events)
+    assert json.loads(done.stdout)["rows"] == [{counted: 1}]
+
+
+CLOSES = ["2025-10-25T22:30:00Z", "2025-10-26T00:30:00Z", "2025-10-26T01:30:00Z", "2025-10-26T23:10:00Z"]
+"""In Berlin 00:30, 02:30 twice and 00:10 of the next day: clocks are put back at 03:00."""
+
+
+def closed_at(*times: str, user_type: str = "human") -> bytes:
+    """A conversation for each time, in which an agent is assigned and the consumer closes."""
+    kinds: list[dict[str, object]] = [
+        {"type": "opened", "skillId": 7},
+        {"type": "assigned", "agentId": 1 if user_type == "human" else 9, "userType": user_type},
+        {"type": "closed", "closedBy": "consumer"},
+    ]
+    events = (
+        {"conversationId": f"{user_type} {time}", "eventId": str(place), "time": time, **kind}
+        for time in times
+        for place, kind in enumerate(kinds)
+    )
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def test_report_cuts_by_the_clock_of_a_zone(run: Run) -> None:
+    counted, events = "totalAgentConversationSegments", closed_at(*CLOSES)
+    options = ["report", "-", "--metrics", counted, "--tz", "europe/berlin", "--format", "csv", "--interval"]
+    assert run(*options, "day", stdin=events).stdout.splitlines() == [
+        f"interval,{counted}",
+        "2025-10-26T00:00:00.000+02:00,3",
+        "2025-10-27T00:00:00.000+01:00,1",
+    ]
+    assert run(*options, 1440, stdin=events).stdout == run(*options, "DAY", stdin=events).stdout
+    hours = run(*options, "hour", stdin=events).stdout.splitlines()[1:]
+    assert len(hours) == 26, "a day of 25 hours, and the first one of the next"
+    assert hours[1:5] == [
+        "2025-10-26T01:00:00.000+02:00,0",
+        "2025-10-26T02:00:00.000+02:00,1",
+        "2025-10-26T02:00:00.000+01:00,1",
+        "2025-10-26T03:00:00.000+01:00,0",
+    ]
+    dates = ["--from", "2025-10-26", "--to", "2025-10-27"]
+    answer = json.loads(run("report", "-", *dates, "--tz", "Europe/Berlin", "--format", "json", stdin=events).stdout)
+    assert (answer["from"], answer["to"]) == ("2025-10-26T00:00:00.000+02:00", "2025-10-27T00:00:00.000+01:00")
+    assert answer["rows"][0][counted] == 3
+    answer = json.loads(run("report", "-", *dates, "--format", "json", stdin=events).stdout)
+    assert (answer["from"], answer["to"]) == ("2025-10-26T00:00:00.000Z", "2025-10-27T00:00:00.000Z")
+
+
+def test_report_says_on_the_terminal_whose_clock_it_shows_and_which_of_two_hours(run: Run) -> None:
+    done = run("report", "-", "--tz", "Europe/Berlin", "--interval", "hour", stdin=closed_at(*CLOSES))
+    assert "from 2025-10-26 00:00 to 2025-10-27 00:10:00.001 (Europe/Berlin)" in done.stdout
+    assert "2025-10-26 02:00 +02:00 " in done.stdout
+    assert "2025-10-26 02:00 +01:00 " in done.stdout
+    assert "2025-10-26 03:00 " in done.stdout
+    assert "03:00 +" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("user_type", "agents"), [("human", ["1"]), ("bot", ["9"]), ("all", ["1", "9"]), (None, ["1", "9"])]
+)
+def test_report_leaves_bots_out_where_it_is_told_to(run: Run, user_type: str | None, agents: list[str]) -> None:
+    events = closed_at(*CLOSES) + closed_at(CLOSES[0], user_type="bot")
+    only = [] if user_type is None else ["--user-type", user_type]
+    counted = ["--metrics", "totalAgentConversationSegments,totalSkillConversationSegments", "--format", "csv"]
+    found = run("report", "-", *only, *counted, "--by", "agent", stdin=events).stdout.splitlines()[1:]
+    assert [row.partition(",")[0] for row in found] == agents
+    number = str(sum({"1": 4, "9": 1}[agent] for agent in agents))
+    assert run("report", "-", *only, *counted, stdin=events).stdout.splitlines()[1] == f"{number},{number}"
+    table = run("report", "-", *only, stdin=events).stdout
+    assert table.startswith(
+        {"human": "Segments of human agents", "bot": "Segments of bots"}.get(str(user_type), "Segments that")
+    )
+    assert ("no focus data" in table) is (user_type != "bot"), "bots do not handle"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--tz", "localtime"], "'localtime' is no time zone; write its IANA name, such as Europe/Berlin"),
+        (["--tz", "posix/Europe/Berlin"], "is no time zone"),
+        (["--interval", "0"], "'0' is no interval; write a number of minutes (up to 999999), or hour, day or week"),
+        (["--interval", "month"], "is no interval"),
+        (["--interval", "1000000"], "a number of minutes (up to 999999)"),
+        (["--interval", "hour", "--from", "0001-01-01"], "--interval cuts the time in more than 1,000,000"),
+        (["--interval", "1", "--from", "1990-01-01"], "--interval cuts the time in more than 1,000,000"),
+        (["--from", "2026-02-30"], "write 2026-11-20T09:00:00Z, 2026-11-20 or epoch milliseconds"),
+        (["--user-type", "robot"], "is not one of 'human', 'bot', 'all'"),
+    ],
+)
+def test_report_says_what_an_option_may_be(run: Run, options: list[str], told: str) -> None:
+    done = run("report", "-", *options, stdin=closed_at(*CLOSES))
+    assert done.returncode == 2
+    assert told in " ".join(done.stderr.split())
+
+
+def test_help_says_that_bots_are_counted_unless_they_are_left_out(run: Run) -> None:
+    told = " ".join(run("report", "--help").stdout.split())
+    assert "`all` counts both together. [default: all]" in told
+
+
+@pytest.mark.parametrize("format_", ["csv", "json", "table"])
+def test_report_knows_unknown_from_nothing(run: Run, format_: str) -> None:
+    """Of two agents who handled nothing only one has focus data."""
+    focused = b'{"conversationId": "x", "eventId": "f", "time": 1000000000000, "type": "focused", "agentId": 9}\n'
+    seen = closed_at(CLOSES[0], user_type="bot").replace(b'"bot"', b'"human"') + focused
+    options = ["--by", "agent", "--metrics", "totalHandleTimeMillis,avgHandleTimeMillis", "--format", format_]
+    found = run("report", "-", *options, stdin=closed_at(CLOSES[0]) + seen).stdout
+    if format_ == "csv":
+        assert found.splitlines()[1:] == ["1,,", "9,0,0"]
+    elif format_ == "json":
+        assert [list(row.values()) for row in json.loads(found)["rows"]] == [[1, None, None], [9, 0, 0]]
+    else:
+        lines = [re.split(r" {2,}", line.strip()) for line in found.splitlines()]
+        cells = {line[0]: line[1:] for line in lines}
+        assert cells["1"] == ["no focus data", "no focus data"]
+        assert cells["9"] == ["0 s", "0 s"]
