@@ -11,7 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from handletime.answers.terms import Table
-from handletime.answers.words import OUTCOMES
+from handletime.answers.words import NONE, OUTCOMES, duration
 
 Unit = Literal["count", "responses", "millis", "percent"]
 
@@ -47,6 +47,20 @@ class Metric(msgspec.Struct, frozen=True):
     def key(self) -> str:
         """A name of its own where two tables have a metric of the same name."""
         return f"skillSegments.{self.name}" if self.table == "skillSegments" and self.name == _SHARED else self.name
+
+    def said(self, value: float | None) -> str:
+        """A value of it with its unit; -1 is an average over nothing."""
+        if value is None or (value == -1 and (self.per or self.values)):
+            return NONE
+        match self.unit:
+            case "millis":
+                return duration(value)
+            case "percent":
+                return f"{value:.0f} %" if value in (0, 100) else f"{value:.1f} %"
+            case "responses":
+                return f"{value:.1f}"
+            case "count":
+                return f"{value:,}"
 
 
 _SHARED: Final = "avgTimetoFirstAgentMessageFromAgentAssignment"
