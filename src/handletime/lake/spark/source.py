@@ -16,7 +16,7 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError
 
 from handletime.errors import InputError
-from handletime.events.decode import is_account
+from handletime.events.book import is_account
 from handletime.events.read import Share, parquet_tasks
 from handletime.lake.tables import millis
 
