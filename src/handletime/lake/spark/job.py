@@ -321,7 +321,7 @@ class _Job:
         finished = max(time.time_ns() // 1_000_000, begun.last.finished + 1 if begun.last else 0)
         versions = {}
         for name in tables.COLUMNS:
-            added = [each.file._replace(modified=finished) for each in written if each.table == name]
+            added = [file._replace(modified=finished) for table, file in written if table == name]
             before = tables.files(out, name, begun.last.versions[name]) if begun.last else []
             gone = [file for file in before if selection.hashes is None or (name, file.path) in replaced]
             versions[name] = tables.commit(out, name, begun, added, gone)
@@ -329,8 +329,9 @@ class _Job:
         run = Run(begun.number, finished, versions, msgspec.json.encode(mark).decode())
         tables.finish(out, begun, run)
         tables.vacuum(out)
-        rows = {name: sum(each.file.rows for each in written if each.table == name) for name in tables.COLUMNS}
-        quality = sum((_quality(part) for part in results.get(stages.QUALITY, [])), Quality())
+        rows = {name: sum(file.rows for table, file in written if table == name) for name in tables.COLUMNS}
+        told = (each for part in results.get(stages.QUALITY, []) for each in part["quality"].to_pylist())
+        quality = sum((msgspec.msgpack.decode(each, type=Quality) for each in told), Quality())
         times = pc.min_max(pa.chunked_array([*about["time_min"].chunks, *about["time_max"].chunks])).as_py()
         return Done(
             *(run, quality, rows, len(written), len(replaced)),
@@ -358,11 +359,6 @@ def _agents(found: Mapping[str, list[pa.Table]], kind: str = stages.AGENTS) -> A
 def _hashes(found: Mapping[str, list[pa.Table]]) -> U64:
     parts = [part["hash"].to_numpy() for part in found.get(touched.CONVERSATIONS, [])]
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
-
-
-def _quality(content: pa.Table) -> Quality:
-    parts = [msgspec.msgpack.decode(part, type=Quality) for part in content["quality"].to_pylist()]
-    return sum(parts, Quality())
 
 
 def _by_account(about: pa.Table, what: str, how: str) -> dict[str, Any]:

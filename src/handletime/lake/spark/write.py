@@ -44,11 +44,8 @@ class Writing(NamedTuple):
     run: int
 
 
-class Written(NamedTuple):
-    """A file that was written for a table."""
-
-    table: str
-    file: File
+Written = tuple[str, File]
+"""A table, and a file that was written for it."""
 
 
 def write_rows(writing: Writing, batches: Batches) -> Iterator[Parcel]:
@@ -65,7 +62,7 @@ def write_rows(writing: Writing, batches: Batches) -> Iterator[Parcel]:
 
 def files_of(tables: Iterable[pa.Table]) -> list[Written]:
     """The files that tasks have reported."""
-    return [Written(row.pop("table"), File(**row)) for table in tables for row in table.to_pylist()]
+    return [(row.pop("table"), File(**row)) for table in tables for row in table.to_pylist()]
 
 
 def _write_table(writing: Writing, name: str, rows: pa.Table) -> Iterator[Written]:
@@ -105,7 +102,7 @@ def _write_file(writing: Writing, name: str, account: str, day: date | None, row
         os.fsync(file.fileno())
     bounds = pc.min_max(rows[DAY_OF[name]].cast(INSTANT).cast(pa.int64())).as_py()
     size = place.stat().st_size
-    return Written(name, File(path, account, day, rows.num_rows, size, 0, bounds["min"], bounds["max"]))
+    return name, File(path, account, day, rows.num_rows, size, 0, bounds["min"], bounds["max"])
 
 
 def _stored(schema: pa.Schema, name: str) -> pa.Schema:
