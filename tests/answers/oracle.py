@@ -92,9 +92,9 @@ def _query(
     where = 'where epoch_ms("end") >= $start and epoch_ms("end") < $end'
     group = f"group by {', '.join(names)}" if names else "having count(*) > 0"
     cursor = snapshot.execute(f"select {', '.join([*keys, *columns])} from {relation} {where} {group}", parameters)
-    labels = [column[0] for column in cursor.description or []]
+    labels = [column.rpartition(" as ")[2].strip('"') for column in columns]
     for row in cursor.fetchall():
-        yield tuple(row[: len(by)]), dict(zip(labels[len(by) :], row[len(by) :], strict=True))
+        yield tuple(row[: len(by)]), dict(zip(labels, row[len(by) :], strict=True))
 
 
 def value_of(metric: Metric, sums: Mapping[str, int]) -> Value:

@@ -17,7 +17,7 @@ from handletime.answers.live import (
     open_conversations,
 )
 from handletime.answers.selection import Selection
-from handletime.events.decode import instant
+from handletime.events.book import instant
 from handletime.segments.derive import derive
 from tests.api.world import MemoryReader
 from tests.segments.tables import events_of, rows_of

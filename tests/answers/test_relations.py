@@ -153,7 +153,7 @@ def test_no_row_is_of_another_account(name: str, store: Store) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_column_is_the_stores_own(name: str, snapshot: Snapshot) -> None:
-    columns = {column[0] for column in snapshot.execute(f"select * from {name} limit 0").description}  # noqa: S608
+    columns = {*snapshot.table(f"select * from {name} limit 0").column_names}  # noqa: S608
     assert columns.isdisjoint({"number", "account", "started"})
 
 

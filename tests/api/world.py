@@ -29,7 +29,7 @@ from handletime.api.service import ApiSettings, Service
 from handletime.api.unit_files import ShelvedFiles
 from handletime.deadline import Deadline
 from handletime.errors import NotNow, Unauthorized
-from handletime.events.decode import instant
+from handletime.events.book import instant
 from handletime.events.model import EVENTS
 from handletime.keys.keys import Key, Permission
 from handletime.segments.agent_focus import Focus, Move, focus_of

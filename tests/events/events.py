@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 
 import pyarrow as pa
 
-from handletime.events.book import event_of_line
-from handletime.events.decode import LINE_MAX, Decoded, decode_lines
+from handletime.events.book import LINE_MAX, event_of_line
+from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, REASONS
 
 NOON = 1_795_176_000_000  # 2026-11-20T12:00:00Z

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handletime.events import model
-from handletime.events.book import NESTING_MAX
-from handletime.events.decode import LINE_MAX, decode_columns, decode_lines, instant, is_account
+from handletime.events.book import LINE_MAX, NESTING_MAX, instant, is_account
+from handletime.events.decode import decode_columns, decode_lines
 from tests.events.events import (
     NOON,
     Event,

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from handletime.errors import FAULTS_SHOWN, InputError, InvalidEvents
 from handletime.events import read
-from handletime.events.decode import LINE_MAX
+from handletime.events.book import LINE_MAX
 from handletime.events.jsonarray import BrokenArray, elements
 from handletime.events.read import Block, good_events, read_events
 from handletime.events.unpack import opened, size_of

@@ -33,8 +33,8 @@ from handletime.api.service import SOURCE, ApiSettings
 from handletime.api.timeframe import AGE_GRACE, AGE_MAX, SPAN_MAX
 from handletime.errors import FAULTS_SHOWN, TooMany
 from handletime.events import model
-from handletime.events.book import NESTING_MAX
-from handletime.events.decode import LINE_MAX, decode_lines
+from handletime.events.book import LINE_MAX, NESTING_MAX
+from handletime.events.decode import decode_lines
 from handletime.settings import SETTINGS, Size
 from handletime.store.budget import Budget
 from handletime.web.sign_in import FORM_MAX

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from handletime.events.decode import instant
+from handletime.events.book import instant
 from handletime.segments.explain import Reading, Span, read
 from handletime.segments.parts import prepare
 from tests.messy_streams import messy_stream

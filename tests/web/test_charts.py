@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from handletime.answers.registry import METRICS
 from handletime.api.parameters import Query
-from handletime.events.decode import instant
+from handletime.events.book import instant
 from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import read_view

@@ -14,7 +14,7 @@ from handletime.answers.words import clock, moment
 from handletime.api.errors import BadRequest
 from handletime.api.parameters import Query
 from handletime.clock import DAY, HOUR
-from handletime.events.decode import instant
+from handletime.events.book import instant
 from handletime.events.model import MILLIS_MIN
 from handletime.web.labels import AccountLabels
 from handletime.web.view import BARS_MAX, INTERVALS, SPANS, View, read_view, settled

@@ -5,40 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from handletime.answers.relations import Snapshot
+from handletime.answers.terms import RELATIONS
 from handletime.segments.derive import Derived, Quality
 
-_NEEDED = {
-    "agent_segments": [
-        "accountId",
-        "agentId",
-        "userType",
-        "skillId",
-        "follows",
-        "start",
-        "end",
-        "outcome",
-        "agentMessages",
-        "firstResponseMillis",
-        "responseMillis",
-        "totalHandleTimeMillis",
-        "focusData",
-    ],
-    "skill_segments": [
-        "accountId",
-        "userType",
-        "skillId",
-        "start",
-        "end",
-        "outcome",
-        "abandonedInQueue",
-        "firstResponseMillis",
-    ],
+_UNUSED: Final = {
+    *("conversationId", "segmentId", "assignedEventId", "employeeId", "groupId", "source"),
+    *("sequence", "skillSegmentSequence", "endReason"),
 }
+"""Columns that no metric is made of."""
 
 
 class OfFiles:
@@ -60,9 +41,11 @@ def asked(parts: Iterable[Derived], folder: Path, *, memory: int) -> Iterator[tu
     quality = Quality()
     for number, part in enumerate(parts):
         quality += part.quality
-        for name, columns in _NEEDED.items():
-            pq.write_table(getattr(part, name).select(columns), folder / f"{name}-{number}.parquet", compression="lz4")
+        for name in RELATIONS.values():
+            rows: pa.Table = getattr(part, name)
+            columns = [column for column in rows.column_names if column not in _UNUSED]
+            pq.write_table(rows.select(columns), folder / f"{name}-{number}.parquet", compression="lz4")
     with duckdb.connect(config={"memory_limit": f"{memory // 2}B", "temp_directory": str(folder)}) as connection:
-        for name in _NEEDED:
+        for name in RELATIONS.values():
             connection.read_parquet(str(folder / f"{name}-*.parquet")).create_view(name)
         yield Snapshot(connection, OfFiles()), quality

@@ -71,13 +71,6 @@ class Segment(NamedTuple):
     focus_data: bool
 
 
-class Page(NamedTuple):
-    """The rows of one page, and the number of all rows."""
-
-    total: int
-    rows: list[Segment]
-
-
 # The conditions below are made of constants; every value is bound.
 # ruff: noqa: S608
 
@@ -86,16 +79,13 @@ _SELECT: Final = """select segmentId, epoch_ms(start), epoch_ms("end"), conversa
     cast(userType as varchar), cast(outcome as varchar), source, focusData from agent_segments"""
 
 
-def page_of(snapshot: Snapshot, wanted: Selection, sort: Sort, *, offset: int, limit: int | None) -> Page:
-    """A page of segments, all from `offset` on where `limit` is None."""
-    total, rows = rows_of(snapshot, wanted, sort, offset=offset, limit=limit)
-    return Page(total, list(rows))
-
-
 def rows_of(
     snapshot: Snapshot, wanted: Selection, sort: Sort, *, offset: int, limit: int | None
 ) -> tuple[int, Iterator[Segment]]:
-    """The number of all rows, and the rows of the page one by one, until the snapshot's next query."""
+    """The number of all rows, and the rows of the page one by one, until the snapshot's next query.
+
+    A page has all rows from `offset` on where `limit` is None.
+    """
     part = wanted.condition()
     count = _number(snapshot, part)
     if offset >= count:

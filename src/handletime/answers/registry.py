@@ -5,12 +5,13 @@ Names of LivePerson's operations pages are used as they stand there. What is sum
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
 from handletime.answers.terms import Table
-from handletime.answers.words import OUTCOMES
+from handletime.answers.words import NONE, OUTCOMES, duration
 
 Unit = Literal["count", "responses", "millis", "percent"]
 
@@ -33,11 +34,11 @@ class Metric(msgspec.Struct, frozen=True):
     """
 
     name: str
-    table: Table
-    unit: Unit
     meaning: str
     sum: str = ""
     per: str = ""
+    unit: Unit = "count"
+    table: Table = "agentSegments"
     values: str = ""
     percent: int = 0
     label: str = ""
@@ -47,202 +48,151 @@ class Metric(msgspec.Struct, frozen=True):
         """A name of its own where two tables have a metric of the same name."""
         return f"skillSegments.{self.name}" if self.table == "skillSegments" and self.name == _SHARED else self.name
 
+    def said(self, value: float | None) -> str:
+        """A value of it with its unit; -1 is an average over nothing."""
+        if value is None or (value == -1 and (self.per or self.values)):
+            return NONE
+        match self.unit:
+            case "millis":
+                return duration(value)
+            case "percent":
+                return f"{value:.0f} %" if value in (0, 100) else f"{value:.1f} %"
+            case "responses":
+                return f"{value:.1f}"
+            case "count":
+                return f"{value:,}"
+
 
 _SHARED: Final = "avgTimetoFirstAgentMessageFromAgentAssignment"
 
+_skill_metric: Final = partial(Metric, table="skillSegments")
 
-def _percentiles(what: str, values: str, meaning: str) -> tuple[Metric, ...]:
-    return tuple(
+
+def _percentiles(what: str, values: str, meaning: str) -> list[Metric]:
+    prefixes = (("median", 50, "Median"), ("p90", 90, "90th percentile"), ("p95", 95, "95th percentile"))
+    return [
         Metric(
             f"{prefix}{what}Millis",
-            "agentSegments",
-            "millis",
             f"{title} of {meaning}, nearest rank",
+            unit="millis",
             values=values,
             percent=percent,
             label=prefix,
         )
-        for prefix, percent, title in (
-            ("median", 50, "Median"),
-            ("p90", 90, "90th percentile"),
-            ("p95", 95, "95th percentile"),
-        )
-    )
+        for prefix, percent, title in prefixes
+    ]
 
 
-def _shares(table: Table, per: str) -> tuple[Metric, ...]:
-    prefix = table.removesuffix("s")
-    return tuple(
+def _shares(table: Table, per: str) -> list[Metric]:
+    ending = f"{table[0].upper()}{table[1:-1]}Percent"
+    return [
         Metric(
-            f"{name}{prefix[0].upper()}{prefix[1:]}Percent",
-            table,
-            "percent",
-            f"Share of {per} segments whose outcome is {title}",
+            f"{name}{ending}",
+            f"Share of {per} segments whose outcome is {OUTCOMES[name]}",
             name,
             "segments",
-            label=title.replace("non-responsive ", "non-resp.\n"),
+            "percent",
+            table,
+            label=OUTCOMES[name].replace("non-responsive ", "non-resp.\n"),
         )
         for name in ("interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent")
-        for title in (OUTCOMES[name],)
-    )
+    ]
 
 
 AGENT_METRICS: Final = (
-    Metric(
-        "totalAgentConversationSegments",
-        "agentSegments",
-        "count",
-        "Agent segments that ended",
-        "segments",
-        label="segments",
-    ),
+    Metric("totalAgentConversationSegments", "Agent segments that ended", "segments", label="segments"),
     Metric(
         "avgAgentMessagesinAgentSegment",
-        "agentSegments",
-        "responses",
         "Responses per segment, not messages; the first answer after a takeover or resume is none",
         "responses",
         "segments",
+        "responses",
         label="responses\nper segment",
     ),
     Metric(
         "avgAgentSegmentDuration",
-        "agentSegments",
-        "millis",
         "From the assignment to the end of the segment",
         "duration",
         "segments",
+        "millis",
         label="duration",
     ),
-    Metric(
-        "interactiveAgentSegments",
-        "agentSegments",
-        "count",
-        "The agent wrote, and a consumer message follows",
-        "interactive",
-    ),
-    Metric(
-        "agentSegmentsAbandonedByConsumers",
-        "agentSegments",
-        "count",
-        "Closed by the consumer without a message of the agent",
-        "abandoned",
-    ),
+    Metric("interactiveAgentSegments", "The agent wrote, and a consumer message follows", "interactive"),
+    Metric("agentSegmentsAbandonedByConsumers", "Closed by the consumer without a message of the agent", "abandoned"),
     Metric(
         "agentSegmentsWithNonResponsiveConsumers",
-        "agentSegments",
-        "count",
         "The agent wrote, and no consumer message follows",
         "nonResponsiveConsumer",
     ),
     Metric(
-        "agentSegmentsWithNonResponsiveAgents",
-        "agentSegments",
-        "count",
-        "Ended otherwise without a message of the agent",
-        "nonResponsiveAgent",
+        "agentSegmentsWithNonResponsiveAgents", "Ended otherwise without a message of the agent", "nonResponsiveAgent"
     ),
     Metric(
         "avgTimetoFirstAgentMessageFromAgentAssignment",
-        "agentSegments",
-        "millis",
         "First response: from the assignment to the agent's first message; not after a takeover or resume",
         "firstResponse",
         "firstResponses",
+        "millis",
         label="average",
     ),
     Metric(
         "avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer",
-        "agentSegments",
-        "millis",
         "First response in segments that follow a transfer",
         "firstResponseAfterTransfer",
         "firstResponsesAfterTransfer",
+        "millis",
     ),
     Metric(
         "avgTimetoFirstAgentMessageFromAgentAssignment_NewConversation",
-        "agentSegments",
-        "millis",
         "First response in segments that follow the opening of a new conversation",
         "firstResponseNew",
         "firstResponsesNew",
+        "millis",
     ),
     Metric(
         "avgTimeToResponseFromAgentAssignment",
-        "agentSegments",
-        "millis",
         "Response time, per response: from the start of the consumer's wait to the agent's next message",
         "response",
         "responses",
+        "millis",
         label="average",
     ),
 )
 """The metrics of LivePerson's page "Messaging Agent Segment", in its order."""
 
 SKILL_METRICS: Final = (
-    Metric(
-        "totalSkillConversationSegments",
-        "skillSegments",
-        "count",
-        "Skill segments that ended",
-        "segments",
-        label="segments",
+    _skill_metric("totalSkillConversationSegments", "Skill segments that ended", "segments", label="segments"),
+    _skill_metric(
+        "skillSegmentsAbandonedByConsumers", "Closed by the consumer without a message of an agent", "abandoned"
     ),
-    Metric(
-        "skillSegmentsAbandonedByConsumers",
-        "skillSegments",
-        "count",
-        "Closed by the consumer without a message of an agent",
-        "abandoned",
-    ),
-    Metric(
+    _skill_metric(
         "skillSegmentsAbandonedByConsumersInQueue",
-        "skillSegments",
-        "count",
         "… of these, closed while nobody was assigned",
         "abandonedInQueue",
         label="abandoned\nin queue",
     ),
-    Metric(
+    _skill_metric(
         "skillSegmentsWithNonResponsiveConsumers",
-        "skillSegments",
-        "count",
         "An agent wrote, and no consumer message follows",
         "nonResponsiveConsumer",
     ),
-    Metric(
-        "skillSegmentsWithNonResponsiveAgents",
-        "skillSegments",
-        "count",
-        "Ended otherwise without a message of an agent",
-        "nonResponsiveAgent",
+    _skill_metric(
+        "skillSegmentsWithNonResponsiveAgents", "Ended otherwise without a message of an agent", "nonResponsiveAgent"
     ),
-    Metric(
-        "interactiveSkillSegments",
-        "skillSegments",
-        "count",
-        "An agent wrote, and a consumer message follows",
-        "interactive",
-    ),
-    Metric(
+    _skill_metric("interactiveSkillSegments", "An agent wrote, and a consumer message follows", "interactive"),
+    _skill_metric(
         _SHARED,
-        "skillSegments",
-        "millis",
         "First response of the agent segments in the skill segments",
         "firstResponse",
         "firstResponses",
+        "millis",
     ),
 )
 """The metrics of LivePerson's page "Messaging Skill Segment", in its order."""
 
 OUR_METRICS: Final = (
     Metric(
-        "agentMessages",
-        "agentSegments",
-        "count",
-        "Messages that the assigned agents wrote, responses or not",
-        "agentMessages",
-        label="messages",
+        "agentMessages", "Messages that the assigned agents wrote, responses or not", "agentMessages", label="messages"
     ),
     *_shares("agentSegments", "agent"),
     *_shares("skillSegments", "skill"),
@@ -250,27 +200,17 @@ OUR_METRICS: Final = (
     *_percentiles("Response", "response", "the single response times"),
     Metric(
         "segmentsWithFocusData",
-        "agentSegments",
-        "count",
         "Human segments of agents of whom there is any focus event; only these have a handle time",
         "handled",
         label="segments\nwith focus",
     ),
-    Metric(
-        "totalHandleTimeMillis",
-        "agentSegments",
-        "millis",
-        "Sum of all handle-time units",
-        "handleTime",
-        label="total",
-    ),
+    Metric("totalHandleTimeMillis", "Sum of all handle-time units", "handleTime", unit="millis", label="total"),
     Metric(
         "avgHandleTimeMillis",
-        "agentSegments",
-        "millis",
         "Handle time per human segment with focus data",
         "handleTime",
         "handled",
+        "millis",
         label="average",
     ),
     *_percentiles("HandleTime", "handleTime", "the handle times of segments"),

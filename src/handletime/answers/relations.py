@@ -60,11 +60,6 @@ class Rows:
     def __init__(self, cursor: duckdb.DuckDBPyConnection, deadline: Deadline) -> None:
         self._cursor, self._deadline = cursor, deadline
 
-    @property
-    def description(self) -> list[tuple[Any, ...]]:
-        """A tuple for each column, its name first."""
-        return list(self._cursor.description or [])
-
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows that are left."""
         return self._cursor.fetchall()

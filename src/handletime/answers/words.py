@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
-from typing import TYPE_CHECKING, Final, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Final, Literal, cast
 
 from handletime.clock import DAY, HOUR, MINUTE, SECOND
 
@@ -126,37 +126,6 @@ def _both(whole: int, large: int, name: str, small: int, rest_name: str) -> str:
 def count(number: int, singular: str, plural: str = "") -> str:
     """`1 conversation`, `1,025 conversations`."""
     return f"{number:,} {singular if number == 1 else plural or singular + 's'}"
-
-
-class Measured(Protocol):
-    """What `value` has to know of a metric (`answers.registry`)."""
-
-    @property
-    def unit(self) -> str:
-        """`millis`, `percent`, `responses` or `count`."""
-
-    @property
-    def per(self) -> str:
-        """What an average is over; "" of a sum."""
-
-    @property
-    def values(self) -> str:
-        """What a percentile is of; "" of others."""
-
-
-def value(metric: Measured, number: float | None) -> str:
-    """A metric's value with its unit; -1 is an average over nothing."""
-    if number is None or (number == -1 and (metric.per or metric.values)):
-        return NONE
-    match metric.unit:
-        case "millis":
-            return duration(number)
-        case "percent":
-            return f"{number:.0f} %" if number in (0, 100) else f"{number:.1f} %"
-        case "responses":
-            return f"{number:.1f}"
-        case _:
-            return f"{number:,}"
 
 
 def local(millis: int, zone: tzinfo) -> datetime:

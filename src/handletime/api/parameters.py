@@ -16,7 +16,7 @@ from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from handletime.api.errors import BadRequest
-from handletime.events.decode import instant, not_milliseconds
+from handletime.events.book import instant, not_milliseconds
 from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN, MILLIS_MIN, TIME_MAX
 
 T = TypeVar("T")

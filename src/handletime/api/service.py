@@ -21,7 +21,7 @@ from handletime.api.ports import Authenticator, Files, Reader, Store
 from handletime.api.trace import trace_of
 from handletime.clock import Clock
 from handletime.errors import Unauthorized
-from handletime.events.decode import is_account
+from handletime.events.book import is_account
 from handletime.store.budget import Budget
 
 if TYPE_CHECKING:

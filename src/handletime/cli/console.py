@@ -26,7 +26,7 @@ class Instant(click.ParamType[int]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Epoch milliseconds. Fails with what is allowed."""
-        from handletime.events.decode import instant, not_milliseconds
+        from handletime.events.book import instant, not_milliseconds
 
         text = str(value)
         if re.fullmatch(r"\d{4}-\d\d-\d\d", text):
@@ -62,7 +62,7 @@ def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from handletime.compiled import is_begun
-    from handletime.events.decode import is_account
+    from handletime.events.book import is_account
     from handletime.events.read import read_events
     from handletime.events.unpack import size_of
 

@@ -445,7 +445,7 @@ def _cell(metric: Metric, value: Value | str) -> str:
 
     if value is None and metric.key in HANDLE_TIME:
         return words.NO_FOCUS_DATA
-    return words.value(metric, cast("Value", value))
+    return metric.said(cast("Value", value))
 
 
 def _notes(quality: Quality, user_type: UserType) -> Iterator[str]:

@@ -114,7 +114,7 @@ def derive_there(
     settings: tuple[str, ...],
 ) -> None:
     """Derives the tables of a lake on a cluster."""
-    from handletime.events.decode import is_account
+    from handletime.events.book import is_account
 
     if since is not None and days is not None:
         raise click.UsageError("--since and --day exclude each other")

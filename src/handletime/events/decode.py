@@ -17,20 +17,9 @@ import pyarrow.compute as pc
 
 from handletime.errors import Fault, InvalidEvents
 from handletime.events import model, plain
-from handletime.events.book import LINE_MAX, Event, event_of, event_of_line, instant, is_account, not_milliseconds
+from handletime.events.book import LINE_MAX, Event, event_of, event_of_line
 from handletime.events.model import EVENTS, FIELDS, Field
 from handletime.events.rows import DOUBTFUL, GOOD, Bools, Bytes, Int64s, Rows, rows_of
-
-__all__ = [
-    "LINE_MAX",
-    "Decoded",
-    "Refused",
-    "decode_columns",
-    "decode_lines",
-    "instant",
-    "is_account",
-    "not_milliseconds",
-]
 
 
 class Refused(NamedTuple):

@@ -273,7 +273,7 @@ def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms
 def check(account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int) -> None:
     """Checks the account, permissions and expiry of a new key. Raises InputError: what is allowed."""
     # Not above: pyarrow comes with them, and listing and revoking should not wait for it.
-    from handletime.events.decode import is_account
+    from handletime.events.book import is_account
     from handletime.events.model import ACCOUNT_MAX, TIME_MAX
 
     if not is_account(account):

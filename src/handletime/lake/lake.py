@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import tempfile
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import date
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,7 @@ from handletime.store.requests import Ingested, Outcome
 CHECK_S: Final = 1.0
 """Seconds between two looks for a newer run."""
 OLD_RUNS: Final = 8
-"""The number of earlier runs that stay known, so that files can be fetched which were listed before."""
+"""The number of earlier runs whose files stay known, where they are asked for: they were listed before."""
 _GLOB: Final = frozenset("*?[]{}")
 _log: Final = logging.getLogger(__name__)
 
@@ -63,8 +63,7 @@ class Lake(Closing):
         self._log = self._newest_log()
         self._runs = self._read_runs()
         self._state = state_of(self.folder, self._runs[-1])
-        self._old: OrderedDict[int, State] = OrderedDict()
-        self._lock = threading.Lock()
+        self._earlier = lru_cache(OLD_RUNS)(self._read_earlier)
         self._trouble: str | None = None
         self._spill = tempfile.TemporaryDirectory(prefix="handletime-lake-")
         folders = [self.folder, *([events_folder.absolute()] if events_folder else [])]
@@ -95,8 +94,10 @@ class Lake(Closing):
 
         None where there is no such run, or its files of the day are gone.
         """
-        state = self._state_of(finished)
-        if state is None:
+        state = self._state
+        try:
+            state = state if finished == state.run.finished else self._earlier(finished)
+        except InputError:
             return None
         of_day = [file for file in state.of(account)[UNITS] if file.day == day]
         if not all((self.folder / UNITS / file.path).is_file() for file in of_day):
@@ -159,12 +160,9 @@ class Lake(Closing):
             return
         known = self._read_runs()
         state = state_of(self.folder, known[-1], self._state)
-        with self._lock:
-            self._remember(self._state)
-            self._runs = known
         if state.run != self._state.run:
             _log.info("run %d is served, after run %d", state.run.number, self.run.number)
-        self._state, self._log, self._trouble = state, log, None
+        self._runs, self._state, self._log, self._trouble = known, state, log, None
 
     def _newest_log(self) -> str:
         """The name of the newest commit of the table of runs. Read before the rows, so none is missed."""
@@ -182,26 +180,12 @@ class Lake(Closing):
             raise InputError(f"{self.folder}: no run is finished yet; `handletime derive --spark` writes the tables")
         return found
 
-    def _state_of(self, finished: int) -> State | None:
-        """The run that ended at a time. The last ones that were asked for stay known."""
-        if finished == self._state.run.finished:
-            return self._state
-        with self._lock:
-            run = next((run for run in reversed(self._runs) if run.finished == finished), None)
-            if run is None or run.finished in self._old:
-                return None if run is None else self._old[run.finished]
-            try:
-                state = state_of(self.folder, run, self._state)
-            except InputError:  # Its files are gone.
-                return None
-            self._remember(state)
-            return state
-
-    def _remember(self, state: State) -> None:
-        self._old[state.run.finished] = state
-        self._old.move_to_end(state.run.finished)
-        while len(self._old) > OLD_RUNS:
-            self._old.popitem(last=False)
+    def _read_earlier(self, finished: int) -> State:
+        """The run that ended at a time. Raises InputError where there is none, or its files are gone."""
+        for run in reversed(self._runs):
+            if run.finished == finished:
+                return state_of(self.folder, run, self._state)
+        raise InputError(f"{self.folder}: no run ended at {finished}")
 
 
 def _database(settings: LakeSettings, folders: Sequence[Path], spill: str) -> duckdb.DuckDBPyConnection:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from handletime.errors import StoreError
-from handletime.events.decode import is_account
+from handletime.events.book import is_account
 from handletime.lake.tables import COLUMNS, File, Run, files, partition_path
 
 UNITS: Final = "handle_time_units"

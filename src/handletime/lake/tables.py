@@ -24,7 +24,7 @@ from handletime.answers.words import rfc_3339
 from handletime.clock import HOUR
 from handletime.crashpoints import crash_point
 from handletime.errors import InputError
-from handletime.events.model import EPOCH
+from handletime.events.model import EPOCH, EVENTS
 from handletime.lake.sums import sum_fields
 from handletime.segments.files import SCHEMAS
 
@@ -57,15 +57,8 @@ COLUMNS: Final[Mapping[str, pa.Schema]] = {
         SCHEMAS["handle_time_units"], pa.field("userType", pa.string(), False), pa.field("segmentEnd", INSTANT)
     ),
     FOCUS_MOVES: pa.schema(
-        [
-            pa.field("conversationId", pa.string(), False),
-            pa.field("eventId", pa.string(), False),
-            pa.field("agentId", pa.int64(), False),
-            pa.field("time", INSTANT, False),
-            pa.field("sequence", pa.int64(), False),
-            pa.field("type", pa.string(), False),
-            pa.field("leaseMillis", pa.int64()),
-        ]
+        pa.field(name, _plain(EVENTS.field(name).type), name == "leaseMillis")
+        for name in ("conversationId", "eventId", "agentId", "time", "sequence", "type", "leaseMillis")
     ),
 }
 """What the Parquet files of each table hold: the columns of `segments.tables` but for those that are partitions.
@@ -147,21 +140,22 @@ def files(lake: Path, name: str, version: int) -> list[File]:
 
 def _file(row: dict[str, Any], moment: str) -> File:
     first, last = row.get(f"min.{moment}"), row.get(f"max.{moment}")
-    modified = row["modification_time"]
     return File(
         path=unquote(row["path"]),
         account=row["partition.accountId"],
         day=row["partition.day"],
         rows=row["num_records"],
         size=row["size_bytes"],
-        modified=millis(modified) if isinstance(modified, datetime) else modified,
+        modified=millis(row["modification_time"]),
         first=None if first is None else millis(first),
         last=None if last is None else millis(last),
     )
 
 
-def millis(moment: datetime) -> int:
-    """Epoch milliseconds of a time, UTC where it does not say."""
+def millis(moment: datetime | int) -> int:
+    """Epoch milliseconds of a time, UTC where it does not say; a number is such already."""
+    if isinstance(moment, int):
+        return moment
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (aware - EPOCH) // timedelta(milliseconds=1)
 
@@ -248,10 +242,9 @@ def commit(lake: Path, name: str, begun: StartedRun, added: Iterable[File], remo
 
     Raises InputError where another run has written meanwhile; then nothing is changed.
     """
-    table = _unchanged(lake, name, begun)
     actions: list[AddAction | RemoveAction] = [_add(file, DAY_OF[name]) for file in added]
     actions += [_remove(file) for file in removed]
-    with _alone(lake):
+    with _unchanged(lake, name, begun) as table:
         table.create_write_transaction(
             actions, "append", table.schema(), [*PARTITIONS], commit_properties=_properties(begun)
         )
@@ -263,33 +256,28 @@ def finish(lake: Path, begun: StartedRun, run: Run) -> None:
     """Records a run: readers see it from now on. Raises InputError as `commit` does."""
     row = {"run": run.number, "finished": EPOCH + timedelta(milliseconds=run.finished), "events": run.events}
     rows = pa.Table.from_pylist([row | {**run.versions}], schema=_RUN)
-    table = _unchanged(lake, RUNS, begun)
-    with _alone(lake):
+    with _unchanged(lake, RUNS, begun) as table:
         write_deltalake(table, rows, mode="append", commit_properties=_properties(begun))
     crash_point("lake-finished")
 
 
-def _unchanged(lake: Path, name: str, begun: StartedRun) -> DeltaTable:
-    table = DeltaTable(lake / name)
-    if table.version() != begun.versions[name]:
-        raise InputError(_OTHER.format(lake=lake))
-    return table
+@contextmanager
+def _unchanged(lake: Path, name: str, begun: StartedRun) -> Iterator[DeltaTable]:
+    """A table to commit to. Raises InputError where another run has written to it, also while this one does."""
+    try:
+        table = DeltaTable(lake / name)
+        if table.version() != begun.versions[name]:
+            raise CommitFailedError(f"{name} is at version {table.version()}")
+        yield table
+    except CommitFailedError as error:
+        raise InputError(
+            f"another run has written to {lake} meanwhile; nothing of this one counts: start it again"
+        ) from error
 
 
 def _properties(begun: StartedRun) -> CommitProperties:
     """The properties of a commit. It is not retried: it follows the version that was read, or fails."""
     return CommitProperties(app_transactions=[Transaction(_APPLICATION, begun.number)], max_commit_retries=0)
-
-
-@contextmanager
-def _alone(lake: Path) -> Iterator[None]:
-    try:
-        yield
-    except CommitFailedError as error:
-        raise InputError(_OTHER.format(lake=lake)) from error
-
-
-_OTHER: Final = "another run has written to {lake} meanwhile; nothing of this one counts: start it again"
 
 
 def vacuum(lake: Path, keep_hours: float = KEEP_HOURS) -> int:

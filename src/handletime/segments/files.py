@@ -33,9 +33,9 @@ SCHEMAS: Final = {
 
 
 class Writer(Protocol):
-    """Writes tables of one schema, one after the other."""
+    """Writes tables of one schema, one after the other, as Arrow's own writers do."""
 
-    def write(self, table: pa.Table) -> None:
+    def write_table(self, table: pa.Table) -> None:
         """Adds the rows of a table."""
 
     def close(self) -> None:
@@ -73,8 +73,12 @@ class TableFiles:
         """Adds the rows of the three tables."""
         self._wait()
         self._writing = [
-            self._threads.submit(writer.write, getattr(derived, name)) for name, writer in self._writers.items()
+            self._threads.submit(self._write, writer, getattr(derived, name)) for name, writer in self._writers.items()
         ]
+
+    def _write(self, writer: Writer, table: pa.Table) -> None:
+        is_parquet = self._format == "parquet"
+        writer.write_table(table.unify_dictionaries() if is_parquet else plain(table, cells=self._format == "csv"))
 
     def _wait(self) -> None:
         """Until the tables before are written."""
@@ -107,33 +111,11 @@ class TableFiles:
 def _writer(path: Path, schema: pa.Schema, format_: Format) -> Writer:
     match format_:
         case "parquet":
-            return _Parquet(path, schema)
+            return pq.ParquetWriter(path, schema, compression="zstd")  # type: ignore[no-any-return]
         case "csv":
-            return _Csv(path, schema)
+            return pcsv.CSVWriter(path, plain(schema.empty_table(), cells=True).schema)  # type: ignore[no-any-return]
         case "ndjson":
             return _Ndjson(path)
-
-
-class _Parquet:
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-
-    def write(self, table: pa.Table) -> None:
-        self._writer.write_table(table.unify_dictionaries())
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _Csv:
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        self._writer = pcsv.CSVWriter(path, plain(schema.empty_table(), cells=True).schema)
-
-    def write(self, table: pa.Table) -> None:
-        self._writer.write_table(plain(table, cells=True))
-
-    def close(self) -> None:
-        self._writer.close()
 
 
 class _Ndjson:
@@ -141,8 +123,8 @@ class _Ndjson:
         self._file: IO[bytes] = path.open("wb")
         self._encoder = msgspec.json.Encoder()
 
-    def write(self, table: pa.Table) -> None:
-        for batch in plain(table).to_batches(max_chunksize=50_000):
+    def write_table(self, table: pa.Table) -> None:
+        for batch in table.to_batches(max_chunksize=50_000):
             self._file.write(self._encoder.encode_lines(batch.to_pylist()))
 
     def close(self) -> None:

@@ -11,7 +11,6 @@ from handletime.clock import DAY
 from handletime.errors import InputError
 from handletime.events import model
 
-"""Milliseconds, as all times of a simulation."""
 AGENTS_MAX: Final = 300_000
 _LIMITS: Final = {
     "seed": (0, 2**64 - 1),

@@ -10,7 +10,7 @@ import msgspec
 
 from handletime.answers.figures import Value
 from handletime.answers.registry import METRICS, Metric
-from handletime.answers.words import OUTCOMES, local, value, which_of_two
+from handletime.answers.words import OUTCOMES, local, which_of_two
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import View
 
@@ -90,7 +90,7 @@ def _chart(history: History, view: View, kind: _Kind) -> Chart:
             line.name,
             line.kind,
             history.of(line.metric),
-            [value(METRICS[line.metric], each) for each in history.of(line.metric)],
+            [METRICS[line.metric].said(each) for each in history.of(line.metric)],
             _behind(view, name, line.outcome),
         )
         for line in lines
@@ -119,7 +119,7 @@ def _behind(view: View, chart: str, outcome: str | None) -> str:
 
 
 def _total(history: History, lines: Sequence[_Line]) -> str:
-    return ", ".join(f"{line.name} {value(METRICS[line.metric], history.total.get(line.metric, 0))}" for line in lines)
+    return ", ".join(f"{line.name} {METRICS[line.metric].said(history.total.get(line.metric, 0))}" for line in lines)
 
 
 def _told(place: int, start: int, view: View) -> str:
@@ -163,8 +163,8 @@ def trend_told(metric: Metric, values: Sequence[Value], parts: Collection[int]) 
     whole = [each for i, each in known if i not in parts]
     told = []
     if whole:
-        texts = [value(metric, each) for each in (min(whole), max(whole), whole[-1])]
+        texts = [metric.said(each) for each in (min(whole), max(whole), whole[-1])]
         told.append("lowest {}, highest {}, last {}".format(*texts))
     if known and known[-1][0] in parts:
-        told.append(f"then {value(metric, known[-1][1])} in a part of an interval")
+        told.append(f"then {metric.said(known[-1][1])} in a part of an interval")
     return f"trend: {'; '.join(told)}" if told else ""

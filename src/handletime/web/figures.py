@@ -92,7 +92,7 @@ SKILL_COLUMNS: Final = (
         *("nonResponsiveAgentSkillSegmentPercent", "abandonedSkillSegmentPercent"),
     ),
 )
-HUMAN_SEGMENTS: Final = Metric("humanSegments", "agentSegments", "count", "Segments of human agents", "humanSegments")
+HUMAN_SEGMENTS: Final = Metric("humanSegments", "Segments of human agents", "humanSegments")
 """Of so many the handle time could be known; no metric of the tables, but each row of agent segments has it."""
 
 

@@ -26,7 +26,7 @@ from handletime.answers.words import (
     moment,
 )
 from handletime.clock import DAY, HOUR, MINUTE
-from handletime.events.decode import instant
+from handletime.events.book import instant
 from handletime.segments.explain import Json, Moment, Reading, Span
 from handletime.web.elsewhere import Elsewhere, Places
 from handletime.web.labels import AccountLabels

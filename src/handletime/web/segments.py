@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
-from handletime.answers.pages import Segment, Sort, SortKey, page_of, rows_of
+from handletime.answers.pages import Segment, Sort, SortKey, rows_of
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.answers.words import OUTCOMES, rfc_3339
 from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages
@@ -95,7 +95,8 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     now = page.service.clock.now()
     asked = read(query_of(request), now, asker.session.zone)
     with page.reader(asker).snapshot() as snapshot:
-        total, rows = page_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
+        total, found = rows_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
+        rows = list(found)
     return page.html(
         request,
         "segments.html",

@@ -10,7 +10,7 @@ from litestar import Response, get
 from handletime.answers.registry import METRICS, Metric
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
-from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind, value
+from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import Choice, Integer, Query, Text
 from handletime.api.service import HttpRequest, query_of
 from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
@@ -267,7 +267,7 @@ def _cell(row: Row, metric: Metric, view: View, chosen: dict[Kind, int]) -> Cell
         covers = ""
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
     href = _behind(view, metric, chosen) if number not in (None, 0, NOTHING) else ""
-    return Cell(value(metric, number), href, metric, covers)
+    return Cell(metric.said(number), href, metric, covers)
 
 
 _TOTAL_HANDLED: Final = "totalHandleTimeMillis"

@@ -6,7 +6,7 @@ target is one partition, and so one task.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -34,11 +34,16 @@ class Parcel(NamedTuple):
     rows: pa.Table
 
 
-def sent(parcels: Iterable[Parcel]) -> Iterator[pa.RecordBatch]:
-    """Parcels as rows of `DDL`."""
+Batches = Iterable[pa.RecordBatch]
+Stage = Callable[[Batches], Iterator[Parcel]]
+"""What a task does: it takes numbers, or what other tasks have sent, and sends parcels."""
+
+
+def sent(stage: Stage, batches: Batches) -> Iterator[pa.RecordBatch]:
+    """The parcels of a stage as rows of `DDL`."""
     waiting: list[tuple[int, str, int, bytes]] = []
     size = 0
-    for target, kind, number, rows in parcels:
+    for target, kind, number, rows in stage(batches):
         content = _packed(rows)
         if waiting and size + len(content) > BATCH_BYTES:
             yield _batch(waiting)
@@ -63,7 +68,13 @@ def _packed(rows: pa.Table) -> bytes:
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
-def received(batches: Iterable[pa.RecordBatch]) -> dict[int, dict[str, pa.Table]]:
+def numbers_in(batches: Batches) -> Iterator[int]:
+    """The numbers that a task is given, which say what it works on."""
+    for batch in batches:
+        yield from batch.column(0).to_pylist()
+
+
+def received(batches: Batches) -> dict[int, dict[str, pa.Table]]:
     """The received rows by target and kind, each as one table, in the order of the parcels' numbers."""
     found: dict[int, dict[str, list[tuple[int, pa.Table]]]] = {}
     for batch in batches:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from functools import partial
@@ -21,12 +21,12 @@ from handletime.errors import InputError
 from handletime.events.model import DEFAULT_ACCOUNT, EPOCH
 from handletime.lake import tables
 from handletime.lake.spark import stages, touched
-from handletime.lake.spark.exchange import DDL, unpacked
-from handletime.lake.spark.source import EventFile, Mark, Piece, Source, find, newer, pieces, rows_of
-from handletime.lake.spark.stages import Batches, DeriveParts, Reading, Selection
-from handletime.lake.spark.touched import FileOfLastRun, FindConversations, FindInLastRun, KeepRows
+from handletime.lake.spark.exchange import DDL, Batches, Parcel, Stage, sent, unpacked
+from handletime.lake.spark.source import EventFile, Mark, Source, find, newer, pieces, rows_of
+from handletime.lake.spark.stages import DeriveParts, Selection
+from handletime.lake.spark.touched import FileOfLastRun, Files
 from handletime.lake.spark.write import FILES, Writing, files_of, write_rows
-from handletime.lake.tables import FOCUS_MOVES, File, Run, StartedRun
+from handletime.lake.tables import FOCUS_MOVES, Run, StartedRun
 from handletime.segments.columns import U64
 from handletime.segments.derive import Quality
 from handletime.segments.focus import Agents
@@ -62,7 +62,6 @@ PACKED: Final = {
 """Settings for sessions of one's own: Spark need not compress again what a job sends."""
 
 Progress = Callable[[str], None]
-Stage = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 
 class JobRequest(NamedTuple):
@@ -195,8 +194,15 @@ class _Job:
 
     def _collected(self, frame: DataFrame) -> dict[str, list[pa.Table]]:
         """Runs a stage; gives its parcels by kind. Raises InputError where a task did."""
-        with _told_by_tasks():
+        from pyspark.errors import PySparkException
+
+        try:
             rows = frame.select("kind", "content").collect()
+        except PySparkException as error:
+            told = _TOLD.search(str(error))
+            if told:
+                raise InputError(told[1].strip()) from None
+            raise
         found: dict[str, list[pa.Table]] = {}
         for kind, content in rows:
             found.setdefault(kind, []).append(unpacked(pa.py_buffer(content)))
@@ -206,14 +212,10 @@ class _Job:
         """The events of the chosen conversations, and their focus moves."""
         if self._read is not None and self._read[0].is_same(selection):
             return self._read[1]
-        to_read = _numbered(pieces(self._source.files))
-        reading = Reading(to_read, self._asked.account, selection, self._parts)
+        to_read = pieces(self._source.files)
+        read = partial(stages.read_events, to_read, self._asked.account, selection, self._parts)
         self._progress("reading events")
-        events = self._keep(
-            _staged(self._tasks(len(to_read)), partial(stages.read_events, reading)).repartitionById(
-                self._parts, "target"
-            )
-        )
+        events = self._keep(_staged(self._tasks(len(to_read)), read).repartitionById(self._parts, "target"))
         find = partial(stages.find_moves, self._parts, selection.hashes is not None)
         moves = self._keep(_staged(events, find))
         found = self._collected(moves.where(f"kind in ('{stages.MOVERS}', '{stages.ACCOUNTS}')"))
@@ -236,12 +238,13 @@ class _Job:
             )
         new = self._new()
         first, end = _bounds(self._asked.days)
-        look = FindConversations(_numbered(pieces(new)), self._asked.account, first, end)
+        to_read = pieces(new)
+        look = partial(touched.find_conversations, to_read, self._asked.account, first, end)
         self._progress(f"looking for touched conversations in {len(new):,} files")
         if not new:
             return Selection(np.empty(0, np.uint64))
         self._parts = min(self._parts, max(self._parts_of(OLD_TIMES * rows_of(new)), PARTS_LEAST))
-        direct = self._conversations(_staged(self._tasks(len(look.pieces)), partial(touched.find_conversations, look)))
+        direct = _hashes(self._collected(_staged(self._tasks(len(to_read)), look)))
         if not len(direct):
             return Selection(direct)
         return Selection(np.union1d(direct, self._touched_by_focus(last, Selection(direct))))
@@ -253,7 +256,7 @@ class _Job:
             return [file for file in self._source.files if file.day is None or first <= file.day <= last]
         since, last_run = self._asked.since, self._begun.last
         if since == LAST and last_run is not None:
-            since = msgspec.json.decode(last_run.events, type=Mark)
+            since = _mark_of(last_run)
         assert isinstance(since, Mark)  # noqa: S101
         return newer(self._asked.events, self._source, since)
 
@@ -261,7 +264,7 @@ class _Job:
         """Conversations whose focus goes elsewhere now, or whose agents have focus data only now."""
         self._progress("looking for conversations whose focus they take")
         known = self._known(direct)
-        lost = self._looked_back(last, FOCUS_MOVES, touched.find_agents, None, direct)
+        lost = self._looked_back(last, FOCUS_MOVES, partial(touched.find_agents, direct))
         movers = known.movers | _agents(self._collected(lost))
         old = self._old_moves(movers, direct, selected=True)
         both = _union(known.moves, old).repartitionById(self._parts, "target")
@@ -269,43 +272,30 @@ class _Job:
         flipped = _agents(found, touched.FLIPPED)
         hashes = _hashes(found)
         if flipped:
-            assigned = self._looked_back(last, "agent_segments", touched.find_assigned, flipped, direct)
-            hashes = np.union1d(hashes, self._conversations(assigned))
+            find = partial(touched.find_assigned, flipped)
+            assigned = self._looked_back(last, "agent_segments", find, flipped)
+            hashes = np.union1d(hashes, _hashes(self._collected(assigned)))
         return hashes
-
-    def _conversations(self, frame: DataFrame) -> U64:
-        return _hashes(self._collected(frame))
 
     def _old_moves(self, movers: Agents, selection: Selection, *, selected: bool = False) -> DataFrame | None:
         """The moves that these agents had at the last run; of the chosen conversations only if `selected`."""
         if selection.hashes is None or self._begun.last is None:
             return None
-        return self._looked_back(
-            self._begun.last, FOCUS_MOVES, touched.find_old_moves, movers, selection, selected=selected
-        )
+        find = partial(touched.find_old_moves, movers, selection, selected, self._parts)
+        return self._looked_back(self._begun.last, FOCUS_MOVES, find, movers)
 
     def _looked_back(
-        self,
-        last: Run,
-        name: str,
-        stage: Callable[[FindInLastRun, Batches], Iterator[pa.RecordBatch]],
-        agents: Agents | None,
-        selection: Selection,
-        *,
-        selected: bool = False,
+        self, last: Run, name: str, stage: Callable[[Files, Batches], Iterator[Parcel]], agents: Agents | None = None
     ) -> DataFrame:
-        """A stage over the files of a table at the last run."""
-        files = tables.files(self._asked.out, name, last.versions[name])
-        if agents is not None:
-            accounts = {account for account, _agent in agents}
-            files = [file for file in files if file.account in accounts]
-        lefts = self._files_of_last_run(name, files)
-        looking = FindInLastRun(lefts, agents, selection, self._parts, selected)
-        return _staged(self._tasks(len(lefts), LOOK_FILES), partial(stage, looking))
+        """A stage over the files of a table at the last run; only over those of the accounts of some agents."""
+        accounts = None if agents is None else {account for account, _agent in agents}
+        lefts = [left for left in self._left(last, name) if accounts is None or left.file.account in accounts]
+        return _staged(self._tasks(len(lefts), LOOK_FILES), partial(stage, lefts))
 
-    def _files_of_last_run(self, name: str, files: Sequence[File], first: int = 0) -> dict[int, FileOfLastRun]:
+    def _left(self, last: Run, name: str) -> list[FileOfLastRun]:
+        """The files of a table at the last run."""
         lake = str(self._asked.out.absolute())
-        return {first + i: FileOfLastRun(name, lake, file) for i, file in enumerate(files)}
+        return [FileOfLastRun(name, lake, file) for file in tables.files(self._asked.out, name, last.versions[name])]
 
     # --- what stays, and the end ---
 
@@ -315,17 +305,14 @@ class _Job:
         if selection.hashes is None or last is None:
             return None
         since = _first_days(about)
-        lefts: dict[int, FileOfLastRun] = {}
-        for name in tables.COLUMNS:
-            # No row of a conversation is of a day before its first event.
-            files = [
-                file
-                for file in tables.files(self._asked.out, name, last.versions[name])
-                if file.account in since and (file.day is None or file.day >= since[file.account])
-            ]
-            lefts |= self._files_of_last_run(name, files, len(lefts))
-        keeping = KeepRows(lefts, selection, deriving)
-        return _staged(self._tasks(len(lefts), LOOK_FILES), partial(touched.keep_rows, keeping))
+        # No row of a conversation is of a day before its first event.
+        lefts = [
+            left
+            for name in tables.COLUMNS
+            for left in self._left(last, name)
+            if left.file.account in since and (left.file.day is None or left.file.day >= since[left.file.account])
+        ]
+        return _staged(self._tasks(len(lefts), LOOK_FILES), partial(touched.keep_rows, selection, deriving, lefts))
 
     def _committed(self, results: Mapping[str, list[pa.Table]], selection: Selection, about: pa.Table) -> Done:
         out, begun = self._asked.out, self._begun
@@ -334,7 +321,7 @@ class _Job:
         finished = max(time.time_ns() // 1_000_000, begun.last.finished + 1 if begun.last else 0)
         versions = {}
         for name in tables.COLUMNS:
-            added = [each.file._replace(modified=finished) for each in written if each.table == name]
+            added = [file._replace(modified=finished) for table, file in written if table == name]
             before = tables.files(out, name, begun.last.versions[name]) if begun.last else []
             gone = [file for file in before if selection.hashes is None or (name, file.path) in replaced]
             versions[name] = tables.commit(out, name, begun, added, gone)
@@ -342,8 +329,9 @@ class _Job:
         run = Run(begun.number, finished, versions, msgspec.json.encode(mark).decode())
         tables.finish(out, begun, run)
         tables.vacuum(out)
-        rows = {name: sum(each.file.rows for each in written if each.table == name) for name in tables.COLUMNS}
-        quality = sum((_quality(part) for part in results.get(stages.QUALITY, [])), Quality())
+        rows = {name: sum(file.rows for table, file in written if table == name) for name in tables.COLUMNS}
+        told = (each for part in results.get(stages.QUALITY, []) for each in part["quality"].to_pylist())
+        quality = sum((msgspec.msgpack.decode(each, type=Quality) for each in told), Quality())
         times = pc.min_max(pa.chunked_array([*about["time_min"].chunks, *about["time_max"].chunks])).as_py()
         return Done(
             *(run, quality, rows, len(written), len(replaced)),
@@ -357,15 +345,11 @@ _NOTHING: Final = stages.ABOUT.empty_table()
 
 
 def _staged(frame: DataFrame, stage: Stage) -> DataFrame:
-    return frame.mapInArrow(stage, DDL)
+    return frame.mapInArrow(partial(sent, stage), DDL)
 
 
 def _union(frame: DataFrame, other: DataFrame | None) -> DataFrame:
     return frame if other is None else frame.union(other)
-
-
-def _numbered(found: Sequence[Piece]) -> dict[int, Piece]:
-    return {piece.number: piece for piece in found}
 
 
 def _agents(found: Mapping[str, list[pa.Table]], kind: str = stages.AGENTS) -> Agents:
@@ -375,11 +359,6 @@ def _agents(found: Mapping[str, list[pa.Table]], kind: str = stages.AGENTS) -> A
 def _hashes(found: Mapping[str, list[pa.Table]]) -> U64:
     parts = [part["hash"].to_numpy() for part in found.get(touched.CONVERSATIONS, [])]
     return np.unique(np.concatenate(parts)) if parts else np.empty(0, np.uint64)
-
-
-def _quality(content: pa.Table) -> Quality:
-    parts = [msgspec.msgpack.decode(part, type=Quality) for part in content["quality"].to_pylist()]
-    return sum(parts, Quality())
 
 
 def _by_account(about: pa.Table, what: str, how: str) -> dict[str, Any]:
@@ -426,20 +405,7 @@ def _settings(spark: SparkSession) -> Iterator[None]:
                 spark.conf.set(name, old)
 
 
-_RAISED: Final = re.compile(
+_TOLD: Final = re.compile(
     r"^handletime\.errors\.(?:InputError|InvalidEvents): (.*?)(?=^\s+at |^\s*$|\Z)", re.MULTILINE | re.DOTALL
 )
-
-
-@contextmanager
-def _told_by_tasks() -> Iterator[None]:
-    """Raises errors of tasks about their input again here, as the same error."""
-    from pyspark.errors import PySparkException
-
-    try:
-        yield
-    except PySparkException as error:
-        found = _RAISED.search(str(error))
-        if found:
-            raise InputError(found[1].strip()) from None
-        raise
+"""What a task says of its input, in an error of Spark's."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote
@@ -13,10 +12,13 @@ import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from handletime.errors import InputError
-from handletime.events.decode import is_account
+from handletime.events.book import is_account
 from handletime.events.read import Share, parquet_tasks
+from handletime.lake.tables import millis
 
 SHARE_BYTES: Final = 8 << 20
 """The bytes of files that a task reads, about; larger files are read by several tasks."""
@@ -53,11 +55,8 @@ class Source(NamedTuple):
     mark: Mark
 
 
-class Piece(NamedTuple):
-    """Files, or shares of them, that one task reads."""
-
-    number: int
-    parts: tuple[tuple[EventFile, Share], ...]
+Piece = list[tuple[EventFile, Share]]
+"""Files, or shares of them, that one task reads."""
 
 
 # --- finding ---------------------------------------------------------------------------------------------------------
@@ -100,9 +99,6 @@ def _file(path: Path, size: int, modified: int, values: dict[str, str]) -> Event
 
 
 def _of_delta(events: Path) -> Source:
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
     try:
         table = DeltaTable(events)
         rows = pa.table(table.get_add_actions(flatten=True)).to_pylist()
@@ -114,10 +110,8 @@ def _of_delta(events: Path) -> Source:
     files = []
     for row in rows:
         values = {key: str(row[f"partition.{key}"]) for key in ("accountId", "day") if row.get(f"partition.{key}")}
-        modified = row["modification_time"]
-        if isinstance(modified, datetime):
-            modified = int(modified.replace(tzinfo=UTC).timestamp() * 1000)
-        files.append(_file(events / unquote(row["path"]), row["size_bytes"], modified, values))
+        path, modified = events / unquote(row["path"]), millis(row["modification_time"])
+        files.append(_file(path, row["size_bytes"], modified, values))
     return Source(sorted(files), Mark(version=table.version()))
 
 
@@ -127,9 +121,6 @@ def newer(events: Path, source: Source, since: Mark) -> list[EventFile]:
         return [file for file in source.files if file.modified >= (since.modified or 0) and file.path not in since.seen]
     if source.mark.version is None:
         raise InputError(f"{events} is no Delta table, so it has no version {since.version}")
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
     try:
         before = DeltaTable(events, version=since.version).file_uris()
     except (DeltaError, OSError) as error:
@@ -146,18 +137,15 @@ def newer(events: Path, source: Source, since: Mark) -> list[EventFile]:
 def pieces(files: Sequence[EventFile]) -> list[Piece]:
     """The files in pieces of about equal size: small ones together, large ones in shares."""
     found: list[Piece] = []
-    parts: list[tuple[EventFile, Share]] = []
     size = 0
     for file in files:
         shares = -(-file.size // SHARE_BYTES) or 1
         for number in range(shares):
-            if parts and size + file.size // shares > SHARE_BYTES:
-                found.append(Piece(len(found), tuple(parts)))
-                parts, size = [], 0
-            parts.append((file, Share(number, shares)))
+            if not found or size + file.size // shares > SHARE_BYTES:
+                found.append([])
+                size = 0
+            found[-1].append((file, Share(number, shares)))
             size += file.size // shares
-    if parts:
-        found.append(Piece(len(found), tuple(parts)))
     return found
 
 
@@ -183,7 +171,7 @@ def read(piece: Piece, account: str, has_some: Callable[[pa.Table], bool] | None
     `account` is for events that name none, in files whose path names none either. `has_some` is given the ids (`IDS`)
     of a file; where it says that none is of interest, nothing else of the file is read.
     """
-    for file, share in piece.parts:
+    for file, share in piece:
         account_of_file = file.account or account
         try:
             with pa.OSFile(file.path) as source:

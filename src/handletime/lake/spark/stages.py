@@ -7,7 +7,7 @@ files ──read──> by conversation ──moves──> by agent ──losses
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -16,9 +16,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from handletime.clock import DAY
 from handletime.events import model
-from handletime.lake.spark.exchange import Parcel, received, sent, spread, target_of
+from handletime.lake.spark.exchange import Batches, Parcel, numbers_in, received, spread, target_of
 from handletime.lake.spark.source import Piece, read
 from handletime.lake.tables import COLUMNS, DAY_OF, FOCUS_MOVES
 from handletime.segments.columns import I64, U64, columns_of, in_one_chunk
@@ -34,7 +33,6 @@ from handletime.segments.parts import (
     prepare_part,
 )
 
-Batches = Iterable[pa.RecordBatch]
 EVENTS, MOVES, OLD_MOVES, LOSSES = "events", "moves", "old moves", "losses"
 AGENTS, MOVERS, ACCOUNTS, QUALITY, REPLACED = "agents", "movers", "accounts", "quality", "replaced"
 """Kinds of parcels, beside the tables of `lake.tables.COLUMNS`.
@@ -115,49 +113,36 @@ _OF_MOVES: Final = {"accountId", *COLUMNS[FOCUS_MOVES].names}
 # --- by conversation -------------------------------------------------------------------------------------------------
 
 
-class Reading(NamedTuple):
-    """What is read: pieces, the account of events that name none, the conversations, the number of targets."""
+def read_events(
+    pieces: Sequence[Piece], account: str, selection: Selection, targets: int, numbers: Batches
+) -> Iterator[Parcel]:
+    """Sends the selected events of the pieces that have these numbers to their conversations' targets.
 
-    pieces: Mapping[int, Piece]
-    account: str
-    selection: Selection
-    targets: int
-
-
-def read_events(reading: Reading, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends the events of the pieces that have these numbers to their conversations' targets. Raises InputError."""
-    return sent(_events_read(reading, numbers))
-
-
-def _events_read(reading: Reading, numbers: Batches) -> Iterator[Parcel]:
-    for batch in numbers:
-        for number in batch.column(0).to_pylist():
-            held: list[tuple[pa.Table, npt.NDArray[np.integer]]] = []
-            rows, sent_before = 0, number * NUMBERS
-            enough = min(HELD_ROWS, PARCEL_ROWS_LEAST * reading.targets)
-            has_some = None if reading.selection.hashes is None else reading.selection.has_some
-            for events in read(reading.pieces[number], reading.account, has_some):
-                chosen = in_one_chunk(reading.selection.of(events))
-                held.append((chosen, target_of(conversation_hashes(chosen), reading.targets)))
-                rows += chosen.num_rows
-                if rows >= enough:
-                    for parcel in spread(EVENTS, held, reading.targets, sent_before):
-                        sent_before = parcel.number + 1
-                        yield parcel
-                    held, rows = [], 0
-            if rows:
-                yield from spread(EVENTS, held, reading.targets, sent_before)
+    `account` is for events that name none. Raises InputError.
+    """
+    enough = min(HELD_ROWS, PARCEL_ROWS_LEAST * targets)
+    has_some = None if selection.hashes is None else selection.has_some
+    for number in numbers_in(numbers):
+        held: list[tuple[pa.Table, npt.NDArray[np.integer]]] = []
+        rows, sent_before = 0, number * NUMBERS
+        for events in read(pieces[number], account, has_some):
+            chosen = in_one_chunk(selection.of(events))
+            held.append((chosen, target_of(conversation_hashes(chosen), targets)))
+            rows += chosen.num_rows
+            if rows >= enough:
+                for parcel in spread(EVENTS, held, targets, sent_before):
+                    sent_before = parcel.number + 1
+                    yield parcel
+                held, rows = [], 0
+        if rows:
+            yield from spread(EVENTS, held, targets, sent_before)
 
 
-def find_moves(targets: int, tells_movers: bool, batches: Batches) -> Iterator[pa.RecordBatch]:
+def find_moves(targets: int, tells_movers: bool, batches: Batches) -> Iterator[Parcel]:
     """Sends the focus events of a part's conversations to their agents' targets.
 
     Also reports the number of events of each account and, if wanted, the agents.
     """
-    return sent(_moves_found(targets, tells_movers, batches))
-
-
-def _moves_found(targets: int, tells_movers: bool, batches: Batches) -> Iterator[Parcel]:
     for part, kinds in received(batches).items():
         events = kinds.pop(EVENTS)
         about = events.group_by("accountId").aggregate([([], "count_all"), ("time", "min"), ("time", "max")])
@@ -181,12 +166,8 @@ _AGENT: Final = pa.schema([("accountId", pa.string()), ("agentId", pa.int64())])
 # --- by agent --------------------------------------------------------------------------------------------------------
 
 
-def find_losses(targets: int, batches: Batches) -> Iterator[pa.RecordBatch]:
+def find_losses(targets: int, batches: Batches) -> Iterator[Parcel]:
     """Sends the losses of focus to the parts that the moves came from, and passes on what is not for parts."""
-    return sent(_losses_found(targets, batches))
-
-
-def _losses_found(targets: int, batches: Batches) -> Iterator[Parcel]:
     for target, kinds in received(batches).items():
         for kind in (ACCOUNTS, MOVERS):
             if kind in kinds:
@@ -238,12 +219,8 @@ class DeriveParts(NamedTuple):
     parts: int
 
 
-def derive_parts(deriving: DeriveParts, batches: Batches) -> Iterator[pa.RecordBatch]:
+def derive_parts(deriving: DeriveParts, batches: Batches) -> Iterator[Parcel]:
     """Derives parts; sends their rows to the targets that write them, and reports the quality of the data."""
-    return sent(_parts_derived(deriving, batches))
-
-
-def _parts_derived(deriving: DeriveParts, batches: Batches) -> Iterator[Parcel]:
     for part, kinds in received(batches).items():
         if EVENTS not in kinds:
             continue
@@ -278,12 +255,9 @@ def _moves(prepared: Prepared) -> pa.Table:
 
 def days_of(name: str, rows: pa.Table) -> npt.NDArray[np.int32]:
     """The day (since the epoch) that each row belongs to, or `RUNNING_DAY`."""
-    moments = rows[DAY_OF[name]].cast(pa.int64())
-    millis = pc.fill_null(moments, 0).to_numpy()
-    per_day = DAY if rows.schema.field(DAY_OF[name]).type.unit == "ms" else DAY * 1000
-    days: npt.NDArray[np.int32] = (millis // per_day).astype(np.int32)
-    days[moments.is_null().to_numpy()] = RUNNING_DAY
-    return days
+    days = rows[DAY_OF[name]].cast(pa.date32()).cast(pa.int32())
+    found: npt.NDArray[np.int32] = pc.fill_null(days, RUNNING_DAY).to_numpy()
+    return found
 
 
 def write_targets(name: str, rows: pa.Table, part: int, deriving: DeriveParts) -> npt.NDArray[np.int32]:

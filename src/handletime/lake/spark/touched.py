@@ -6,7 +6,7 @@ has focus events for the first time, all that this agent was assigned to (`focus
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from handletime.events import model
 from handletime.events.model import EVENTS
-from handletime.lake.spark.exchange import Parcel, received, sent, spread, target_of
+from handletime.lake.spark.exchange import Batches, Parcel, numbers_in, received, spread, target_of
 from handletime.lake.spark.source import Piece, read
 from handletime.lake.spark.stages import (
     AGENTS,
@@ -24,7 +24,6 @@ from handletime.lake.spark.stages import (
     NUMBERS,
     OLD_MOVES,
     REPLACED,
-    Batches,
     DeriveParts,
     Selection,
     agents_table,
@@ -43,30 +42,16 @@ CONVERSATIONS, FLIPPED = "conversations", "flipped"
 """Kinds of parcels: conversations that are touched, agents whose `focusData` changes."""
 
 
-class FindConversations(NamedTuple):
-    """Where touched conversations are searched: in pieces, in events from `first` up to `last` (epoch ms)."""
-
-    pieces: Mapping[int, Piece]
-    account: str
-    first: int | None = None
-    last: int | None = None
-
-
-def find_conversations(looking: FindConversations, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Reports the conversations of the events in pieces."""
-    return sent(_conversations_found(looking, numbers))
-
-
-def _conversations_found(looking: FindConversations, numbers: Batches) -> Iterator[Parcel]:
-    for batch in numbers:
-        for number in batch.column(0).to_pylist():
-            for events in read(looking.pieces[number], looking.account):
-                if looking.first is not None:
-                    times = events["time"].cast(pa.int64())
-                    events = events.filter(
-                        pc.and_(pc.greater_equal(times, looking.first), pc.less(times, looking.last))
-                    )
-                yield _told(np.unique(conversation_hashes(in_one_chunk(events))))
+def find_conversations(
+    pieces: Sequence[Piece], account: str, first: int | None, last: int | None, numbers: Batches
+) -> Iterator[Parcel]:
+    """Reports the conversations of the events in pieces, from `first` up to `last` (epoch ms) if these are given."""
+    for number in numbers_in(numbers):
+        for events in read(pieces[number], account):
+            if first is not None:
+                times = events["time"].cast(pa.int64())
+                events = events.filter(pc.and_(pc.greater_equal(times, first), pc.less(times, last)))
+            yield _told(np.unique(conversation_hashes(in_one_chunk(events))))
 
 
 def _told(hashes: U64) -> Parcel:
@@ -95,60 +80,40 @@ class FileOfLastRun(NamedTuple):
         return rows.append_column("accountId", accounts)
 
 
-class FindInLastRun(NamedTuple):
-    """What is searched in the files of the last run: rows of these agents, of the conversations or of all others."""
-
-    files: Mapping[int, FileOfLastRun]
-    agents: Agents | None
-    selection: Selection
-    targets: int
-    selected: bool = False
+Files = Sequence[FileOfLastRun]
 
 
-def find_agents(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
+def find_agents(selection: Selection, files: Files, numbers: Batches) -> Iterator[Parcel]:
     """Reports the agents of the chosen conversations' moves."""
-    return sent(
-        Parcel(0, AGENTS, 0, agents_table(agents_of(looking.selection.of(as_events(left.read())))))
-        for left in _files_of_last_run(looking.files, numbers)
-    )
+    for number in numbers_in(numbers):
+        moves = selection.of(as_events(files[number].read()))
+        yield Parcel(0, AGENTS, 0, agents_table(agents_of(moves)))
 
 
-def find_old_moves(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Sends the moves of the chosen agents to their targets, with `selected` only those in the chosen conversations."""
-    return sent(_old_moves_found(looking, numbers))
-
-
-def _old_moves_found(looking: FindInLastRun, numbers: Batches) -> Iterator[Parcel]:
-    for left in _files_of_last_run(looking.files, numbers):
-        moves = as_events(_of_agents(left.read(), looking.agents))
-        mine = looking.selection.holds(conversation_hashes(moves))
-        if not looking.selected:
+def find_old_moves(
+    agents: Agents, selection: Selection, selected: bool, targets: int, files: Files, numbers: Batches
+) -> Iterator[Parcel]:
+    """Sends the moves of these agents to their targets; those in the chosen conversations only with `selected`."""
+    for number in numbers_in(numbers):
+        moves = as_events(_of_agents(files[number].read(), agents))
+        mine = selection.holds(conversation_hashes(moves))
+        if not selected:
             moves, mine = moves.filter(pa.array(~mine)), mine[~mine]
         if moves.num_rows:
             moves = in_one_chunk(moves.append_column("selected", pa.array(mine)))
-            by_agent = target_of(agent_hashes(moves, columns_of(moves)), looking.targets)
-            yield from spread(OLD_MOVES, [(moves, by_agent)], looking.targets)
+            by_agent = target_of(agent_hashes(moves, columns_of(moves)), targets)
+            yield from spread(OLD_MOVES, [(moves, by_agent)], targets)
 
 
-def find_assigned(looking: FindInLastRun, numbers: Batches) -> Iterator[pa.RecordBatch]:
-    """Reports the conversations that the chosen agents were assigned to."""
-    return sent(
-        _told(np.unique(conversation_hashes(as_events(_of_agents(left.read(_ASSIGNED), looking.agents)))))
-        for left in _files_of_last_run(looking.files, numbers)
-    )
+def find_assigned(agents: Agents, files: Files, numbers: Batches) -> Iterator[Parcel]:
+    """Reports the conversations that these agents were assigned to."""
+    for number in numbers_in(numbers):
+        rows = _of_agents(files[number].read(["conversationId", "agentId"]), agents)
+        yield _told(np.unique(conversation_hashes(as_events(rows))))
 
 
-_ASSIGNED: Final = ["conversationId", "agentId"]
-
-
-def _files_of_last_run(files: Mapping[int, FileOfLastRun], numbers: Batches) -> Iterator[FileOfLastRun]:
-    for batch in numbers:
-        for number in batch.column(0).to_pylist():
-            yield files[number]
-
-
-def _of_agents(rows: pa.Table, agents: Agents | None) -> pa.Table:
-    if agents is None or not rows.num_rows:
+def _of_agents(rows: pa.Table, agents: Agents) -> pa.Table:
+    if not rows.num_rows:
         return rows
     account = rows["accountId"][0].as_py()
     mine = pa.array([agent for name, agent in agents if name == account], pa.int64())
@@ -158,16 +123,12 @@ def _of_agents(rows: pa.Table, agents: Agents | None) -> pa.Table:
 # --- by agent --------------------------------------------------------------------------------------------------------
 
 
-def find_touched(batches: Batches) -> Iterator[pa.RecordBatch]:
+def find_touched(batches: Batches) -> Iterator[Parcel]:
     """Reports conversations whose losses of focus differ from the last run, and agents whose `focusData` has changed.
 
     Takes the moves of the conversations that are derived again, and the old moves of the same agents (`selected`: of
     the same conversations).
     """
-    return sent(_touched_found(batches))
-
-
-def _touched_found(batches: Batches) -> Iterator[Parcel]:
     for kinds in received(batches).values():
         none = EVENTS.empty_table()
         new = kinds.get(MOVES, none).select(EVENTS.names)
@@ -193,24 +154,11 @@ def _losses(others: pa.Table, moves: pa.Table) -> tuple[I64, Agents]:
 # --- rows that stay --------------------------------------------------------------------------------------------------
 
 
-class KeepRows(NamedTuple):
-    """Files of the last run that may hold rows of the conversations that are derived again."""
-
-    files: Mapping[int, FileOfLastRun]
-    selection: Selection
-    deriving: DeriveParts
-
-
-def keep_rows(keeping: KeepRows, numbers: Batches) -> Iterator[pa.RecordBatch]:
+def keep_rows(selection: Selection, deriving: DeriveParts, files: Files, numbers: Batches) -> Iterator[Parcel]:
     """Sends the rows of others, in files that also hold rows of the chosen conversations, to be written anew."""
-    return sent(_rows_kept(keeping, numbers))
-
-
-def _rows_kept(keeping: KeepRows, numbers: Batches) -> Iterator[Parcel]:
-    deriving = keeping.deriving
-    for number in (number for batch in numbers for number in batch.column(0).to_pylist()):
-        left = keeping.files[number]
-        chosen = keeping.selection.holds(conversation_hashes(as_events(left.read(["conversationId"]))))
+    for number in numbers_in(numbers):
+        left = files[number]
+        chosen = selection.holds(conversation_hashes(as_events(left.read(["conversationId"]))))
         if not chosen.any():
             continue
         path = pa.table({"table": [left.table], "path": [left.file.path]})

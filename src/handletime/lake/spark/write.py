@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from handletime.events.model import EPOCH
-from handletime.lake.spark.exchange import Parcel, received, sent
-from handletime.lake.spark.stages import QUALITY, REPLACED, RUNNING_DAY, Batches, days_of
+from handletime.events.model import EPOCH, INSTANT
+from handletime.lake.spark.exchange import Batches, Parcel, received
+from handletime.lake.spark.stages import QUALITY, REPLACED, RUNNING_DAY, days_of
 from handletime.lake.sums import with_sums
 from handletime.lake.tables import COLUMNS, DAY_OF, File, partition_path
 from handletime.segments.columns import in_one_chunk
@@ -44,19 +44,12 @@ class Writing(NamedTuple):
     run: int
 
 
-class Written(NamedTuple):
-    """A file that was written for a table."""
-
-    table: str
-    file: File
+Written = tuple[str, File]
+"""A table, and a file that was written for it."""
 
 
-def write_rows(writing: Writing, batches: Batches) -> Iterator[pa.RecordBatch]:
+def write_rows(writing: Writing, batches: Batches) -> Iterator[Parcel]:
     """Writes a file for each table, account and day among the rows, and reports them. Raises OSError."""
-    return sent(_rows_written(writing, batches))
-
-
-def _rows_written(writing: Writing, batches: Batches) -> Iterator[Parcel]:
     for target, kinds in received(batches).items():
         for kind in (QUALITY, REPLACED):
             if kind in kinds:
@@ -69,7 +62,7 @@ def _rows_written(writing: Writing, batches: Batches) -> Iterator[Parcel]:
 
 def files_of(tables: Iterable[pa.Table]) -> list[Written]:
     """The files that tasks have reported."""
-    return [Written(row.pop("table"), File(**row)) for table in tables for row in table.to_pylist()]
+    return [(row.pop("table"), File(**row)) for table in tables for row in table.to_pylist()]
 
 
 def _write_table(writing: Writing, name: str, rows: pa.Table) -> Iterator[Written]:
@@ -90,7 +83,6 @@ def _write_table(writing: Writing, name: str, rows: pa.Table) -> Iterator[Writte
 
 
 def _write_file(writing: Writing, name: str, account: str, day: date | None, rows: pa.Table) -> Written:
-    moment = DAY_OF[name]
     rows = rows.cast(_stored(rows.schema, name))
     path = f"{partition_path(account, day)}/part-{writing.run:06}-{uuid.uuid4().hex}.parquet"
     place = Path(writing.lake) / name / path
@@ -108,19 +100,11 @@ def _write_file(writing: Writing, name: str, account: str, day: date | None, row
         )
         file.flush()
         os.fsync(file.fileno())
-    bounds = pc.min_max(rows[moment].cast(pa.int64())).as_py()
-    return Written(
-        name,
-        File(path, account, day, rows.num_rows, place.stat().st_size, 0, *_millis(rows, moment, bounds)),
-    )
+    bounds = pc.min_max(rows[DAY_OF[name]].cast(INSTANT).cast(pa.int64())).as_py()
+    size = place.stat().st_size
+    return name, File(path, account, day, rows.num_rows, size, 0, bounds["min"], bounds["max"])
 
 
 def _stored(schema: pa.Schema, name: str) -> pa.Schema:
     """The columns as the table has them, with or without nulls. Dictionaries stay."""
     return pa.schema([field.with_nullable(COLUMNS[name].field(field.name).nullable) for field in schema])
-
-
-def _millis(rows: pa.Table, moment: str, bounds: dict[str, int | None]) -> tuple[int | None, int | None]:
-    per_milli = 1 if rows.schema.field(moment).type.unit == "ms" else 1000
-    first, last = bounds["min"], bounds["max"]
-    return (None, None) if first is None or last is None else (first // per_milli, last // per_milli)
