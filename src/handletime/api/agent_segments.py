@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlencode
 
@@ -16,7 +15,7 @@ from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.negotiation import FORMAT, Form, table_or_json
-from handletime.api.parameters import Id, Integer, Query, Schema, Single, Text, Wrong
+from handletime.api.parameters import Parameter, Query, Wrong, a_number, a_text, an_id
 from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
@@ -24,40 +23,34 @@ from handletime.events.model import INTEGER_MAX
 from handletime.segments.rules import END_REASONS
 
 LIMIT_MAX: Final = 500
-LIMIT: Final = Integer("limit", "So many segments at most; in JSON no more than 500.", 100, least=1, most=ROWS_MAX)
-_LIMIT_OF: Final[dict[Form, Integer]] = {"json": replace(LIMIT, most=LIMIT_MAX), "csv": LIMIT}
-OFFSET: Final = Integer("offset", "So many segments of the order are left out first.", 0, least=0, most=INTEGER_MAX)
-CONVERSATION: Final = Text("ConversationId", "Only segments of this conversation.")
-AGENT: Final = Id("AgentId", "Only segments of this agent.")
-EMPLOYEE: Final = Text("EmployeeId", "Only segments of this employee.")
-SKILL: Final = Id("SkillId", "Only segments of this skill.")
-GROUP: Final = Id("GroupId", "Only segments of this group.")
+_LIMIT_TOLD: Final = "So many segments at most; in JSON no more than 500."
+LIMIT: Final = a_number("limit", _LIMIT_TOLD, 100, least=1, most=ROWS_MAX)
+_LIMIT_OF: Final = {"json": a_number("limit", _LIMIT_TOLD, 100, least=1, most=LIMIT_MAX), "csv": LIMIT}
+OFFSET: Final = a_number("offset", "So many segments of the order are left out first.", 0, least=0, most=INTEGER_MAX)
+CONVERSATION: Final = a_text("ConversationId", "Only segments of this conversation.")
+AGENT: Final = an_id("AgentId", "Only segments of this agent.")
+EMPLOYEE: Final = a_text("EmployeeId", "Only segments of this employee.")
+SKILL: Final = an_id("SkillId", "Only segments of this skill.")
+GROUP: Final = an_id("GroupId", "Only segments of this group.")
 FILTERS: Final = (CONVERSATION, AGENT, EMPLOYEE, SKILL, GROUP)
 SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey)
 
 
-@dataclass(frozen=True)
-class SortParameter(Single[Sort]):
-    """A key, and `:asc` or `:desc`."""
-
-    def read_one(self, text: str) -> Sort:
-        """The order. Raises Wrong."""
-        key, colon, direction = text.strip().lower().partition(":")
-        known: dict[str, SortKey] = {name.lower(): name for name in SORT_KEYS}
-        if key not in known or (colon and direction not in ("asc", "desc")):
-            raise Wrong(f"must be one of {', '.join(SORT_KEYS)}, with or without :asc or :desc")
-        return Sort(known[key], (direction or ("desc" if key == "date" else "asc")) == "desc")
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        directions = ("", ":asc", ":desc")
-        return {"type": "string", "enum": [key + way for key in SORT_KEYS for way in directions], "default": "Date"}
+def _sort(text: str) -> Sort:
+    """A key, and `:asc` or `:desc`. Raises Wrong."""
+    key, colon, direction = text.strip().lower().partition(":")
+    known: dict[str, SortKey] = {name.lower(): name for name in SORT_KEYS}
+    if key not in known or (colon and direction not in ("asc", "desc")):
+        raise Wrong(f"must be one of {', '.join(SORT_KEYS)}, with or without :asc or :desc")
+    return Sort(known[key], (direction or ("desc" if key == "date" else "asc")) == "desc")
 
 
-SORT: Final = SortParameter(
+SORT: Final = Parameter(
     "sort",
     "The order; ties by end, newest first, then by segmentId. By Date the newest come first, else ascending.",
     Sort(),
+    _sort,
+    {"type": "string", "enum": [key + way for key in SORT_KEYS for way in ("", ":asc", ":desc")], "default": "Date"},
     aliases=("sortType",),
 )
 PARAMETERS: Final = (SOURCE, LIMIT, OFFSET, SORT, *TIMES, *FILTERS, FORMAT)

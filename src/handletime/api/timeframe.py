@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from handletime.api.parameters import Millis, Moment, Query, Time
+from handletime.api.parameters import Moment, Parameter, Query, a_time, a_time_in_millis
 from handletime.clock import DAY, HOUR
 
 SPAN_MAX: Final = 7 * DAY
@@ -14,10 +14,10 @@ AGE_MAX: Final = 31 * DAY
 AGE_GRACE: Final = HOUR
 """Milliseconds beyond the age limit: links carry a fixed start, and have to work for a while."""
 
-FROM: Final = Time("from", "Segments that ended from here on; 24 hours before `to` where it is absent.")
-FROM_MILLIS: Final = Millis("fromMillis", "The same in epoch milliseconds; not together with `from`.")
-TO: Final = Time("to", "Segments that ended before here; now where it is absent or in the future.")
-TO_MILLIS: Final = Millis("toMillis", "The same in epoch milliseconds; not together with `to`.")
+FROM: Final = a_time("from", "Segments that ended from here on; 24 hours before `to` where it is absent.")
+FROM_MILLIS: Final = a_time_in_millis("fromMillis", "The same in epoch milliseconds; not together with `from`.")
+TO: Final = a_time("to", "Segments that ended before here; now where it is absent or in the future.")
+TO_MILLIS: Final = a_time_in_millis("toMillis", "The same in epoch milliseconds; not together with `to`.")
 PARAMETERS: Final = (FROM, FROM_MILLIS, TO, TO_MILLIS)
 
 
@@ -54,7 +54,7 @@ def read_timeframe(query: Query, now: int, *, limited: bool) -> Timeframe:
     return Timeframe(start, end)
 
 
-def _one_of(query: Query, text: Time, millis: Millis) -> Moment | None:
+def _one_of(query: Query, text: Parameter[Moment | None], millis: Parameter[Moment | None]) -> Moment | None:
     found, also = query.get(text), query.get(millis)
     if query.has(text) and query.has(millis):
         query.fault(millis, f"must not be given together with {text.name}")

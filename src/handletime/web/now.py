@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from handletime.answers.live import OpenConversations, now_of, open_conversations
 from handletime.answers.words import moment
 from handletime.api.errors import JSON
-from handletime.api.parameters import Choice, Query, Text
+from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
 from handletime.web.charts import charts_of
@@ -34,8 +34,8 @@ STREAM_S: Final = 120.0
 RETRY_MS: Final = 2000
 
 
-HISTORY: Final = Choice("history", "Whether the charts are wanted too.", "", choices=("yes",))
-KNOWN: Final = Text("known", "Which states of its parts the page shows.")
+HISTORY: Final = a_choice("history", "Whether the charts are wanted too.", "", ("yes",))
+KNOWN: Final = a_text("known", "Which states of its parts the page shows.")
 
 
 @get("/", sync_to_thread=True, name="now")

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from handletime.answers.live import OpenConversation, now_of
 from handletime.answers.words import STATES, Kind, moment
 from handletime.api.errors import JSON
-from handletime.api.parameters import Choice
+from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, query_of
 from handletime.web.fresh import Fresh, Ticking, live_state, shown_states
 from handletime.web.labels import AccountLabels
@@ -27,7 +27,7 @@ CHOICES: Final = {
     **{state: STATES[state] for state in ("queued", "waits")},
     "stale": "waiting for over a day",
 }
-STATE: Final = Choice("state", "Only those in queue, or whose consumer waits.", "", choices=tuple(CHOICES)[1:])
+STATE: Final = a_choice("state", "Only those in queue, or whose consumer waits.", "", tuple(CHOICES)[1:])
 COLUMNS: Final = {
     "state": "State",
     "waits": "waits",
@@ -39,8 +39,8 @@ COLUMNS: Final = {
     "focus": "focus of",
 }
 """What the list can be sorted by, and the columns' headings."""
-SORT: Final = Choice("sort", "The column that the rows are sorted by.", "waits", choices=tuple(COLUMNS))
-DIRECTION: Final = Choice("direction", "Which way; the longest wait first.", "", choices=("asc", "desc"))
+SORT: Final = a_choice("sort", "The column that the rows are sorted by.", "waits", tuple(COLUMNS))
+DIRECTION: Final = a_choice("direction", "Which way; the longest wait first.", "", ("asc", "desc"))
 _Key = Callable[[OpenConversation], object]
 
 

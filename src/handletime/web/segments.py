@@ -16,14 +16,14 @@ from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFF
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
 from handletime.api.csv_table import csv_answer, file_name
-from handletime.api.parameters import Choice, Integer, Query
+from handletime.api.parameters import Query, a_choice, a_number
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.view import View, read_view
 
-OUTCOME: Final = Choice("outcome", "Only segments with this outcome.", "", choices=tuple(OUTCOMES))
-LIMIT: Final = Integer("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
+OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", tuple(OUTCOMES))
+LIMIT: Final = a_number("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
 HEADINGS: Final[dict[str, SortKey | None]] = {
     "Ended": "Date",
     "Agent": "Agent",
@@ -203,9 +203,7 @@ class SkillSegment(NamedTuple):
     in_queue: bool
 
 
-SKILL_OUTCOME: Final = Choice(
-    "outcome", "Only segments with this outcome.", "", choices=(*OUTCOMES, ABANDONED_IN_QUEUE)
-)
+SKILL_OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", (*OUTCOMES, ABANDONED_IN_QUEUE))
 _SKILL_SEGMENTS: Final = """select conversationId, skillId, cast(userType as varchar), epoch_ms(start), epoch_ms("end"),
     cast(outcome as varchar), cast(endReason as varchar), abandonedInQueue from skill_segments
     where {where} order by "end" desc, conversationId, "sequence" limit $limit offset $offset"""

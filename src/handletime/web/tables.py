@@ -11,7 +11,7 @@ from handletime.answers.registry import METRICS, Metric
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind, value
-from handletime.api.parameters import Choice, Integer, Query, Text
+from handletime.api.parameters import Query, a_choice, a_number, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
 from handletime.web.figures import (
@@ -149,14 +149,14 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
 
 
 def _read_listing(query: Query, suffix: str, groups: tuple[Columns, ...]) -> Listing:
-    sort = Text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
-    turn = Choice(f"direction{suffix}", "Which way.", "", choices=("asc", "desc"))
+    sort = a_text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
+    turn = a_choice(f"direction{suffix}", "Which way.", "", ("asc", "desc"))
     key = query.get(sort) or groups[0].columns[0].metric.key
     if key not in {metric.key for metric in metrics_of(groups)} and key not in ("id", "name"):
         query.fault(sort, "must be id, name or the name of a metric of this table")
     direction = query.get(turn) or _natural(key)
-    find = query.get(Text(f"find{suffix}", "Only rows with this in their name or id.", longest=200)) or ""
-    offset = query.get(Integer(f"offset{suffix}", "So many rows are left out.", 0, least=0))
+    find = query.get(a_text(f"find{suffix}", "Only rows with this in their name or id.", longest=200)) or ""
+    offset = query.get(a_number(f"offset{suffix}", "So many rows are left out.", 0, least=0))
     return Listing(suffix, key, direction == "desc", find.strip(), offset, query.has(sort) or query.has(turn))
 
 
