@@ -32,7 +32,7 @@ AGENT: Final = an_id("AgentId", "Only segments of this agent.")
 EMPLOYEE: Final = a_text("EmployeeId", "Only segments of this employee.")
 SKILL: Final = an_id("SkillId", "Only segments of this skill.")
 GROUP: Final = an_id("GroupId", "Only segments of this group.")
-FILTERS: Final = (CONVERSATION, AGENT, EMPLOYEE, SKILL, GROUP)
+FILTERS: Final[tuple[Parameter[Any], ...]] = (CONVERSATION, AGENT, EMPLOYEE, SKILL, GROUP)
 SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey)
 
 
@@ -53,7 +53,7 @@ SORT: Final = Parameter(
     {"type": "string", "enum": [key + way for key in SORT_KEYS for way in ("", ":asc", ":desc")], "default": "Date"},
     aliases=("sortType",),
 )
-PARAMETERS: Final = (SOURCE, LIMIT, OFFSET, SORT, *TIMES, *FILTERS, FORMAT)
+PARAMETERS: Final[tuple[Parameter[Any], ...]] = (SOURCE, LIMIT, OFFSET, SORT, *TIMES, *FILTERS, FORMAT)
 
 
 class SegmentShown(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -98,54 +98,44 @@ class AgentSegments(msgspec.Struct, frozen=True):
     pagination: Pagination
 
 
-class SegmentsRequest(msgspec.Struct, frozen=True):
+class SegmentsRequest(NamedTuple):
     """What a request asks for."""
 
-    source: str
     timeframe: Timeframe
+    wanted: Selection
     sort: Sort
     offset: int
     limit: int
-    conversation: str | None
-    agent: int | None
-    employee: str | None
-    skill: int | None
-    group: int | None
-    format: str
-    """The form that links have to name, if any."""
-
-    @property
-    def wanted(self) -> Selection:
-        """Which segments."""
-        start, end = self.timeframe
-        return Selection(
-            (start.millis, end.millis),
-            conversation=self.conversation,
-            agents=one(self.agent),
-            employee=self.employee,
-            skills=one(self.skill),
-            groups=one(self.group),
-            user_type="human",
-        )
+    parameters: dict[str, object | None]
+    """All of it again by the parameters' names, for links; None where there is nothing to say."""
 
 
 def read(query: Query, now: int, form: Form) -> SegmentsRequest:
     """What a query asks for. Raises BadRequest."""
-    asked = SegmentsRequest(
-        source=query.get(SOURCE) or "",
-        timeframe=read_timeframe(query, now, limited=True),
-        sort=query.get(SORT),
-        offset=query.get(OFFSET),
-        limit=query.get(_LIMIT_OF[form]),
+    source = query.get(SOURCE)
+    start, end = timeframe = read_timeframe(query, now)
+    sort, offset, limit = query.get(SORT), query.get(OFFSET), query.get(_LIMIT_OF[form])
+    wanted = Selection(
+        (start.millis, end.millis),
         conversation=query.get(CONVERSATION),
-        agent=query.get(AGENT),
+        agents=one(query.get(AGENT)),
         employee=query.get(EMPLOYEE),
-        skill=query.get(SKILL),
-        group=query.get(GROUP),
-        format=form if form == "csv" else query.get(FORMAT),
+        skills=one(query.get(SKILL)),
+        groups=one(query.get(GROUP)),
+        user_type="human",
     )
+    parameters = {"from": start, "to": end, "offset": offset, "limit": limit, "source": source, "sort": sort_text(sort)}
+    parameters |= {each.name: query.get(each) for each in FILTERS}
+    parameters["format"] = form if form == "csv" else query.get(FORMAT) or None
     query.check()
-    return asked
+    return SegmentsRequest(timeframe, wanted, sort, offset, limit, parameters)
+
+
+def sort_text(sort: Sort) -> str:
+    """An order as the value of `sort`; the direction is left out where it is the key's natural one."""
+    if sort.descending == (sort.key == "Date"):
+        return sort.key
+    return f"{sort.key}:{'desc' if sort.descending else 'asc'}"
 
 
 @get("/api/account/{account:str}/agent-segments", sync_to_thread=True, name="agent-segments")
@@ -239,25 +229,5 @@ def _last(offset: int, limit: int, count: int) -> At:
 
 
 def _link(url: str, asked: SegmentsRequest, at: At) -> str:
-    return f"{url}?{urlencode(_parameters(asked, at.offset, at.limit), quote_via=quote, safe='')}"
-
-
-def _parameters(asked: SegmentsRequest, offset: int, limit: int) -> dict[str, object]:
-    start, end = asked.timeframe
-    natural = asked.sort.descending == (asked.sort.key == "Date")
-    direction = "" if natural else f":{'desc' if asked.sort.descending else 'asc'}"
-    parameters: dict[str, object | None] = {
-        "from": start,
-        "to": end,
-        "offset": offset,
-        "limit": limit,
-        "source": asked.source,
-        "sort": f"{asked.sort.key}{direction}",
-        "ConversationId": asked.conversation,
-        "AgentId": asked.agent,
-        "EmployeeId": asked.employee,
-        "SkillId": asked.skill,
-        "GroupId": asked.group,
-        "format": asked.format or None,
-    }
-    return {name: value for name, value in parameters.items() if value is not None}
+    given = {name: value for name, value in (asked.parameters | at._asdict()).items() if value is not None}
+    return f"{url}?{urlencode(given, quote_via=quote, safe='')}"

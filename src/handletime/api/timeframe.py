@@ -41,16 +41,16 @@ class TimeframeShown(msgspec.Struct, frozen=True):
     end_millis: int = msgspec.field(name="endTimeL")
 
 
-def read_timeframe(query: Query, now: int, *, limited: bool) -> Timeframe:
+def read_timeframe(query: Query, now: int) -> Timeframe:
     """The timeframe that a query asks for; faults are noted in the query.
 
-    `limited` holds it to LivePerson's 31 days of age and 7 days of length.
+    LivePerson limits it to 31 days of age and 7 days of length.
     """
     end = _one_of(query, TO, TO_MILLIS) or Moment(now)
     end = end._replace(millis=min(end.millis, now))
     start = _one_of(query, FROM, FROM_MILLIS) or Moment(end.millis - DAY)
     if query.is_good((FROM, FROM_MILLIS)):
-        _check(query, Timeframe(start, end), now, limited=limited)
+        _check(query, Timeframe(start, end), now)
     return Timeframe(start, end)
 
 
@@ -61,12 +61,12 @@ def _one_of(query: Query, text: Parameter[Moment | None], millis: Parameter[Mome
     return found or also
 
 
-def _check(query: Query, timeframe: Timeframe, now: int, *, limited: bool) -> None:
+def _check(query: Query, timeframe: Timeframe, now: int) -> None:
     start, end = timeframe.start.millis, timeframe.end.millis
     given = FROM_MILLIS if query.has(FROM_MILLIS) else FROM
     if start > end:
         query.fault(given, "must not be after to, nor in the future")
-    if limited and start < now - AGE_MAX - AGE_GRACE:
+    if start < now - AGE_MAX - AGE_GRACE:
         query.fault(given, "must not be more than 31 days ago")
-    if limited and end - start > SPAN_MAX and query.is_good((TO, TO_MILLIS)):
+    if end - start > SPAN_MAX and query.is_good((TO, TO_MILLIS)):
         query.fault(given, "must not be more than 7 days before to")

@@ -12,7 +12,7 @@ from litestar import Response, get
 from handletime.answers.pages import Segment, Sort, SortKey, page_of, rows_of
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.answers.words import OUTCOMES, rfc_3339
-from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages
+from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages, sort_text
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
 from handletime.api.csv_table import csv_answer, file_name
@@ -49,8 +49,6 @@ class SegmentsPage(NamedTuple):
 
     def parameters(self, /, **changes: object) -> dict[str, str]:
         """The address's parameters, some of them changed. The span is fixed, so that pages do not move."""
-        natural = self.sort.descending == (self.sort.key == "Date")
-        direction = "" if natural else f":{'desc' if self.sort.descending else 'asc'}"
         shown = {
             "last": None,
             "from": self.view.start,
@@ -58,7 +56,7 @@ class SegmentsPage(NamedTuple):
             "outcome": self.wanted.outcome,
             "ConversationId": self.wanted.conversation,
             "EmployeeId": self.wanted.employee,
-            "sort": f"{self.sort.key}{direction}" if (self.sort.key, direction) != ("Date", "") else None,
+            "sort": sort_text(self.sort) if self.sort != Sort() else None,
             "offset": self.offset or None,
             "limit": self.limit if self.limit != LIMIT.default else None,
         }
