@@ -15,6 +15,7 @@ from handletime.answers.words import STATES, Kind, moment
 from handletime.api.errors import JSON
 from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, query_of
+from handletime.web.figures import sorted_by
 from handletime.web.fresh import Fresh, Ticking, live_state, shown_states
 from handletime.web.labels import AccountLabels
 from handletime.web.now import KNOWN, open_lately
@@ -126,7 +127,4 @@ def in_order(
         "source": lambda each: each.source.casefold() if each.source else None,
         "focus": lambda each: named("agent", next(iter(each.focus), None)),
     }
-    key = keys[sort]
-    some = [each for each in rows if key(each) is not None]
-    some.sort(key=key, reverse=falling)  # type: ignore[arg-type]
-    return some + [each for each in rows if key(each) is None]
+    return sorted_by(rows, keys[sort], descending=falling)

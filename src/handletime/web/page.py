@@ -169,10 +169,6 @@ class Page:
         url = self.service.origin(request)
         return self.service.key_of(request, AuthRequest("GET", url, f"Bearer {token}"))
 
-    def reader(self, asker: Asker) -> Reader:
-        """The rows of the asker's account, the same for all of one answer."""
-        return asker.reader
-
     def html(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> Response[bytes]:
         """A page of a template."""
         status = int(str(more.get("status", 200)))

@@ -92,7 +92,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     now = page.service.clock.now()
     asked = read(query_of(request), now, asker.session.zone)
-    with page.reader(asker).snapshot() as snapshot:
+    with asker.reader.snapshot() as snapshot:
         total, rows = page_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
     return page.html(
         request,
@@ -166,7 +166,7 @@ def segments_csv(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the same list as one table, up to a limit, with the names that the page shows."""
     asker = page.asker(request, "handle-time")
     asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
-    with page.reader(asker).snapshot() as snapshot:
+    with asker.reader.snapshot() as snapshot:
         total, rows = rows_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
         name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end)
         cells = (_csv_row(row, asker) for row in rows)
@@ -217,21 +217,19 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
     query.check()
     where, parameters = view.skill_segments._replace(outcome=outcome or None).condition()
-    with page.reader(asker).snapshot() as snapshot:
+    with asker.reader.snapshot() as snapshot:
         (total,) = snapshot.execute(_SKILL_COUNT.format(where=where), parameters).fetchone() or (0,)
         more = {"limit": limit, "offset": offset}
         found = snapshot.execute(_SKILL_SEGMENTS.format(where=where), parameters | more).fetchall()
-    told = OUTCOMES.get(outcome, "abandoned in queue")
-    rows = [SkillSegment(*row) for row in found]
     return page.html(
         request,
         "skill_segments.html",
         asker,
         view=view,
         total=int(total),
-        rows=rows,
+        rows=[SkillSegment(*row) for row in found],
         outcome=outcome,
-        told=told,
+        outcome_text=OUTCOMES.get(outcome, "abandoned in queue"),
         offset=offset,
         limit=limit,
         previous=pages(offset, limit, int(total)).get("previous"),

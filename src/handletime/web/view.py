@@ -40,7 +40,7 @@ SPANS: Final = {
     "31d": "31 days",
 }
 """The values of `last` and their names on the page; days are those of the time zone."""
-_LAST_TOLD: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
+_LAST_TEXTS: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
 USER_TYPES: Final = {
     "": {"": "human", "bot": "bot", "all": "all"},
     "/skills": {"": "human; of skill segments all", "human": "human", "bot": "bot", "all": "all"},
@@ -109,7 +109,7 @@ GROUP: Final = an_id("group", "Only this agent group.")
 USER_TYPE: Final = a_choice("userType", "Human agents, or bots.", HUMAN, (HUMAN, "bot", ALL))
 SOURCE: Final = a_text("source", "Only conversations that started there, in any letter case.")
 ZONE: Final = a_zone("tz", "Whose clocks the times are.")
-LONG: Final = a_number("long", "Units longer than so many minutes are told.", LONG_UNIT_MINUTES, least=1, most=10_080)
+LONG: Final = a_number("long", "Minutes beyond which a unit is called long.", LONG_UNIT_MINUTES, least=1, most=10_080)
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,18 +172,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         span = {"last": None, "from": self.start, "to": self.end}
         return self.href(path, **(span | changes))
 
-    def segments(self, start: int, end: int, **filters: object) -> str:
-        """A link to the agent segments that ended in a span."""
-        span = {"last": None, "from": start, "to": end, "interval": None}
-        return self.href("/segments", **(span | filters))
-
     @property
-    def span_told(self) -> str:
+    def span_text(self) -> str:
         """The span in words."""
         if self.last in ("today", "yesterday"):
             return f"{self.last.capitalize()}, {local(self.start, self.zone):%Y-%m-%d}"
         if self.last:
-            return f"The last {_LAST_TOLD[self.last]}"
+            return f"The last {_LAST_TEXTS[self.last]}"
         return f"{moment(self.start, self.zone, seconds=False)} – {moment(self.end, self.zone, seconds=False)}"
 
     @property

@@ -31,7 +31,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     view = read_view(query, page.service.clock.now(), asker.session.zone)
     query.check()
     page.check_ready()
-    reader = page.reader(asker)
+    reader = asker.reader
     prepared = reader.prepared(conversation or "")
     if prepared is None:
         raise Refused(404, "There is no such conversation.")
