@@ -16,7 +16,7 @@ from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.negotiation import FORMAT, Form, table_or_json
 from handletime.api.parameters import Parameter, Query, Wrong, a_number, a_text, an_id
-from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
+from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, query_of
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
 from handletime.events.model import INTEGER_MAX
@@ -145,7 +145,7 @@ def agent_segments(request: HttpRequest, service: TheService, account: InPath) -
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     asked = read(query, service.clock.now(), form)
-    url = service.origin(request) + path_of(request)
+    url = service.origin(request) + str(request.scope["path"])
     with reader.snapshot() as connection:
         total, rows = rows_of(connection, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         links = {rel: _link(url, asked, at) for rel, at in pages(asked.offset, asked.limit, total).items()}

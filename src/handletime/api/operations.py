@@ -22,6 +22,7 @@ from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS, Metric
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, Sums, sums_of
 from handletime.answers.terms import Table
+from handletime.answers.words import local
 from handletime.api.answer import Answer
 from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.errors import JSON
@@ -45,7 +46,7 @@ from handletime.api.parameters import (
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
 from handletime.clock import DAY, MINUTE
-from handletime.events.model import EPOCH, TIME_MIN
+from handletime.events.model import TIME_MIN
 
 TIMEFRAME_MAX: Final = 1440
 TIMEFRAME_MAX_WITH_TO: Final = 44_640
@@ -494,9 +495,6 @@ def _cells(sums: Sums, metric: Metric) -> Sequence[object]:
 
 def _told(millis: int, zone: ZoneInfo) -> str:
     """A time in RFC 3339, at the offset that the zone has then."""
-    minutes = (
-        int(((EPOCH + timedelta(milliseconds=millis)).astimezone(zone).utcoffset() or timedelta()).total_seconds())
-        // 60
-    )
+    minutes = int((local(millis, zone).utcoffset() or timedelta()).total_seconds()) // 60
     sign = "-" if minutes < 0 else "+"
     return str(Moment(millis, f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}" if minutes else "Z"))

@@ -268,10 +268,15 @@ class Query:
         names = {parameter.name for parameter in parameters}
         return not any(name in names for name, _ in self._faults)
 
+    @property
+    def causes(self) -> list[str]:
+        """Every fault that was noted, with its parameter's name."""
+        return [f"{name}: {message}" for name, message in self._faults]
+
     def check(self) -> None:
         """Raises BadRequest with every fault that was noted."""
         if self._faults:
-            raise BadRequest([f"{name}: {message}" for name, message in self._faults])
+            raise BadRequest(self.causes)
 
     def _values(self, parameter: Parameter[T]) -> list[str]:
         names = [parameter.name, *parameter.aliases]

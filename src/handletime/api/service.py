@@ -189,11 +189,6 @@ def _as_sent(request: HttpRequest) -> str:
     return (raw.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
 
 
-def path_of(request: HttpRequest) -> str:
-    """The request's path, percent-encoded."""
-    return str(request.scope["path"])
-
-
 def query_of(request: HttpRequest) -> Query:
     """The request's query, not yet read."""
     return Query(request.scope["query_string"])
