@@ -23,9 +23,9 @@ from handletime.events.model import INTEGER_MAX
 from handletime.segments.rules import END_REASONS
 
 LIMIT_MAX: Final = 500
-_LIMIT_TOLD: Final = "So many segments at most; in JSON no more than 500."
-LIMIT: Final = a_number("limit", _LIMIT_TOLD, 100, least=1, most=ROWS_MAX)
-_LIMIT_OF: Final = {"json": a_number("limit", _LIMIT_TOLD, 100, least=1, most=LIMIT_MAX), "csv": LIMIT}
+_LIMIT_MEANING: Final = "So many segments at most; in JSON no more than 500."
+LIMIT: Final = a_number("limit", _LIMIT_MEANING, 100, least=1, most=ROWS_MAX)
+_LIMIT_OF: Final = {"json": a_number("limit", _LIMIT_MEANING, 100, least=1, most=LIMIT_MAX), "csv": LIMIT}
 OFFSET: Final = a_number("offset", "So many segments of the order are left out first.", 0, least=0, most=INTEGER_MAX)
 CONVERSATION: Final = a_text("ConversationId", "Only segments of this conversation.")
 AGENT: Final = an_id("AgentId", "Only segments of this agent.")

@@ -376,14 +376,14 @@ def _csv(
     """
     ids = [key for key in finest.keys if key != "interval"]
     names = [*(["timestamp", "intervalStart"] if window.in_intervals else []), *ids, *(m.name for m in metrics)]
-    told = [_told(start, window.zone) for start in window.starts]
+    starts = [_rfc_3339(start, window.zone) for start in window.starts]
 
     def rows(part: Sums) -> Iterator[tuple[object, ...]]:
         columns: list[Sequence[object]] = [part.keys[key].tolist() for key in ids]
         columns += [_cells(part, metric) for metric in metrics]
         if window.in_intervals:
             places = part.keys["interval"].tolist()
-            columns = [[window.starts[place] for place in places], [told[place] for place in places], *columns]
+            columns = [[window.starts[place] for place in places], [starts[place] for place in places], *columns]
         return zip(*columns, strict=True)
 
     parts = (finest.part(begin, begin + _AT_ONCE) for begin in range(0, len(finest), _AT_ONCE))
@@ -493,7 +493,7 @@ def _cells(sums: Sums, metric: Metric) -> Sequence[object]:
     return [None if value == NOTHING else value for value in values] if metric.per else values
 
 
-def _told(millis: int, zone: ZoneInfo) -> str:
+def _rfc_3339(millis: int, zone: ZoneInfo) -> str:
     """A time in RFC 3339, at the offset that the zone has then."""
     minutes = int((local(millis, zone).utcoffset() or timedelta()).total_seconds()) // 60
     sign = "-" if minutes < 0 else "+"
