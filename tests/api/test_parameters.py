@@ -12,14 +12,24 @@ from handletime.answers.pages import Sort
 from handletime.api.agent_segments import SORT
 from handletime.api.errors import BadRequest
 from handletime.api.operations import INTERVAL, METRICS, USER_TYPE, ZONE
-from handletime.api.parameters import Id, Ids, Integer, Millis, Moment, Parameter, Query, Text, Time
+from handletime.api.parameters import (
+    Moment,
+    Parameter,
+    Query,
+    a_number,
+    a_text,
+    a_time,
+    a_time_in_millis,
+    an_id,
+    some_ids,
+)
 
-LIMIT = Integer("limit", "", 100, least=1, most=500)
-AGENT = Id("AgentId", "")
-IDS = Ids("agentIds", "")
-SOURCE = Text("source", "", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
-FROM = Time("from", "")
-MILLIS = Millis("toMillis", "")
+LIMIT = a_number("limit", "", 100, least=1, most=500)
+AGENT = an_id("AgentId", "")
+IDS = some_ids("agentIds", "")
+SOURCE = a_text("source", "", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
+FROM = a_time("from", "")
+MILLIS = a_time_in_millis("toMillis", "")
 OLD = "is before 1 January 2000 in epoch milliseconds; write a time as old as that in RFC 3339"
 METRICS_TWO = {"interactiveAgentSegments", "avgAgentSegmentDuration"}
 MOMENT = 1_652_389_200_000  # 2022-05-13T00:00:00+03:00

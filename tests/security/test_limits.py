@@ -27,7 +27,7 @@ from handletime.api.csv_table import ROWS_MAX
 from handletime.api.errors import Refused
 from handletime.api.events import FUTURE_MAX, SMALL
 from handletime.api.operations import TIMEFRAME_MAX, TIMEFRAME_MAX_WITH_TO
-from handletime.api.parameters import Id, Ids, Integer, Wrong
+from handletime.api.parameters import Parameter, Wrong, an_id, some_ids
 from handletime.api.serve import HEADER_BYTES, HEADER_TIMEOUT_MS
 from handletime.api.service import SOURCE, ApiSettings
 from handletime.api.timeframe import AGE_GRACE, AGE_MAX, SPAN_MAX
@@ -263,13 +263,13 @@ def test_integers_have_64_bits(edge: int, off: int) -> None:
     for name in ("sequence", "skillId", "groupId", "agentId"):
         line = json.dumps(an_event(**{"type": "assigned", "agentId": 1, name: number})).encode() + b"\n"
         assert bool(decode_lines(line, account="acme").refused) != good
-    for parameter in (Id("AgentId", ""), Ids("agentIds", "")):
+    for parameter in (an_id("AgentId", ""), some_ids("agentIds", "")):
         assert reads(parameter, str(number)) == good
 
 
 def reads(parameter: Any, text: str) -> bool:
     try:
-        parameter.read([text])
+        parameter.read(text)
     except Wrong:
         return False
     return True
@@ -302,7 +302,7 @@ def test_how_far_in_the_future_an_event_may_be(off: int, shared: World) -> None:
     [(LIMIT, 1, 1), (LIMIT, LIMIT_MAX, -1), (OFFSET, 0, 1), (OFFSET, model.INTEGER_MAX, -1)],
 )
 @pytest.mark.parametrize("off", EDGE)
-def test_limit_and_offset(parameter: Integer, edge: int, inside: int, off: int, shared: World) -> None:
+def test_limit_and_offset(parameter: Parameter[int], edge: int, inside: int, off: int, shared: World) -> None:
     answer = shared.get(f"{SEGMENTS}&{parameter.name}={edge + off}")
     assert answer.status_code == (200 if off in (0, inside) else 400)
 
@@ -315,8 +315,8 @@ def test_the_limit_of_a_table(off: int, shared: World) -> None:
 
 @pytest.mark.parametrize("off", EDGE)
 def test_the_length_of_a_source(off: int, shared: World) -> None:
-    assert SOURCE.longest == 20
-    answer = shared.get(f"/api/account/acme/agent-segments?source={'x' * (SOURCE.longest + off)}")
+    assert SOURCE.schema["maxLength"] == 20
+    answer = shared.get(f"/api/account/acme/agent-segments?source={'x' * (20 + off)}")
     assert answer.status_code == (400 if off > 0 else 200)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from handletime.answers.registry import METRICS
 from handletime.api.parameters import Query
 from handletime.events.book import instant
-from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
+from handletime.web.charts import Stroke, charts_of, trend_of, trend_text
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import read_view
 
@@ -24,10 +24,10 @@ def test_a_small_line_is_dashed_where_an_interval_is_not_whole() -> None:
 
 
 def test_a_small_line_in_words_keeps_a_part_apart() -> None:
-    assert trend_told(COUNT, [4, 2, 4, 1], {3}) == "trend: lowest 2, highest 4, last 4; then 1 in a part of an interval"
-    assert trend_told(COUNT, [4, 2], ()) == "trend: lowest 2, highest 4, last 2"
-    assert trend_told(COUNT, [1], {0}) == "trend: then 1 in a part of an interval"
-    assert trend_told(COUNT, [None, None], {1}) == ""
+    assert trend_text(COUNT, [4, 2, 4, 1], {3}) == "trend: lowest 2, highest 4, last 4; then 1 in a part of an interval"
+    assert trend_text(COUNT, [4, 2], ()) == "trend: lowest 2, highest 4, last 2"
+    assert trend_text(COUNT, [1], {0}) == "trend: then 1 in a part of an interval"
+    assert trend_text(COUNT, [None, None], {1}) == ""
 
 
 def test_charts_name_what_they_count_and_which_hour() -> None:

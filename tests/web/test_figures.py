@@ -118,7 +118,7 @@ def test_bots_are_left_out_unless_asked_for(reader: MemoryReader) -> None:
     assert of_skills.total["totalSkillConversationSegments"] == len(skills)
     by_skill = table_of(reader, view, "skillId", "skillSegments", "id", descending=False)
     abandoned = "skillSegmentsAbandonedByConsumers"
-    assert sum(cast(list[int], of_skills.of(abandoned))) == by_skill.total.values[abandoned]
+    assert sum(cast(list[int], of_skills.values[abandoned])) == by_skill.total.values[abandoned]
 
 
 def test_intervals_add_up_to_the_whole(reader: MemoryReader) -> None:
@@ -128,8 +128,8 @@ def test_intervals_add_up_to_the_whole(reader: MemoryReader) -> None:
     for row in ended(reader):
         place = max(i for i, bound in enumerate(view.bounds) if bound <= row["end"])
         found[place] += row["responseMillis"]
-    assert sum(cast(list[int], history.of("totalAgentConversationSegments"))) == len(ended(reader))
-    assert history.of("medianResponseMillis") == [nearest(found[i], 50) for i in range(len(view.bounds) - 1)]
+    assert sum(cast(list[int], history.values["totalAgentConversationSegments"])) == len(ended(reader))
+    assert history.values["medianResponseMillis"] == [nearest(found[i], 50) for i in range(len(view.bounds) - 1)]
 
 
 def test_the_slowest_answers_are_the_slowest(reader: MemoryReader) -> None:

@@ -38,7 +38,7 @@ def test_yesterday_is_the_day_before_where_a_zone_left_a_date_out() -> None:
         instant("2011-12-29T10:00:00.000Z"),
         instant("2011-12-30T10:00:00.000Z"),
     )
-    assert spans["yesterday"].span_told == "Yesterday, 2011-12-29"
+    assert spans["yesterday"].span_text == "Yesterday, 2011-12-29"
 
 
 def test_a_day_begins_where_the_clock_left_midnight_out() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
 from urllib.parse import quote, unquote, urlencode
 
@@ -16,51 +15,45 @@ from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.negotiation import FORMAT, Form, table_or_json
-from handletime.api.parameters import Id, Integer, Query, Schema, Single, Text, Wrong
-from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, path_of, query_of
+from handletime.api.parameters import Parameter, Query, Wrong, a_number, a_text, an_id
+from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, query_of
 from handletime.api.timeframe import PARAMETERS as TIMES
 from handletime.api.timeframe import Timeframe, TimeframeShown, read_timeframe
 from handletime.events.model import INTEGER_MAX
 from handletime.segments.rules import END_REASONS
 
 LIMIT_MAX: Final = 500
-LIMIT: Final = Integer("limit", "So many segments at most; in JSON no more than 500.", 100, least=1, most=ROWS_MAX)
-_LIMIT_OF: Final[dict[Form, Integer]] = {"json": replace(LIMIT, most=LIMIT_MAX), "csv": LIMIT}
-OFFSET: Final = Integer("offset", "So many segments of the order are left out first.", 0, least=0, most=INTEGER_MAX)
-CONVERSATION: Final = Text("ConversationId", "Only segments of this conversation.")
-AGENT: Final = Id("AgentId", "Only segments of this agent.")
-EMPLOYEE: Final = Text("EmployeeId", "Only segments of this employee.")
-SKILL: Final = Id("SkillId", "Only segments of this skill.")
-GROUP: Final = Id("GroupId", "Only segments of this group.")
-FILTERS: Final = (CONVERSATION, AGENT, EMPLOYEE, SKILL, GROUP)
+_LIMIT_MEANING: Final = "So many segments at most; in JSON no more than 500."
+LIMIT: Final = a_number("limit", _LIMIT_MEANING, 100, least=1, most=ROWS_MAX)
+_LIMIT_OF: Final = {"json": a_number("limit", _LIMIT_MEANING, 100, least=1, most=LIMIT_MAX), "csv": LIMIT}
+OFFSET: Final = a_number("offset", "So many segments of the order are left out first.", 0, least=0, most=INTEGER_MAX)
+CONVERSATION: Final = a_text("ConversationId", "Only segments of this conversation.")
+AGENT: Final = an_id("AgentId", "Only segments of this agent.")
+EMPLOYEE: Final = a_text("EmployeeId", "Only segments of this employee.")
+SKILL: Final = an_id("SkillId", "Only segments of this skill.")
+GROUP: Final = an_id("GroupId", "Only segments of this group.")
+FILTERS: Final[tuple[Parameter[Any], ...]] = (CONVERSATION, AGENT, EMPLOYEE, SKILL, GROUP)
 SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey)
 
 
-@dataclass(frozen=True)
-class SortParameter(Single[Sort]):
-    """A key, and `:asc` or `:desc`."""
-
-    def read_one(self, text: str) -> Sort:
-        """The order. Raises Wrong."""
-        key, colon, direction = text.strip().lower().partition(":")
-        known: dict[str, SortKey] = {name.lower(): name for name in SORT_KEYS}
-        if key not in known or (colon and direction not in ("asc", "desc")):
-            raise Wrong(f"must be one of {', '.join(SORT_KEYS)}, with or without :asc or :desc")
-        return Sort(known[key], (direction or ("desc" if key == "date" else "asc")) == "desc")
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        directions = ("", ":asc", ":desc")
-        return {"type": "string", "enum": [key + way for key in SORT_KEYS for way in directions], "default": "Date"}
+def _sort(text: str) -> Sort:
+    """A key, and `:asc` or `:desc`. Raises Wrong."""
+    key, colon, direction = text.strip().lower().partition(":")
+    known: dict[str, SortKey] = {name.lower(): name for name in SORT_KEYS}
+    if key not in known or (colon and direction not in ("asc", "desc")):
+        raise Wrong(f"must be one of {', '.join(SORT_KEYS)}, with or without :asc or :desc")
+    return Sort(known[key], (direction or ("desc" if key == "date" else "asc")) == "desc")
 
 
-SORT: Final = SortParameter(
+SORT: Final = Parameter(
     "sort",
     "The order; ties by end, newest first, then by segmentId. By Date the newest come first, else ascending.",
     Sort(),
+    _sort,
+    {"type": "string", "enum": [key + way for key in SORT_KEYS for way in ("", ":asc", ":desc")], "default": "Date"},
     aliases=("sortType",),
 )
-PARAMETERS: Final = (SOURCE, LIMIT, OFFSET, SORT, *TIMES, *FILTERS, FORMAT)
+PARAMETERS: Final[tuple[Parameter[Any], ...]] = (SOURCE, LIMIT, OFFSET, SORT, *TIMES, *FILTERS, FORMAT)
 
 
 class SegmentShown(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
@@ -105,54 +98,44 @@ class AgentSegments(msgspec.Struct, frozen=True):
     pagination: Pagination
 
 
-class SegmentsRequest(msgspec.Struct, frozen=True):
+class SegmentsRequest(NamedTuple):
     """What a request asks for."""
 
-    source: str
     timeframe: Timeframe
+    wanted: Selection
     sort: Sort
     offset: int
     limit: int
-    conversation: str | None
-    agent: int | None
-    employee: str | None
-    skill: int | None
-    group: int | None
-    format: str
-    """The form that links have to name, if any."""
-
-    @property
-    def wanted(self) -> Selection:
-        """Which segments."""
-        start, end = self.timeframe
-        return Selection(
-            (start.millis, end.millis),
-            conversation=self.conversation,
-            agents=one(self.agent),
-            employee=self.employee,
-            skills=one(self.skill),
-            groups=one(self.group),
-            user_type="human",
-        )
+    parameters: dict[str, object | None]
+    """All of it again by the parameters' names, for links; None where there is nothing to say."""
 
 
 def read(query: Query, now: int, form: Form) -> SegmentsRequest:
     """What a query asks for. Raises BadRequest."""
-    asked = SegmentsRequest(
-        source=query.get(SOURCE) or "",
-        timeframe=read_timeframe(query, now, limited=True),
-        sort=query.get(SORT),
-        offset=query.get(OFFSET),
-        limit=query.get(_LIMIT_OF[form]),
+    source = query.get(SOURCE)
+    start, end = timeframe = read_timeframe(query, now)
+    sort, offset, limit = query.get(SORT), query.get(OFFSET), query.get(_LIMIT_OF[form])
+    wanted = Selection(
+        (start.millis, end.millis),
         conversation=query.get(CONVERSATION),
-        agent=query.get(AGENT),
+        agents=one(query.get(AGENT)),
         employee=query.get(EMPLOYEE),
-        skill=query.get(SKILL),
-        group=query.get(GROUP),
-        format=form if form == "csv" else query.get(FORMAT),
+        skills=one(query.get(SKILL)),
+        groups=one(query.get(GROUP)),
+        user_type="human",
     )
+    parameters = {"from": start, "to": end, "offset": offset, "limit": limit, "source": source, "sort": sort_text(sort)}
+    parameters |= {each.name: query.get(each) for each in FILTERS}
+    parameters["format"] = form if form == "csv" else query.get(FORMAT) or None
     query.check()
-    return asked
+    return SegmentsRequest(timeframe, wanted, sort, offset, limit, parameters)
+
+
+def sort_text(sort: Sort) -> str:
+    """An order as the value of `sort`; the direction is left out where it is the key's natural one."""
+    if sort.descending == (sort.key == "Date"):
+        return sort.key
+    return f"{sort.key}:{'desc' if sort.descending else 'asc'}"
 
 
 @get("/api/account/{account:str}/agent-segments", sync_to_thread=True, name="agent-segments")
@@ -162,7 +145,7 @@ def agent_segments(request: HttpRequest, service: TheService, account: InPath) -
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     asked = read(query, service.clock.now(), form)
-    url = service.origin(request) + path_of(request)
+    url = service.origin(request) + str(request.scope["path"])
     with reader.snapshot() as connection:
         total, rows = rows_of(connection, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         links = {rel: _link(url, asked, at) for rel, at in pages(asked.offset, asked.limit, total).items()}
@@ -246,25 +229,5 @@ def _last(offset: int, limit: int, count: int) -> At:
 
 
 def _link(url: str, asked: SegmentsRequest, at: At) -> str:
-    return f"{url}?{urlencode(_parameters(asked, at.offset, at.limit), quote_via=quote, safe='')}"
-
-
-def _parameters(asked: SegmentsRequest, offset: int, limit: int) -> dict[str, object]:
-    start, end = asked.timeframe
-    natural = asked.sort.descending == (asked.sort.key == "Date")
-    direction = "" if natural else f":{'desc' if asked.sort.descending else 'asc'}"
-    parameters: dict[str, object | None] = {
-        "from": start,
-        "to": end,
-        "offset": offset,
-        "limit": limit,
-        "source": asked.source,
-        "sort": f"{asked.sort.key}{direction}",
-        "ConversationId": asked.conversation,
-        "AgentId": asked.agent,
-        "EmployeeId": asked.employee,
-        "SkillId": asked.skill,
-        "GroupId": asked.group,
-        "format": asked.format or None,
-    }
-    return {name: value for name, value in parameters.items() if value is not None}
+    given = {name: value for name, value in (asked.parameters | at._asdict()).items() if value is not None}
+    return f"{url}?{urlencode(given, quote_via=quote, safe='')}"

@@ -28,7 +28,7 @@ def breakdown(request: HttpRequest, service: TheService, account: InPath) -> Res
     account = service.admit(request, account, "handle-time")
     query = query_of(request)
     query.get(SOURCE)
-    timeframe = read_timeframe(query, service.clock.now(), limited=True)
+    timeframe = read_timeframe(query, service.clock.now())
     query.check()
     files = service.files.listed(account, timeframe.start.millis, timeframe.end.millis)
     return Response(msgspec.json.encode(Breakdown(timeframe.shown(), files)), media_type=JSON)

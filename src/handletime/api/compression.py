@@ -9,8 +9,8 @@ import asyncio
 import gzip
 import io
 import zlib
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import Any, Final, Literal, Protocol
 
 import pyarrow as pa
@@ -120,17 +120,10 @@ def _without(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Headers:
 
 
 async def _compressed(body: bytes, coding: Coding) -> bytes:
-    work = _gzipped if coding == "gzip" else _zstd
+    work: Callable[[bytes], bytes] = partial(_codec().compress, asbytes=True)
+    if coding == "gzip":
+        work = partial(gzip.compress, compresslevel=_GZIP_LEVEL, mtime=0)
     return work(body) if len(body) <= _AT_ONCE else await asyncio.to_thread(work, body)
-
-
-def _gzipped(body: bytes) -> bytes:
-    return gzip.compress(body, _GZIP_LEVEL, mtime=0)
-
-
-def _zstd(body: bytes) -> bytes:
-    packed: bytes = _codec().compress(body, asbytes=True)
-    return packed
 
 
 @cache

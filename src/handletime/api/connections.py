@@ -187,8 +187,8 @@ class Connections:
             connection = self._of(scope["client"])
             LEFT.set(lambda: connection.left)
             try:
-                with _UnderWay(connection, scope) as request:
-                    await app(scope, request.receiving(receive), send)
+                with _counted(connection, scope, receive) as counted:
+                    await app(scope, counted, send)
             finally:
                 self._under_way[address] -= 1
                 if not self._under_way[address]:
@@ -310,39 +310,33 @@ class Connections:
             self._told = now
 
 
-class _UnderWay:
-    """One request while it is answered."""
+@contextmanager
+def _counted(connection: Connection, scope: HTTPScope, receive: Receive) -> Iterator[Receive]:
+    """Counts a request of a connection while it is answered. Its body has to be received by what this gives."""
+    names = {name.lower(): value for name, value in scope["headers"]}
+    incomplete = names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
+    connection.heard = time.monotonic()
+    connection.asked, connection.left = True, False
+    connection.under_way += 1
+    connection.incomplete += incomplete
 
-    def __init__(self, connection: Connection, scope: HTTPScope) -> None:
-        self._connection = connection
-        names = {name.lower(): value for name, value in scope["headers"]}
-        length = names.get(b"content-length", b"0")
-        self._incomplete = length != b"0" or b"transfer-encoding" in names
+    def complete() -> None:
+        nonlocal incomplete
+        connection.incomplete -= incomplete
+        incomplete = False
 
-    def __enter__(self) -> _UnderWay:
-        self._connection.heard = time.monotonic()
-        self._connection.asked, self._connection.left = True, False
-        self._connection.under_way += 1
-        self._connection.incomplete += self._incomplete
-        return self
+    async def noted() -> Any:
+        message: Any = await receive()
+        if not message.get("more_body", False):
+            complete()
+        return message
 
-    def __exit__(self, *_: object) -> None:
-        self._whole()
-        self._connection.heard = time.monotonic()
-        self._connection.under_way -= 1
-
-    def _whole(self) -> None:
-        self._connection.incomplete -= self._incomplete
-        self._incomplete = False
-
-    def receiving(self, receive: Receive) -> Receive:
-        async def noted() -> Any:
-            message: Any = await receive()
-            if not message.get("more_body", False):
-                self._whole()
-            return message
-
-        return noted
+    try:
+        yield noted
+    finally:
+        complete()
+        connection.heard = time.monotonic()
+        connection.under_way -= 1
 
 
 @lru_cache(maxsize=4096)

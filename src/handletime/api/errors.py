@@ -92,13 +92,25 @@ Body = Message | Causes | Reason | Internal
 
 def answer_to(request: Request[object, object, object], error: Exception) -> Response[bytes]:  # type: ignore[type-var]
     """The answer to any exception that a request ended with."""
+    status, body, headers = translated(request, error)
+    return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
+
+
+def translated(request: Request[object, object, object], error: Exception) -> tuple[int, Body, Mapping[str, str]]:  # type: ignore[type-var]
+    """The status, body and headers for any exception that a request ended with.
+
+    Notes the limit that the request exceeded, for the metrics. Logs what is broken.
+    """
     status, body, headers = _translated(error)
-    note_refusal(request, error)
+    if isinstance(error, TooMany):
+        trace_of(request.scope).limit = error.limit
     if isinstance(error, MemoryError):
         _LOG.error("%s %s: there was not enough memory", request.method, request.scope.get("path_template", ""))
-    if status == 500:
-        _LOG.error("%s %s: %s", request.method, request.scope.get("path_template", ""), _code(body), exc_info=error)
-    return Response(msgspec.json.encode(body), status_code=status, media_type=JSON, headers=dict(headers))
+    if isinstance(body, Internal):
+        _LOG.error(
+            "%s %s: %s", request.method, request.scope.get("path_template", ""), body.internal_code, exc_info=error
+        )
+    return status, body, headers
 
 
 def refusal(error: TooMany, more: Mapping[str, str] = MappingProxyType({})) -> tuple[AsgiMessage, AsgiMessage]:
@@ -111,16 +123,6 @@ def refusal(error: TooMany, more: Mapping[str, str] = MappingProxyType({})) -> t
         HTTPResponseStartEvent(type="http.response.start", status=status, headers=raw),
         HTTPResponseBodyEvent(type="http.response.body", body=content, more_body=False),
     )
-
-
-def note_refusal(request: Request[object, object, object], error: Exception) -> None:  # type: ignore[type-var]
-    """Notes the limit that a request exceeded, for the metrics."""
-    if isinstance(error, TooMany):
-        trace_of(request.scope).limit = error.limit
-
-
-def _code(body: Body) -> str:
-    return body.internal_code if isinstance(body, Internal) else ""
 
 
 def _translated(error: Exception) -> tuple[int, Body, Mapping[str, str]]:

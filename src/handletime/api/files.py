@@ -12,11 +12,11 @@ from litestar import Response, get
 from handletime.api.answer import Answer
 from handletime.api.errors import JSON, Refused
 from handletime.api.negotiation import wants_gzip, wants_json
-from handletime.api.parameters import Text
+from handletime.api.parameters import a_text
 from handletime.api.service import SOURCE, HttpRequest, InPath, TheService, query_of
 
 GZIP_TYPE: Final = "application/gzip"
-PATH: Final = Text(
+PATH: Final = a_text(
     "path",
     "One of the paths that the breakdown listed.",
     required=True,

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from handletime.api.parameters import Choice, Query
+from handletime.api.parameters import Query, a_choice
 
 Form = Literal["csv", "json"]
 JSON_TYPE: Final = "application/json"
 CSV_TYPE: Final = "text/csv"
-FORMAT: Final = Choice(
-    "format", "`csv` for a table, `json` for JSON; before what `Accept` says.", "", choices=("json", "csv")
+FORMAT: Final = a_choice(
+    "format", "`csv` for a table, `json` for JSON; before what `Accept` says.", "", ("json", "csv")
 )
 _QUALITY: Final = re.compile(r"[ \t]*q[ \t]*=[ \t]*([0-9]*\.?[0-9]*)[ \t]*", re.IGNORECASE)
 

@@ -6,7 +6,6 @@ One query sums by the finest groups; elements, totals, intervals and the summary
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from itertools import chain, islice
@@ -23,30 +22,31 @@ from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS, Metric
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, Sums, sums_of
 from handletime.answers.terms import Table
+from handletime.answers.words import local
 from handletime.api.answer import Answer
 from handletime.api.csv_table import csv_answer, file_name
 from handletime.api.errors import JSON
 from handletime.api.negotiation import FORMAT, table_or_json
 from handletime.api.parameters import (
     ALL,
-    Choice,
-    Choices,
-    Ids,
-    Millis,
     Moment,
+    Parameter,
     Query,
     Schema,
-    Single,
-    Text,
-    Time,
     Wrong,
+    a_choice,
+    a_text,
+    a_time,
+    a_time_in_millis,
     between,
     integer,
+    some_choices,
+    some_ids,
 )
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
 from handletime.clock import DAY, MINUTE
-from handletime.events.model import EPOCH, TIME_MIN
+from handletime.events.model import TIME_MIN
 
 TIMEFRAME_MAX: Final = 1440
 TIMEFRAME_MAX_WITH_TO: Final = 44_640
@@ -56,88 +56,69 @@ EARLIEST: Final = TIME_MIN + 8 * DAY
 """The earliest start whose week begins in the years 1 to 9999 in every zone."""
 
 
-@dataclass(frozen=True)
-class IntervalParameter(Single["Interval | None"]):
-    """Minutes, or a unit of the calendar."""
-
-    default: Interval | None = None
-
-    def read_one(self, text: str) -> Interval | None:
-        """The interval. Raises Wrong."""
-        for unit in CALENDAR:
-            if text.strip().lower() == unit:
-                return unit
-        try:
-            minutes = integer(text)
-        except Wrong as error:
-            raise Wrong("must be a number of minutes (with `to` also hour, day or week)") from error
-        return between(minutes, INTERVAL_MIN)
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        minutes: Schema = {"type": "integer", "minimum": INTERVAL_MIN, "maximum": TIMEFRAME_MAX_WITH_TO}
-        return {"anyOf": [minutes, {"type": "string", "enum": list(CALENDAR)}]}
+def _interval(text: str) -> Interval:
+    """Minutes, or a unit of the calendar. Raises Wrong."""
+    for unit in CALENDAR:
+        if text.strip().lower() == unit:
+            return unit
+    try:
+        minutes = integer(text)
+    except Wrong as error:
+        raise Wrong("must be a number of minutes (with `to` also hour, day or week)") from error
+    return between(minutes, INTERVAL_MIN)
 
 
-@dataclass(frozen=True)
-class TimeframeParameter(Single["int | None"]):
-    """Minutes; None where it is absent. How many there may be depends on `to`."""
-
-    default: int | None = None
-
-    def read_one(self, text: str) -> int | None:
-        """The minutes. Raises Wrong."""
-        return between(integer(text), 1)
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return {"type": "integer", "minimum": 1, "maximum": TIMEFRAME_MAX_WITH_TO}
+def _zone(text: str) -> ZoneInfo:
+    """A time zone. Raises Wrong."""
+    zone = zone_named(text.strip())
+    if zone is None:
+        raise Wrong("must be the IANA name of a time zone (Europe/Berlin)")
+    return zone
 
 
-@dataclass(frozen=True)
-class ZoneParameter(Single[ZoneInfo]):
-    """A time zone."""
-
-    def read_one(self, text: str) -> ZoneInfo:
-        """The zone. Raises Wrong."""
-        zone = zone_named(text.strip())
-        if zone is None:
-            raise Wrong("must be the IANA name of a time zone (Europe/Berlin)")
-        return zone
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return {"type": "string", "default": "UTC"}
+def a_zone(name: str, meaning: str) -> Parameter[ZoneInfo]:
+    """A time zone; UTC where it is absent."""
+    return Parameter(name, meaning, UTC, _zone, {"type": "string", "default": "UTC"})
 
 
-TIMEFRAME: Final = TimeframeParameter(
+def _minutes(least: int) -> Schema:
+    return {"type": "integer", "minimum": least, "maximum": TIMEFRAME_MAX_WITH_TO}
+
+
+TIMEFRAME: Final[Parameter[int | None]] = Parameter(
     "timeframe",
     "The length of the timeframe in minutes, up to now or `to`; at most 1440 without `to`. "
     "Required where there is no `from`.",
+    None,
+    lambda text: between(integer(text), 1),  # How many there may be depends on `to`.
+    _minutes(1),
 )
-VERSION: Final = Choice("v", "The version of the API.", "1", required=True, choices=("1",))
-INTERVAL: Final = IntervalParameter(
-    "interval", "Cuts the timeframe in intervals of so many minutes, a divisor of it; with `to` also hour, day, week."
+VERSION: Final = a_choice("v", "The version of the API.", "1", ("1",), required=True)
+INTERVAL: Final[Parameter[Interval | None]] = Parameter(
+    "interval",
+    "Cuts the timeframe in intervals of so many minutes, a divisor of it; with `to` also hour, day, week.",
+    None,
+    _interval,
+    {"anyOf": [_minutes(INTERVAL_MIN), {"type": "string", "enum": list(CALENDAR)}]},
 )
-FROM: Final = Time(
+FROM: Final = a_time(
     "from",
     "The start of the timeframe, only with `to` and instead of `timeframe`; at most 44640 minutes before (ours).",
 )
-TO: Final = Time("to", "The end of the timeframe instead of now, which it is where `to` is in the future (ours).")
-ZONE: Final = ZoneParameter("tz", "Whose hours, days and weeks `interval` means (ours).", UTC)
-USER_TYPE: Final = Choice("userType", "Only segments of human agents or of bots.", ALL, choices=("human", "bot", ALL))
-AGENT_IDS: Final = Ids("agentIds", "Only these agents; all where it is absent.")
-GROUP_IDS: Final = Ids("groupIds", "Only segments of these agent groups.")
-SKILL_IDS_BESIDE: Final = Ids("skillIds", "Also groups by these skills, and by agent within each; filters nothing.")
-SKILL_IDS: Final = Ids("skillIds", "Only these skills; all where it is absent.")
-INTEGRATION: Final = Text("source", "Only segments of conversations that started there, in any letter case.")
-_ALL_METRICS: Final = frozenset(metric.name for metric in AGENT_METRICS)
-METRICS: Final = Choices(
-    "metrics", "Only these metrics.", _ALL_METRICS, choices=tuple(metric.name for metric in AGENT_METRICS)
+TO: Final = a_time("to", "The end of the timeframe instead of now, which it is where `to` is in the future (ours).")
+ZONE: Final = a_zone("tz", "Whose hours, days and weeks `interval` means (ours).")
+USER_TYPE: Final = a_choice("userType", "Only segments of human agents or of bots.", ALL, ("human", "bot", ALL))
+AGENT_IDS: Final = some_ids("agentIds", "Only these agents; all where it is absent.")
+GROUP_IDS: Final = some_ids("groupIds", "Only segments of these agent groups.")
+SKILL_IDS_BESIDE: Final = some_ids(
+    "skillIds", "Also groups by these skills, and by agent within each; filters nothing."
 )
+SKILL_IDS: Final = some_ids("skillIds", "Only these skills; all where it is absent.")
+INTEGRATION: Final = a_text("source", "Only segments of conversations that started there, in any letter case.")
+METRICS: Final = some_choices("metrics", "Only these metrics.", [metric.name for metric in AGENT_METRICS])
 _OF_ANOTHER_VERSION: Final = (
-    Millis("fromMillis", "Of another version; refused."),
-    Millis("toMillis", "Of another version; refused."),
+    a_time_in_millis("fromMillis", "Of another version; refused."),
+    a_time_in_millis("toMillis", "Of another version; refused."),
 )
 _OF_BOTH: Final = (TIMEFRAME, VERSION, INTERVAL, FROM, TO, ZONE, USER_TYPE, FORMAT)
 AGENT_PARAMETERS: Final = (*_OF_BOTH, AGENT_IDS, SKILL_IDS_BESIDE, GROUP_IDS, INTEGRATION, METRICS)
@@ -395,14 +376,14 @@ def _csv(
     """
     ids = [key for key in finest.keys if key != "interval"]
     names = [*(["timestamp", "intervalStart"] if window.in_intervals else []), *ids, *(m.name for m in metrics)]
-    told = [_told(start, window.zone) for start in window.starts]
+    starts = [_rfc_3339(start, window.zone) for start in window.starts]
 
     def rows(part: Sums) -> Iterator[tuple[object, ...]]:
         columns: list[Sequence[object]] = [part.keys[key].tolist() for key in ids]
         columns += [_cells(part, metric) for metric in metrics]
         if window.in_intervals:
             places = part.keys["interval"].tolist()
-            columns = [[window.starts[place] for place in places], [told[place] for place in places], *columns]
+            columns = [[window.starts[place] for place in places], [starts[place] for place in places], *columns]
         return zip(*columns, strict=True)
 
     parts = (finest.part(begin, begin + _AT_ONCE) for begin in range(0, len(finest), _AT_ONCE))
@@ -512,11 +493,8 @@ def _cells(sums: Sums, metric: Metric) -> Sequence[object]:
     return [None if value == NOTHING else value for value in values] if metric.per else values
 
 
-def _told(millis: int, zone: ZoneInfo) -> str:
+def _rfc_3339(millis: int, zone: ZoneInfo) -> str:
     """A time in RFC 3339, at the offset that the zone has then."""
-    minutes = (
-        int(((EPOCH + timedelta(milliseconds=millis)).astimezone(zone).utcoffset() or timedelta()).total_seconds())
-        // 60
-    )
+    minutes = int((local(millis, zone).utcoffset() or timedelta()).total_seconds()) // 60
     sign = "-" if minutes < 0 else "+"
     return str(Moment(millis, f"{sign}{abs(minutes) // 60:02}:{abs(minutes) % 60:02}" if minutes else "Z"))

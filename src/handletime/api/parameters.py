@@ -8,11 +8,10 @@ collected.
 from __future__ import annotations
 
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import ClassVar, Final, Generic, NamedTuple, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 from handletime.api.errors import BadRequest
@@ -48,47 +47,26 @@ class Wrong(ValueError):
 
 
 @dataclass(frozen=True)
-class Parameter(ABC, Generic[T]):
+class Parameter(Generic[T]):
     """One parameter. `default` is its value where it is absent; also, as something harmless, where it is wrong."""
 
     name: str
     meaning: str
     default: T
+    read: Callable[[str], T]
+    """The value of a text, which is never empty. Raises Wrong."""
+    schema: Schema
+    """Its JSON schema, for OpenAPI."""
     required: bool = False
     aliases: tuple[str, ...] = ()
-    is_list: ClassVar[bool] = False
-
-    @abstractmethod
-    def read(self, given: Sequence[str]) -> T:
-        """The value of what was given, which is never empty. Raises Wrong."""
-
-    @abstractmethod
-    def schema(self) -> Schema:
-        """Its JSON schema, for OpenAPI."""
+    is_list: bool = False
+    """Whether it may be given several times. It is read as one text then, with commas in between."""
 
     def describe(self) -> Schema:
         """Its parameter object in OpenAPI."""
-        return {
-            "name": self.name,
-            "in": "query",
-            "required": self.required,
-            "description": self.meaning,
-            "schema": self.schema(),
-        }
-
-
-class Single(Parameter[T]):
-    """A parameter that may be given once."""
-
-    def read(self, given: Sequence[str]) -> T:
-        """The one value. Raises Wrong."""
-        if len(given) > 1:
-            raise Wrong("must be given once")
-        return self.read_one(given[0])
-
-    @abstractmethod
-    def read_one(self, text: str) -> T:
-        """The value of a text. Raises Wrong."""
+        described = {"name": self.name, "in": "query", "required": self.required, "description": self.meaning}
+        of_array = {"style": "form", "explode": False} if self.schema.get("type") == "array" else {}
+        return {**described, "schema": self.schema, **of_array}
 
 
 _INTEGER: Final = re.compile(r"-?[0-9]+")
@@ -115,84 +93,45 @@ def between(value: int, least: int | None = None, most: int | None = None) -> in
     return value
 
 
-@dataclass(frozen=True)
-class Integer(Single[int]):
+def a_number(
+    name: str, meaning: str, default: int, *, least: int | None = None, most: int | None = None
+) -> Parameter[int]:
     """A number within bounds."""
-
-    least: int | None = None
-    most: int | None = None
-
-    def read_one(self, text: str) -> int:
-        """The number. Raises Wrong."""
-        return between(integer(text), self.least, self.most)
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        schema: Schema = dict(_INT64)
-        if self.least is not None:
-            schema["minimum"] = self.least
-        if self.most is not None:
-            schema["maximum"] = self.most
-        if not self.required:
-            schema["default"] = self.default
-        return schema
+    limits = {"minimum": least, "maximum": most, "default": default}
+    schema = _INT64 | {key: value for key, value in limits.items() if value is not None}
+    return Parameter(name, meaning, default, lambda text: between(integer(text), least, most), schema)
 
 
-@dataclass(frozen=True)
-class Id(Single[int | None]):
+def an_id(name: str, meaning: str) -> Parameter[int | None]:
     """The id of an agent, a skill or a group; None where it is absent."""
-
-    default: int | None = None
-
-    def read_one(self, text: str) -> int | None:
-        """The id. Raises Wrong."""
-        return integer(text)
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return dict(_INT64)
+    return Parameter(name, meaning, None, integer, _INT64)
 
 
-@dataclass(frozen=True)
-class Text(Single[str | None]):
+def a_text(
+    name: str, meaning: str, *, pattern: str = "", longest: int | None = None, required: bool = False
+) -> Parameter[str | None]:
     """A text that matches an expression as a whole; None where it is absent."""
 
-    default: str | None = None
-    pattern: str = ""
-    longest: int | None = None
-
-    def read_one(self, text: str) -> str | None:
-        """The text. Raises Wrong."""
-        if self.longest is not None and len(text) > self.longest:
-            raise Wrong(f"must have at most {self.longest} characters")
-        if self.pattern and not re.fullmatch(self.pattern, text, re.ASCII):
-            raise Wrong(f"must match ^{self.pattern}$")
+    def read(text: str) -> str:
+        if longest is not None and len(text) > longest:
+            raise Wrong(f"must have at most {longest} characters")
+        if pattern and not re.fullmatch(pattern, text, re.ASCII):
+            raise Wrong(f"must match ^{pattern}$")
         return text
 
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        schema: Schema = {"type": "string", "minLength": 1}
-        if self.longest:
-            schema["maxLength"] = self.longest
-        if self.pattern:
-            schema["pattern"] = f"^{self.pattern}$"
-        return schema
+    limits = {"maxLength": longest, "pattern": f"^{pattern}$" if pattern else None}
+    schema = {"type": "string", "minLength": 1} | {key: value for key, value in limits.items() if value is not None}
+    return Parameter(name, meaning, None, read, schema, required)
 
 
-@dataclass(frozen=True)
-class Choice(Single[str]):
+def a_choice(
+    name: str, meaning: str, default: str, choices: Sequence[str], *, required: bool = False
+) -> Parameter[str]:
     """One of a closed list, in any letter case."""
-
-    choices: tuple[str, ...] = ()
-
-    def read_one(self, text: str) -> str:
-        """The choice as it stands in the list. Raises Wrong."""
-        return _chosen(text, self.choices)
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        default: Schema = {"default": self.default} if self.default in self.choices else {}
-        return {"type": "string", "enum": list(self.choices), **default}
+    schema: Schema = {"type": "string", "enum": list(choices)}
+    if default in choices:
+        schema["default"] = default
+    return Parameter(name, meaning, default, lambda text: _chosen(text, choices), schema, required)
 
 
 def _chosen(text: str, choices: Iterable[str]) -> str:
@@ -205,51 +144,35 @@ def _chosen(text: str, choices: Iterable[str]) -> str:
 ALL: Final = "all"
 
 
-def _split(given: Sequence[str]) -> list[str]:
-    return [part for text in given for part in (piece.strip() for piece in text.split(",")) if part]
+def _split(text: str) -> list[str]:
+    return [part for part in (piece.strip() for piece in text.split(",")) if part]
 
 
-@dataclass(frozen=True)
-class Ids(Parameter["frozenset[int] | None"]):
+def some_ids(name: str, meaning: str) -> Parameter[frozenset[int] | None]:
     """Ids, separated by commas, or `all`, which is None, and so is absent."""
-
-    default: frozenset[int] | None = None
-    is_list: ClassVar[bool] = True
-
-    def read(self, given: Sequence[str]) -> frozenset[int] | None:
-        """The ids, None for all. Raises Wrong."""
-        parts = _split(given)
-        if {part.lower() for part in parts} == {ALL}:
-            return None
-        try:
-            return frozenset(integer(part) for part in parts)
-        except Wrong as error:
-            raise Wrong("must be all, or integers separated by commas") from error
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return {"type": "string", "pattern": "^([aA][lL][lL]|-?[0-9]{1,18}(,-?[0-9]{1,18})*)$"}
+    schema: Schema = {"type": "string", "pattern": "^([aA][lL][lL]|-?[0-9]{1,18}(,-?[0-9]{1,18})*)$"}
+    return Parameter(name, meaning, None, _ids, schema, is_list=True)
 
 
-@dataclass(frozen=True)
-class Choices(Parameter["frozenset[str]"]):
-    """Some of a closed list, separated by commas, or `all`, in any letter case."""
+def _ids(text: str) -> frozenset[int] | None:
+    parts = _split(text)
+    if {part.lower() for part in parts} == {ALL}:
+        return None
+    try:
+        return frozenset(integer(part) for part in parts)
+    except Wrong as error:
+        raise Wrong("must be all, or integers separated by commas") from error
 
-    choices: tuple[str, ...] = ()
-    is_list: ClassVar[bool] = True
 
-    def read(self, given: Sequence[str]) -> frozenset[str]:
-        """The chosen ones as they stand in the list. Raises Wrong."""
-        chosen = {_chosen(part, (*self.choices, ALL)) for part in _split(given)}
-        return frozenset(self.choices if ALL in chosen else chosen)
+def some_choices(name: str, meaning: str, choices: Sequence[str]) -> Parameter[frozenset[str]]:
+    """Some of a closed list, separated by commas, or `all`, in any letter case; all where it is absent."""
 
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return {"type": "array", "items": {"type": "string", "enum": [*self.choices, ALL]}}
+    def read(text: str) -> frozenset[str]:
+        chosen = {_chosen(part, (*choices, ALL)) for part in _split(text)}
+        return frozenset(choices if ALL in chosen else chosen)
 
-    def describe(self) -> Schema:
-        """Its parameter object in OpenAPI: the values with commas between them."""
-        return super().describe() | {"style": "form", "explode": False}
+    schema: Schema = {"type": "array", "items": {"type": "string", "enum": [*choices, ALL]}}
+    return Parameter(name, meaning, frozenset(choices), read, schema, is_list=True)
 
 
 _TIME: Final = re.compile(
@@ -258,28 +181,26 @@ _TIME: Final = re.compile(
 _TIME_ALLOWED: Final = "must be RFC 3339 with an offset (2026-11-20T09:00:00Z), or epoch milliseconds"
 
 
-@dataclass(frozen=True)
-class Time(Single[Moment | None]):
-    """A moment: RFC 3339, also without seconds, also with a space where a `+` was decoded; or epoch milliseconds."""
+def a_time(name: str, meaning: str) -> Parameter[Moment | None]:
+    """A moment, as `moment_of` reads it; None where it is absent."""
+    return Parameter(name, meaning, None, moment_of, {"anyOf": [{"type": "string", "format": "date-time"}, _MILLIS]})
 
-    default: Moment | None = None
 
-    def read_one(self, text: str) -> Moment | None:
-        """The moment, with its offset. Raises Wrong."""
-        match = _TIME.fullmatch(text)
-        if match is None:
-            millis = _milliseconds(int(text)) if _INTEGER.fullmatch(text) and len(text) <= _INTEGER_DIGITS else None
-            offset = "Z"
-        else:
-            offset = match[3].replace(" ", "+").upper()
-            millis = instant(f"{match[1]}{match[2] or ':00'}{offset}")
-        if millis is None or not _can_be_shown(Moment(millis, offset)):
-            raise Wrong(_TIME_ALLOWED)
-        return Moment(millis, offset)
+def moment_of(text: str) -> Moment:
+    """A moment: RFC 3339, also without seconds, also with a space where a `+` was decoded; or epoch milliseconds.
 
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return {"anyOf": [{"type": "string", "format": "date-time"}, dict(_MILLIS)]}
+    Raises Wrong.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        millis = _milliseconds(int(text)) if _INTEGER.fullmatch(text) and len(text) <= _INTEGER_DIGITS else None
+        offset = "Z"
+    else:
+        offset = match[3].replace(" ", "+").upper()
+        millis = instant(f"{match[1]}{match[2] or ':00'}{offset}")
+    if millis is None or not _can_be_shown(Moment(millis, offset)):
+        raise Wrong(_TIME_ALLOWED)
+    return Moment(millis, offset)
 
 
 def _milliseconds(number: int) -> int | None:
@@ -297,22 +218,16 @@ def _can_be_shown(moment: Moment) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Millis(Single[Moment | None]):
-    """A moment in epoch milliseconds."""
+def a_time_in_millis(name: str, meaning: str) -> Parameter[Moment | None]:
+    """A moment in epoch milliseconds; None where it is absent."""
+    return Parameter(name, meaning, None, _moment_of_millis, _MILLIS)
 
-    default: Moment | None = None
 
-    def read_one(self, text: str) -> Moment | None:
-        """The moment. Raises Wrong."""
-        millis = _milliseconds(integer(text))
-        if millis is None:
-            raise Wrong("must be epoch milliseconds of the years 2000 to 9999")
-        return Moment(millis)
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return dict(_MILLIS)
+def _moment_of_millis(text: str) -> Moment:
+    millis = _milliseconds(integer(text))
+    if millis is None:
+        raise Wrong("must be epoch milliseconds of the years 2000 to 9999")
+    return Moment(millis)
 
 
 class Query:
@@ -332,7 +247,9 @@ class Query:
         try:
             if any("\ud800" <= character <= "\udfff" for text in given for character in text):
                 raise Wrong("must be UTF-8")
-            return parameter.read(given)
+            if len(given) > 1 and not parameter.is_list:
+                raise Wrong("must be given once")
+            return parameter.read(",".join(given))
         except Wrong as error:
             self.fault(parameter, str(error))
             return parameter.default
@@ -351,10 +268,15 @@ class Query:
         names = {parameter.name for parameter in parameters}
         return not any(name in names for name, _ in self._faults)
 
+    @property
+    def causes(self) -> list[str]:
+        """Every fault that was noted, with its parameter's name."""
+        return [f"{name}: {message}" for name, message in self._faults]
+
     def check(self) -> None:
         """Raises BadRequest with every fault that was noted."""
         if self._faults:
-            raise BadRequest([f"{name}: {message}" for name, message in self._faults])
+            raise BadRequest(self.causes)
 
     def _values(self, parameter: Parameter[T]) -> list[str]:
         names = [parameter.name, *parameter.aliases]

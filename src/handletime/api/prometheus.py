@@ -61,14 +61,10 @@ class Meters:
             "request_seconds", "Time until a request was answered.", _SECONDS, "route", "status"
         )
         self._refused = self._counter("refused_requests", "Requests answered 429, by the limit.", "limit")
-        self._under_way = Gauge(
-            "requests_under_way", "Requests that are being answered.", namespace="handletime", registry=self.registry
-        )
-        self._doubt = Gauge(
+        self._under_way = self._gauge("requests_under_way", "Requests that are being answered.")
+        self._doubt = self._gauge(
             "clock_doubted",
             "1 while the clock is days away from the newest stored event, so that --retain may remove less.",
-            namespace="handletime",
-            registry=self.registry,
         )
         self._connections_ended = self._counter(
             "connections_ended", "Connections that the server ended, by the reason.", "reason"
@@ -80,6 +76,9 @@ class Meters:
         for limit in LIMITS:
             self._refused.labels(limit)
         ProcessCollector(registry=self.registry)
+
+    def _gauge(self, name: str, meaning: str) -> Gauge:
+        return Gauge(name, meaning, namespace="handletime", registry=self.registry)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(name, meaning, labels, namespace="handletime", registry=self.registry)
@@ -93,12 +92,7 @@ class Meters:
 
     def watch_answers(self, answers: Budget) -> None:
         """Shows the memory that is held by answers which are not yet sent."""
-        held = Gauge(
-            "answers_bytes",
-            "Memory of large answers that are being made or wait to be read.",
-            namespace="handletime",
-            registry=self.registry,
-        )
+        held = self._gauge("answers_bytes", "Memory of large answers that are being made or wait to be read.")
         held.set_function(lambda: answers.held)
 
     def begun(self) -> None:
@@ -124,8 +118,7 @@ class Meters:
 
     def watch_connections(self, number: Callable[[], int]) -> None:
         """Shows the number of open connections."""
-        connections = Gauge("connections", "Open connections.", namespace="handletime", registry=self.registry)
-        connections.set_function(number)
+        self._gauge("connections", "Open connections.").set_function(number)
 
     def shown(self, accept: str) -> tuple[bytes, str]:
         """Everything measured, and its content type, in the form that `accept` asks for.

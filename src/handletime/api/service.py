@@ -16,7 +16,7 @@ from handletime.addresses import client_of, is_among, networks
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.errors import ADDRESS_RATE, Refused
 from handletime.api.limits import ACCOUNT, Rate, Recent
-from handletime.api.parameters import Query, Text
+from handletime.api.parameters import Query, a_text
 from handletime.api.ports import Authenticator, Files, Reader, Store
 from handletime.api.trace import trace_of
 from handletime.clock import Clock
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
 
 HttpRequest = Request[Any, Any, Any]
-SOURCE: Final = Text("source", "Who is asking, for the log.", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
+SOURCE: Final = a_text("source", "Who is asking, for the log.", required=True, pattern="[a-zA-Z0-9_]+", longest=20)
 _APP_KEY: Final = re.compile('oauth_consumer_key="[^"]*"')
 _AUTHORITY: Final = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
@@ -187,11 +187,6 @@ def _as_sent(request: HttpRequest) -> str:
     raw = request.scope.get("raw_path") or b""
     query = request.scope["query_string"]
     return (raw.partition(b"?")[0] + (b"?" + query if query else b"")).decode("latin-1")
-
-
-def path_of(request: HttpRequest) -> str:
-    """The request's path, percent-encoded."""
-    return str(request.scope["path"])
 
 
 def query_of(request: HttpRequest) -> Query:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import instant_of
-from handletime.api.ports import DatedReader, DatedStore, Store
+from handletime.api.ports import DatedStore, Store
 from handletime.clock import HOUR, MINUTE, Clock
 from handletime.events.model import EPOCH
 from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
@@ -48,13 +48,6 @@ class Unit(msgspec.Struct, frozen=True, rename="camel"):
 # --- over a store ----------------------------------------------------------------------------------------------------
 
 
-class Hour(NamedTuple):
-    """An hour (hours since the epoch) in which segments with units ended, and the fingerprint of its content."""
-
-    number: int
-    fingerprint: str
-
-
 class ShelvedFiles:
     """The files of a store: made when they are listed, and kept on a shelf."""
 
@@ -66,11 +59,13 @@ class ShelvedFiles:
         """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
         reader = self._store.reader(account)
         with self._shelf.making(account, reader.deadline.left_s()), reader.snapshot() as snapshot:
-            return [path for hour in _hours(snapshot, start, end) for path in self._of_hour(snapshot, account, hour)]
+            hours = _hours(snapshot, start, end, content=_CONTENT)
+            return [path for hour in hours for path in self._of_hour(snapshot, account, hour)]
 
     def _of_hour(self, snapshot: Snapshot, account: str, hour: Hour) -> list[str]:
         """The paths of an hour's files. They are made where none has the hour's present content."""
-        there = self._shelf.current(account, hour.number, hour.fingerprint)
+        fingerprint = f"{hour.units}-{hour.content}"
+        there = self._shelf.current(account, hour.number, fingerprint)
         if there:
             return there
         made = self._clock.now()
@@ -78,7 +73,7 @@ class ShelvedFiles:
         if made <= last < made + NEAR_MS:
             made = last + 1  # no two files of one name, also where the first is gone; but not ahead of a clock put back
         self._last[account] = made
-        return self._shelf.put(account, hour.number, hour.fingerprint, made, _made(snapshot, account, hour, made))
+        return self._shelf.put(account, hour.number, fingerprint, made, _made(snapshot, account, hour.number, made))
 
     def content(self, account: str, path: str) -> bytes | None:
         """A file that was listed, gzipped. None where there is no such file, or it names what has been removed."""
@@ -89,27 +84,6 @@ class ShelvedFiles:
             self._shelf.remove(account, path)
             return None
         return kept.content
-
-
-def _hours(snapshot: Snapshot, start: int, end: int) -> list[Hour]:
-    """The hours with a unit of a segment that ended in [start, end).
-
-    The fingerprint is over what the store has as it stands: a segment's number stands for its id.
-    """
-    found = snapshot.execute(
-        f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units,
-            bit_xor(hash(segmentNumber, sequence, startReason, endReason, start, "end")) as fingerprint,
-            count(*) filter (segmentEnd >= $from and segmentEnd < $to) as wanted
-        from handle_time_units where {_OF_HUMANS} group by hour having wanted > 0 order by hour""",
-        _whole_hours(start, end),
-    ).fetchall()
-    return [Hour(hour, f"{units}-{fingerprint}") for hour, units, fingerprint, _ in found]
-
-
-def _whole_hours(start: int, end: int) -> dict[str, object]:
-    """A window and the whole hours around it, as SQL parameters."""
-    hours = {"start": instant_of(start // HOUR * HOUR), "end": instant_of(-(-end // HOUR) * HOUR)}
-    return {**hours, "from": instant_of(start), "to": instant_of(end)}
 
 
 # --- over tables -----------------------------------------------------------------------------------------------------
@@ -132,17 +106,12 @@ class DatedFiles:
         """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
         reader = self._store.reader(account)
         with reader.snapshot() as snapshot:
-            hours = snapshot.execute(
-                f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units,
-                    count(*) filter (segmentEnd >= $from and segmentEnd < $to) as wanted
-                from handle_time_units where {_OF_HUMANS} group by hour having wanted > 0 order by hour""",
-                _whole_hours(start, end),
-            ).fetchall()
+            hours = _hours(snapshot, start, end)
         return [
-            path_of(account, hour, made, number)
-            for hour, units, _ in hours
-            if (made := _written(reader, hour)) is not None
-            for number in range(-(-units // FILE_LINES))
+            path_of(account, hour.number, made, number)
+            for hour in hours
+            if (made := reader.written(_utc(hour.number * HOUR).date())) is not None
+            for number in range(-(-hour.units // FILE_LINES))
         ]
 
     def content(self, account: str, path: str) -> bytes | None:
@@ -152,55 +121,61 @@ class DatedFiles:
             return None
         year, month, day, of_day, made, number = map(int, match_.groups())
         try:
-            hour = int(datetime(year, month, day, of_day, tzinfo=UTC).timestamp()) // 3600
+            at = datetime(year, month, day, of_day, tzinfo=UTC)
         except ValueError:
             return None
-        reader = self._store.reader(account)
-        if _written(reader, hour) == made:
-            return self._file(reader, account, hour, made, number, path)
-        earlier = self._store.reader_of(made, account, _day(hour))
-        if earlier is None or _written(earlier, hour) != made:
+        newest, hour, on = self._store.reader(account), int(at.timestamp()) // 3600, at.date()
+        reader = newest if newest.written(on) == made else self._store.reader_of(made, account, on)
+        if reader is None or reader.written(on) != made:
             return None
-        return self._file(earlier, account, hour, made, number, path, held_by=reader)
-
-    def _file(
-        self,
-        reader: DatedReader,
-        account: str,
-        hour: int,
-        made: int,
-        number: int,
-        path: str,
-        held_by: DatedReader | None = None,
-    ) -> bytes | None:
         with reader.snapshot() as snapshot:
-            files = _made(snapshot, account, Hour(hour, ""), made, number)
+            files = _made(snapshot, account, hour, made, number)
             file = next((each for each in files if each.path == path), None)
-        if file is None or (held_by is not None and not held_by.holds_all(file.conversations)):
+        if file is None or (reader is not newest and not newest.holds_all(file.conversations)):
             return None
         return file.content
 
 
-def _written(reader: DatedReader, hour: int) -> int | None:
-    return reader.written(_day(hour))
+# --- hours, content and paths ----------------------------------------------------------------------------------------
 
 
-def _day(hour: int) -> date:
-    return _utc(hour * HOUR).date()
+class Hour(NamedTuple):
+    """An hour (hours since the epoch) in which segments with units ended: their number, and a hash of its content."""
+
+    number: int
+    units: int
+    content: int | None
 
 
-# --- content and paths -----------------------------------------------------------------------------------------------
+_CONTENT: Final = """bit_xor(hash(segmentNumber, sequence, startReason, endReason, start, "end"))"""
+"""What a store has as it stands: a segment's number stands for its id."""
 
 
-def _made(snapshot: Snapshot, account: str, hour: Hour, made: int, first: int = 0) -> Iterator[NewFile]:
+def _hours(snapshot: Snapshot, start: int, end: int, *, content: str = "null") -> list[Hour]:
+    """The hours with a unit of a segment that ended in [start, end). `content` is the SQL that makes their hashes."""
+    found = snapshot.execute(
+        f"""select epoch_us(segmentEnd) // {HOUR * 1000} as hour, count(*) as units, {content} as content
+        from handle_time_units where {_OF_HUMANS} group by hour
+        having count(*) filter (segmentEnd >= $from and segmentEnd < $to) > 0 order by hour""",
+        {
+            "start": instant_of(start // HOUR * HOUR),
+            "end": instant_of(-(-end // HOUR) * HOUR),
+            "from": instant_of(start),
+            "to": instant_of(end),
+        },
+    ).fetchall()
+    return [Hour(*row) for row in found]
+
+
+def _made(snapshot: Snapshot, account: str, hour: int, made: int, first: int = 0) -> Iterator[NewFile]:
     """The files of an hour, from the n-th on."""
     found = snapshot.execute(
         f"""select segmentId, sequence, cast(startReason as varchar), cast(endReason as varchar),
             epoch_ms(start), epoch_ms("end"), handleTimeMillis, conversationId
         from handle_time_units where {_OF_HUMANS} order by segmentEnd, segmentId, sequence offset $offset""",
         {
-            "start": instant_of(hour.number * HOUR),
-            "end": instant_of((hour.number + 1) * HOUR),
+            "start": instant_of(hour * HOUR),
+            "end": instant_of((hour + 1) * HOUR),
             "offset": first * FILE_LINES,
         },
     )
@@ -213,7 +188,7 @@ def _made(snapshot: Snapshot, account: str, hour: Hour, made: int, first: int = 
             lines += len(rows)
             rows = found.fetchmany(min(_AT_ONCE, FILE_LINES - lines)) if lines < FILE_LINES else []
         content += packing.flush()
-        yield NewFile(path_of(account, hour.number, made, number), bytes(content), sorted(named))
+        yield NewFile(path_of(account, hour, made, number), bytes(content), sorted(named))
         number += 1
 
 

@@ -24,7 +24,7 @@ class Series(msgspec.Struct, frozen=True):
     name: str
     kind: str
     values: list[Value]
-    told: list[str]
+    texts: list[str]
     link: str
 
 
@@ -85,16 +85,11 @@ def charts_of(history: History, view: View, skill_history: History | None = None
 
 def _chart(history: History, view: View, kind: _Kind) -> Chart:
     name, title, stacked, lines = kind
-    series = [
-        Series(
-            line.name,
-            line.kind,
-            history.of(line.metric),
-            [METRICS[line.metric].said(each) for each in history.of(line.metric)],
-            _behind(view, name, line.outcome),
-        )
-        for line in lines
-    ]
+    series = []
+    for line in lines:
+        values = history.values[line.metric]
+        texts = [METRICS[line.metric].said(each) for each in values]
+        series.append(Series(line.name, line.kind, values, texts, _behind(view, name, line.outcome)))
     return Chart(
         id=name,
         title=title,
@@ -103,7 +98,7 @@ def _chart(history: History, view: View, kind: _Kind) -> Chart:
         zone=view.zone.key,
         bounds=history.bounds,
         parts=sorted(view.parts),
-        times=[_told(place, start, view) for place, start in enumerate(history.bounds[:-1])],
+        times=[_interval_text(place, start, view) for place, start in enumerate(history.bounds[:-1])],
         series=series,
         total=_total(history, lines),
     )
@@ -122,7 +117,7 @@ def _total(history: History, lines: Sequence[_Line]) -> str:
     return ", ".join(f"{line.name} {METRICS[line.metric].said(history.total.get(line.metric, 0))}" for line in lines)
 
 
-def _told(place: int, start: int, view: View) -> str:
+def _interval_text(place: int, start: int, view: View) -> str:
     at = local(start, view.zone)
     by_day = view.cut in ("day", "week")
     text = at.strftime("%Y-%m-%d") if by_day else at.strftime("%a %d %b %H:%M") + which_of_two(at)
@@ -157,14 +152,14 @@ def trend_of(values: Sequence[Value], parts: Collection[int]) -> list[Stroke]:
     ]
 
 
-def trend_told(metric: Metric, values: Sequence[Value], parts: Collection[int]) -> str:
+def trend_text(metric: Metric, values: Sequence[Value], parts: Collection[int]) -> str:
     """The small line in words: its whole intervals, and what a partial last one has so far."""
     known = [(i, each) for i, each in enumerate(values) if each is not None]
     whole = [each for i, each in known if i not in parts]
-    told = []
+    found = []
     if whole:
-        texts = [metric.said(each) for each in (min(whole), max(whole), whole[-1])]
-        told.append("lowest {}, highest {}, last {}".format(*texts))
+        lowest, highest, last = (metric.said(each) for each in (min(whole), max(whole), whole[-1]))
+        found.append(f"lowest {lowest}, highest {highest}, last {last}")
     if known and known[-1][0] in parts:
-        told.append(f"then {metric.said(known[-1][1])} in a part of an interval")
-    return f"trend: {'; '.join(told)}" if told else ""
+        found.append(f"then {metric.said(known[-1][1])} in a part of an interval")
+    return f"trend: {'; '.join(found)}" if found else ""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from handletime.answers.figures import Figures, Value, summed, with_percentiles
 from handletime.answers.registry import HANDLE_TIME, METRICS, Metric
@@ -15,6 +15,7 @@ from handletime.clock import MINUTE
 from handletime.segments.ids import segment_id
 from handletime.web.view import HUMAN, View
 
+T = TypeVar("T")
 Each = Literal["agentId", "skillId"]
 
 
@@ -162,18 +163,16 @@ def _shown(metric: Metric, figures: Figures | None) -> Value:
 
 
 def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
-    """Rows sorted by the metric's value, those without one always last; else by id."""
-    rows = sorted(rows, key=lambda row: row.number or 0, reverse=descending and sort not in METRICS)
-    if sort not in METRICS:
-        return rows
+    """Rows sorted by the metric's value; else by id."""
+    metric = METRICS.get(sort)
+    rows = sorted(rows, key=lambda row: row.number or 0, reverse=descending and metric is None)
+    return rows if metric is None else sorted_by(rows, lambda row: _shown(metric, row.values), descending=descending)
 
-    def is_nothing(row: Row) -> bool:
-        value = row.values.get(sort)
-        return value is None or (value == NOTHING and bool(METRICS[sort].per))
 
-    some = [row for row in rows if not is_nothing(row)]
-    some.sort(key=lambda row: row.values[sort] or 0, reverse=descending)
-    return some + [row for row in rows if is_nothing(row)]
+def sorted_by(rows: Sequence[T], key: Callable[[T], Any], *, descending: bool) -> list[T]:
+    """Rows sorted by a key. Those without one (None) are last either way; equal ones keep their order."""
+    some = [row for row in rows if key(row) is not None]
+    return sorted(some, key=key, reverse=descending) + [row for row in rows if key(row) is None]
 
 
 class History(NamedTuple):
@@ -182,10 +181,6 @@ class History(NamedTuple):
     bounds: list[int]
     values: dict[str, list[Value]]
     total: Figures
-
-    def of(self, key: str) -> list[Value]:
-        """One metric, interval by interval."""
-        return self.values[key]
 
     @property
     def is_empty(self) -> bool:

@@ -36,8 +36,8 @@ class Ticking:
 
     def moment(self, millis: int, zone: ZoneInfo) -> Markup:
         """A moment; the current time where it is the present one."""
-        told = words.moment(millis, zone)
-        return Markup("<span data-now>{}</span>").format(told) if millis == self._at else Markup.escape(told)
+        text = words.moment(millis, zone)
+        return Markup("<span data-now>{}</span>").format(text) if millis == self._at else Markup.escape(text)
 
 
 class ShownStates(NamedTuple):

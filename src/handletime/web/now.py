@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from handletime.answers.live import OpenConversations, now_of, open_conversations
 from handletime.answers.words import moment
 from handletime.api.errors import JSON
-from handletime.api.parameters import Choice, Query, Text
+from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
 from handletime.web.charts import charts_of
@@ -34,8 +34,8 @@ STREAM_S: Final = 120.0
 RETRY_MS: Final = 2000
 
 
-HISTORY: Final = Choice("history", "Whether the charts are wanted too.", "", choices=("yes",))
-KNOWN: Final = Text("known", "Which states of its parts the page shows.")
+HISTORY: Final = a_choice("history", "Whether the charts are wanted too.", "", ("yes",))
+KNOWN: Final = a_text("known", "Which states of its parts the page shows.")
 
 
 @get("/", sync_to_thread=True, name="now")
@@ -61,7 +61,7 @@ def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int) -
 def open_lately(page: Page, asker: Asker) -> OpenConversations:
     """The open conversations of the asker's account, as of some seconds ago at most. Raises NotNow."""
     page.check_ready()
-    reader = page.reader(asker)
+    reader = asker.reader
 
     def read() -> OpenConversations:
         with closing(reader.open_conversations()) as parts:
@@ -71,7 +71,7 @@ def open_lately(page: Page, asker: Asker) -> OpenConversations:
 
 
 def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, renewed: bool) -> str:
-    reader = page.reader(asker)
+    reader = asker.reader
     history = history_of(reader, view)
     shown = {
         "history": history,
@@ -102,9 +102,9 @@ def _fresh(request: HttpRequest, page: Page, known: ShownStates, *, history: boo
     if (state := live_state(live)) != known.live:
         fresh = replace(fresh, live=live, live_state=state)
     if history:
-        told = _history(request, page, asker, view, renewed=True)
-        if (state := history_state(told, view.bounds)) != known.history:
-            fresh = replace(fresh, history=told, history_state=state)
+        changed = _history(request, page, asker, view, renewed=True)
+        if (state := history_state(changed, view.bounds)) != known.history:
+            fresh = replace(fresh, history=changed, history_state=state)
     return fresh
 
 
@@ -148,7 +148,8 @@ async def _stream(request: HttpRequest, page: Page) -> AsyncIterator[ServerSentE
     while asyncio.get_running_loop().time() < ends and not page.stopping.is_set():
         count += 1
         try:
-            fresh = await _in_thread(request, page, known, history=count % HISTORY_EVERY == 0)
+            history = count % HISTORY_EVERY == 0
+            fresh = await asyncio.to_thread(_fresh, request, page, known, history=history)
         except SignedOut:
             yield ServerSentEventMessage(event="ended", data="sign in again")
             return
@@ -162,8 +163,3 @@ async def _stream(request: HttpRequest, page: Page) -> AsyncIterator[ServerSentE
 
 def _trouble(error: Exception) -> ServerSentEventMessage:
     return ServerSentEventMessage(event="trouble", data=str(error).replace("\n", " "))
-
-
-async def _in_thread(request: HttpRequest, page: Page, known: ShownStates, *, history: bool) -> Fresh:
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(None, lambda: _fresh(request, page, known, history=history))

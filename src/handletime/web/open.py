@@ -13,8 +13,9 @@ from msgspec.structs import replace
 from handletime.answers.live import OpenConversation, now_of
 from handletime.answers.words import STATES, Kind, moment
 from handletime.api.errors import JSON
-from handletime.api.parameters import Choice
+from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, query_of
+from handletime.web.figures import sorted_by
 from handletime.web.fresh import Fresh, Ticking, live_state, shown_states
 from handletime.web.labels import AccountLabels
 from handletime.web.now import KNOWN, open_lately
@@ -27,7 +28,7 @@ CHOICES: Final = {
     **{state: STATES[state] for state in ("queued", "waits")},
     "stale": "waiting for over a day",
 }
-STATE: Final = Choice("state", "Only those in queue, or whose consumer waits.", "", choices=tuple(CHOICES)[1:])
+STATE: Final = a_choice("state", "Only those in queue, or whose consumer waits.", "", tuple(CHOICES)[1:])
 COLUMNS: Final = {
     "state": "State",
     "waits": "waits",
@@ -39,8 +40,8 @@ COLUMNS: Final = {
     "focus": "focus of",
 }
 """What the list can be sorted by, and the columns' headings."""
-SORT: Final = Choice("sort", "The column that the rows are sorted by.", "waits", choices=tuple(COLUMNS))
-DIRECTION: Final = Choice("direction", "Which way; the longest wait first.", "", choices=("asc", "desc"))
+SORT: Final = a_choice("sort", "The column that the rows are sorted by.", "waits", tuple(COLUMNS))
+DIRECTION: Final = a_choice("direction", "Which way; the longest wait first.", "", ("asc", "desc"))
 _Key = Callable[[OpenConversation], object]
 
 
@@ -126,7 +127,4 @@ def in_order(
         "source": lambda each: each.source.casefold() if each.source else None,
         "focus": lambda each: named("agent", next(iter(each.focus), None)),
     }
-    key = keys[sort]
-    some = [each for each in rows if key(each) is not None]
-    some.sort(key=key, reverse=falling)  # type: ignore[arg-type]
-    return some + [each for each in rows if key(each) is None]
+    return sorted_by(rows, keys[sort], descending=falling)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import mimetypes
-import uuid
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,12 +19,11 @@ from litestar.exceptions import HTTPException
 from handletime.answers import words
 from handletime.answers.live import LastRead
 from handletime.api.auth import AuthRequest, authorize
-from handletime.api.errors import BadRequest, Refused, answer_to, note_refusal
+from handletime.api.errors import BadRequest, Body, Internal, Refused, answer_to, translated
 from handletime.api.parameters import Query
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, Service
 from handletime.errors import (
-    RETRY_AFTER_S,
     Forbidden,
     HandletimeError,
     InputError,
@@ -64,7 +61,6 @@ WITH_FORM: Final = frozenset({NOW, "/agents", "/skills", "/segments", "/skill-se
 PROGRAMS: Final = ("/api/", "/operations/")
 """Paths that programs ask for: their errors are always JSON."""
 TITLES: Final = {NOW: "Now", "/agents": "Agents", "/skills": "Skills", "/segments": "Segments"}
-_LOG: Final = logging.getLogger("handletime.web")
 
 
 class SignedOut(InputError):
@@ -141,21 +137,12 @@ class Page:
         given = request.scope["query_string"]
         query = settled(given, asker.session.zone, asker.labels)
         if query.causes:
-            names = {cause.partition(":")[0] for cause in query.causes}
-            raise BadRequest(
-                query.causes + [cause for cause in self._faults(given, asker) if _name(cause) not in names]
-            )
+            rest = Query(given)
+            read_view(rest, self.service.clock.now(), asker.session.zone)
+            names = {_name(cause) for cause in query.causes}
+            raise BadRequest([*query.causes, *(cause for cause in rest.causes if _name(cause) not in names)])
         if query.query.encode() != given:
             raise Elsewhere(f"{request.scope['path']}?{query.query}")
-
-    def _faults(self, query_string: bytes, asker: Asker) -> list[str]:
-        query = Query(query_string)
-        read_view(query, self.service.clock.now(), asker.session.zone)
-        try:
-            query.check()
-        except BadRequest as error:
-            return error.causes
-        return []
 
     def check_ready(self) -> None:
         """Raises NotNow where conversations cannot be derived just now."""
@@ -168,10 +155,6 @@ class Page:
             raise Unauthorized("oauth_problem=token_rejected", "No key has such characters.", "Bearer")
         url = self.service.origin(request)
         return self.service.key_of(request, AuthRequest("GET", url, f"Bearer {token}"))
-
-    def reader(self, asker: Asker) -> Reader:
-        """The rows of the asker's account, the same for all of one answer."""
-        return asker.reader
 
     def html(self, request: HttpRequest, template: str, asker: Asker | None = None, **more: object) -> Response[bytes]:
         """A page of a template."""
@@ -218,16 +201,14 @@ class Page:
             return self._to_sign_in(request, error)
         if isinstance(error, Elsewhere):
             return Response(b"", status_code=303, headers={**HEADERS, "Location": self.base + error.address})
-        status, title, causes = _told(request, error)
-        again = isinstance(error, NotNow) and not isinstance(error, TooMany)
+        status, body, headers = translated(request, error)
+        title, causes = _title_and_causes(error, body)
         asker = self._asker_if_any(request) if status < 500 else None
         more: dict[str, object] = {} if asker is None else self._as_given(request, asker, error)
-        answer = self.html(request, "error.html", asker, status=status, title=title, causes=causes, again=again, **more)
-        note_refusal(request, error)
-        if isinstance(error, NotNow):
-            answer.headers["Retry-After"] = str(error.wait_s if isinstance(error, TooMany) else RETRY_AFTER_S)
-        if isinstance(error, HTTPException) and (allowed := (error.headers or {}).get("allow")):
-            answer.headers["Allow"] = allowed
+        answer = self.html(
+            request, "error.html", asker, status=status, title=title, causes=causes, again=status == 503, **more
+        )
+        answer.headers.update(headers)
         return answer
 
     def answer_to_nowhere(self, request: Any, error: Exception) -> Response[bytes]:
@@ -311,27 +292,25 @@ def is_local(address: str) -> bool:
     return address.startswith("/") and not address.startswith(("//", "/\\")) and address.isprintable()
 
 
-def _told(request: HttpRequest, error: Exception) -> tuple[int, str, list[str]]:
-    match error:
-        case BadRequest():
-            return 400, "This address does not fit", error.causes
-        case Forbidden():
-            return 403, "This key may not see this page", [str(error)]
-        case Refused():
-            return error.status, error.message, []
-        case TooMany():
-            return 429, "Too many requests", [f"Try it again in {error.wait_s} s."]
-        case NotHere():
-            return 404, "Not at this server", [str(error)]
-        case NotNow():
-            return 503, "Not able to answer now", [str(error)]
-        case HTTPException() if error.status_code < 500:
-            return error.status_code, "There is no such page", []
-        case HandletimeError() | Exception():
-            code = str(uuid.uuid4())
-            _LOG.error("%s %s: %s", request.method, request.scope["path"], code, exc_info=error)
-            return 500, "Something is broken here", [f"The log says what, under {code}."]
-    raise AssertionError("unreachable")
+def _title_and_causes(error: Exception, body: Body) -> tuple[str, list[str]]:
+    """The heading of an error's page, and what is said below it. `body` is what a program is answered."""
+    match error, body:
+        case BadRequest(), _:
+            return "This address does not fit", error.causes
+        case Refused(), _:
+            return error.message, []
+        case Forbidden(), _:
+            return "This key may not see this page", [str(error)]
+        case TooMany(), _:
+            return "Too many requests", [f"Try it again in {error.wait_s} s."]
+        case NotHere(), _:
+            return "Not at this server", [str(error)]
+        case _, Internal():
+            return "Something is broken here", [f"The log says what, under {body.internal_code}."]
+        case HTTPException(), _:
+            return "There is no such page", []
+        case _:
+            return "Not able to answer now", [body.message]
 
 
 @cache

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, cast
 from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from handletime.answers.words import (
     CLAUSES,
@@ -140,19 +141,13 @@ class Scale:
             place = {time: i for i, time in enumerate(self._times)}
             _keep_order(lengths, shown, self.folded, [(place[start], place[end]) for start, end in spans])
         total = sum(shown) or 1.0
-        self._places = [0.0, *(millis / total * PLOT for millis in accumulate(shown))]
+        self._millis = np.array(self._times, float)
+        self._places = np.array([0.0, *accumulate(shown)]) / total * PLOT
         self.shown_millis = total
 
     def at(self, millis: int) -> float:
         """Where a moment is, from the left edge of the picture."""
-        times, places = self._times, self._places
-        i = bisect_left(times, millis)
-        if i == 0:
-            return float(LEFT)
-        if i == len(times):
-            return LEFT + places[-1]
-        share = (millis - times[i - 1]) / (times[i] - times[i - 1])
-        return LEFT + places[i - 1] + (places[i] - places[i - 1]) * share
+        return LEFT + float(np.interp(millis, self._millis, self._places))
 
     def folds(self) -> Iterator[Span]:
         """The folded stretches."""
@@ -297,7 +292,7 @@ class _Artist:
         return [(start, min(end, self.end)) for start, end in spans if start < self.end]
 
     def _folds(self) -> list[Fold]:
-        """What is folded, told above the picture; in two lines where one text would run into another."""
+        """What is folded, written above the picture; in two lines where one text would run into another."""
         folds, free = [], [float("-inf")] * 2
         lane = Lane("", self.y, _HEAD, "folds")
         for start, end in self.scale.folds():

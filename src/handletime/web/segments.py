@@ -12,18 +12,18 @@ from litestar import Response, get
 from handletime.answers.pages import Segment, Sort, SortKey, rows_of
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.answers.words import OUTCOMES, rfc_3339
-from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages
+from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages, sort_text
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
 from handletime.api.csv_table import csv_answer, file_name
-from handletime.api.parameters import Choice, Integer, Query
+from handletime.api.parameters import Query, a_choice, a_number
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.view import View, read_view
 
-OUTCOME: Final = Choice("outcome", "Only segments with this outcome.", "", choices=tuple(OUTCOMES))
-LIMIT: Final = Integer("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
+OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", tuple(OUTCOMES))
+LIMIT: Final = a_number("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
 HEADINGS: Final[dict[str, SortKey | None]] = {
     "Ended": "Date",
     "Agent": "Agent",
@@ -49,8 +49,6 @@ class SegmentsPage(NamedTuple):
 
     def parameters(self, /, **changes: object) -> dict[str, str]:
         """The address's parameters, some of them changed. The span is fixed, so that pages do not move."""
-        natural = self.sort.descending == (self.sort.key == "Date")
-        direction = "" if natural else f":{'desc' if self.sort.descending else 'asc'}"
         shown = {
             "last": None,
             "from": self.view.start,
@@ -58,7 +56,7 @@ class SegmentsPage(NamedTuple):
             "outcome": self.wanted.outcome,
             "ConversationId": self.wanted.conversation,
             "EmployeeId": self.wanted.employee,
-            "sort": f"{self.sort.key}{direction}" if (self.sort.key, direction) != ("Date", "") else None,
+            "sort": sort_text(self.sort) if self.sort != Sort() else None,
             "offset": self.offset or None,
             "limit": self.limit if self.limit != LIMIT.default else None,
         }
@@ -94,7 +92,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     now = page.service.clock.now()
     asked = read(query_of(request), now, asker.session.zone)
-    with page.reader(asker).snapshot() as snapshot:
+    with asker.reader.snapshot() as snapshot:
         total, found = rows_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         rows = list(found)
     return page.html(
@@ -169,7 +167,7 @@ def segments_csv(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the same list as one table, up to a limit, with the names that the page shows."""
     asker = page.asker(request, "handle-time")
     asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
-    with page.reader(asker).snapshot() as snapshot:
+    with asker.reader.snapshot() as snapshot:
         total, rows = rows_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
         name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end)
         cells = (_csv_row(row, asker) for row in rows)
@@ -204,9 +202,7 @@ class SkillSegment(NamedTuple):
     in_queue: bool
 
 
-SKILL_OUTCOME: Final = Choice(
-    "outcome", "Only segments with this outcome.", "", choices=(*OUTCOMES, ABANDONED_IN_QUEUE)
-)
+SKILL_OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", (*OUTCOMES, ABANDONED_IN_QUEUE))
 _SKILL_SEGMENTS: Final = """select conversationId, skillId, cast(userType as varchar), epoch_ms(start), epoch_ms("end"),
     cast(outcome as varchar), cast(endReason as varchar), abandonedInQueue from skill_segments
     where {where} order by "end" desc, conversationId, "sequence" limit $limit offset $offset"""
@@ -222,21 +218,19 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
     query.check()
     where, parameters = view.skill_segments._replace(outcome=outcome or None).condition()
-    with page.reader(asker).snapshot() as snapshot:
+    with asker.reader.snapshot() as snapshot:
         (total,) = snapshot.execute(_SKILL_COUNT.format(where=where), parameters).fetchone() or (0,)
         more = {"limit": limit, "offset": offset}
         found = snapshot.execute(_SKILL_SEGMENTS.format(where=where), parameters | more).fetchall()
-    told = OUTCOMES.get(outcome, "abandoned in queue")
-    rows = [SkillSegment(*row) for row in found]
     return page.html(
         request,
         "skill_segments.html",
         asker,
         view=view,
         total=int(total),
-        rows=rows,
+        rows=[SkillSegment(*row) for row in found],
         outcome=outcome,
-        told=told,
+        outcome_text=OUTCOMES.get(outcome, "abandoned in queue"),
         offset=offset,
         limit=limit,
         previous=pages(offset, limit, int(total)).get("previous"),

@@ -11,9 +11,9 @@ from handletime.answers.registry import METRICS, Metric
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
-from handletime.api.parameters import Choice, Integer, Query, Text
+from handletime.api.parameters import Query, a_choice, a_number, a_text
 from handletime.api.service import HttpRequest, query_of
-from handletime.web.charts import Stroke, charts_of, trend_of, trend_told
+from handletime.web.charts import Stroke, charts_of, trend_of, trend_text
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -76,7 +76,7 @@ class Shown(NamedTuple):
     href: str
     cells: list[Cell]
     trend: list[Stroke]
-    trend_told: str
+    trend_text: str
 
 
 class Made(NamedTuple):
@@ -123,11 +123,11 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
-    tables = [_table(page, asker, view, listings, "", kind)]
+    tables = [_table(asker, view, listings, "", kind)]
     if kind == "skill" or alone is not None:
         other: Kind = "skill" if kind == "agent" or alone is None else "agent"
-        tables.append(_table(page, asker, view, listings, "2", other, of_page=kind))
-    reader = page.reader(asker)
+        tables.append(_table(asker, view, listings, "2", other, of_page=kind))
+    reader = asker.reader
     charts = []
     if alone is not None:
         skill_history = history_of(reader, view, "skillSegments") if kind == "skill" else None
@@ -149,14 +149,14 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
 
 
 def _read_listing(query: Query, suffix: str, groups: tuple[Columns, ...]) -> Listing:
-    sort = Text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
-    turn = Choice(f"direction{suffix}", "Which way.", "", choices=("asc", "desc"))
+    sort = a_text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
+    turn = a_choice(f"direction{suffix}", "Which way.", "", ("asc", "desc"))
     key = query.get(sort) or groups[0].columns[0].metric.key
     if key not in {metric.key for metric in metrics_of(groups)} and key not in ("id", "name"):
         query.fault(sort, "must be id, name or the name of a metric of this table")
     direction = query.get(turn) or _natural(key)
-    find = query.get(Text(f"find{suffix}", "Only rows with this in their name or id.", longest=200)) or ""
-    offset = query.get(Integer(f"offset{suffix}", "So many rows are left out.", 0, least=0))
+    find = query.get(a_text(f"find{suffix}", "Only rows with this in their name or id.", longest=200)) or ""
+    offset = query.get(a_number(f"offset{suffix}", "So many rows are left out.", 0, least=0))
     return Listing(suffix, key, direction == "desc", find.strip(), offset, query.has(sort) or query.has(turn))
 
 
@@ -166,7 +166,6 @@ def _natural(key: str) -> str:
 
 
 def _table(
-    page: Page,
     asker: Asker,
     view: View,
     listings: dict[str, Listing],
@@ -186,7 +185,7 @@ def _table(
     listing = listings[suffix]
     known = {metric.key for metric in metrics_of(groups)}
     key = listing.key if listing.key in known else "id"
-    made = table_of(page.reader(asker), view, each, table, key, descending=listing.descending)
+    made = table_of(asker.reader, view, each, table, key, descending=listing.descending)
     rows = made.rows
     if listing.key == "name":
         rows = sorted(rows, key=lambda row: _name(row, kind, asker.labels), reverse=listing.descending)
@@ -253,7 +252,7 @@ def _row(
         "" if row.number is None else view.href(f"/{kind}s", **chosen),
         [_cell(row, column.metric, view, chosen) for group in groups for column in group.columns],
         trend_of(row.trend, view.parts),
-        trend_told(trended, row.trend, view.parts),
+        trend_text(trended, row.trend, view.parts),
     )
 
 
@@ -282,4 +281,4 @@ def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
     changes: dict[str, object] = {"outcome": of, **{str(name): number for name, number in chosen.items()}}
     if metric.sum in ("handleTime", "handled") or metric.values == "handleTime":
         changes["userType"] = None  # Humans', as where nothing is said: bots have none.
-    return view.segments(view.start, view.end, **changes)
+    return view.fixed("/segments", interval=None, **changes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlencode
@@ -13,8 +12,19 @@ import msgspec
 from handletime.answers.intervals import Interval, begin_of_day, clock_bounds, zone_named
 from handletime.answers.selection import Selection, one
 from handletime.answers.words import LONG_UNIT_MINUTES, Kind, local, moment, offset_of, which_of_two
-from handletime.api.operations import UTC, ZoneParameter
-from handletime.api.parameters import ALL, Choice, Id, Integer, Moment, Query, Schema, Single, Text, Time, Wrong
+from handletime.api.operations import UTC, a_zone
+from handletime.api.parameters import (
+    ALL,
+    Moment,
+    Parameter,
+    Query,
+    Wrong,
+    a_choice,
+    a_number,
+    a_text,
+    an_id,
+    moment_of,
+)
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
 from handletime.web.labels import KINDS, AccountLabels
@@ -30,7 +40,7 @@ SPANS: Final = {
     "31d": "31 days",
 }
 """The values of `last` and their names on the page; days are those of the time zone."""
-_LAST_TOLD: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
+_LAST_TEXTS: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
 USER_TYPES: Final = {
     "": {"": "human", "bot": "bot", "all": "all"},
     "/skills": {"": "human; of skill segments all", "human": "human", "bot": "bot", "all": "all"},
@@ -63,45 +73,43 @@ _AUTO: Final = ((2 * HOUR, "5"), (9 * HOUR, "15"), (3 * DAY, "hour"), (70 * DAY,
 _WALL_TIME: Final = "must be a date and a time of day (2026-11-20T09:00), with an offset or not, or epoch milliseconds"
 
 
-@dataclass(frozen=True)
-class WallTime(Single["Moment | datetime | None"]):
-    """A moment as the API takes it, or one without an offset, which is on the clocks of the page's time zone."""
-
-    default: Moment | datetime | None = None
-
-    def read_one(self, text: str) -> Moment | datetime | None:
-        """The moment. Raises Wrong."""
-        try:
-            naive = datetime.fromisoformat(text)
-        except ValueError:
-            naive = None
-        if naive is not None and naive.tzinfo is None and len(text) >= len("2026-11-20T09:00"):
-            return naive
-        try:
-            return Time(self.name, self.meaning).read_one(text)
-        except Wrong as error:
-            if text.isdecimal():
-                raise
-            raise Wrong(_WALL_TIME) from error
-
-    def schema(self) -> Schema:
-        """Its JSON schema."""
-        return {"type": "string"}
+WallTime = Moment | datetime
+"""A moment as the API takes it, or one without an offset, which is on the clocks of the page's time zone."""
 
 
-LAST_PARAMETER: Final = Choice("last", "The last hours or days.", "24h", choices=tuple(SPANS))
-FROM: Final = WallTime("from", "From here on, instead of `last`.")
-TO: Final = WallTime("to", "Up to here.")
-FROM_OFFSET: Final = Text("fromOffset", "Which of two, where clocks show `from` twice.", pattern=r"[+ -][0-9:]{5,8}")
-TO_OFFSET: Final = Text("toOffset", "Which of two, where clocks show `to` twice.", pattern=r"[+ -][0-9:]{5,8}")
-INTERVAL: Final = Choice("interval", "How the span is cut.", "auto", choices=tuple(INTERVALS))
-AGENT: Final = Id("agent", "Only this agent.")
-SKILL: Final = Id("skill", "Only this skill.")
-GROUP: Final = Id("group", "Only this agent group.")
-USER_TYPE: Final = Choice("userType", "Human agents, or bots.", HUMAN, choices=(HUMAN, "bot", ALL))
-SOURCE: Final = Text("source", "Only conversations that started there, in any letter case.")
-ZONE: Final = ZoneParameter("tz", "Whose clocks the times are.", UTC)
-LONG: Final = Integer("long", "Units longer than so many minutes are told.", LONG_UNIT_MINUTES, least=1, most=10_080)
+def _wall_time(text: str) -> WallTime:
+    """Raises Wrong."""
+    try:
+        naive = datetime.fromisoformat(text)
+    except ValueError:
+        naive = None
+    if naive is not None and naive.tzinfo is None and len(text) >= len("2026-11-20T09:00"):
+        return naive
+    try:
+        return moment_of(text)
+    except Wrong as error:
+        if text.isdecimal():
+            raise
+        raise Wrong(_WALL_TIME) from error
+
+
+def _a_wall_time(name: str, meaning: str) -> Parameter[WallTime | None]:
+    return Parameter(name, meaning, None, _wall_time, {"type": "string"})
+
+
+LAST_PARAMETER: Final = a_choice("last", "The last hours or days.", "24h", tuple(SPANS))
+FROM: Final = _a_wall_time("from", "From here on, instead of `last`.")
+TO: Final = _a_wall_time("to", "Up to here.")
+FROM_OFFSET: Final = a_text("fromOffset", "Which of two, where clocks show `from` twice.", pattern=r"[+ -][0-9:]{5,8}")
+TO_OFFSET: Final = a_text("toOffset", "Which of two, where clocks show `to` twice.", pattern=r"[+ -][0-9:]{5,8}")
+INTERVAL: Final = a_choice("interval", "How the span is cut.", "auto", tuple(INTERVALS))
+AGENT: Final = an_id("agent", "Only this agent.")
+SKILL: Final = an_id("skill", "Only this skill.")
+GROUP: Final = an_id("group", "Only this agent group.")
+USER_TYPE: Final = a_choice("userType", "Human agents, or bots.", HUMAN, (HUMAN, "bot", ALL))
+SOURCE: Final = a_text("source", "Only conversations that started there, in any letter case.")
+ZONE: Final = a_zone("tz", "Whose clocks the times are.")
+LONG: Final = a_number("long", "Minutes beyond which a unit is called long.", LONG_UNIT_MINUTES, least=1, most=10_080)
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -164,18 +172,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         span = {"last": None, "from": self.start, "to": self.end}
         return self.href(path, **(span | changes))
 
-    def segments(self, start: int, end: int, **filters: object) -> str:
-        """A link to the agent segments that ended in a span."""
-        span = {"last": None, "from": start, "to": end, "interval": None}
-        return self.href("/segments", **(span | filters))
-
     @property
-    def span_told(self) -> str:
+    def span_text(self) -> str:
         """The span in words."""
         if self.last in ("today", "yesterday"):
             return f"{self.last.capitalize()}, {local(self.start, self.zone):%Y-%m-%d}"
         if self.last:
-            return f"The last {_LAST_TOLD[self.last]}"
+            return f"The last {_LAST_TEXTS[self.last]}"
         return f"{moment(self.start, self.zone, seconds=False)} – {moment(self.end, self.zone, seconds=False)}"
 
     @property
@@ -365,7 +368,9 @@ def _last(last: str, now: int, zone: ZoneInfo) -> tuple[int, int]:
     return begin_of_day(local(begin - 1, zone).date(), zone), begin
 
 
-def _millis(query: Query, parameter: WallTime, offset: str | None, zone: ZoneInfo, *, fold: int) -> int | None:
+def _millis(
+    query: Query, parameter: Parameter[WallTime | None], offset: str | None, zone: ZoneInfo, *, fold: int
+) -> int | None:
     found = query.get(parameter)
     if found is None:
         return None

@@ -8,7 +8,7 @@ from litestar import Response, get
 
 from handletime.answers.words import begins_in_the_middle, long_units, without_focus_data
 from handletime.api.errors import Refused
-from handletime.api.parameters import Choice, Text
+from handletime.api.parameters import a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import DAY, MINUTE
 from handletime.segments.explain import Json, Reading, read
@@ -17,9 +17,9 @@ from handletime.web.page import ThePage
 from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of
 from handletime.web.view import read_view
 
-CONVERSATION: Final = Text("conversation", "Whose picture.", required=True)
-SEGMENT: Final = Text("segment", "The segment that is pointed out.")
-SCALE: Final = Choice("scale", "All time to scale, or what is idle folded.", "folded", choices=("folded", "true"))
+CONVERSATION: Final = a_text("conversation", "Whose picture.", required=True)
+SEGMENT: Final = a_text("segment", "The segment that is pointed out.")
+SCALE: Final = a_choice("scale", "All time to scale, or what is idle folded.", "folded", ("folded", "true"))
 
 
 @get("/why", sync_to_thread=True, name="why")
@@ -31,7 +31,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     view = read_view(query, page.service.clock.now(), asker.session.zone)
     query.check()
     page.check_ready()
-    reader = page.reader(asker)
+    reader = asker.reader
     prepared = reader.prepared(conversation or "")
     if prepared is None:
         raise Refused(404, "There is no such conversation.")

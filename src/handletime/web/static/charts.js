@@ -57,7 +57,7 @@ function draw(figure) {
   const rem = parseFloat(style.fontSize);
   const axis = { stroke: color("--quiet"), grid, ticks: grid, font: `${0.75 * rem}px system-ui, sans-serif` };
   const interval = (millis) => Math.max(chart.bounds.findLastIndex((bound, i) => bound <= millis && i < starts.length), 0);
-  const told = (chart.unit === "millis" ? duration : (value) => value.toLocaleString("en"));
+  const text = (chart.unit === "millis" ? duration : (value) => value.toLocaleString("en"));
   const plot = new uPlot(
     {
       width: place.clientWidth || 600,
@@ -66,7 +66,7 @@ function draw(figure) {
       hooks: { drawClear: [(u) => hatch(u, chart, color("--line"))] },
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
       scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
-      axes: [{ ...axis, size: 3.1 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : told(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      axes: [{ ...axis, size: 3.1 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
       series: [
         { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
         ...order.map((i) => {
@@ -74,7 +74,7 @@ function draw(figure) {
           const stroke = color(COLORS[series.kind]);
           return {
             label: series.name,
-            value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.told[at]),
+            value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.texts[at]),
             ...(chart.stacked
               ? { fill: stroke, stroke, width: 0, points: { show: false }, paths: bars(chart.bounds) }
               : { stroke, width: 2, dash: series.kind === "p90" ? [6, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 0.3 * rem } }),
@@ -119,8 +119,8 @@ function fill(details, chart) {
   const body = element("tbody", "");
   chart.times.forEach((time, at) => {
     const cells = chart.series.map((series, part) => {
-      const td = element("td", series.values[at] ? "" : series.told[at], { class: "n" });
-      if (series.values[at]) td.append(element("a", series.told[at], { href: behind(chart, part, at) }));
+      const td = element("td", series.values[at] ? "" : series.texts[at], { class: "n" });
+      if (series.values[at]) td.append(element("a", series.texts[at], { href: behind(chart, part, at) }));
       return td;
     });
     body.append(row(element("th", time, { scope: "row" }), ...cells));

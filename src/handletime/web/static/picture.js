@@ -1,4 +1,4 @@
-// One conversation: what is pointed at, or reached with the arrow keys, is told beneath the picture.
+// One conversation: what is pointed at, or reached with the arrow keys, is described beneath the picture.
 
 export function explore(picture) {
   const items = [...picture.querySelectorAll(".item")].sort((a, b) => a.dataset.order - b.dataset.order);
