@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import duckdb
 
@@ -16,18 +16,9 @@ from handletime.crashpoints import crash_point
 from handletime.errors import NotNow, StoreError
 from handletime.store.observer import Observer
 from handletime.store.opening import FILE, Commits, FolderSync, StoreSettings, connect, size_of
-from handletime.store.writer import Writer
+from handletime.store.writer import Removed, Writer, Written
 
-
-class Numbered(Protocol):
-    """The result of a transaction: anything that has the number of its commit."""
-
-    @property
-    def commit_number(self) -> int:
-        """The number of the commit."""
-
-
-N = TypeVar("N", bound=Numbered)
+N = TypeVar("N", Written, Removed)
 RETRY_S: Final = 1.0
 """Seconds between attempts to open a store that failed."""
 CLOSE_S: Final = 10.0
@@ -47,7 +38,7 @@ class Database:
     works. Until then, `problem` says why nothing can be done.
     """
 
-    def __init__(self, folder: Path, settings: StoreSettings, commits: Commits, observer: Observer) -> None:
+    def __init__(self, folder: Path, settings: StoreSettings, commits: Commits, observer: Observer | None) -> None:
         """Opens it. Raises StoreError, OSError."""
         self._folder, self._settings, self._commits, self._observer = folder, settings, commits, observer
         self._writing = threading.Lock()
@@ -159,7 +150,8 @@ class Database:
             self._work_in_log(cursor, CHECKPOINT_S)
             seconds = time.monotonic() - start
             _log.info("checkpoint in %.2f s", seconds)
-            self._observer.checkpointed(seconds)
+            if self._observer:
+                self._observer.checkpointed(seconds)
         except duckdb.TransactionException as error:
             _log.warning("a checkpoint has to wait for who reads, or writes: %s", error)
             return False
