@@ -77,40 +77,37 @@ class Database:
                 raise
             return done
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own, to be given back. Raises NotNow where the store is not open just now."""
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own. Raises NotNow where the store is not open just now."""
         with self._given_back:
             if self.problem is not None:
                 raise NotNow(self.problem)
             cursor = self._connection.cursor()
             self._cursors.add(cursor)
-            return cursor
-
-    def give_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Closes a connection."""
-        with self._given_back:
-            self._cursors.discard(cursor)
-            cursor.close()
-            self._given_back.notify_all()
+        try:
+            yield cursor
+        finally:
+            with self._given_back:
+                self._cursors.discard(cursor)
+                cursor.close()
+                self._given_back.notify_all()
 
     @contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection in a transaction: everything is as of one moment. Raises NotNow."""
-        cursor = self.cursor()
-        try:
+        with self.cursor() as cursor:
             cursor.begin()
             yield cursor
-        finally:
-            self.give_back(cursor)
 
     def checkpoint(self) -> None:
         """Writes the write-ahead log into the file now.
 
         Raises NotNow where somebody reads for longer than a query may; then it is done as soon as possible.
         """
-        cursor = self.cursor()
         try:
-            self._work_in_log(cursor, CHECKPOINT_S + (self._settings.query_limit_s or 0.0))
+            with self.cursor() as cursor:
+                self._work_in_log(cursor, CHECKPOINT_S + (self._settings.query_limit_s or 0.0))
         except duckdb.TransactionException as error:
             self._begin(self._catch_up)
             raise NotNow(
@@ -119,8 +116,6 @@ class Database:
             ) from error
         except duckdb.Error as error:
             raise NotNow(f"the write-ahead log could not be worked into the store: {error}") from error
-        finally:
-            self.give_back(cursor)
 
     def checkpoint_if_due(self) -> None:
         """Writes the write-ahead log into the file in the background, where it has become large."""
@@ -142,16 +137,15 @@ class Database:
     def _do_checkpoint(self) -> bool:
         """Checkpoints; says whether it has worked."""
         try:
-            cursor = self.cursor()
-        except NotNow:
-            return False
-        try:
             start = time.monotonic()
-            self._work_in_log(cursor, CHECKPOINT_S)
+            with self.cursor() as cursor:
+                self._work_in_log(cursor, CHECKPOINT_S)
             seconds = time.monotonic() - start
             _log.info("checkpoint in %.2f s", seconds)
             if self._observer:
                 self._observer.checkpointed(seconds)
+        except NotNow:
+            return False
         except duckdb.TransactionException as error:
             _log.warning("a checkpoint has to wait for who reads, or writes: %s", error)
             return False
@@ -159,8 +153,6 @@ class Database:
             # The next one does what this one could not; if the file is broken, the next commit says so.
             _log.exception("a checkpoint failed")
             return False
-        finally:
-            self.give_back(cursor)
         return True
 
     def _work_in_log(self, cursor: duckdb.DuckDBPyConnection, wait_s: float) -> None:

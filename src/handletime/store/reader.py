@@ -94,13 +94,9 @@ class Reader:
     @contextmanager
     def _cursor(self, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         left_s = self.deadline.left_s()
-        cursor = self._database.cursor()
-        try:
-            with limited(cursor, min((each for each in (limit_s, left_s) if each), default=None)):
-                cursor.begin()
-                yield cursor
-        finally:
-            self._database.give_back(cursor)
+        shorter_s = min((each for each in (limit_s, left_s) if each), default=None)
+        with self._database.snapshot() as cursor, limited(cursor, shorter_s):
+            yield cursor
 
 
 MOVES_MAX: Final = 100_000

@@ -115,12 +115,8 @@ class Store(Closing):
     @contextmanager
     def cursor(self, watch: Watch | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """The same without a transaction."""
-        cursor = self._database.cursor()
-        try:
-            with (watch or Watch()).over(cursor):
-                yield cursor
-        finally:
-            self._database.give_back(cursor)
+        with self._database.cursor() as cursor, (watch or Watch()).over(cursor):
+            yield cursor
 
     def transact(self, work: Callable[[Writer], Removed]) -> Removed:
         """Runs work in a transaction, between two of ingest; returns when it is durable. Raises NotNow."""
