@@ -59,6 +59,11 @@ class InvalidEvents(InputError):
         self.more = len(faults) > FAULTS_SHOWN
         super().__init__("\n".join(f"{source}: {fault}" for fault in self.faults))
 
+    def count(self) -> str:
+        """How many faults there are, at least: `1 fault in FILE`, `more than 20 faults in FILE`."""
+        number = f"more than {len(self.faults)}" if self.more else str(len(self.faults))
+        return f"{number} {'fault' if number == '1' else 'faults'} in {self.source}"
+
 
 class Unauthorized(InputError):
     """The key is unknown, or not of this account (http-api.md 1, "Authorization"). Holds no secret.

@@ -35,7 +35,7 @@ CORRECTION = ("replaced-removed",)
 REBUILD = ("rows-deleted:1", "rows-deleted:2", "before-commit:3", "committed:3", "folder-synced:3", "numbered:3")
 PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:2")
 MIGRATION = ("migrating", "migrated")
-BACKUP = ("store-copied", "backup-complete", "backup-named")
+BACKUP = ("store-copied", "folder-complete", "folder-named")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
 LAKE = ("lake-begun", "lake-committed", "lake-finished")
 """Tested in `tests/lake/spark` and, from Python, in `tests/lake/test_tables.py`."""
@@ -165,11 +165,11 @@ def test_backup(step: str, nursery: Nursery, large: Path, tmp_path: Path) -> Non
         commit = side.last_commit()
     target, again = tmp_path / "copy", tmp_path / "again"
     killed(nursery.start(large, "backup", target, "--data", large, env={VARIABLE: step}))
-    assert target.exists() == (step == "backup-named")
+    assert target.exists() == (step == "folder-named")
     unfinished = list(tmp_path.glob(".copy-*"))
-    assert len(unfinished) == (step != "backup-named")
+    assert len(unfinished) == (step != "folder-named")
     # The secret key comes last: it was in an unfinished folder as soon as there was one.
-    assert [path.name for path in tmp_path.glob(".copy-*/secret.key")] == ["secret.key"] * (step == "backup-complete")
+    assert [path.name for path in tmp_path.glob(".copy-*/secret.key")] == ["secret.key"] * (step == "folder-complete")
     assert nursery.run(large, "backup", again, "--data", large).code == 0
     assert list((large / "backups").iterdir()) == []
     assert list(tmp_path.glob(".copy-*")) == []

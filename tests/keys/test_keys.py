@@ -380,24 +380,16 @@ def test_every_file_is_for_its_owner_only(tmp_path: Path) -> None:
     assert modes == dict.fromkeys(names, "0o600")
 
 
-def test_the_secret_key_may_be_a_setting(side: SideFile, tmp_path: Path) -> None:
-    secret = open_secret(side, "ab" * 32)
-    new = create(side, "local", secret=secret)
-    assert Keys(side, open_secret(side, "AB" * 32)).by_app_key(new.app_key, NOW).app_secret == new.app_secret
-    assert not (tmp_path / "secret.key").exists()
-
-
 def test_a_secret_key_that_is_not_the_one_is_told(side: SideFile, tmp_path: Path) -> None:
     create(side, "local")
-    with pytest.raises(StoreError, match="the setting for the secret key is not the secret key that the keys in"):
-        open_secret(side, "ab" * 32)
     (tmp_path / "secret.key").write_text("cd" * 32)
     with pytest.raises(StoreError, match=r"secret\.key is not the secret key that the keys in"):
         Keys(side)
 
 
-def test_with_a_setting_no_command_makes_a_file_of_its_own(side: SideFile, tmp_path: Path) -> None:
-    open_secret(side, "ab" * 32)
+def test_where_the_secret_key_is_gone_no_command_makes_another(side: SideFile, tmp_path: Path) -> None:
+    open_secret(side)
+    (tmp_path / "secret.key").unlink()
     with pytest.raises(StoreError, match=r"secret\.key is missing"):
         create(side, "local")
     assert not (tmp_path / "secret.key").exists()
@@ -576,8 +568,8 @@ def test_keys_are_synced_with_their_folder_and_nonces_and_commits_are_not(tmp_pa
             try: os.stat("/mark-" + what)
             except FileNotFoundError: pass
         side = sidefile.SideFile(Path(sys.argv[1])); mark("opened")
-        secret = sealing.open_secret(side); mark("secret")
-        new = keys.create(side, "local", secret=secret); mark("create")
+        sealing.open_secret(side); mark("secret")
+        new = keys.create(side, "local"); mark("create")
         side.use_nonce(new.id, 1, "n", forget_before=0); mark("nonce")
         side.set_last_commit(1); mark("commit")
         keys.revoke(side, new.id); mark("revoke")
@@ -707,7 +699,8 @@ def test_opening_and_closing_leaves_nothing_open(tmp_path: Path) -> None:
     before = open_files()
     for _ in range(20):
         with SideFile(tmp_path) as side:
-            create(side, "local", secret=Keys(side)._secret)
+            Keys(side)
+            create(side, "local")
     assert open_files() <= before
 
 

@@ -16,7 +16,8 @@ from handletime.api.auth import AuthRequest
 from handletime.api.bearer import BearerAuthenticator
 from handletime.cli import cli
 from handletime.errors import InputError, NotNow, StoreError, Unauthorized
-from handletime.keys.keys_file import NewToken, SharedKeys, create, list_keys, revoke
+from handletime.keys.keys import NewToken
+from handletime.keys.keys_file import SharedKeys, create, list_keys, revoke
 from tests.api.world import NOW, FixedClock
 
 

@@ -23,10 +23,8 @@ def test_a_conversation_is_forgotten_while_another_transaction_writes(tmp_path: 
         store.ingest("local", events_of(events))
         with store._database.snapshot() as writer:
             writer.execute("update kept.agents set agentId = agentId")
-            alone = store._database.cursor()
-            with pytest.raises(duckdb.TransactionException):
+            with store._database.cursor() as alone, pytest.raises(duckdb.TransactionException):
                 alone.execute("checkpoint")
-            store._database.give_back(alone)
             held = threading.Timer(HELD_S, writer.commit)
             held.start()
             assert forget(store, "local", asked)

@@ -43,13 +43,8 @@ def change(place: Path, sql: str, *values: object) -> None:
         ("path", "/filf1"),
         ("account", "rival"),
         ("hour", 8),
-        ("fingerprint", "other"),
-        ("made", 2000),
-        ("made", "never"),
-        ("replaced", 5),
-        ("parts", 2),
-        ("body_sha256", b"b" * 32),
-        ("row_sha256", b"r" * 32),
+        ("sha256", b"s" * 32),
+        ("sha256", "other"),
         ("conversations", b"none"),
         ("content", b"other"),
         ("content", "other"),
@@ -68,6 +63,17 @@ def test_a_changed_row_is_never_shown_and_its_hour_made_again(column: str, value
     assert shelf.current("local", 8, "print") == ([] if column == "hour" else ["/other"])
     anew = [NewFile(f"{file.path}-anew", *file[1:]) for file in FILES]
     assert shelf.current("local", 7, "print") or shelf.put("local", 7, "print", 3000, anew)
+    shelf.close()
+
+
+@pytest.mark.parametrize(("column", "value"), [("replaced", 5), ("hour_sha256", b"h" * 32), ("hour_sha256", "other")])
+def test_an_hour_that_does_not_fit_its_files_is_made_again(column: str, value: object, place: Path) -> None:
+    change(place, f"update files set {column} = ? where path = '/file1'", value)  # noqa: S608
+    shelf = Shelf(place)
+    assert shelf.current("local", 7, "print") == []
+    assert [shelf.find("local", file.path) for file in FILES] == [kept(file) for file in FILES]
+    anew = [NewFile(f"{file.path}-anew", *file[1:]) for file in FILES]
+    assert shelf.put("local", 7, "print", 3000, anew) == shelf.current("local", 7, "print")
     shelf.close()
 
 

@@ -68,8 +68,6 @@ def main() -> None:
 
 
 def _faults(error: InvalidEvents) -> str:
-    count = f"more than {len(error.faults)}" if error.more else str(len(error.faults))
-    noun = "fault" if count == "1" else "faults"
-    head = click.style("Error: ", fg="red", bold=True) + f"{count} {noun} in {error.source}; nothing was derived."
+    head = click.style("Error: ", fg="red", bold=True) + f"{error.count()}; nothing was derived."
     hint = "Mend them, or let `handletime derive --skip-invalid` set them aside."
     return "\n".join([head, *(f"  {fault}" for fault in error.faults), hint])

@@ -25,7 +25,7 @@ def config() -> None:
 
 
 @config.command(short_help="Print each setting, its value and where it comes from.")
-@settings_options(incomplete=True)
+@settings_options
 @click.option(
     "--format",
     "form",

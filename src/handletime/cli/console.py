@@ -13,6 +13,8 @@ import click
 from handletime.settings import Size
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from handletime.events.read import Block
     from handletime.segments.parts import Prepared
 
@@ -55,11 +57,21 @@ memory_option = click.option(
 
 
 @contextmanager
+def progress_bar(what: str, total: float | None = None) -> Iterator[tuple[Progress, TaskID]]:
+    """A bar on standard error, if that is a terminal, and its one task."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        yield bar, bar.add_task(what, total=total)
+
+
+@contextmanager
 def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block], Callable[[str, int, int], None]]]:
     """Blocks of decoded events of the files, and a function to report later steps to; a bar, if this is a terminal."""
     import pyarrow as pa
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     from handletime.compiled import is_begun
     from handletime.events.book import is_account
@@ -71,11 +83,7 @@ def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block
     if sys.stderr.isatty() and not is_begun():
         click.echo("Compiling the derivation; only the first run does this (about half a minute).", err=True)
     pa.set_memory_pool(pa.system_memory_pool())  # others keep what is free, beyond --memory
-    size = size_of(files)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("reading", total=size)
+    with progress_bar("reading", size_of(files)) as (bar, task):
 
         def progress(what: str, done: int, of: int) -> None:
             bar.update(task, description=what, completed=done, total=of)
@@ -90,8 +98,3 @@ def prepared(files: Sequence[str], account: str, memory: int) -> Iterator[Prepar
 
     with reading(files, account) as (blocks, progress):
         yield from prepared_parts(good_events(blocks), memory=memory, progress=progress)
-
-
-def count(number: int, singular: str, plural: str = "") -> str:
-    """`1 conversation`, `1,025 conversations`."""
-    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

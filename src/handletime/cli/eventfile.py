@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -30,61 +31,43 @@ def out_path(_context: click.Context, _parameter: click.Parameter, value: str) -
     return value
 
 
-class EventFile:
-    """A context manager that takes tables of `model.EVENTS`.
+@contextmanager
+def event_file(path: str) -> Iterator[Callable[[pa.Table], object]]:
+    """Gives a function that adds tables of `model.EVENTS` to a file.
 
-    The file appears under its name only when it is left without an exception, replacing an older one. Raises OSError.
+    The file appears under its name only when this is left without an exception, replacing an older one. Raises OSError.
     """
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> EventFile:
-        if self._path == "-":
-            self._file: IO[bytes] = sys.stdout.buffer
-            self._stream: Any = self._file
-            self._parquet: Any = None
-            return self
-        target = Path(self._path)
-        self._file = cast(
-            IO[bytes],
-            tempfile.NamedTemporaryFile(dir=target.parent, prefix=".handletime-", delete=False),
-        )
-        self._stream, self._parquet = self._file, None
-        if target.suffix in _COMPRESSIONS:
-            import pyarrow as pa
-
-            self._stream = pa.CompressedOutputStream(pa.PythonFile(self._file, "w"), _COMPRESSIONS[target.suffix])
-        return self
-
-    def write(self, events: pa.Table) -> None:
-        """Adds events."""
-        if self._path.endswith(".parquet"):
-            import pyarrow.parquet as pq
-
-            events = events.unify_dictionaries()
-            self._parquet = self._parquet or pq.ParquetWriter(self._file, events.schema, compression="zstd")
-            self._parquet.write_table(events)
-        else:
-            from handletime.events.encode import to_ndjson
-
-            self._stream.write(to_ndjson(events))
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._path == "-":
-            self._file.flush()
-            return
-        staged = Path(self._file.name)
+    if path == "-":
+        with _written(path, sys.stdout.buffer) as write:
+            yield write
+        sys.stdout.buffer.flush()
+        return
+    target = Path(path)
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".handletime-", delete=False) as file:
+        staged = Path(file.name)
         try:
-            if self._parquet is not None:
-                self._parquet.close()
-            if self._stream is not self._file:
-                self._stream.close()
-            self._file.close()
-            if kind is None:
-                staged.chmod(0o644)
-                staged.replace(self._path)
+            with _written(path, file) as write:
+                yield write
+            file.close()
+            staged.chmod(0o644)
+            staged.replace(target)
         finally:
             staged.unlink(missing_ok=True)
+
+
+@contextmanager
+def _written(path: str, file: IO[bytes]) -> Iterator[Callable[[pa.Table], object]]:
+    """The same for an open file; `path` is its name."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from handletime.events.encode import to_ndjson
+    from handletime.events.model import EVENTS
+
+    if path.endswith(".parquet"):
+        with pq.ParquetWriter(file, EVENTS, compression="zstd") as parquet:
+            yield lambda events: parquet.write_table(events.unify_dictionaries())
+        return
+    compression = _COMPRESSIONS.get(Path(path).suffix)
+    with pa.CompressedOutputStream(pa.PythonFile(file, "w"), compression) if compression else nullcontext(file) as out:
+        yield lambda events: out.write(to_ndjson(events))

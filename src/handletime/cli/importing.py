@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from handletime.answers.words import count
-from handletime.cli.eventfile import OUT_HELP, EventFile, out_path
+from handletime.cli.eventfile import OUT_HELP, event_file, out_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -40,11 +40,11 @@ def liveperson(files: tuple[str, ...], out: str, faults: IO[str] | None) -> None
     with ExitStack() as stack:
         streams = [(_name(file), stack.enter_context(opened(file))) for file in files]
         history = read_history(streams)
-        target = stack.enter_context(EventFile(out))
+        write = stack.enter_context(event_file(out))
         written, conversations = 0, set()
         for lines in _batches(history.events):
             table, names = _decoded(lines)
-            target.write(table)
+            write(table)
             written += table.num_rows
             conversations |= names
     told = [str(fault) for fault in history.faults]

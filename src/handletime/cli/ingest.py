@@ -81,7 +81,7 @@ def _summary(tally: Tally) -> str:
 
 
 def _faults(error: InvalidEvents, tally: Tally) -> str:
-    number = f"more than {len(error.faults)}" if error.more else str(len(error.faults))
-    head = f"{number} {'fault' if number == '1' else 'faults'} in {error.source}:"
     before = f"Of what came before: {_summary(tally)}."
-    return "\n".join([head, *(f"  {fault}" for fault in error.faults), before, "Mend the file and run it again."])
+    return "\n".join(
+        [f"{error.count()}:", *(f"  {fault}" for fault in error.faults), before, "Mend the file and run it again."]
+    )

@@ -14,8 +14,7 @@ from handletime.cli.console import Instant
 from handletime.cli.folder import keep_private, make_folder, side_file
 
 if TYPE_CHECKING:
-    from handletime.keys.keys import KeyInfo, NewKey, Permission
-    from handletime.keys.keys_file import NewToken
+    from handletime.keys.keys import KeyInfo, NewKey, NewToken, Permission
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -1,10 +1,9 @@
-"""What runs behind `handletime serve --lake`: a server over tables instead of a store, which writes nothing."""
+"""What `handletime serve --lake` serves: tables instead of a store. It writes nothing."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -12,21 +11,14 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Gauge
 
-from handletime.api.app import make_app
 from handletime.api.bearer import BearerAuthenticator
 from handletime.api.prometheus import Meters
-from handletime.api.serve import ListenSettings
-from handletime.api.service import Service
-from handletime.api.stopping import Signals
+from handletime.api.service import ApiSettings, Service
 from handletime.api.unit_files import DatedFiles
-from handletime.cli.server import api_settings, begin, connections_of, end_with, free, run_app, warm
 from handletime.clock import SystemClock
 from handletime.errors import InputError
 from handletime.keys.keys_file import SharedKeys
 from handletime.settings import ServerSettings
-from handletime.web.labels import Labels
-from handletime.web.page import Page
-from handletime.web.routes import page_routes
 from handletime.web.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -35,29 +27,17 @@ if TYPE_CHECKING:
 _log: Final = logging.getLogger(__name__)
 
 
-def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
-    begun = time.monotonic()
-    begin(settings)
-    clock, meters = SystemClock(), Meters()
-    with ExitStack() as stack:
-        authenticator = BearerAuthenticator(SharedKeys(_required(settings.keys)), clock)
-        lake = stack.enter_context(_opened(settings))
-        _log.info("run %d is served", lake.run.number)
-        _watch(meters, lake)
-        host, port = free(settings.host, settings.port, stack)
-        listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
-        service = Service(lake, authenticator, clock, DatedFiles(lake), api_settings(settings))
-        compiling = None if settings.events is None else warm(service, stack)
-        sessions = stack.enter_context(Sessions())
-        page = Page(service, sessions, Labels(settings.labels), with_now=False)
-        app = make_app(
-            service, more_routes=page_routes(page, with_now=False), meters=meters, nowhere=page.answer_to_nowhere
-        )
-        connections = connections_of(settings, meters)
-        run_app(app, listen, connections, signals, begun, listening, page.stop)
-    _log.info("stopped")
-    end_with(compiling)
+def lake_service(
+    settings: ServerSettings, api: ApiSettings, meters: Meters, stack: ExitStack
+) -> tuple[Service, Sessions]:
+    """The API and the page's sessions over a lake, until the stack ends. Raises InputError, StoreError, OSError."""
+    assert settings.keys is not None  # noqa: S101 - `serve` has checked it
+    clock = SystemClock()
+    authenticator = BearerAuthenticator(SharedKeys(settings.keys), clock)
+    lake = stack.enter_context(_opened(settings))
+    _log.info("run %d is served", lake.run.number)
+    _watch(meters, lake)
+    return Service(lake, authenticator, clock, DatedFiles(lake), api), stack.enter_context(Sessions())
 
 
 def _opened(settings: ServerSettings) -> Lake:
@@ -95,9 +75,3 @@ def _watch(meters: Meters, lake: Lake) -> None:
         "lake_run_finished_seconds", "When it was finished.", namespace="handletime", registry=meters.registry
     )
     finished.set_function(lambda: lake.run.finished / 1000)
-
-
-def _required(keys: Path | None) -> Path:
-    if keys is None:
-        raise InputError("--lake needs --keys")
-    return keys

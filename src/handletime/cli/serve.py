@@ -10,7 +10,7 @@ from click import ParameterSource
 
 from handletime.api.stopping import Signals
 from handletime.cli.settings import settings_of, settings_options, source_of
-from handletime.settings import SETTINGS, ServerSettings
+from handletime.settings import SETTINGS
 
 _OF_STORES: Final = ("folder", "retain_days", "ingest_requests", "ingest_bytes", "conversation_events")
 """Settings that have no effect without a store."""
@@ -24,7 +24,7 @@ _OF_LAKES: Final = ("keys", "events")
     '--config (log-level = "debug"). Flags come before the environment, both before the file. '
     "`handletime config show` says what is set, and where.",
 )
-@settings_options(incomplete=True)
+@settings_options
 @click.pass_context
 def serve(ctx: click.Context, /, **values: Any) -> None:
     """Serve LivePerson's Actual Handle Time and Messaging Operations APIs, and take events in, over one store.
@@ -37,24 +37,14 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
     """
     if values["lake"] is not None:
         _check_lake(ctx, values["keys"])
-        settings_of(_serve_lake)(**{**values, "folder": values["lake"]})
+        values["folder"] = values["lake"]
     else:
         _check_store(ctx, values["folder"])
-        settings_of(_serve_store)(**values)
-
-
-def _serve_store(settings: ServerSettings) -> None:
+    settings = settings_of(values)
     signals = Signals()  # Before what takes long, and may keep an interruption to itself.
     from handletime.cli.server import run
 
     run(settings, signals, lambda address: click.echo(f"handletime serves {settings.folder} at {address}"))
-
-
-def _serve_lake(settings: ServerSettings) -> None:
-    signals = Signals()  # Before what takes long, and may keep an interruption to itself.
-    from handletime.cli.lake_server import run
-
-    run(settings, signals, lambda address: click.echo(f"handletime serves {settings.lake} at {address}"))
 
 
 def _check_store(ctx: click.Context, folder: Path | None) -> None:

@@ -37,6 +37,7 @@ from handletime.api.stopping import Signals
 from handletime.api.unit_files import ShelvedFiles
 from handletime.cli import warming
 from handletime.cli.folder import keep_private, make_folder, side_file
+from handletime.cli.lake_server import lake_service
 from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
@@ -72,44 +73,56 @@ _M_ARENA_MAX: Final = -8
 def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
     """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
-    begin(settings)
-    clock = SystemClock()
-    with ExitStack() as stack:
-        make_folder(settings.folder)
-        side = stack.enter_context(side_file(settings.folder))
-        meters = Meters()
-        store = stack.enter_context(Store(settings.folder, side, _store_settings(settings), meters))
-        meters.watch(store.state)
-        host, port = free(settings.host, settings.port, stack)
-        listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
-        authenticator = Authenticator(side, Keys(side), clock)
-        shelf = stack.enter_context(Shelf(settings.folder / SHELF))
-        service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api_settings(settings))
-        compiling = warm(service, stack)
-        data = DataFolder(settings.folder, store, side, shelf)
-        stack.enter_context(CommandServer(data))
-        if settings.retain_days is not None:
-            stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
-        sessions = stack.enter_context(Sessions(settings.folder / SESSIONS))
-        page = Page(service, sessions, Labels(settings.labels))
-        app = make_app(service, more_routes=page_routes(page), meters=meters, nowhere=page.answer_to_nowhere)
-        connections = connections_of(settings, meters)
-        run_app(app, listen, connections, signals, begun, listening, page.stop)
-    _log.info("stopped")
-    end_with(compiling)
-
-
-def begin(settings: ServerSettings) -> None:
-    """What every server does first: it starts logging and checks its certificate. Raises InputError."""
     limit_heaps()
     keep_private()
     log_to_stderr(settings.log_level, settings.log_format)
     _log.info("starting, version %s", __version__)
     if settings.tls_cert and settings.tls_key:
         check_tls(settings.tls_cert, settings.tls_key)
+    with ExitStack() as stack:
+        meters = Meters()
+        is_store = settings.lake is None
+        opened = _store_service if is_store else lake_service
+        service, sessions = opened(settings, _api_settings(settings), meters, stack)
+        host, port = free(settings.host, settings.port, stack)
+        listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
+        compiling = warm(service, stack) if is_store or settings.events else None
+        page = Page(service, sessions, Labels(settings.labels), with_now=is_store)
+        routes = page_routes(page, with_now=is_store)
+        app = make_app(service, more_routes=routes, meters=meters, nowhere=page.answer_to_nowhere)
+        run_app(app, listen, _connections_of(settings, meters), signals, begun, listening, page.stop)
+    _log.info("stopped")
+    end_with(compiling)
 
 
-def connections_of(settings: ServerSettings, meters: Meters) -> Connections:
+def _store_service(
+    settings: ServerSettings, api: ApiSettings, meters: Meters, stack: ExitStack
+) -> tuple[Service, Sessions]:
+    """The API and the page's sessions over a store, which is looked after, until the stack ends.
+
+    Raises InputError, StoreError, OSError.
+    """
+    clock = SystemClock()
+    make_folder(settings.folder)
+    side = stack.enter_context(side_file(settings.folder))
+    limits = StoreSettings(
+        memory_bytes=settings.memory_bytes,
+        query_limit_s=settings.query_limit_s,
+        conversation_events=settings.conversation_events,
+    )
+    store = stack.enter_context(Store(settings.folder, side, limits, meters))
+    meters.watch(store.state)
+    shelf = stack.enter_context(Shelf(settings.folder / SHELF))
+    data = DataFolder(settings.folder, store, side, shelf)
+    authenticator = Authenticator(side, Keys(side), clock)
+    stack.enter_context(CommandServer(data))
+    if settings.retain_days is not None:
+        stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
+    service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api)
+    return service, stack.enter_context(Sessions(settings.folder / SESSIONS))
+
+
+def _connections_of(settings: ServerSettings, meters: Meters) -> Connections:
     """The watch over connections, from the settings; the meters show its numbers."""
     limits = Limits(of_address=settings.address_connections, proxies=networks(settings.trusted_proxies))
     refused = partial(meters.refused, SETTINGS["address_connections"].name)
@@ -161,15 +174,7 @@ def settle() -> None:
     gc.freeze()
 
 
-def _store_settings(settings: ServerSettings) -> StoreSettings:
-    return StoreSettings(
-        memory_bytes=settings.memory_bytes,
-        query_limit_s=settings.query_limit_s,
-        conversation_events=settings.conversation_events,
-    )
-
-
-def api_settings(settings: ServerSettings) -> ApiSettings:
+def _api_settings(settings: ServerSettings) -> ApiSettings:
     """The settings of the API's methods, out of all settings."""
     return ApiSettings(
         public_url=settings.public_url,

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, ParamSpec, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from click import ParameterSource
@@ -13,8 +12,7 @@ from click import ParameterSource
 from handletime.errors import InputError
 from handletime.settings import DEFAULTS, PREFIX, SETTINGS, ServerSettings, read_file
 
-P = ParamSpec("P")
-R = TypeVar("R")
+F = TypeVar("F", bound=Callable[..., object])
 _FILE: Final = "handletime.config"
 """The key under which click's context keeps the path of the file."""
 
@@ -56,47 +54,34 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         raise click.UsageError(str(error)) from error
 
 
-def settings_options(*, incomplete: bool = False) -> Callable[[Callable[P, R]], Callable[..., R]]:
-    """All settings as options of a command. The command gets them by field of `ServerSettings`; see `settings_of`.
-
-    With `incomplete` the required ones may be missing.
-    """
-
-    def decorate(command: Callable[P, R]) -> Callable[..., R]:
-        for field, setting in reversed([*SETTINGS.items()]):
-            default = setting.told(DEFAULTS.get(field))
-            command = click.option(
-                f"--{setting.name}",
-                field,
-                cls=_Option,
-                type=setting.type,
-                metavar=setting.metavar,
-                help=setting.meaning,
-                **({"default": default, "show_default": True} if default else {}),
-                envvar=setting.variable,
-                required=field not in DEFAULTS and not incomplete,
-            )(command)
-        return click.option(
-            "--config",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            metavar="FILE",
-            envvar=f"{PREFIX}CONFIG",
-            is_eager=True,
-            expose_value=False,
-            callback=_read_config,
-            help="TOML file with settings.",
+def settings_options(command: F) -> F:
+    """All settings as options of a command, none required. The command gets them by field of `ServerSettings`."""
+    for field, setting in reversed([*SETTINGS.items()]):
+        default = setting.told(DEFAULTS.get(field))
+        command = click.option(
+            f"--{setting.name}",
+            field,
+            cls=_Option,
+            type=setting.type,
+            metavar=setting.metavar,
+            help=setting.meaning,
+            **({"default": default, "show_default": True} if default else {}),
+            envvar=setting.variable,
         )(command)
+    return click.option(
+        "--config",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        metavar="FILE",
+        envvar=f"{PREFIX}CONFIG",
+        is_eager=True,
+        expose_value=False,
+        callback=_read_config,
+        help="TOML file with settings.",
+    )(command)
 
-    return decorate
 
-
-def settings_of(command: Callable[[ServerSettings], R]) -> Callable[..., R]:
-    """The options' values as one `ServerSettings`."""
-
-    @wraps(command)
-    def with_settings(**values: Any) -> R:
-        if (values["tls_cert"] is None) != (values["tls_key"] is None):
-            raise click.UsageError("--tls-cert and --tls-key belong together")
-        return command(ServerSettings(**{field: value for field, value in values.items() if value is not None}))
-
-    return with_settings
+def settings_of(values: Mapping[str, Any]) -> ServerSettings:
+    """The options' values as one `ServerSettings`. Fails with what is missing."""
+    if (values["tls_cert"] is None) != (values["tls_key"] is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together")
+    return ServerSettings(**{field: value for field, value in values.items() if value is not None})

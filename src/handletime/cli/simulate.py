@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
 
 from handletime.answers.words import count
-from handletime.cli.console import Instant
-from handletime.cli.eventfile import OUT_HELP, EventFile, out_path
+from handletime.cli.console import Instant, progress_bar
+from handletime.cli.eventfile import OUT_HELP, event_file, out_path
 
 if TYPE_CHECKING:
     from handletime.simulate.centre import Centre
@@ -88,20 +87,13 @@ def _beginning(span: timedelta) -> datetime:
 
 
 def _write(centre: Centre, out: str) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from handletime.simulate.simulate import simulate as events_of
 
     written = 0
-    with ExitStack() as stack:
-        file = stack.enter_context(EventFile(out))
-        console = Console(stderr=True)
-        bar = stack.enter_context(Progress(console=console, transient=True, disable=not console.is_terminal))
-        first, last = centre.start, centre.start + timedelta(days=centre.days)
-        task = bar.add_task("simulating", total=(last - first).total_seconds())
+    first, last = centre.start, centre.start + timedelta(days=centre.days)
+    with event_file(out) as write, progress_bar("simulating", (last - first).total_seconds()) as (bar, task):
         for table in events_of(centre):
-            file.write(table)
+            write(table)
             written += table.num_rows
             bar.update(task, completed=(table["time"][-1].as_py() - first).total_seconds())
     return written

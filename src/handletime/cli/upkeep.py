@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from handletime.answers.words import count, utc
-from handletime.cli.console import Instant
+from handletime.cli.console import Instant, progress_bar
 from handletime.cli.folder import data_option
 from handletime.settings import Size
 
@@ -179,13 +179,7 @@ def _ask(folder: Path, command: Command, result: type[R]) -> R:
 @contextmanager
 def _progress() -> Iterator[Progress]:
     """Shows progress: a bar, if this is a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
+    with progress_bar("starting") as (bar, task):
 
         def progress(what: str, done: int, of: int) -> None:
             bar.update(task, description=what, completed=done, total=of or None)

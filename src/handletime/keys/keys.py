@@ -56,8 +56,8 @@ class Key(msgspec.Struct, frozen=True):
         return self.expires_ms is None or now_ms < self.expires_ms
 
 
-class NewKey(msgspec.Struct, frozen=True, rename="camel"):
-    """A key with its secrets, which are never shown again.
+class NewToken(msgspec.Struct, frozen=True):
+    """A key with its token, which is never shown again.
 
     Its JSON is what `keys create` prints; its repr hides the secrets.
     """
@@ -66,16 +66,21 @@ class NewKey(msgspec.Struct, frozen=True, rename="camel"):
     account: str
     permissions: tuple[Permission, ...]
     token: str
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(id={self.id!r}, account={self.account!r}, permissions={self.permissions!r}, …)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("id", self.id), ("account", self.account), ("permissions", self.permissions)]
+
+
+class NewKey(NewToken, frozen=True, rename="camel"):
+    """The same with the secrets of OAuth."""
+
     app_key: str
     app_secret: str
     access_token: str
     access_token_secret: str
-
-    def __repr__(self) -> str:
-        return f"NewKey(id={self.id!r}, account={self.account!r}, permissions={self.permissions!r}, …)"
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [("id", self.id), ("account", self.account), ("permissions", self.permissions)]
 
 
 class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
@@ -96,12 +101,11 @@ def create(
     permissions: Iterable[Permission] = READING,
     expires_ms: int | None = None,
     *,
-    secret: Secret | None = None,
     clock: Clock = _MACHINE,
 ) -> NewKey:
-    """Makes a key of an account, on disk when this returns.
+    """Makes a key of an account, on disk when this returns, sealed with the folder's secret key.
 
-    Without `secret` it is sealed with the secret key in the folder's file. Raises InputError where account,
+    Raises InputError where account,
     permissions or expiry are not allowed; what `open_secret` and `SideFile` raise.
     """
     now_ms = clock.now()
@@ -118,7 +122,7 @@ def create(
         access_token=secrets.token_hex(16),
         access_token_secret=secrets.token_hex(32),
     )
-    _insert(side, new, secret or open_secret(side), now_ms, expires_ms)
+    _insert(side, new, open_secret(side), now_ms, expires_ms)
     return new
 
 
@@ -173,9 +177,9 @@ class Keys:
     Raises what `open_secret` and `SideFile` raise.
     """
 
-    def __init__(self, side: SideFile, secret: Secret | None = None) -> None:
+    def __init__(self, side: SideFile) -> None:
         self._side = side
-        self._secret = secret or open_secret(side)
+        self._secret = open_secret(side)
         self._nobody = _nobody(self._secret)
         self._last_used: dict[str, int] = {}
         self._held = _Held(-1, {}, {})

@@ -12,7 +12,7 @@ import hmac
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,7 +25,7 @@ from handletime.clock import Clock, SystemClock
 from handletime.errors import InputError, NotNow, StoreError
 from handletime.events.model import ACCOUNT_MAX, EPOCH
 from handletime.files import open_regular
-from handletime.keys.keys import PERMISSIONS, READING, TOKEN, Key, KeyInfo, Permission, check
+from handletime.keys.keys import PERMISSIONS, READING, TOKEN, Key, KeyInfo, NewToken, Permission, check
 
 FILE_MAX: Final = 16 << 20
 """The most bytes of a file of keys: some 50,000 keys."""
@@ -54,21 +54,6 @@ class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keys: list[FileKey]
 
 
-class NewToken(msgspec.Struct, frozen=True):
-    """A key with its token, which is never shown again. Its JSON is what `keys create` prints."""
-
-    id: str
-    account: str
-    permissions: tuple[Permission, ...]
-    token: str
-
-    def __repr__(self) -> str:
-        return f"NewToken(id={self.id!r}, account={self.account!r}, permissions={self.permissions!r}, …)"
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [("id", self.id), ("account", self.account), ("permissions", self.permissions)]
-
-
 def create(
     path: Path,
     account: str,
@@ -92,7 +77,8 @@ def create(
     new = NewToken(key_id, account, chosen, f"ht_{key_id}_{secrets.token_hex(32)}")
     expires = None if expires_ms is None else _moment(expires_ms)
     kept = FileKey(key_id, account, chosen, _sha256(new.token), _moment(now_ms), expires)
-    _change(path, lambda keys: [*keys, kept])
+    with _changing(path) as keys:
+        keys.append(kept)
     return new
 
 
@@ -104,21 +90,14 @@ def list_keys(path: Path) -> list[KeyInfo]:
 def revoke(path: Path, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
     """Revokes a key for good; one that is revoked already stays as it is. Raises InputError where there is none."""
     _read(path)  # Where there is no file, none is made.
-    now = _moment(clock.now())
-    found: list[FileKey] = []
-
-    def ended(keys: list[FileKey]) -> list[FileKey]:
-        changed = [
-            msgspec.structs.replace(key, revoked=key.revoked or now) if key.id == key_id else key for key in keys
-        ]
-        found.extend(key for key in changed if key.id == key_id)
-        if not found:
+    with _changing(path) as keys:
+        place = next((place for place, key in enumerate(keys) if key.id == key_id), None)
+        if place is None:
             # Not repeated: it may be a whole token, pasted.
             raise InputError("there is no key of this id; `handletime keys list` names them")
-        return changed
-
-    _change(path, ended)
-    return found[0].info()
+        now = _moment(clock.now())
+        keys[place] = msgspec.structs.replace(keys[place], revoked=keys[place].revoked or now)
+    return keys[place].info()
 
 
 class _Held(NamedTuple):
@@ -202,33 +181,30 @@ def _read(path: Path) -> KeyFile:
     return found
 
 
-def _change(path: Path, change: Callable[[list[FileKey]], list[FileKey]]) -> None:
-    """Puts a changed file in the place of the one that is there. Raises StoreError, OSError."""
-    with _alone(path.absolute().parent):
+@contextmanager
+def _changing(path: Path) -> Iterator[list[FileKey]]:
+    """The keys of a file, to be changed: in the end a whole new file takes its place, on disk when this is left.
+
+    Other commands wait meanwhile. Raises StoreError, OSError.
+    """
+    folder = path.absolute().parent
+    alone = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(alone, fcntl.LOCK_EX)
         keys = _read(path).keys if path.exists() else []
-        text = msgspec.json.format(msgspec.json.encode(KeyFile(change(keys))), indent=2)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.absolute().parent)
+        yield keys
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=folder)
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(text + b"\n")
+                file.write(msgspec.json.format(msgspec.json.encode(KeyFile(keys)), indent=2) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(path)
-        except BaseException:
+        finally:
             Path(name).unlink(missing_ok=True)
-            raise
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keeps other commands from changing files of keys in a folder meanwhile. Syncs the folder at the end."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-        os.fsync(handle)
+        os.fsync(alone)
     finally:
-        os.close(handle)
+        os.close(alone)
 
 
 def _moment(millis: int) -> datetime:

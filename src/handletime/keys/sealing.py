@@ -80,21 +80,16 @@ def problems(side: SideFile, secret: Secret) -> list[str]:
     ]
 
 
-def open_secret(side: SideFile, setting: str | None = None) -> Secret:
-    """The secret key of a folder: the setting, else the file `secret.key`, made where nothing was sealed yet.
+def open_secret(side: SideFile) -> Secret:
+    """The secret key of a folder, from its file `secret.key`, made where nothing was sealed yet.
 
     Seals of an older form are made anew. Raises StoreError where the file is missing, unreadable, open to others or
     no secret key, and where keys were sealed with another one; OSError.
     """
-    if setting is not None:
-        source = "the setting for the secret key"
-        secret = Secret(setting, source)
-    else:
-        source = str(side.folder / KEY_FILE)
-        if not (side.folder / KEY_FILE).exists() and _may_seal_anew(side):
-            make_secret_file(side.folder)
-        secret = read_secret_file(side.folder)
-    _agree(side, secret, source)
+    if not (side.folder / KEY_FILE).exists() and _may_seal_anew(side):
+        make_secret_file(side.folder)
+    secret = read_secret_file(side.folder)
+    _agree(side, secret)
     return secret
 
 
@@ -107,7 +102,7 @@ def _may_seal_anew(side: SideFile) -> bool:
     return not sealed or (revoked > 0 and holding == 0)
 
 
-def _agree(side: SideFile, secret: Secret, source: str) -> None:
+def _agree(side: SideFile, secret: Secret) -> None:
     """Makes sure that a folder has one secret key: server and commands must not seal with different ones."""
     with side.reading() as db:
         if _sealing(db) == (secret.fingerprint, FORM):
@@ -120,7 +115,7 @@ def _agree(side: SideFile, secret: Secret, source: str) -> None:
             _seal_anew(db, secret)
         elif not _may_seal_anew(side):
             raise StoreError(
-                f"{source} is not the secret key that the keys in {side.folder} were sealed with; "
+                f"{side.folder / KEY_FILE} is not the secret key that the keys in {side.folder} were sealed with; "
                 "put that one back, or revoke all keys and create new ones"
             )
         db.execute("INSERT OR REPLACE INTO sealing VALUES (1, ?, ?)", (secret.fingerprint, FORM))

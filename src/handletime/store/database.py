@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 import duckdb
 
@@ -16,18 +16,9 @@ from handletime.crashpoints import crash_point
 from handletime.errors import NotNow, StoreError
 from handletime.store.observer import Observer
 from handletime.store.opening import FILE, Commits, FolderSync, StoreSettings, connect, size_of
-from handletime.store.writer import Writer
+from handletime.store.writer import Removed, Writer, Written
 
-
-class Numbered(Protocol):
-    """The result of a transaction: anything that has the number of its commit."""
-
-    @property
-    def commit_number(self) -> int:
-        """The number of the commit."""
-
-
-N = TypeVar("N", bound=Numbered)
+N = TypeVar("N", Written, Removed)
 RETRY_S: Final = 1.0
 """Seconds between attempts to open a store that failed."""
 CLOSE_S: Final = 10.0
@@ -47,7 +38,7 @@ class Database:
     works. Until then, `problem` says why nothing can be done.
     """
 
-    def __init__(self, folder: Path, settings: StoreSettings, commits: Commits, observer: Observer) -> None:
+    def __init__(self, folder: Path, settings: StoreSettings, commits: Commits, observer: Observer | None) -> None:
         """Opens it. Raises StoreError, OSError."""
         self._folder, self._settings, self._commits, self._observer = folder, settings, commits, observer
         self._writing = threading.Lock()
@@ -86,40 +77,37 @@ class Database:
                 raise
             return done
 
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection of its own, to be given back. Raises NotNow where the store is not open just now."""
+    @contextmanager
+    def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection of its own. Raises NotNow where the store is not open just now."""
         with self._given_back:
             if self.problem is not None:
                 raise NotNow(self.problem)
             cursor = self._connection.cursor()
             self._cursors.add(cursor)
-            return cursor
-
-    def give_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Closes a connection."""
-        with self._given_back:
-            self._cursors.discard(cursor)
-            cursor.close()
-            self._given_back.notify_all()
+        try:
+            yield cursor
+        finally:
+            with self._given_back:
+                self._cursors.discard(cursor)
+                cursor.close()
+                self._given_back.notify_all()
 
     @contextmanager
     def snapshot(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection in a transaction: everything is as of one moment. Raises NotNow."""
-        cursor = self.cursor()
-        try:
+        with self.cursor() as cursor:
             cursor.begin()
             yield cursor
-        finally:
-            self.give_back(cursor)
 
     def checkpoint(self) -> None:
         """Writes the write-ahead log into the file now.
 
         Raises NotNow where somebody reads for longer than a query may; then it is done as soon as possible.
         """
-        cursor = self.cursor()
         try:
-            self._work_in_log(cursor, CHECKPOINT_S + (self._settings.query_limit_s or 0.0))
+            with self.cursor() as cursor:
+                self._work_in_log(cursor, CHECKPOINT_S + (self._settings.query_limit_s or 0.0))
         except duckdb.TransactionException as error:
             self._begin(self._catch_up)
             raise NotNow(
@@ -128,8 +116,6 @@ class Database:
             ) from error
         except duckdb.Error as error:
             raise NotNow(f"the write-ahead log could not be worked into the store: {error}") from error
-        finally:
-            self.give_back(cursor)
 
     def checkpoint_if_due(self) -> None:
         """Writes the write-ahead log into the file in the background, where it has become large."""
@@ -151,15 +137,15 @@ class Database:
     def _do_checkpoint(self) -> bool:
         """Checkpoints; says whether it has worked."""
         try:
-            cursor = self.cursor()
-        except NotNow:
-            return False
-        try:
             start = time.monotonic()
-            self._work_in_log(cursor, CHECKPOINT_S)
+            with self.cursor() as cursor:
+                self._work_in_log(cursor, CHECKPOINT_S)
             seconds = time.monotonic() - start
             _log.info("checkpoint in %.2f s", seconds)
-            self._observer.checkpointed(seconds)
+            if self._observer:
+                self._observer.checkpointed(seconds)
+        except NotNow:
+            return False
         except duckdb.TransactionException as error:
             _log.warning("a checkpoint has to wait for who reads, or writes: %s", error)
             return False
@@ -167,8 +153,6 @@ class Database:
             # The next one does what this one could not; if the file is broken, the next commit says so.
             _log.exception("a checkpoint failed")
             return False
-        finally:
-            self.give_back(cursor)
         return True
 
     def _work_in_log(self, cursor: duckdb.DuckDBPyConnection, wait_s: float) -> None:

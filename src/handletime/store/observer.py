@@ -17,16 +17,6 @@ class Observer(Protocol):
         """A checkpoint was done."""
 
 
-class Unobserved:
-    """An observer that ignores everything."""
-
-    def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
-        """Nothing."""
-
-    def checkpointed(self, seconds: float) -> None:
-        """Nothing."""
-
-
 class State(NamedTuple):
     """The state of a store: the sizes of its file and its write-ahead log, and the requests that wait for its writer.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
@@ -14,6 +14,7 @@ from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.segments.agent_focus import Focus, Move, focus_of
 from handletime.segments.parts import Prepared
+from handletime.store.database import Database
 from handletime.store.directory import find
 from handletime.store.events import prepared_of
 from handletime.store.moves import EVER, SPANS_MS
@@ -21,22 +22,12 @@ from handletime.store.now import open_conversations
 from handletime.store.relations import OfStore
 
 
-class Connections(Protocol):
-    """Gives out connections to the open store."""
-
-    def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A new connection, to be given back. Raises NotNow where the store is not open just now."""
-
-    def give_back(self, cursor: duckdb.DuckDBPyConnection) -> None:
-        """Ends a connection."""
-
-
 class Reader:
     """Asks about one account, for one request. Any thread may use it."""
 
-    def __init__(self, connections: Connections, account: str, *, limit_s: float | None = None) -> None:
+    def __init__(self, database: Database, account: str, *, limit_s: float | None = None) -> None:
         """All queries are stopped `limit_s` seconds from now; other work of the request should ask `deadline`."""
-        self._connections = connections
+        self._database = database
         self.deadline = Deadline(limit_s)
         self.account = account
 
@@ -103,13 +94,9 @@ class Reader:
     @contextmanager
     def _cursor(self, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         left_s = self.deadline.left_s()
-        cursor = self._connections.cursor()
-        try:
-            with limited(cursor, min((each for each in (limit_s, left_s) if each), default=None)):
-                cursor.begin()
-                yield cursor
-        finally:
-            self._connections.give_back(cursor)
+        shorter_s = min((each for each in (limit_s, left_s) if each), default=None)
+        with self._database.snapshot() as cursor, limited(cursor, shorter_s):
+            yield cursor
 
 
 MOVES_MAX: Final = 100_000

@@ -3,8 +3,8 @@
 A file is made when it is first listed, and never changes. When late events change an hour, the next listing makes a
 new file, and the old one stays for a day. Files are looked up by their whole path, never on the disk.
 
-SQLite has no checksums, so every file has two: one of its content, one of the rest of its row. A file whose checksum
-does not fit counts as missing, and is made again when it is next listed.
+SQLite has no checksums. So every file has one, and every hour one over its fingerprint and its files. What does not
+fit its checksum counts as missing; an hour that does not is made again when it is next listed.
 """
 
 from __future__ import annotations
@@ -28,16 +28,13 @@ from handletime.store.cachefile import CacheFile
 
 KEPT_MILLIS: Final = DAY
 """Milliseconds that a file stays after a newer one took its place."""
-_VERSION: Final = 2
+_VERSION: Final = 3
 _SCHEMA: Final = """
 create table if not exists files (
-    path text primary key, account text not null, hour integer not null, fingerprint text not null,
-    made integer not null, replaced integer, parts integer not null, body_sha256 blob not null,
-    row_sha256 blob not null, conversations blob not null, content blob not null) without rowid;
+    path text primary key, account text not null, hour integer not null, replaced integer, sha256 blob not null,
+    hour_sha256 blob not null, conversations blob not null, content blob not null) without rowid;
 create index if not exists files_of_hour on files (account, hour) where replaced is null;
 """
-_ROW: Final = """cast(path as blob), cast(account as blob), hour, cast(fingerprint as blob),
-    made, replaced, parts, body_sha256"""
 
 
 class NewFile(NamedTuple):
@@ -53,23 +50,6 @@ class ShelvedFile(NamedTuple):
 
     content: bytes
     conversations: list[str]
-
-
-class _Row(NamedTuple):
-    """The shelf's row of a file, as stored; `parts` is the number of files that the hour was made of."""
-
-    path: bytes
-    account: bytes
-    hour: int
-    fingerprint: bytes
-    made: int
-    replaced: int | None
-    parts: int
-    body_sha256: bytes
-
-    def sha256(self) -> bytes:
-        """The checksum of the whole row."""
-        return hashlib.sha256(b"handletime shelf" + msgspec.msgpack.encode(tuple(self))).digest()
 
 
 class Shelf(Closing):
@@ -99,31 +79,28 @@ class Shelf(Closing):
 
     def current(self, account: str, hour: int, fingerprint: str) -> list[str]:
         """The paths of an hour (hours since the epoch) whose content still has this fingerprint; none, or all."""
-        found = self._file.use(lambda db: list(_rows(db, _OF_HOUR, account, hour)))
-        wanted = (account.encode(), hour, fingerprint.encode(), None)
-        rows = [row for row in found if row and (row.account, row.hour, row.fingerprint, row.replaced) == wanted]
-        if not len(found) == len(rows) == (rows[0].parts if rows else 0):
-            return []
-        return sorted(row.path.decode() for row in rows)
+        return self._file.use(lambda db: _current(db, account, hour, fingerprint))
 
     def put(self, account: str, hour: int, fingerprint: str, made: int, files: Iterable[NewFile]) -> list[str]:
         """Replaces the files of an hour, and removes files that were replaced long ago."""
-        bodies = [
-            (file.path, gzip.compress(json.dumps(file.conversations).encode(), 1), file.content) for file in files
-        ]
-        place = (account.encode(), hour, fingerprint.encode(), made, None, len(bodies))
+        bodies = {
+            path: (gzip.compress(json.dumps(conversations).encode(), 1), content)
+            for path, content, conversations in files
+        }
+        sums = {path: _sha256(account, hour, path, *body) for path, body in bodies.items()}
+        of_hour = _sha256(account, hour, fingerprint, sorted((path.encode(), sha256) for path, sha256 in sums.items()))
 
         def work(db: sqlite3.Connection) -> None:
             db.execute("delete from files where replaced < ?", (made - KEPT_MILLIS,))
-            _replace(db, account, hour, made)
-            for path, named, content in bodies:
-                row = _Row(path.encode(), *place, _sha256(named, content))
-                db.execute(_NEW, (*row, row.sha256(), named, content))
-            if len(bodies) != len(list(_rows(db, _OF_HOUR, account, hour))):
+            db.execute(f"update files set replaced = ? where {_OF_HOUR}", (made, account, hour))  # noqa: S608
+            for path, body in bodies.items():
+                row = (path, account, hour, None, sums[path], of_hour, *body)
+                db.execute("insert into files values (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            if _current(db, account, hour, fingerprint) != sorted(bodies):
                 raise sqlite3.DatabaseError("a row and its index differ")
 
         self._file.use(work)
-        return [path for path, _, _ in bodies]
+        return list(bodies)
 
     def find(self, account: str, path: str) -> ShelvedFile | None:
         """A file of an account by its path, exactly as it was listed; None where it is damaged too."""
@@ -174,45 +151,24 @@ class Shelf(Closing):
         return kept is None or not conversations.isdisjoint(kept.conversations)
 
 
-_NEW: Final = """insert into files (path, account, hour, fingerprint, made, replaced, parts, body_sha256,
-        row_sha256, conversations, content)
-    values (cast(? as text), cast(? as text), ?, cast(? as text), ?, ?, ?, ?, ?, ?, ?)"""
-
-
 _OF_HOUR: Final = "account = ? and hour = ? and replaced is null"
 
 
-def _rows(db: sqlite3.Connection, where: str, *values: object) -> Iterator[_Row | None]:
-    """The shelf's rows of some files; None for each that is damaged."""
-    for *found, sha256 in db.execute(f"select {_ROW}, row_sha256 from files where {where}", values):  # noqa: S608
-        row = _Row(*found)
-        yield row if row.sha256() == sha256 else None
-
-
-def _replace(db: sqlite3.Connection, account: str, hour: int, made: int) -> None:
-    """Marks the files of an hour as replaced; removes damaged ones."""
-    rows = list(_rows(db, _OF_HOUR, account, hour))
-    for row in rows:
-        if row is not None:
-            row = row._replace(replaced=made)
-            db.execute(
-                "update files set replaced = ?, row_sha256 = ? where path = cast(? as text)",
-                (made, row.sha256(), row.path),
-            )
-    if None in rows:
-        db.execute(f"delete from files where {_OF_HOUR}", (account, hour))  # noqa: S608
+def _current(db: sqlite3.Connection, account: str, hour: int, fingerprint: str) -> list[str]:
+    # As bytes: a damaged path may be no text.
+    sql = f"select cast(path as blob), sha256, hour_sha256 from files where {_OF_HOUR} order by path"  # noqa: S608
+    rows = db.execute(sql, (account, hour)).fetchall()
+    of_hour = _sha256(account, hour, fingerprint, [row[:2] for row in rows])
+    return [path.decode() for path, _, _ in rows] if all(row[2] == of_hour for row in rows) else []
 
 
 def _find(db: sqlite3.Connection, account: str, path: str) -> ShelvedFile | None:
-    row = next(_rows(db, "account = ? and path = ?", account, path), None)
-    if row is None:
-        return None
-    sql = "select content, conversations from files where path = ?"
-    ((content, named),) = db.execute(sql, (path,)).fetchall()
-    if not isinstance(content, bytes) or not isinstance(named, bytes) or row.body_sha256 != _sha256(named, content):
-        return None
-    return ShelvedFile(content, json.loads(gzip.decompress(named)))
+    sql = "select hour, sha256, conversations, content from files where account = ? and path = ?"
+    for hour, sha256, conversations, content in db.execute(sql, (account, path)).fetchall():
+        if isinstance(content, bytes) and _sha256(account, hour, path, conversations, content) == sha256:
+            return ShelvedFile(content, json.loads(gzip.decompress(conversations)))
+    return None
 
 
-def _sha256(named: bytes, content: bytes) -> bytes:
-    return hashlib.sha256(len(named).to_bytes(8) + named + content).digest()
+def _sha256(*values: object) -> bytes:
+    return hashlib.sha256(b"handletime shelf" + msgspec.msgpack.encode(values)).digest()

@@ -28,7 +28,7 @@ from handletime.closing import Closing
 from handletime.errors import HandletimeError, StoreError
 from handletime.events import model
 from handletime.store.database import Database
-from handletime.store.observer import Observer, State, Unobserved
+from handletime.store.observer import Observer, State
 from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings, size_of
 from handletime.store.reader import Reader
 from handletime.store.requests import Ingested, Outcome, Request
@@ -46,12 +46,12 @@ class Store(Closing):
         self, folder: Path, commits: Commits, settings: StoreSettings | None = None, observer: Observer | None = None
     ) -> None:
         """Opens the store of a folder that is there, or makes a new one. Raises StoreError, OSError."""
-        self._observer = observer or Unobserved()
+        self._observer = observer
         self.settings = settings or StoreSettings()
         self.folder = folder
         self._lock = FolderLock(folder)
         try:
-            self._database = Database(folder, self.settings, commits, self._observer)
+            self._database = Database(folder, self.settings, commits, observer)
         except BaseException:
             self._lock.release()
             raise
@@ -115,12 +115,8 @@ class Store(Closing):
     @contextmanager
     def cursor(self, watch: Watch | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """The same without a transaction."""
-        cursor = self._database.cursor()
-        try:
-            with (watch or Watch()).over(cursor):
-                yield cursor
-        finally:
-            self._database.give_back(cursor)
+        with self._database.cursor() as cursor, (watch or Watch()).over(cursor):
+            yield cursor
 
     def transact(self, work: Callable[[Writer], Removed]) -> Removed:
         """Runs work in a transaction, between two of ingest; returns when it is durable. Raises NotNow."""
@@ -161,14 +157,15 @@ class Store(Closing):
                 else:
                     job.answers.set_result(list(islice(answers, job.requests)))
             self._queue.put_back(later)
-            stored = [answer for answer in written.answers if isinstance(answer, Ingested)]
-            self._observer.committed(
-                accepted=sum(answer.accepted for answer in stored),
-                duplicates=sum(answer.duplicates for answer in stored),
-                requests=len(stored),
-                touched=written.touched,
-                seconds=seconds,
-            )
+            if self._observer:
+                stored = [answer for answer in written.answers if isinstance(answer, Ingested)]
+                self._observer.committed(
+                    accepted=sum(answer.accepted for answer in stored),
+                    duplicates=sum(answer.duplicates for answer in stored),
+                    requests=len(stored),
+                    touched=written.touched,
+                    seconds=seconds,
+                )
 
     def _refuse(self, jobs: Sequence[Job], error: HandletimeError) -> None:
         for job in jobs:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from contextlib import ExitStack, suppress
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -46,11 +46,37 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel"):
         return self.secret_key == "leftOut"  # noqa: S105 - no password
 
 
-def copy(store: Store, target: Path, watch: Watch | None = None) -> int:
-    """Writes all of a store as of one moment to a new file; gives the number of its last commit.
+def back_up(store: Store, side: SideFile, target: Path, *, secret_key: bool, watch: Watch) -> Manifest:
+    """Copies a store, its keys and, if wanted, the secret key to a new folder, as of one moment.
 
-    Ingest and readers go on meanwhile. Raises NotNow, InputError, OSError, duckdb.Error; then no file is left.
+    Ingest and readers go on meanwhile. Raises NotNow, duckdb.Error, and what `staged` raises; then no folder is left.
     """
+    secret = side.folder / KEY_FILE
+    kept: SecretKey = "none" if not secret.exists() else "held" if secret_key else "leftOut"
+    with staged(target, store.folder) as folder:
+        watch.progress("copying the keys", 0, 2)
+        # Before the store, which then has the last commit that it names.
+        side.copy_to(folder / sidefile.FILE)
+        watch.progress("copying the store", 1, 2)
+        commit = _copy_store(store, folder / FILE, watch)
+        watch.progress("finishing", 2, 2)
+        sidefile.set_commit_of_copy(folder / sidefile.FILE, commit)
+        for each in folder.iterdir():
+            sync(each)
+        if kept == "held":
+            # Last of all, so that it hardly ever lies in an unfinished folder.
+            _copy(secret, folder / KEY_FILE)
+        files = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
+        manifest = Manifest(commit, datetime.now(UTC), kept, files)
+        path = folder / MANIFEST
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        sync(path)
+        sync(folder)
+    return manifest
+
+
+def _copy_store(store: Store, target: Path, watch: Watch) -> int:
+    """Writes all of a store as of one moment to a new file; gives the number of its last commit."""
     # The store's queries may write nowhere else.
     made = store.folder / BACKUPS / f".{secrets.token_hex(8)}.duckdb"
     try:
@@ -78,62 +104,6 @@ def _copy_rows(cursor: duckdb.DuckDBPyConnection, target: Path) -> int:
     finally:
         cursor.execute("detach backup")
     return int(number)
-
-
-class NewBackup:
-    """A new backup, whose folder gets its name only when it is complete.
-
-    A context manager. Raises InputError where there is something of that name, or no folder to put it in, and OSError.
-    """
-
-    def __init__(self, target: Path, store: Path) -> None:
-        """`store` is the folder of the store."""
-        self._target = target
-        _require_room(target)
-        self._staging = ExitStack()
-        self._store = store
-        self._secret: Path | None = None
-
-    def __enter__(self) -> NewBackup:
-        self.folder = self._staging.enter_context(staged(self._target, self._store))
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._staging.close()
-
-    def add_side_file(self, side: SideFile, *, secret_key: bool) -> SecretKey:
-        """Copies the side file. Has to be done before the store is copied: its last commit is in the store then.
-
-        The secret key is copied last of all, so that it hardly ever lies in an unfinished folder.
-        """
-        side.copy_to(self.folder / sidefile.FILE)
-        there = side.folder / KEY_FILE
-        if not there.exists():
-            return "none"
-        if not secret_key:
-            return "leftOut"
-        self._secret = there
-        return "held"
-
-    def publish(self, commit: int, made: datetime, secret_key: SecretKey) -> Manifest:
-        """Gives the folder its name. `commit` is the last one of the store's copy."""
-        sidefile.set_commit_of_copy(self.folder / sidefile.FILE, commit)
-        for each in self.folder.iterdir():
-            sync(each)
-        _require_room(self._target)
-        if self._secret is not None:
-            _copy(self._secret, self.folder / KEY_FILE)
-        files = {path.name: path.stat().st_size for path in sorted(self.folder.iterdir())}
-        manifest = Manifest(commit, made, secret_key, files)
-        path = self.folder / MANIFEST
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        sync(path)
-        sync(self.folder)
-        crash_point("backup-complete")
-        self.folder.rename(self._target)
-        crash_point("backup-named")
-        sync(self._target.parent)
-        return manifest
 
 
 def restore(source: Path, folder: Path, progress: Progress = lambda _what, _done, _of: None) -> Manifest:
@@ -200,13 +170,6 @@ def _check_copy(path: Path, manifest: Manifest) -> None:
         raise InputError(f"{FILE} of the backup cannot be read: {error}") from error
     if number != manifest.commit:
         raise InputError(f"{FILE} of the backup has commit {number}, not {manifest.commit}: it is of another backup")
-
-
-def _require_room(target: Path) -> None:
-    if target.exists():
-        raise InputError(f"{target} is there already; name a folder that is not")
-    if not target.parent.is_dir():
-        raise InputError(f"{target.parent}: there is no such folder")
 
 
 def _move(file: Path, target: Path) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from handletime.closing import Closing
 from handletime.errors import HandletimeError, NotNow
 from handletime.store.watch import Stopped, Watch
-from handletime.upkeep.commands import Command, perform
+from handletime.upkeep.commands import TICK_S, Command, perform_beside
 from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.messages import LINE_MAX, SOCKET, Answer, Done, Failed, ProgressMessage, address_of, failed
 
@@ -30,8 +30,6 @@ ASK_S: Final = 10.0
 """Seconds after which a client that sends no command is given up."""
 STOP_S: Final = 60.0
 """Seconds to wait for commands that were told to stop."""
-_TICK_S: Final = 0.1
-"""Seconds between two reports of progress, and between two reminders to stop."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -63,16 +61,12 @@ class CommandServer(Closing):
                 _log.error("a command does not stop")
 
     def _accept(self) -> None:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            while not self._closing.is_set():
-                if not selector.select(_TICK_S):
-                    continue
-                try:
-                    connection, _ = self._listener.accept()
-                except OSError:
-                    continue
-                self._serve(connection)
+        while not self._closing.is_set():
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:  # Mostly nobody came for a while.
+                continue
+            self._serve(connection)
 
     def _serve(self, connection: socket.socket) -> None:
         with self._lock:
@@ -89,62 +83,40 @@ class CommandServer(Closing):
             with connection:
                 connection.settimeout(SEND_S)
                 command = _asked(connection)
-                if isinstance(command, Failed):
-                    _send(connection, command)
-                else:
-                    _RunningCommand(self._data, connection, command, self._closing).run()
+                _send(connection, command if isinstance(command, Failed) else self._answer(connection, command))
         finally:
             with self._lock:
                 self._threads.discard(threading.current_thread())
 
+    def _answer(self, connection: socket.socket, command: Command) -> Answer:
+        """Runs a command until it is done, or stopped: its client has gone, or this server ends."""
+        begun, said = time.monotonic(), ("", 0.0)
 
-class _RunningCommand:
-    """One command of one client."""
+        def told(what: str, done: int, of: int) -> None:
+            nonlocal said
+            now = time.monotonic()
+            if what == said[0] and now - said[1] < TICK_S:
+                return
+            said = (what, now)
+            if not _send(connection, ProgressMessage(what, done, of)):
+                watch.stop()
 
-    def __init__(self, data: DataFolder, connection: socket.socket, command: Command, closing: threading.Event) -> None:
-        self._data, self._connection, self._command, self._closing = data, connection, command, closing
-        self._watch = Watch(self._told)
-        self._said = ("", 0.0)
-        self._answer: Answer = Failed("store", "the command ended without an answer")
-        self._done = threading.Event()
-
-    def run(self) -> None:
-        """Runs the command; returns when it has been answered or stopped."""
-        worker = threading.Thread(target=self._work, name="admin-work", daemon=True)
-        begun = time.monotonic()
-        worker.start()
-        while not self._done.wait(_TICK_S):
-            if self._closing.is_set() or _is_gone(self._connection):
-                self._watch.stop()
-        worker.join()
-        name = type(self._command).__name__.lower()
-        what = "failed" if isinstance(self._answer, Failed) else "done"
-        _log.info("admin command %s %s after %.1f s", name, what, time.monotonic() - begun)
-        _send(self._connection, self._answer)
-
-    def _work(self) -> None:
+        watch = Watch(told)
+        answer: Answer
         try:
-            result = perform(self._data, self._command, self._watch)
-            self._answer = Done(msgspec.Raw(msgspec.json.encode(result)))
+            result = perform_beside(self._data, command, watch, lambda: self._closing.is_set() or _is_gone(connection))
+            answer = Done(msgspec.Raw(msgspec.json.encode(result)))
         except Stopped as error:
             why = "the server is stopping: " if self._closing.is_set() else ""
-            self._answer = failed(NotNow(f"{why}{error}"))
+            answer = failed(NotNow(f"{why}{error}"))
         except (HandletimeError, OSError) as error:
-            self._answer = failed(error)
+            answer = failed(error)
         except Exception as error:
             _log.exception("an admin command failed")
-            self._answer = Failed("store", f"{type(error).__name__}: {error}")
-        finally:
-            self._done.set()
-
-    def _told(self, what: str, done: int, of: int) -> None:
-        before, moment = self._said
-        now = time.monotonic()
-        if what == before and now - moment < _TICK_S:
-            return
-        self._said = (what, now)
-        if not _send(self._connection, ProgressMessage(what, done, of)):
-            self._watch.stop()
+            answer = Failed("store", f"{type(error).__name__}: {error}")
+        what = "failed" if isinstance(answer, Failed) else "done"
+        _log.info("admin command %s %s after %.1f s", type(command).__name__.lower(), what, time.monotonic() - begun)
+        return answer
 
 
 def _listen(folder: Path) -> socket.socket:
@@ -158,7 +130,7 @@ def _listen(folder: Path) -> socket.socket:
             listener.bind(address)
         (hidden / SOCKET).chmod(0o600)
         listener.listen(AT_ONCE)
-        listener.setblocking(False)
+        listener.settimeout(TICK_S)
         (hidden / SOCKET).replace(folder / SOCKET)
     except BaseException:
         listener.close()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Final
 
@@ -11,9 +13,8 @@ import msgspec
 from handletime.errors import HandletimeError, StoreError
 from handletime.keys.sealing import open_secret
 from handletime.keys.sealing import problems as key_problems
-from handletime.store.opening import FILE
 from handletime.store.watch import Watch
-from handletime.upkeep.backups import Manifest, NewBackup, copy
+from handletime.upkeep.backups import Manifest, back_up
 from handletime.upkeep.check import check
 from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.exports import Exported, Range, export
@@ -21,6 +22,8 @@ from handletime.upkeep.rebuild import Rebuilt, rebuild
 from handletime.upkeep.removing import count_older, forget, prune
 
 WAIT_S: Final = 0.2
+TICK_S: Final = 0.1
+"""Seconds between two looks at whether a command is done, or has to stop."""
 
 
 class Rebuild(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
@@ -82,6 +85,32 @@ class Removed(msgspec.Struct, frozen=True):
 Result = Rebuilt | Checked | Removed | Manifest | Exported
 
 
+def perform_beside(
+    data: DataFolder, command: Command, watch: Watch, is_unwanted: Callable[[], bool] = lambda: False
+) -> Result:
+    """Runs a command in a thread of its own, and stops it as soon as it is unwanted, or this thread is interrupted.
+
+    Raises what `perform` raises.
+    """
+    done: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(perform(data, command, watch))
+        except BaseException as error:
+            done.set_exception(error)
+
+    threading.Thread(target=work, name="admin-work", daemon=True).start()
+    try:
+        while not wait([done], TICK_S).done:
+            if is_unwanted():
+                watch.stop()
+    finally:
+        while not wait([done], TICK_S).done:
+            watch.stop()
+    return done.result()
+
+
 def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
     """Runs a command. Raises Stopped where `watch` was told to stop, InputError, NotNow, StoreError, OSError."""
     if isinstance(command, Forget):
@@ -97,7 +126,8 @@ def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
             case Prune():
                 return _prune(data, command, watch)
             case Backup():
-                return _back_up(data, command, watch)
+                target = Path(command.target)
+                return back_up(data.store, data.side, target, secret_key=command.secret_key, watch=watch)
             case Export():
                 asked = Range(command.account, command.start, command.end)
                 with data.store.snapshot(watch) as cursor:
@@ -115,16 +145,6 @@ def _prune(data: DataFolder, command: Prune, watch: Watch) -> Removed:
     if command.dry_run:
         return Removed(count_older(data.store, command.before, watch))
     return Removed(prune(data.store, command.before, removing=data.removing, watch=watch))
-
-
-def _back_up(data: DataFolder, command: Backup, watch: Watch) -> Manifest:
-    with NewBackup(Path(command.target), data.folder) as new:
-        watch.progress("copying the keys", 0, 2)
-        secret_key = new.add_side_file(data.side, secret_key=command.secret_key)
-        watch.progress("copying the store", 1, 2)
-        commit = copy(data.store, new.folder / FILE, watch)
-        watch.progress("finishing", 2, 2)
-        return new.publish(commit, datetime.now(UTC), secret_key)
 
 
 def _check(data: DataFolder, watch: Watch) -> Checked:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
-from itertools import pairwise
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import duckdb
 import msgspec
@@ -17,8 +18,7 @@ import pyarrow.parquet as pq
 
 from handletime.clock import DAY
 from handletime.errors import InputError
-from handletime.events.model import with_schema
-from handletime.files import sync
+from handletime.events.model import EVENTS, with_schema
 from handletime.segments.files import SCHEMAS
 from handletime.segments.ids import segment_ids
 from handletime.segments.parts import Progress
@@ -46,14 +46,6 @@ class Exported(msgspec.Struct, frozen=True):
     files: int
 
 
-class _Source(NamedTuple):
-    """Where a table's rows come from, and the SQL of the moment in epoch milliseconds that decides their day."""
-
-    sql: str
-    moment: str
-    table: Callable[[pa.Table], pa.Table]
-
-
 def export(
     cursor: duckdb.DuckDBPyConnection,
     out: Path,
@@ -68,32 +60,18 @@ def export(
     Columns as in docs/tables.md and rules.md 1. `cursor` is in a transaction; `store` is the store's folder. Raises
     InputError where the folder is there and not empty, or the account is unknown; OSError.
     """
-    _require_empty(out)
-    account = _account(cursor, asked.account)
     with staged(out, store) as folder:
-        files = 0
-        rows = {}
-        for name, source in _SOURCES.items():
-            of_table = folder / name
-            of_table.mkdir()
-            rows[name] = 0
-            for day in _days(cursor, source, account, asked, progress, name):
-                written = _write_day(cursor, of_table, source, day, account, asked)
-                rows[name] += written[0]
-                files += written[1]
+        given = {"account": _account(cursor, asked.account), "start": asked.start, "end": asked.end}
+        files, rows = 0, dict.fromkeys(_SOURCES, 0)
+        for name in _SOURCES:
+            (folder / name).mkdir()
+            for day in _days(cursor, name, given, progress):
+                for number in _day_files(cursor, folder, name, day, given):
+                    rows[name] += number
+                    files += 1
         # Once for all: there may be very many small files.
         os.sync()
-        _require_empty(out)
-        folder.rename(out)
-        sync(out.parent)
     return Exported(rows, files)
-
-
-def _require_empty(out: Path) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is there already; name a folder that is not, or is empty")
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent}: there is no such folder")
 
 
 def _account(cursor: duckdb.DuckDBPyConnection, name: str | None) -> int | None:
@@ -106,103 +84,60 @@ def _account(cursor: duckdb.DuckDBPyConnection, name: str | None) -> int | None:
 
 
 def _days(
-    cursor: duckdb.DuckDBPyConnection, source: _Source, account: int | None, asked: Range, progress: Progress, name: str
+    cursor: duckdb.DuckDBPyConnection, name: str, given: Mapping[str, object], progress: Progress
 ) -> Iterator[int | None]:
     """The days (since the epoch) that a table has rows of; None where they have no day."""
-    progress(f"exporting {name.replace('_', ' ')}", 0, 0)
-    found = cursor.execute(
-        f"""select distinct floor({source.moment} / {DAY}.0)::bigint as day
-        from ({source.sql}) where {_WITHIN.format(moment=source.moment)} order by day nulls last""",  # noqa: S608
-        _parameters(account, asked),
-    ).fetchall()
+    what = f"exporting {name.replace('_', ' ')}"
+    progress(what, 0, 0)
+    sql = f"select distinct floor(moment / {DAY}.0)::bigint as day from ({_SOURCES[name]}) where {_WITHIN}"  # noqa: S608
+    found = cursor.execute(f"{sql} order by day nulls last", given).fetchall()
     for done, (day,) in enumerate(found):
-        progress(f"exporting {name.replace('_', ' ')}", done, len(found))
+        progress(what, done, len(found))
         yield day
 
 
-def _write_day(
-    cursor: duckdb.DuckDBPyConnection,
-    folder: Path,
-    source: _Source,
-    day: int | None,
-    account: int | None,
-    asked: Range,
-) -> tuple[int, int]:
-    """Writes a day's rows, a file for each account; says how many rows and files."""
-    parameters = _parameters(account, asked)
-    if day is None:
-        of_day = f"{source.moment} is null"
-    else:
-        of_day = f"{source.moment} >= $first and {source.moment} < $next"
-        parameters |= {"first": day * DAY, "next": (day + 1) * DAY}
-    where = f"{of_day} and {_WITHIN.format(moment=source.moment)}"
-    sql = f"select * from ({source.sql}) where {where} order by accountId, number, placed"  # noqa: S608
-    rows, files = 0, _Files(folder, NO_DAY if day is None else _date(day))
-    try:
-        for batch in cursor.sql(sql, params=parameters).to_arrow_reader(BATCH_ROWS):
-            if batch.num_rows:
-                files.write(source.table(pa.Table.from_batches([batch])))
-                rows += batch.num_rows
-    finally:
-        files.close()
-    return rows, files.count
+def _day_files(
+    cursor: duckdb.DuckDBPyConnection, folder: Path, name: str, day: int | None, given: Mapping[str, object]
+) -> Iterator[int]:
+    """Writes a day's rows, a file for each account; gives the number of rows of each file."""
+    of_day, bounds, label = "moment is null", {}, NO_DAY
+    if day is not None:
+        of_day, bounds = "moment >= $first and moment < $next", {"first": day * DAY, "next": (day + 1) * DAY}
+        label = str(date(1970, 1, 1) + timedelta(days=day))
+    sql = f"select * from ({_SOURCES[name]}) where {of_day} and {_WITHIN} order by accountId, number, placed"  # noqa: S608
+    batches = cursor.sql(sql, params={**given, **bounds}).to_arrow_reader(BATCH_ROWS)
+    tables = (_as_table(name, pa.Table.from_batches([batch])) for batch in batches if batch.num_rows)
+    for account, parts in groupby(chain.from_iterable(map(_by_account, tables)), itemgetter(0)):
+        place = folder / name / f"accountId={account}" / f"day={label}"
+        place.mkdir(parents=True)
+        rows = 0
+        with pq.ParquetWriter(place / FILE, _SCHEMAS[name], compression="zstd") as file:
+            for _, part in parts:
+                file.write_table(part)
+                rows += part.num_rows
+        yield rows
 
 
-def _date(day: int) -> str:
-    return (date(1970, 1, 1) + timedelta(days=day)).isoformat()
-
-
-def _parameters(account: int | None, asked: Range) -> dict[str, Any]:
-    return {"account": account, "start": asked.start, "end": asked.end}
-
-
-class _Files:
-    """The files of one table and day; rows come account by account."""
-
-    def __init__(self, folder: Path, day: str) -> None:
-        self._folder, self._day = folder, day
-        self._account: str | None = None
-        self._writer: pq.ParquetWriter | None = None
-        self.count = 0
-
-    def write(self, table: pa.Table) -> None:
-        """Adds rows."""
-        codes = table["accountId"].combine_chunks()
-        bounds = [0, *(np.flatnonzero(np.diff(codes.indices.to_numpy())) + 1).tolist(), table.num_rows]
-        for low, high in pairwise(bounds):
-            self._open(codes[low].as_py(), table.schema).write_table(table.slice(low, high - low))
-
-    def _open(self, account: str, schema: pa.Schema) -> pq.ParquetWriter:
-        if self._writer is None or account != self._account:
-            self.close()
-            place = self._folder / f"accountId={account}" / f"day={self._day}"
-            place.mkdir(parents=True)
-            self._writer = pq.ParquetWriter(place / FILE, schema, compression="zstd")
-            self._account = account
-            self.count += 1
-        return self._writer
-
-    def close(self) -> None:
-        """Ends the file that is open."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+def _by_account(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """The rows of each account; they come account by account."""
+    codes = table["accountId"].combine_chunks()
+    bounds = [0, *(np.flatnonzero(np.diff(codes.indices.to_numpy())) + 1).tolist(), table.num_rows]
+    for low, high in pairwise(bounds):
+        yield codes[low].as_py(), table.slice(low, high - low)
 
 
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _derived_table(name: str) -> Callable[[pa.Table], pa.Table]:
-    """What makes rows of a derived table out of those of its query."""
-    schema = SCHEMAS[name]
-
-    def table(rows: pa.Table) -> pa.Table:
-        if "segmentId" in schema.names:
-            ids = segment_ids(*(rows[name] for name in ("accountId", "agentId", "conversationId", "assignedEventId")))
-            rows = rows.append_column("segmentId", ids)
-        return pa.table([_as(rows[field.name], field.type) for field in schema], schema=schema)
-
-    return table
+def _as_table(name: str, rows: pa.Table) -> pa.Table:
+    """The rows of a table's query with its columns."""
+    if name == "events":
+        return with_schema(rows)
+    schema = _SCHEMAS[name]
+    if "segmentId" in schema.names:
+        ids = segment_ids(*(rows[name] for name in ("accountId", "agentId", "conversationId", "assignedEventId")))
+        rows = rows.append_column("segmentId", ids)
+    return pa.table([_as(rows[field.name], field.type) for field in schema], schema=schema)
 
 
 def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
@@ -212,33 +147,24 @@ def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 _OF_ACCOUNT: Final = "($account is null or t.account = $account)"
 _STARTED: Final = "($end is null or epoch_ms(t.start) < $end)"
-_SOURCES: Final[dict[str, _Source]] = {
-    "events": _Source(
-        f"select *, arrival as placed from ({NAMED_EVENTS}) t where {_OF_ACCOUNT}",  # noqa: S608
-        "time",
-        with_schema,
-    ),
-    "agent_segments": _Source(
-        f"""select * replace (case when focusData then totalHandleTimeMillis end as totalHandleTimeMillis) from (
-                select accountId, t.*, started as placed, exists (
-                    from kept.agents f where f.account = t.account and f.agentId = t.agentId and focused) as focusData
-                from kept.agent_segments t join kept.accounts using (account) where {_OF_ACCOUNT} and {_STARTED})""",  # noqa: S608
-        'epoch_ms("end")',
-        _derived_table("agent_segments"),
-    ),
-    "skill_segments": _Source(
-        f"""select accountId, t.*, t.sequence as placed from kept.skill_segments t join kept.accounts using (account)
-            where {_OF_ACCOUNT} and {_STARTED}""",  # noqa: S608
-        'epoch_ms("end")',
-        _derived_table("skill_segments"),
-    ),
-    "handle_time_units": _Source(
-        f"""select accountId, s.conversationId, s.assignedEventId, t.*, epoch_ms(t.start) as placed
-            from kept.handle_time_units t join kept.accounts using (account)
-            join kept.agent_segments s on s.number = t.number and s.started = t.started
-            where {_OF_ACCOUNT} and {_STARTED}""",  # noqa: S608
-        'epoch_ms("end")',
-        _derived_table("handle_time_units"),
-    ),
+_SCHEMAS: Final = {"events": EVENTS, **SCHEMAS}
+_SOURCES: Final = {
+    "events": f"""
+        select *, time as moment, arrival as placed from ({NAMED_EVENTS}) t where {_OF_ACCOUNT}""",  # noqa: S608
+    "agent_segments": f"""
+        select * replace (case when focusData then totalHandleTimeMillis end as totalHandleTimeMillis) from (
+            select accountId, t.*, epoch_ms("end") as moment, started as placed, exists (
+                from kept.agents f where f.account = t.account and f.agentId = t.agentId and focused) as focusData
+            from kept.agent_segments t join kept.accounts using (account) where {_OF_ACCOUNT} and {_STARTED})""",  # noqa: S608
+    "skill_segments": f"""
+        select accountId, t.*, epoch_ms("end") as moment, t.sequence as placed
+        from kept.skill_segments t join kept.accounts using (account) where {_OF_ACCOUNT} and {_STARTED}""",  # noqa: S608
+    "handle_time_units": f"""
+        select accountId, s.conversationId, s.assignedEventId, t.*, epoch_ms(t."end") as moment,
+            epoch_ms(t.start) as placed
+        from kept.handle_time_units t join kept.accounts using (account)
+        join kept.agent_segments s on s.number = t.number and s.started = t.started
+        where {_OF_ACCOUNT} and {_STARTED}""",  # noqa: S608
 }
-_WITHIN: Final = "({moment} is null or (($start is null or {moment} >= $start) and ($end is null or {moment} < $end)))"
+"""Where a table's rows come from. `moment`, in epoch milliseconds, decides their day, `placed` their order."""
+_WITHIN: Final = "(moment is null or (($start is null or moment >= $start) and ($end is null or moment < $end)))"

@@ -10,7 +10,6 @@ A client that closes its side stops its command.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,11 +82,3 @@ def address_of(folder: Path, name: str) -> Iterator[str]:
         yield str(_LINKS / str(handle) / name)
     finally:
         os.close(handle)
-
-
-def is_socket(path: Path) -> bool:
-    """Whether there is a socket at a path, whether or not anybody listens."""
-    try:
-        return stat.S_ISSOCK(path.lstat().st_mode)
-    except FileNotFoundError:
-        return False

@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from handletime.crashpoints import crash_point
+from handletime.errors import InputError
+from handletime.files import sync
 from handletime.store.opening import BACKUPS
 
 
 @contextmanager
 def staged(target: Path, store: Path) -> Iterator[Path]:
-    """A new folder beside `target`, for its owner only, to be renamed to it when it is complete; else it is removed.
+    """A new folder beside `target`, for its owner only, which gets that name at the end; after an error it is removed.
 
     `store` is the folder of the store. It gets a note of where the unfinished folder lies: should this process be
-    killed, the next one that opens the store finds it (`remove_leftover`). Raises OSError.
+    killed, the next one that opens the store finds it (`remove_leftover`). Raises InputError where there is something
+    of that name, other than an empty folder, or no folder to put it in; OSError.
     """
+    _require_room(target)
     name = secrets.token_hex(8)
     folder = target.with_name(f".{target.name}-{name}")
     note = store / BACKUPS / f".{name}"
@@ -25,9 +30,21 @@ def staged(target: Path, store: Path) -> Iterator[Path]:
     try:
         folder.mkdir(mode=0o700)
         yield folder
+        _require_room(target)
+        crash_point("folder-complete")
+        folder.rename(target)
+        crash_point("folder-named")
+        sync(target.parent)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         note.unlink(missing_ok=True)
+
+
+def _require_room(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} is there already; name a folder that is not, or is empty")
+    if not target.parent.is_dir():
+        raise InputError(f"{target.parent}: there is no such folder")
 
 
 def remove_leftover(path: Path) -> None:
