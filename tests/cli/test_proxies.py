@@ -105,7 +105,7 @@ def free_port() -> int:
 
 
 def await_proxy(client: httpx.Client, path: str, proxy: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(200):
+    for _ in range(1200):
         assert proxy.poll() is None, log.read_text()
         try:
             if client.get(f"{path}/healthz", headers={"Host": "reports.example.com"}).status_code == 200:
