@@ -1,4 +1,7 @@
-"""A snapshot has one account's rows: whatever else is asked for is refused, by mistake or on purpose."""
+"""A snapshot has one account's rows: whatever else is asked for is refused, by mistake or on purpose.
+
+Covers: store/relations.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Sums of the finest groups: what is made of them is what the oracle says, which asks for each group by itself."""
+"""Sums of the finest groups: what is made of them is what the oracle says, which asks for each group by itself.
+
+Covers: answers/files, answers/percentiles, answers/terms.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Metrics against LivePerson's page and against arithmetic done by hand over the plain reading."""
+"""Metrics against LivePerson's page and against arithmetic done by hand over the plain reading.
+
+Covers: answers/figures, answers/selection.
+"""
 
 from __future__ import annotations
 

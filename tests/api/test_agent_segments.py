@@ -1,4 +1,7 @@
-"""`agent-segments` against LivePerson's page and http-api.md 2."""
+"""`agent-segments` against LivePerson's page and http-api.md 2.
+
+Covers: answers/pages, api/csv_table, api/negotiation, api/timeframe.
+"""
 
 from __future__ import annotations
 

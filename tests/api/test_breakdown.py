@@ -1,4 +1,7 @@
-"""The breakdown list and its files (http-api.md 2)."""
+"""The breakdown list and its files (http-api.md 2).
+
+Covers: api/files, api/unit_files.
+"""
 
 from __future__ import annotations
 

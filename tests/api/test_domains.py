@@ -1,4 +1,7 @@
-"""The look-up of domains (http-api.md 4)."""
+"""The look-up of domains (http-api.md 4).
+
+Covers: api/service.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every row of the error table of http-api.md 1, over a real socket; and what is not HTTP at all."""
+"""Every row of the error table of http-api.md 1, over a real socket; and what is not HTTP at all.
+
+Covers: errors, api/app, api/health.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the methods say of themselves."""
+"""What the methods say of themselves.
+
+Covers: api/examples.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The methods over the real store: the same answers, byte for byte, as over the one in memory."""
+"""The methods over the real store: the same answers, byte for byte, as over the one in memory.
+
+Covers: api/ports.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Now, Open and Why in a real Chromium: what is renewed, what is drawn, on paper, without colours or scripts."""
+"""Now, Open and Why in a real Chromium: what is renewed, what is drawn, on paper, without colours or scripts.
+
+Covers: web/elsewhere, web/why.
+"""
 
 from __future__ import annotations
 

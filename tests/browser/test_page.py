@@ -1,4 +1,7 @@
-"""The page in a real Chromium, over a real server: every view, filter and way down to the events."""
+"""The page in a real Chromium, over a real server: every view, filter and way down to the events.
+
+Covers: web/routes, web/segments, web/tables.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The commands as a user runs them: a real process, real files."""
+"""The commands as a user runs them: a real process, real files.
+
+Covers: __main__, cli/console.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`handletime derive`: three tables, a summary, and what is refused. Covers: cli/quality."""
+"""`handletime derive`: three tables, a summary, and what is refused.
+
+Covers: cli/quality.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The proxies of docs/operations.md, as they stand there, in front of a real server."""
+"""The proxies of docs/operations.md, as they stand there, in front of a real server.
+
+Covers: api/paths.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The service as a user runs it: real processes, a real socket, a real disk."""
+"""The service as a user runs it: real processes, a real socket, a real disk.
+
+Covers: cli/server, cli/folder, cli/ingest, cli/sending.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Settings: flag > environment > file > default; what is wrong says where it stands; the docs say the same."""
+"""Settings: flag > environment > file > default; what is wrong says where it stands; the docs say the same.
+
+Covers: settings, cli/config.
+"""
 
 from __future__ import annotations
 

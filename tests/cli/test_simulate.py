@@ -1,4 +1,7 @@
-"""`handletime simulate`."""
+"""`handletime simulate`.
+
+Covers: cli/eventfile.
+"""
 
 from __future__ import annotations
 

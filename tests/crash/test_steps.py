@@ -1,4 +1,7 @@
-"""Killed at each named step of what changes the store (`handletime.crashpoints`): all of it is there, or nothing."""
+"""Killed at each named step of what changes the store (`handletime.crashpoints`): all of it is there, or nothing.
+
+Covers: crashpoints.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lines and columns become events, or faults that name whatever is wrong (rules.md 1)."""
+"""Lines and columns become events, or faults that name whatever is wrong (rules.md 1).
+
+Covers: events/book, events/model, events/plain, events/rows, events/times.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Files of every kind become blocks of events; what is broken is told, never read short."""
+"""Files of every kind become blocks of events; what is broken is told, never read short.
+
+Covers: events/jsonarray, events/unpack.
+"""
 
 from __future__ import annotations
 

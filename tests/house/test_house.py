@@ -150,3 +150,21 @@ def modules_imported(tree: ast.Module) -> set[str]:
 def module_name(path: Path) -> str:
     """The dotted name of a module by its path in the package."""
     return ".".join(["handletime", *path.with_suffix("").parts]).removesuffix(".__init__")
+
+
+def test_every_module_has_its_tests_by_name() -> None:
+    """`tests/ROOM/test_FILE….py`, or a test whose first lines say `Covers: ROOM/FILE`."""
+    tests = {path: ast.get_docstring(ast.parse(path.read_text())) or "" for path in (ROOT / "tests").rglob("test_*.py")}
+    covered: set[str] = set()
+    for text in tests.values():
+        for listed in re.findall(r"^Covers: ([^.]+)\.$", text, re.MULTILINE):
+            covered |= set(re.split(r",\s+", listed))
+    modules = {path.relative_to(SOURCE).with_suffix("").as_posix() for path in SOURCE.rglob("*.py")}
+    assert covered <= modules
+    named = {
+        module
+        for module in modules
+        if any((ROOT / "tests" / module).parent.glob(f"test_{module.rpartition('/')[2]}*.py"))
+    }
+    assert {module for module in modules - covered - named if not module.endswith("__init__")} == set()
+    assert covered & named == set()

@@ -1,4 +1,7 @@
-"""Keys and the side file: durable, sealed, seen by other processes, and silent about secrets."""
+"""Keys and the side file: durable, sealed, seen by other processes, and silent about secrets.
+
+Covers: sqlite, keys/secret, keys/sidefile.
+"""
 
 import hmac
 import io

@@ -1,4 +1,7 @@
-"""Keys in a file: no secrets in it, one command to make it, and every server sees at once what changed."""
+"""Keys in a file: no secrets in it, one command to make it, and every server sees at once what changed.
+
+Covers: api/bearer, cli/keys.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a reader sees: the same whether or not files are left out, and whether or not sums are columns."""
+"""What a reader sees: the same whether or not files are left out, and whether or not sums are columns.
+
+Covers: lake/lake, lake/state, lake/sums.
+"""
 
 from __future__ import annotations
 

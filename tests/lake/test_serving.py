@@ -1,4 +1,7 @@
-"""`serve --lake`: what it is told, what it refuses and why, and its page."""
+"""`serve --lake`: what it is told, what it refuses and why, and its page.
+
+Covers: cli/lake_server.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What one account with large conversations may cost the others: memory, and time of theirs."""
+"""What one account with large conversations may cost the others: memory, and time of theirs.
+
+Covers: deadline.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
 """Clients that are slow, idle, or say too much: the others are served as before. And every limit at its edge: one
 below and the limit itself are taken, one above is refused.
+
+Covers: web/sign_in.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""One account's flood and another's answers; and a server that is offered more than it can take."""
+"""One account's flood and another's answers; and a server that is offered more than it can take.
+
+Covers: api/turns.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""So many requests a second: of a key, of an address without one; what is refused, and when it is let in again."""
+"""So many requests a second: of a key, of an address without one; what is refused, and when it is let in again.
+
+Covers: api/limits.
+"""
 
 from __future__ import annotations
 

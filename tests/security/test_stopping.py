@@ -1,4 +1,7 @@
-"""SIGTERM ends the server, whoever holds on to it; a second one at once. What was acknowledged stays."""
+"""SIGTERM ends the server, whoever holds on to it; a second one at once. What was acknowledged stays.
+
+Covers: api/serve, api/stopping.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Clients without a key that come in great numbers and stay: whoever comes after them is answered as before."""
+"""Clients without a key that come in great numbers and stay: whoever comes after them is answered as before.
+
+Covers: addresses, api/connections.
+"""
 
 from __future__ import annotations
 

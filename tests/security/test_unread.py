@@ -1,4 +1,7 @@
-"""Answers that nobody reads: counted while they wait, refused where there is no room, and given up."""
+"""Answers that nobody reads: counted while they wait, refused where there is no room, and given up.
+
+Covers: api/answer.
+"""
 
 from __future__ import annotations
 

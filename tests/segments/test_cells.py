@@ -1,4 +1,7 @@
-"""CSV that a spreadsheet reads as text, at whatever it splits lines."""
+"""CSV that a spreadsheet reads as text, at whatever it splits lines.
+
+Covers: segments/files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The derivation against rules.md: golden cases, the plain reading on messy streams, and what must always hold."""
+"""The derivation against rules.md: golden cases, the plain reading on messy streams, and what must always hold.
+
+Covers: segments/doubles, segments/focus, segments/order, segments/parts, segments/rules, segments/sorting.
+Covers: segments/spill, segments/tables, segments/threads.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""LivePerson's messaging history becomes events as liveperson-history.md says."""
+"""LivePerson's messaging history becomes events as liveperson-history.md says.
+
+Covers: sources/liveperson/assignments, sources/liveperson/fields, sources/liveperson/files.
+Covers: sources/liveperson/record, sources/liveperson/span.
+"""
 
 from __future__ import annotations
 

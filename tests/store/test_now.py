@@ -1,4 +1,7 @@
-"""The open conversations of an account: all of them, with their events and losses of focus, and nobody else's."""
+"""The open conversations of an account: all of them, with their events and losses of focus, and nobody else's.
+
+Covers: store/events.
+"""
 
 from __future__ import annotations
 

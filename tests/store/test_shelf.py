@@ -1,4 +1,7 @@
-"""The shelf of made files: whole, or not there, whatever became of its rows."""
+"""The shelf of made files: whole, or not there, whatever became of its rows.
+
+Covers: store/cachefile.
+"""
 
 from __future__ import annotations
 

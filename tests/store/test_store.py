@@ -1,4 +1,7 @@
-"""The store as a whole: opened, closed, killed, locked, damaged."""
+"""The store as a whole: opened, closed, killed, locked, damaged.
+
+Covers: closing, store/database, store/directory, store/opening, store/schema.
+"""
 
 from __future__ import annotations
 

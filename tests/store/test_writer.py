@@ -1,4 +1,7 @@
-"""The writer against the derivation: whatever comes in whatever pieces, the rows are those of all events at once."""
+"""The writer against the derivation: whatever comes in whatever pieces, the rows are those of all events at once.
+
+Covers: segments/changes, store/derived, store/recent, store/requests, store/touched.
+"""
 
 from __future__ import annotations
 

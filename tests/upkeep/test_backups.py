@@ -1,4 +1,7 @@
-"""Copies of a store, and putting them back."""
+"""Copies of a store, and putting them back.
+
+Covers: upkeep/staging.
+"""
 
 from __future__ import annotations
 

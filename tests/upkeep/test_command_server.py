@@ -1,4 +1,7 @@
-"""The socket of a running server."""
+"""The socket of a running server.
+
+Covers: upkeep/client, upkeep/messages.
+"""
 
 from __future__ import annotations
 

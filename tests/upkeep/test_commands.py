@@ -1,4 +1,7 @@
-"""Every command, through a running server and without one."""
+"""Every command, through a running server and without one.
+
+Covers: upkeep/exports.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Older things out, one conversation forgotten: nothing else changes."""
+"""Older things out, one conversation forgotten: nothing else changes.
+
+Covers: store/removing.
+"""
 
 from __future__ import annotations
 

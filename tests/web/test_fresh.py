@@ -1,4 +1,7 @@
-"""What a page that is open already is sent: only what changed, and an idle one next to nothing."""
+"""What a page that is open already is sent: only what changed, and an idle one next to nothing.
+
+Covers: web/now, web/streams.
+"""
 
 from __future__ import annotations
 

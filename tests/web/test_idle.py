@@ -1,4 +1,7 @@
-"""A session ends when nobody uses it any more, also where a page of it is open and keeps itself up to date."""
+"""A session ends when nobody uses it any more, also where a page of it is open and keeps itself up to date.
+
+Covers: clock.
+"""
 
 from __future__ import annotations
 

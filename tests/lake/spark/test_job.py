@@ -1,6 +1,8 @@
 """`handletime.lake.spark`: the rows of one machine, whatever order events come in, and whatever is killed.
 
 All in one module: so its tests are mostly one process's, and there is one cluster.
+
+Covers: cli/spark, lake/spark/exchange, lake/spark/source, lake/spark/stages, lake/spark/touched, lake/spark/write.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""`/metrics` of a real server: what it counts, in which form, and that no account is in it."""
+"""`/metrics` of a real server: what it counts, in which form, and that no account is in it.
+
+Covers: api/trace.
+"""
 
 from __future__ import annotations
 
