@@ -7,6 +7,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 from handletime.clock import DAY, HOUR, MINUTE, SECOND
+from handletime.segments import LONG_UNIT_MINUTES
 
 if TYPE_CHECKING:
     from handletime.segments.explain import Moment
@@ -226,10 +227,6 @@ def without_focus_data(number: int, of: int, what: str) -> str:
     """`2 of 3 human agents have no focus data: handle time is unknown there, not zero`."""
     have = "has" if number == 1 else "have"
     return f"{number:,} of {count(of, what)} {have} {NO_FOCUS_DATA}: handle time is unknown there, not zero"
-
-
-LONG_UNIT_MINUTES: Final = 30
-"""A handle-time unit longer than this may be a focus that nobody ended."""
 
 
 def long_units(number: int, minutes: int = LONG_UNIT_MINUTES, more: str = "") -> str:

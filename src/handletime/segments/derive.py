@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.clock import MINUTE
 from handletime.events import model
-from handletime.segments import rules
+from handletime.segments import LONG_UNIT_MINUTES, rules
 from handletime.segments.columns import I8, I64, U8, Columns, count_codes, in_one_chunk, without_records_columns
 from handletime.segments.focus import Agents, Focused
 from handletime.segments.order import Ordered
@@ -19,9 +20,6 @@ from handletime.segments.rules import Out
 from handletime.segments.sorting import Records
 from handletime.segments.tables import Source, derived_tables
 from handletime.segments.threads import in_shares
-
-LONG_UNIT_MILLIS = 30 * 60 * 1000
-"""A handle-time unit longer than this may be a focus that nobody ended."""
 
 
 class Quality(msgspec.Struct, rename="camel"):
@@ -194,7 +192,7 @@ def _quality(
     doubles = prepared.ordered.doubles
     effects = count_codes(effect, len(rules.EFFECTS))
     lengths = units.column("handleTimeMillis")
-    long = lengths.filter(pc.greater(lengths, LONG_UNIT_MILLIS))
+    long = lengths.filter(pc.greater(lengths, LONG_UNIT_MINUTES * MINUTE))
     humans = segments.select(["accountId", "agentId"]).filter(pc.equal(segments["userType"].cast(pa.string()), "human"))
     return Quality(
         events=prepared.events.num_rows,
