@@ -12,7 +12,7 @@ from handletime.segments.agent_focus import Focus
 from handletime.segments.derive import derive
 from handletime.segments.explain import explain
 from handletime.segments.parts import prepare
-from handletime.store.reader import Reader
+from handletime.store.reader import StoreReader
 from handletime.upkeep.removing import forget
 from tests.answers.oracle import Window, aggregate
 from tests.messy_streams import BASE, messy_stream
@@ -63,7 +63,7 @@ def test_all_conversations_are_there_until_one_is_forgotten(tmp_path: Path) -> N
         assert store.reader("other").holds_all(["c0"])
 
 
-def told(reader: Reader, agent: int, start: int, end: int) -> list[Focus]:
+def told(reader: StoreReader, agent: int, start: int, end: int) -> list[Focus]:
     """Where an agent's focus was; all moments are counted from `BASE`."""
     stretches = reader.focus(agent, BASE + start, BASE + end)
     return [one._replace(start=one.start - BASE, end=one.end - BASE) for one in stretches]

@@ -20,7 +20,7 @@ import pyarrow as pa
 from handletime.answers.relations import limited
 from handletime.closing import Closing
 from handletime.errors import HandletimeError, InputError, NotHere, NotNow
-from handletime.lake.reader import EventFiles, Reader
+from handletime.lake.reader import EventFiles, LakeReader
 from handletime.lake.state import UNITS, State, state_of
 from handletime.lake.tables import RUNS, Run, runs
 from handletime.store.requests import Ingested, Outcome
@@ -85,11 +85,11 @@ class Lake(Closing):
         """The run that is served."""
         return self._state.run
 
-    def reader(self, account: str) -> Reader:
+    def reader(self, account: str) -> LakeReader:
         """A reader for an account, which need not have any rows. It stays with the run that is newest now."""
         return self._reader(self._state, account)
 
-    def reader_of(self, finished: int, account: str, day: date) -> Reader | None:
+    def reader_of(self, finished: int, account: str, day: date) -> LakeReader | None:
         """A reader of the run that ended at a time (epoch ms), to ask about the units of a day.
 
         None where there is no such run, or its files of the day are gone.
@@ -104,8 +104,8 @@ class Lake(Closing):
             return None
         return self._reader(state, account)
 
-    def _reader(self, state: State, account: str) -> Reader:
-        return Reader(self.folder, state, account, self._cursor, self._events, self._settings.query_limit_s)
+    def _reader(self, state: State, account: str) -> LakeReader:
+        return LakeReader(self.folder, state, account, self._cursor, self._events, self._settings.query_limit_s)
 
     @property
     def read_only(self) -> str:

@@ -32,7 +32,7 @@ Cursors = Callable[[float | None], AbstractContextManager[duckdb.DuckDBPyConnect
 # ruff: noqa: S608
 
 
-class Reader:
+class LakeReader:
     """Asks about one account as of one run, however many come meanwhile. Any thread may use it."""
 
     def __init__(

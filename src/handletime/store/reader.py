@@ -22,7 +22,7 @@ from handletime.store.now import open_conversations
 from handletime.store.relations import OfStore
 
 
-class Reader:
+class StoreReader:
     """Asks about one account, for one request. Any thread may use it."""
 
     def __init__(self, database: Database, account: str, *, limit_s: float | None = None) -> None:

@@ -30,7 +30,7 @@ from handletime.events import model
 from handletime.store.database import Database
 from handletime.store.observer import Observer, State
 from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings, size_of
-from handletime.store.reader import Reader
+from handletime.store.reader import StoreReader
 from handletime.store.requests import Ingested, Outcome, Request
 from handletime.store.waiting import Job, Queue
 from handletime.store.watch import Watch
@@ -66,9 +66,9 @@ class Store(Closing):
         self._database.close()
         self._lock.release()
 
-    def reader(self, account: str) -> Reader:
+    def reader(self, account: str) -> StoreReader:
         """A reader for an account, which need not have any rows."""
-        return Reader(self._database, account, limit_s=self.settings.query_limit_s)
+        return StoreReader(self._database, account, limit_s=self.settings.query_limit_s)
 
     @property
     def read_only(self) -> str | None:
