@@ -111,7 +111,7 @@ class Setting:
         """Its name in the environment."""
         return PREFIX + self.name.replace("-", "_").upper()
 
-    def told(self, value: object) -> str:
+    def text_of(self, value: object) -> str:
         """A value as one would write it; "" for None."""
         if isinstance(self.type, Size) and isinstance(value, int):
             return f"{value >> 20}MiB" if value % (1 << 30) else f"{value >> 30}GiB"

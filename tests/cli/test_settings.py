@@ -181,7 +181,7 @@ def test_the_docs_say_the_same() -> None:
 
 def row(field: str) -> str:
     setting = SETTINGS[field]
-    told = setting.told(DEFAULTS.get(field))
+    told = setting.text_of(DEFAULTS.get(field))
     default = f"`{told}`" if told else "required" if field not in DEFAULTS else ""
     return f"| `{setting.name}` | `{setting.variable}` | {setting.allowed} | {default} | {setting.meaning} |"
 

@@ -54,14 +54,14 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> by
     size = chunks = counted = 0
     full: TooMany | None = None
     now = asyncio.get_running_loop().time
-    begun = told = now()
+    begun = renewed = now()
     try:
         async with asyncio.timeout(idle_seconds) as limit:
             async for chunk in request.stream():
                 size, chunks = size + len(chunk), chunks + 1
                 # Not with each chunk: there may be thousands a second.
-                if (moment := now()) - told > idle_seconds / _DEADLINES:
-                    told = moment
+                if (moment := now()) - renewed > idle_seconds / _DEADLINES:
+                    renewed = moment
                     limit.reschedule(min(moment, begun + size / RATE_LEAST) + idle_seconds)
                 if chunks > CHUNKS_FREE and size < chunks * CHUNK_LEAST:
                     raise Refused(413, f"The body comes in chunks of less than {CHUNK_LEAST} bytes; send larger ones.")

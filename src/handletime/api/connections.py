@@ -50,7 +50,7 @@ HEALTH: Final = ("/healthz", "/readyz", "/metrics")
 """Paths of monitoring, which finds room where others do not."""
 FRESH_S: Final = 2.0
 """Seconds for which a connection stays however many its address has, so that a new request is always answered."""
-TOLD_EVERY_S: Final = 60.0
+LOG_EVERY_S: Final = 60.0
 """Seconds between two log lines about ended connections."""
 RESERVED_FILES: Final = 512
 """Descriptors for everything but connections: the store, its log, what queries spill."""
@@ -163,8 +163,8 @@ class Connections:
         self._port = 0
         self._stopped = threading.Event()
         self._stops = math.inf
-        self._untold: Counter[Reason] = Counter()
-        self._told = -TOLD_EVERY_S
+        self._unlogged: Counter[Reason] = Counter()
+        self._logged_at = -LOG_EVERY_S
         self.open = 0
         """The number of connections at the last look."""
         self.room = room_for(self._limits.most)
@@ -300,14 +300,14 @@ class Connections:
         connection.ended = True
         end(seen, at_once=reason == "unread")
         self._ended(reason, 1)
-        self._untold[reason] += 1
+        self._unlogged[reason] += 1
 
     def _tell(self, now: float) -> None:
-        if self._untold and now - self._told >= TOLD_EVERY_S:
-            told = ", ".join(f"{number} {reason}" for reason, number in sorted(self._untold.items()))
-            _log.warning("connections were ended: %s; %d are open", told, self.open)
-            self._untold.clear()
-            self._told = now
+        if self._unlogged and now - self._logged_at >= LOG_EVERY_S:
+            ended = ", ".join(f"{number} {reason}" for reason, number in sorted(self._unlogged.items()))
+            _log.warning("connections were ended: %s; %d are open", ended, self.open)
+            self._unlogged.clear()
+            self._logged_at = now
 
 
 @contextmanager

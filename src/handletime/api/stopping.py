@@ -35,7 +35,7 @@ class Signals:
         self._come, self._gone = socket.socketpair()
         self._gone.setblocking(False)
         signals = [each for each in _SIGNALS if each != signal.SIGHUP or signal.getsignal(each) != signal.SIG_IGN]
-        self._before = {number: signal.signal(number, self._told) for number in signals}
+        self._before = {number: signal.signal(number, self._take) for number in signals}
         signal.set_wakeup_fd(self._gone.fileno(), warn_on_full_buffer=False)
         threading.Thread(target=self._count, name="signals", daemon=True).start()
 
@@ -57,7 +57,7 @@ class Signals:
         if self._number:
             call(self._number)
 
-    def _told(self, number: int, _: object) -> None:
+    def _take(self, number: int, _: object) -> None:
         if not self._number:
             self._number = number
             self._first(number)

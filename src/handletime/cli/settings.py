@@ -57,7 +57,7 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
 def settings_options(command: F) -> F:
     """All settings as options of a command, none required. The command gets them by field of `ServerSettings`."""
     for field, setting in reversed([*SETTINGS.items()]):
-        default = setting.told(DEFAULTS.get(field))
+        default = setting.text_of(DEFAULTS.get(field))
         command = click.option(
             f"--{setting.name}",
             field,

@@ -117,23 +117,23 @@ class Counted(io.RawIOBase):
 
     def __init__(self, raw: IO[bytes], progress: Progress, size: int) -> None:
         self._raw, self._progress, self._size = raw, progress, size
-        self._told = 0
+        self._reported = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
         data = self._raw.read(size) or b""
-        self._tell(len(data))
+        self._report(len(data))
         return data
 
     def reached(self, share: float) -> None:
         """Tells progress where the stream itself is not what is read."""
-        self._tell(int(self._size * share) - self._told)
+        self._report(int(self._size * share) - self._reported)
 
-    def _tell(self, more: int) -> None:
+    def _report(self, more: int) -> None:
         if more > 0:
-            self._told += more
+            self._reported += more
             self._progress(more)
 
 

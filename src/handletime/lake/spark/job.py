@@ -199,9 +199,9 @@ class _Job:
         try:
             rows = frame.select("kind", "content").collect()
         except PySparkException as error:
-            told = _TOLD.search(str(error))
-            if told:
-                raise InputError(told[1].strip()) from None
+            of_task = _TASK_ERROR.search(str(error))
+            if of_task:
+                raise InputError(of_task[1].strip()) from None
             raise
         found: dict[str, list[pa.Table]] = {}
         for kind, content in rows:
@@ -405,7 +405,7 @@ def _settings(spark: SparkSession) -> Iterator[None]:
                 spark.conf.set(name, old)
 
 
-_TOLD: Final = re.compile(
+_TASK_ERROR: Final = re.compile(
     r"^handletime\.errors\.(?:InputError|InvalidEvents): (.*?)(?=^\s+at |^\s*$|\Z)", re.MULTILINE | re.DOTALL
 )
 """What a task says of its input, in an error of Spark's."""

@@ -51,10 +51,10 @@ def find_conversations(
             if first is not None:
                 times = events["time"].cast(pa.int64())
                 events = events.filter(pc.and_(pc.greater_equal(times, first), pc.less(times, last)))
-            yield _told(np.unique(conversation_hashes(in_one_chunk(events))))
+            yield _hashes_parcel(np.unique(conversation_hashes(in_one_chunk(events))))
 
 
-def _told(hashes: U64) -> Parcel:
+def _hashes_parcel(hashes: U64) -> Parcel:
     return Parcel(0, CONVERSATIONS, 0, pa.table({"hash": pa.array(hashes)}))
 
 
@@ -109,7 +109,7 @@ def find_assigned(agents: Agents, files: Files, numbers: Batches) -> Iterator[Pa
     """Reports the conversations that these agents were assigned to."""
     for number in numbers_in(numbers):
         rows = _of_agents(files[number].read(["conversationId", "agentId"]), agents)
-        yield _told(np.unique(conversation_hashes(as_events(rows))))
+        yield _hashes_parcel(np.unique(conversation_hashes(as_events(rows))))
 
 
 def _of_agents(rows: pa.Table, agents: Agents) -> pa.Table:
@@ -139,7 +139,7 @@ def find_touched(batches: Batches) -> Iterator[Parcel]:
         before, had = _losses(others, old.filter(mine))
         after, has = _losses(others, new)
         changed = (before != after).any(axis=1)
-        yield _told(np.unique(conversation_hashes(others)[changed]))
+        yield _hashes_parcel(np.unique(conversation_hashes(others)[changed]))
         yield Parcel(0, FLIPPED, 0, agents_table(had ^ has))
 
 
