@@ -5,6 +5,7 @@ Covers: answers/files, answers/percentiles, answers/terms.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from handletime.answers import percentiles
+from handletime.answers.figures import figures_of
 from handletime.answers.files import asked
 from handletime.answers.intervals import clock_bounds
 from handletime.answers.percentiles import percentiles_of
 from handletime.answers.registry import AGENT_METRICS, METRICS, SKILL_METRICS
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection, instant_of
-from handletime.answers.sums import By, Sums, sums_of
+from handletime.answers.sums import By, Sums, slots, sums_of
 from handletime.answers.terms import Table
 from handletime.segments.derive import derive
 from tests.answers.oracle import Window, aggregate, value_of
@@ -101,6 +103,48 @@ def test_percentiles_by_interval_are_the_same_where_intervals_have_nothing_in_co
     monkeypatch.setattr(percentiles, "PLACES_MAX", 0)
     assert percentiles_of(connection, AGENT, ranked, by, Selection(bounds), with_total=True) == on_grid
     assert len(on_grid) > 2
+
+
+MILLIS = st.integers(-(10**14), 10**14)
+
+
+@given(st.lists(MILLIS, min_size=2, max_size=6, unique=True), st.data())
+def test_a_slot_is_in_the_interval_of_all_its_moments(bounds: list[int], data: st.DataObject) -> None:
+    bounds.sort()
+    moment = data.draw(st.integers(bounds[0], bounds[-1] - 1))
+    base, size = slots(bounds)
+    assert base <= bounds[0]
+    begin = base + (moment - base) // size * size
+    assert max(bisect_right(bounds, begin) - 1, 0) == bisect_right(bounds, moment) - 1
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        [-86_400_001, *range(-82_800_000, 1, 3_600_000)],
+        [-86_400_001, *range(-86_400_000, -1, 3_600_000), -1],
+        [-1_800_000, 0, 3_600_000],
+        [-90_000, -60_000, -30_000],
+    ],
+)
+def test_intervals_before_1970_have_what_ended_in_them(bounds: list[int], tmp_path: Path) -> None:
+    """It was counted in the interval after, or in none; and a page with percentiles was a 500."""
+    story: list[dict[str, object]] = [
+        {"type": "opened"},
+        {"type": "message", "sentBy": "consumer"},
+        {"type": "assigned", "agentId": 7},
+        {"type": "message", "sentBy": "agent"},
+        {"type": "closed", "closedBy": "agent"},
+    ]
+    events = [
+        {"conversationId": "c", "eventId": str(i), "time": f"1969-12-31T23:59:00.00{i}Z", **event}
+        for i, event in enumerate(story)
+    ]
+    metrics = [METRICS[key] for key in ("totalAgentConversationSegments", "medianResponseMillis")]
+    with asked([derive(events_of(events))], tmp_path, memory=1 << 30) as (snapshot, _):
+        groups = figures_of(snapshot, metrics, ("interval",), Selection(bounds))
+    assert set(groups) == {(), (bisect_right(bounds, -59_996) - 1,)}
+    assert {tuple(group.values()) for group in groups.values()} == {(1, 1)}
 
 
 def test_weeks_of_eighteen_years_where_clocks_are_changed(a_snapshot: ASnapshot) -> None:

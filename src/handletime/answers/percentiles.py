@@ -76,14 +76,13 @@ def _query(
 def _placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:
     """A relation and the place of a row's interval, both as SQL, and the values that they bind."""
     base, size = slots(of.bounds)
-    first = (of.bounds[0] - base) // size
-    count = (of.bounds[-1] - 1 - base) // size - first + 1
+    count = (of.bounds[-1] - 1 - base) // size + 1
     if count > PLACES_MAX:
         # Years of weeks on clocks that are put forward and back: all they have in common is an hour, or a second.
         begins = "(select unnest($begins::bigint[]) as begins, unnest(range(len($begins))) as place)"
         joined = f'{relation} asof join {begins} on epoch_ms("end") >= begins'
         return joined, "place", {"begins": list(of.bounds[:-1])}
-    begin_of = base + (first + np.arange(count)) * size
+    begin_of = base + np.arange(count) * size
     places = np.clip(np.searchsorted(of.bounds, begin_of, "right") - 1, 0, None)
-    grid = {"places": places.tolist(), "base": (base + first * size) * 1000, "size": size * 1000}
+    grid = {"places": places.tolist(), "base": base * 1000, "size": size * 1000}
     return relation, '$places[(epoch_us("end") - $base) // $size + 1]', grid

@@ -138,14 +138,18 @@ def sums_of(
 
 
 def slots(bounds: Sequence[int]) -> tuple[int, int]:
-    """A grid, begin and step, that every interval is a whole part of, up to what lies outside the bounds."""
+    """A grid, begin and step: each interval is made of whole slots, but for what of a slot lies outside the bounds.
+
+    It begins at the first bound or before: SQL divides towards 0, so places are counted from there upwards only.
+    """
     inner = bounds[1:-1]
     if not inner:
         return bounds[0], max(bounds[-1] - bounds[0], 1)
     steps = {end - start for start, end in zip(bounds, inner, strict=False)}
     if len(steps) == 1 and bounds[-1] - bounds[-2] <= max(steps):
         return bounds[0], steps.pop()
-    return 0, gcd(*inner)
+    step = gcd(*(end - inner[0] for end in inner)) or bounds[-1] - bounds[0]
+    return inner[0] + (bounds[0] - inner[0]) // step * step, step
 
 
 def _terms(snapshot: Snapshot, table: Table) -> dict[str, str]:
