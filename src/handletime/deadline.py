@@ -10,7 +10,7 @@ from handletime.errors import NotNow
 
 T = TypeVar("T")
 EVERY: Final = 1024
-"""After so many small steps it is asked."""
+"""The number of small steps between two looks at the deadline."""
 
 
 class Deadline:
@@ -32,7 +32,7 @@ class Deadline:
             raise NotNow("the query took too long; ask for less at once")
 
     def over(self, steps: Iterable[T]) -> Iterator[T]:
-        """The same, one by one, as long as there is time. Raises NotNow."""
+        """Gives the steps one by one, as long as there is time. Raises NotNow."""
         for number, step in enumerate(steps):
             if number % EVERY == 0:
                 self.check()

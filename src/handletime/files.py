@@ -31,7 +31,7 @@ def open_regular(path: Path, most: int) -> BinaryIO:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """All of such a file. Raises InputError, OSError (with the path)."""
+    """All bytes of such a regular file. Raises InputError, OSError (with the path)."""
     with open_regular(path, most) as file:
         try:
             content = file.read(most + 1)

@@ -27,7 +27,7 @@ KNOWN: Final = METRICS["segmentsWithFocusData"]
 
 
 def figures_of(snapshot: Snapshot, metrics: Iterable[Metric], by: Sequence[By], of: Selection) -> Groups:
-    """Metrics of all tables by group, and in all (`()`), in ascending order of the keys.
+    """Metrics of all tables by group, and of all groups together (`()`), in ascending order of the keys.
 
     `interval` is a place in the bounds. Skill segments have no agent: they are left out where `by` names one.
     Groups in which no segment ended are absent.
@@ -67,7 +67,9 @@ def summed(metrics: Iterable[Metric]) -> list[Metric]:
 def with_percentiles(
     snapshot: Snapshot, finest: Sums, table: Table, metrics: Sequence[Metric], by: Sequence[By], of: Selection
 ) -> Groups:
-    """Metrics of one table by group, and in all (`()`), from sums of `summed` by these or finer groups."""
+    """Metrics of one table by group, and of all groups together (`()`).
+
+    `finest` are sums of the metrics of `summed`, by these groups or finer ones."""
     groups = by_group(finest.rolled_up(by), metrics)
     if by:
         groups |= by_group(finest.rolled_up(()), metrics)
@@ -79,7 +81,7 @@ def with_percentiles(
 
 
 def by_group(sums: Sums, metrics: Iterable[Metric]) -> Groups:
-    """Metrics from sums of `summed` by their keys; percentiles are None for now."""
+    """Metrics by the keys of their sums (`summed`); percentiles are None until somebody adds them."""
     chosen = list(metrics)
     made = [metric for metric in chosen if not metric.values]
     keys = zip(*(each.tolist() for each in sums.keys.values()), strict=True) if sums.keys else [()] * len(sums)

@@ -38,7 +38,7 @@ def bounds(start: int, end: int, interval: Interval | None, zone: ZoneInfo) -> l
 
 
 def clock_bounds(start: int, end: int, interval: Interval, zone: ZoneInfo) -> list[int]:
-    """The same, but minutes are those of the zone's clock too: every 30 minutes is at :00 and :30 there.
+    """Borders as of `bounds`, but minutes too are those of the zone's clock: every 30 minutes is at :00 and :30 there.
 
     Up to a day, an interval begins whenever the clock shows a full one, counted from the beginning of 1970, or is put
     past one, forward or back. A day or what is whole days begins at the first moment at which the clock shows its

@@ -38,7 +38,7 @@ class FocusHere(NamedTuple):
 
 
 class OpenConversation(NamedTuple):
-    """One open conversation. `waiting_since` is the consumer's wait for the assigned agent, in the queue its begin."""
+    """One open conversation. `waiting_since` is when the wait for the assigned agent, or in the queue, began."""
 
     id: str
     skill: int
@@ -48,10 +48,10 @@ class OpenConversation(NamedTuple):
     source: str | None
     waiting_since: int | None
     focus: Mapping[int, FocusHere]
-    """Of the agents whose focus is here."""
+    """The focus of each agent whose focus is here."""
 
     def seen_at(self, at: int) -> OpenConversation:
-        """The same without the focus whose lease has ended by a moment."""
+        """This conversation, without any focus whose lease has ended by a moment."""
         return self._replace(focus={agent: focus for agent, focus in self.focus.items() if focus.until >= at})
 
     @property
@@ -79,21 +79,21 @@ class OpenOf(NamedTuple):
     open: int
     in_queue: int
     waiting: int
-    """For an agent's answer."""
+    """How many wait for an agent's answer."""
     longest_ms: int
     longest: str
-    """Whose wait is the longest: a conversation."""
+    """The id of the conversation with the longest wait."""
     stale: int
     """How many wait for longer than `STALE_MS`."""
     is_bot: bool = False
     focus: str | None = None
-    """Of an agent: the conversation that has the focus."""
+    """The conversation that has the agent's focus."""
     focus_since: int = 0
     knows_focus: bool = False
 
 
 class Now(NamedTuple):
-    """All of it at one moment, in epoch milliseconds."""
+    """The open conversations and their sums at one moment; times are epoch milliseconds."""
 
     at: int
     total: OpenOf
@@ -102,7 +102,7 @@ class Now(NamedTuple):
     more_agents: int
     begin_in_the_middle: int
     conversations: list[OpenConversation]
-    """Those that are open, the longest wait first."""
+    """The open conversations, the longest wait first."""
 
 
 class OpenConversations(NamedTuple):
@@ -124,7 +124,7 @@ class LastRead:
         self._lock = Lock()
 
     def of(self, account: str, read: Callable[[], OpenConversations]) -> OpenConversations:
-        """The account's, at most `KEPT_S` old; those that `read` gives where there are none."""
+        """The open conversations of an account, at most `KEPT_S` old; `read` is asked where there are none."""
         begun = time.monotonic()
         with self._lock:
             made, found = self._found.get(account, (0.0, None))
@@ -153,7 +153,7 @@ def open_conversations(parts: Iterable[Prepared], deadline: Deadline | None = No
 
 
 def now_of(found: OpenConversations, of: Selection, at: int) -> Now:
-    """The open conversations that match the filters of a selection, whatever its times, in sums."""
+    """Counts the open conversations that match the filters of a selection. Its times do not count here."""
     conversations = [each.seen_at(at) if each.focus else each for each in found.conversations]
     shown = [each for each in conversations if _matches(each, of)]
     by_skill: dict[int, list[OpenConversation]] = {}

@@ -136,7 +136,7 @@ class Snapshot:
         return Rows(self._cursor, self._deadline)
 
     def table(self, sql: str, parameters: Mapping[str, object] | None = None) -> pa.Table:
-        """The same rows as an Arrow table."""
+        """The rows of one `select` as an Arrow table."""
         self._deadline.check()
         composed = self._relations.composed(sql, parameters)
         return self._cursor.sql(composed, params=dict(parameters) if parameters else None).to_arrow_table()

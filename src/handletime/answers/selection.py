@@ -28,7 +28,7 @@ class Condition(NamedTuple):
         return Condition(f"{self.where} and {where}", {**self.parameters, **parameters})
 
     def between(self, start: int, end: int) -> Condition:
-        """The same for rows that ended in [start, end), epoch milliseconds, instead of the selection's own times."""
+        """This condition with other times: rows that ended in [start, end), epoch milliseconds."""
         return self._replace(parameters={**self.parameters, "start": instant_of(start), "end": instant_of(end)})
 
 

@@ -36,7 +36,7 @@ class Sums(NamedTuple):
         return len(next(iter(self.sums.values())))
 
     def rolled_up(self, by: Sequence[By]) -> Sums:
-        """The same sums by fewer keys."""
+        """These sums by fewer keys."""
         order = np.lexsort([self.keys[key] for key in reversed(by)]) if by else np.arange(len(self))
         keys = {key: self.keys[key][order] for key in by}
         starts = _starts(list(keys.values()), len(order))
@@ -46,7 +46,7 @@ class Sums(NamedTuple):
         return Sums({key: values[starts] for key, values in keys.items()}, sums)
 
     def backwards(self, key: By, last: int) -> Sums:
-        """The same groups, in descending order of the first key, which then counts down from its last value."""
+        """These groups in descending order of the first key, which then counts down from its last value."""
         return Sums({**self.keys, key: last - self.keys[key]}, self.sums).rolled_up(tuple(self.keys))
 
     def part(self, begin: int, end: int) -> Sums:

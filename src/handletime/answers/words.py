@@ -18,10 +18,10 @@ Kind = Literal["agent", "skill", "group"]
 NONE: Final = "–"
 """An average over nothing, a percentile of nothing."""
 NO_FOCUS_DATA: Final = "no focus data"
-"""In the place of a handle time that is unknown: nobody told where the agent looked."""
+"""Stands in the place of an unknown handle time: no event says where the agent looked."""
 
 STATES: Final = {"queued": "in queue", "waits": "waiting for an answer", "answered": "answered"}
-"""Of an open conversation (`answers.live`)."""
+"""States of an open conversation (`answers.live`)."""
 OUTCOMES: Final = {
     "interactive": "interactive",
     "nonResponsiveConsumer": "non-responsive consumer",

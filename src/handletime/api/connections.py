@@ -63,7 +63,7 @@ Reason = Literal["silent", "unread", "address", "all", "stopping"]
 REASONS: Final[tuple[Reason, ...]] = ("silent", "unread", "address", "all", "stopping")
 Peer = tuple[str, int]
 _TCP_INFO: Final = struct.Struct("=B119xQQ")
-"""Of linux/tcp.h: the state, the bytes of ours that the other side has got, and those of its own that came."""
+"""`tcp_info` of linux/tcp.h: the state, the bytes of ours that the other side has, and those of its own that came."""
 _CLOSE_WAIT: Final = 8
 """The other side has closed it, or will send no more; the HTTP server does not answer it then."""
 _REFUSAL: Final = refusal(TooMany(), {"Connection": "close"})

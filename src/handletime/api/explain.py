@@ -30,7 +30,7 @@ def conversation_explained(
 
 @get("/api/account/{account:str}/agent-segments/{segment:str}/explain", sync_to_thread=True, name="explain-segment")
 def segment_explained(request: HttpRequest, service: TheService, account: InPath, segment: InPath) -> Response[Any]:
-    """The same for a segment's conversation, with only this one of its agent segments."""
+    """The conversation of a segment, explained in the same way, with only this one of its agent segments."""
     reader = service.reader(request, account, "handle-time")
     segment = unquote(segment)
     explanation = _explanation(reader, unquote(account), _conversation_of(segment))

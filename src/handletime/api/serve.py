@@ -1,4 +1,4 @@
-"""Serves the application with granian until it is told to stop."""
+"""Serves the application with granian until a signal stops it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEADER_BYTES = 64 << 10
 BACKLOG = 1024
 """The number of connections that may wait to be accepted."""
 GRACE_S = 20.0
-"""Seconds that requests under way have after the server was told to stop."""
+"""Seconds that requests under way have after the signal to stop."""
 
 
 class ListenSettings(msgspec.Struct, frozen=True):

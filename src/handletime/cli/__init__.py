@@ -44,7 +44,7 @@ for _command in (report, explain, derive, simulate, import_, serve, ingest, keys
 
 
 def main() -> None:
-    """Runs the command line; what is wrong is told in a sentence, without a traceback."""
+    """Runs the command line; what is wrong is said in a sentence, without a traceback."""
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Abort:

@@ -57,7 +57,7 @@ def event_file(path: str) -> Iterator[Callable[[pa.Table], object]]:
 
 @contextmanager
 def _written(path: str, file: IO[bytes]) -> Iterator[Callable[[pa.Table], object]]:
-    """The same for an open file; `path` is its name."""
+    """Writes to an open file; `path` is its name."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

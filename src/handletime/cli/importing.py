@@ -31,8 +31,8 @@ def liveperson(files: tuple[str, ...], out: str, faults: IO[str] | None) -> None
     """Turn LivePerson's messaging history (conversations/search) into events.
 
     FILE is an answer, an array of records, or a record a line; plain, gzip or zstd; `-` is standard input. The same
-    record twice, or a newer copy of it, makes no doubles. What is missing in a record or contradicts itself is told,
-    the rest of it is imported. There is no focus in the history: handle time is unknown.
+    record twice, or a newer copy of it, makes no doubles. What is missing in a record or contradicts itself is
+    reported; the rest of it is imported. There is no focus in the history: handle time is unknown.
     """
     from handletime.events.unpack import opened
     from handletime.sources.liveperson import read_history

@@ -1,4 +1,4 @@
-"""`handletime serve`: the service, until it is told to stop."""
+"""`handletime serve`: runs the service until a signal stops it."""
 
 from __future__ import annotations
 

@@ -67,11 +67,11 @@ ANSWERS_OF_MEMORY: Final = 4
 ENDING_S: Final = 1.0
 """Seconds that threads of queries may take to end, once their clients are gone."""
 _M_ARENA_MAX: Final = -8
-"""Of malloc.h."""
+"""A constant of malloc.h."""
 
 
 def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT; `listening` is told the address. Raises InputError, StoreError, OSError."""
+    """Serves until SIGTERM or SIGINT; `listening` gets the address. Raises InputError, StoreError, OSError."""
     begun = time.monotonic()
     limit_heaps()
     keep_private()

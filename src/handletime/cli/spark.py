@@ -174,7 +174,7 @@ def _session(master: str, settings: tuple[str, ...]) -> Iterator[SparkSession]:
     builder = builder.config("spark.ui.showConsoleProgress", str(sys.stderr.isatty()).lower())
     for key, value in PACKED.items():
         builder = builder.config(key, value)
-    # What goes wrong in a task comes back as an error, and is told once.
+    # What goes wrong in a task comes back as an error, and is said once.
     builder = builder.config("spark.log.level", "FATAL")
     warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     for setting in settings:

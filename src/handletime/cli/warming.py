@@ -21,7 +21,7 @@ from handletime.store.store import Store
 from handletime.upkeep.rebuild import rebuild
 
 _PR_SET_PDEATHSIG: Final = 1
-"""Of sys/prctl.h."""
+"""A constant of sys/prctl.h."""
 _EVENTS: Final = b"""\
 {"eventId":"1","conversationId":"a","time":1795165200001,"type":"opened","skillId":1}
 {"eventId":"2","conversationId":"a","time":1795165200002,"type":"message","sentBy":"consumer"}

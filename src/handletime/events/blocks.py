@@ -42,7 +42,7 @@ def numbered_lines(pieces: Iterable[bytes], *, array: bool) -> Iterator[Lines]:
 
 
 def gathered(pieces: Iterable[bytes], least: int = BLOCK_BYTES) -> Iterator[bytes]:
-    """The same bytes in blocks of at least so many; only the last one may be smaller."""
+    """Puts pieces together to blocks of at least so many bytes; only the last one may be smaller."""
     held = bytearray()
     for piece in pieces:
         if not held and len(piece) >= least:

@@ -13,7 +13,7 @@ from handletime.events.rows import Bytes, Int64s
 _BEFORE, _FIRST, _ELEMENT, _INSIDE, _AFTER = range(5)
 """Before the array; after `[`; where an element must begin; in one or behind it; after `]`."""
 _OUTSIDE, _STRING, _ESCAPED = range(3)
-"""Of strings: outside, inside, after a backslash."""
+"""Outside of a string, inside one, after a backslash in one."""
 _BRACKET, _BRACKET_END, _BRACE, _BRACE_END, _COMMA, _QUOTE, _BACKSLASH = (ord(letter) for letter in '[]{},"\\')
 _SPACE, _TAB, _CARRIAGE_RETURN, _LINE_FEED = (ord(letter) for letter in " \t\r\n")
 _WRONG: Final = {

@@ -144,7 +144,7 @@ def canonical_json(event: Mapping[str, object]) -> bytes:
 
 
 def with_schema(events: pa.Table) -> pa.Table:
-    """The same events with exactly the columns, order and dictionaries of `EVENTS`.
+    """A table of events with exactly the columns, order and dictionaries of `EVENTS`.
 
     For tables that hold valid events under these names already (those of `decode` have the form anyway): closed lists
     as words or as places, times as instants or in epoch milliseconds. Raises KeyError where a column is missing.

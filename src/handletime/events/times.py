@@ -57,7 +57,7 @@ def _seconds(text: Bytes, at: int) -> int:
 
 @borrowing
 def _milliseconds(text: Bytes, at: int, end: int) -> tuple[int, int]:
-    """Those of `.123456`, and the place behind it; none, and the end, if there is a point without digits."""
+    """The milliseconds in `.123456`, and the place behind it; 0 and the end where a point has no digits."""
     if text[at] != _DOT:
         return 0, at
     first = at = at + 1

@@ -22,7 +22,7 @@ _PIECE: Final = 1 << 16
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 Progress = Callable[[int], None]
-"""Is told how many more bytes of the input, as they lie on disk, have been read."""
+"""Is called with the number of further bytes of the input, as they lie on disk, that have been read."""
 
 
 class Unpacked(NamedTuple):

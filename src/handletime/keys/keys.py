@@ -75,7 +75,7 @@ class NewToken(msgspec.Struct, frozen=True):
 
 
 class NewKey(NewToken, frozen=True, rename="camel"):
-    """The same with the secrets of OAuth."""
+    """A new key with its token and the secrets of OAuth."""
 
     app_key: str
     app_secret: str

@@ -1,7 +1,7 @@
 """Where an agent's focus was, over all conversations of an account (rules.md 1, "Focus").
 
-A conversation's own events say when an agent's focus is on it, not where it is else. That is what a person wants to
-know of the time that does not count as handle time.
+A conversation's own events say when an agent's focus is on it, not where the focus is otherwise. People want to know
+that of time which does not count as handle time.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ class Changes(NamedTuple):
 
 
 def changes_between(old: Out, new: Out, rows: int) -> Changes:
-    """Compares what two walks wrote of the same conversations of a table with so many rows."""
+    """Compares what two walks wrote of the same conversations. `rows` is how many rows their table has."""
     segments = differing(agent_segment_prints(old), agent_segment_prints(new), rows)
     skill_segments = differing(skill_segment_prints(old), skill_segment_prints(new), rows)
     return Changes(*segments, *skill_segments, *differing_units(old, new, rows))
@@ -74,7 +74,7 @@ def agent_segment_prints(out: Out) -> U64:
 
 @compiled
 def skill_segment_prints(out: Out) -> U64:
-    """The same for skill segments."""
+    """For each skill segment the row that starts it and a fingerprint of all it says."""
     prints = np.empty((out.counts[SKILL_SEGMENTS], 2), np.uint64)
     first = 0
     for i in range(len(prints)):

@@ -66,7 +66,7 @@ class Columns(NamedTuple):
 
 
 def in_one_chunk(events: pa.Table) -> pa.Table:
-    """The same table, each column in one piece. Raises InputError where the ids of all events take 2 GiB or more."""
+    """A table with each column in one piece. Raises InputError where the ids of all events take 2 GiB or more."""
     if all(column.num_chunks == 1 for column in events.columns):
         return events
     table = events.unify_dictionaries().combine_chunks()
@@ -121,14 +121,14 @@ def columns_of(events: pa.Table) -> Columns:
 
 
 def losses_by_row(rows: I64, losses: pa.Table, count: int) -> tuple[I64, I64]:
-    """`lost_time` and `lost_sequence` of so many events; of each loss, which has columns of these names, the row."""
+    """`lost_time` and `lost_sequence` of `count` events, out of losses with columns of these names, and their rows."""
     lost_time, lost_sequence = np.full(count, NEVER, np.int64), np.full(count, NEVER, np.int64)
     lost_time[rows], lost_sequence[rows] = losses["lost_time"].to_numpy(), losses["lost_sequence"].to_numpy()
     return lost_time, lost_sequence
 
 
 def without_records_columns(columns: Columns) -> Columns:
-    """The same without the columns of which nothing is read once events are records (`sorting.EVENT`)."""
+    """Columns without those of which nothing is read once events are records (`sorting.EVENT`)."""
     integers, codes, no_flags = np.frombuffer(b"", np.int64), np.frombuffer(b"", np.int8), np.empty(0, np.bool_)
     return columns._replace(
         sequence=integers,
@@ -188,7 +188,7 @@ def strings(array: pa.Array) -> Strings:
 
 
 def count_codes(codes: I8, size: int) -> I64:
-    """How often each place of a closed list is there."""
+    """How often each place of a closed list occurs."""
     counts = np.zeros(size, np.int64)
     count_each(codes, counts)
     return counts
@@ -196,7 +196,7 @@ def count_codes(codes: I8, size: int) -> I64:
 
 @borrowing
 def count_each(codes: I8, counts: I64) -> None:
-    """Adds how often each place is there."""
+    """Adds how often each place occurs."""
     for code in codes:
         counts[code] += 1
 
@@ -242,7 +242,7 @@ def hash_string(strings: Strings, row: int, seed: np.uint64) -> np.uint64:
 def hash_string_twice(
     strings: Strings, row: int, seed: np.uint64, other_seed: np.uint64
 ) -> tuple[np.uint64, np.uint64]:
-    """The same of two seeds, at about the price of one."""
+    """Two hashes of a string, by two seeds, at about the price of one."""
     value, other = seed, other_seed
     at, end = np.int64(strings.offsets[row]), np.int64(strings.offsets[row + 1])
     length = np.uint64(end - at)

@@ -113,13 +113,13 @@ def derive(events: pa.Table, *, losses: pa.Table | None = None) -> Derived:
 
 
 def _slim(prepared: Prepared) -> Prepared:
-    """The same without the columns that records hold by now: they take a tenth of all memory."""
+    """Drops the columns that records hold by now: they take a tenth of all memory."""
     kept = prepared.events.select(["accountId", "conversationId", "eventId", "employeeId", "source"])
     return prepared._replace(events=kept, columns=without_records_columns(prepared.columns))
 
 
 def derive_prepared(prepared: Prepared) -> Derived:
-    """The same for events that are in order and know their losses of focus."""
+    """Derives from events that are in order and know their losses of focus."""
     columns, ordered = prepared.columns, prepared.ordered
     events = in_one_chunk(prepared.events)
     accounts = events.column("accountId").chunk(0).dictionary.to_pylist() if events.num_rows else []
@@ -138,7 +138,10 @@ def derive_prepared(prepared: Prepared) -> Derived:
 
 
 def walk(columns: Columns, ordered: Ordered) -> list[Out]:
-    """The rows that the rules write, of shares of neighbouring conversations; how many there are decides the cut."""
+    """The rows that the rules write, one `Out` for each share of neighbouring conversations.
+
+    The number of conversations alone decides where the shares are cut.
+    """
     room = _Room(ordered)
     return in_shares(len(ordered.starts) - 1, lambda low, high: room.walked(columns, low, high))
 

@@ -48,7 +48,7 @@ class Doubles(NamedTuple):
 
 
 def drop_doubles(events: pa.Table, columns: Columns, records: Records, starts: I64) -> Doubles:
-    """Leaves the copy that stands of each event; what is left moves to the front of `records`, and `starts` with it.
+    """Keeps of each event the copy that stands. These records move to the front of `records`; `starts` is changed too.
 
     Takes conversations in order. Of copies of one revision at one place of the order the first by its canonical JSON
     counts as the first.
@@ -115,7 +115,7 @@ def alike(columns: Columns, texts: Texts, a: Record, b: Record) -> bool:
 
 @borrowing
 def same_assignment(columns: Columns, texts: Texts, a: int, b: int) -> bool:
-    """The same of what only an `assigned` has."""
+    """Whether two `assigned` say the same in the fields that no other type has."""
     if columns.group[a] != columns.group[b] or texts.has_employee[a] != texts.has_employee[b]:
         return False
     return bool(not texts.has_employee[a] or same_string(texts.employee, a, b))

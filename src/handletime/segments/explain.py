@@ -144,7 +144,7 @@ def explain(prepared: Prepared, account: str, conversation: str, deadline: Deadl
 
 
 def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline | None = None) -> Reading:
-    """The same, with its stretches. Raises the same."""
+    """Explains as `explain` does, and adds the stretches. Raises what `explain` raises."""
     deadline = deadline or Deadline()
     alone = _alone(prepared, account, conversation)
     derived, trace = derive_prepared(alone), trace_of(alone)

@@ -24,7 +24,7 @@ from handletime.segments.derive import Derived
 
 Format = Literal["parquet", "csv", "ndjson"]
 REFUSED: Final = "refused.ndjson"
-"""Where events are set aside that are no events."""
+"""The file for what is no event and was set aside."""
 SCHEMAS: Final = {
     "agent_segments": tables.AGENT_SEGMENTS,
     "skill_segments": tables.SKILL_SEGMENTS,
@@ -138,7 +138,7 @@ def instants(milliseconds: Sequence[int]) -> list[str]:
 
 
 def plain(table: pa.Table, *, cells: bool = False) -> pa.Table:
-    """The same rows for text: times as RFC 3339 with milliseconds and Z, closed lists as strings.
+    """Rows as they stand in text: times as RFC 3339 with milliseconds and Z, closed lists as strings.
 
     With `cells` for CSV: lists as JSON, and text that a spreadsheet would take for a formula behind an apostrophe.
     """

@@ -57,7 +57,7 @@ _UNFOCUSED: Final = model.UNFOCUSED
 def with_losses(
     events: pa.Table, columns: Columns, ordered: Ordered, losses: pa.Table | None = None
 ) -> tuple[Columns, I32]:
-    """The same columns, with the loss of focus that each `focused` meets (`lost_time`, `lost_sequence`).
+    """Columns with the loss of focus that each `focused` meets (`lost_time`, `lost_sequence`).
 
     Also one row of a `focused` of each agent that has any. `losses` is a table of `LOSSES`: what removed conversations
     took away. Only `ordered` events count.
@@ -73,15 +73,15 @@ def with_losses(
 def losses_of_moves(
     events: pa.Table, columns: Columns, conversations: I64, losses: pa.Table | None = None
 ) -> tuple[Columns, I32]:
-    """The same for a table of `focused` and `unfocused` without doubles; each row has its conversation's number."""
+    """`with_losses` for a table of `focused` and `unfocused` without doubles; each row has a conversation's number."""
     rows = np.arange(len(conversations), dtype=np.int32)
     return _losses(columns, moves_in(columns, rows, conversations), Anonymous.of_table(events, losses))
 
 
 def losses_among(columns: Columns, moves: I32, conversations: I64, anonymous: Anonymous) -> Columns:
-    """The same for `moves`, rows of such events, with the losses of removed conversations.
+    """`with_losses` for the focus events in the rows `moves`, and the losses of removed conversations.
 
-    Accounts are those that have the same number in `columns`. Each row of the table has its conversation's number.
+    Accounts are those that have the same number in `columns`. `conversations` has a number for each row of the table.
     """
     return _losses(columns, moves_in(columns, moves, conversations), anonymous)[0]
 
@@ -124,7 +124,7 @@ class Anonymous:
 
     @classmethod
     def of_table(cls, events: pa.Table, losses: pa.Table | None) -> Anonymous:
-        """Those of a table of `LOSSES` whose accounts have events."""
+        """The losses in a table of `LOSSES` whose accounts have events."""
         if losses is None or not losses.num_rows:
             return cls(())
         names = events.column("accountId").unify_dictionaries()
@@ -161,7 +161,7 @@ class Ties(NamedTuple):
 
 
 def positions_left(ties: Ties) -> I64:
-    """The `position` of the losses that are left: of removed `focused` and of earlier losses; -1 of the others."""
+    """The `position` of the losses that stay, of removed `focused` and earlier ones; -1 for all others."""
     is_event = ties.position < 0
     kept = is_event & ~ties.removed
     # How many kept events come before each place, in all groups; the last entry closes the last group.
@@ -351,7 +351,7 @@ def find_losses(
 
 @compiled
 def find_losses_of_agent(mine: Records, anonymous: I64, lost_time: I64, lost_sequence: I64) -> None:
-    """The same for one agent's moves, in order, and anonymous losses."""
+    """`find_losses` for one agent: its moves in order, and its anonymous losses."""
     positions = positions_of(mine)
     loss = len(anonymous) - 1
     elsewhere, place, time, sequence = -1, len(mine), NEVER, NEVER

@@ -53,7 +53,7 @@ def order(events: pa.Table, columns: Columns) -> Ordered:
 
 
 def order_numbered(columns: Columns, numbers: I64, rows: int | None = None) -> Ordered:
-    """The same where each row has the number of its conversation, as in a store.
+    """Orders events of which each row has the number of its conversation, as in a store.
 
     Of several copies of the highest revision the first in the table stays. Conversations stand in the order of their
     numbers, which are not negative. Only the first `rows` rows count, if that is given, but each number has its place.
@@ -79,7 +79,7 @@ def _ordered(records: Records, starts: I64, doubles: Doubles) -> Ordered:
 
 @compiled
 def groups_of(numbers: I64) -> tuple[I64, I64]:
-    """For each number its place among the different ones in ascending order; and how often each is there."""
+    """For each number its place among the different ones in ascending order; and how often each occurs."""
     size = 1024
     while size < 2 * len(numbers):
         size *= 2
@@ -121,7 +121,7 @@ def hash_all(events: pa.Table, columns: Columns) -> U64:
 
 
 _SECRET: Final = secrets.randbits(64)
-"""Seeds the second hash. Conversations are told apart by both: 128 bits, of which nobody knows half."""
+"""Seeds the second hash. Both together tell conversations apart: 128 bits, of which nobody knows half."""
 
 
 def account_hashes(events: pa.Table) -> U64:

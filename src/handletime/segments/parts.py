@@ -27,18 +27,18 @@ from handletime.segments.spill import Buckets, Spill
 NEEDS: Final = 4
 """Deriving takes at most so many times the memory of the events themselves (`make bench` prints it)."""
 PART_NEEDS: Final = 10
-"""The same of a part, while the next one is read and the tables of the one before are written."""
+"""What a part takes in the same sense, while the next one is read and the tables of the last one are written."""
 FIXED_BYTES: Final = 96 << 20
 """What the blocks take that are being read, and what compressing the tables takes, whatever the setting."""
 DEFAULT_MEMORY: Final = 2 << 30
 BUCKET_BITS: Final = 6
 """Events are spilled to 2^6 files; the events of a file that is larger than a part to as many again."""
 LEVELS_MOST: Final = 3
-"""So often at most: what is too large after that is one conversation."""
+"""Files are spilled again at most so many times: what is too large after that is one conversation."""
 LOSS_FILES: Final = 64
 
 Progress = Callable[[str, int, int], None]
-"""Is told of progress: what is done, how many steps of it, of how many."""
+"""Is called with progress: what is being done, how many of its steps are done, and of how many."""
 
 
 class Prepared(NamedTuple):
@@ -148,7 +148,7 @@ def _spill_events(spill: Spill, table: pa.Table, level: int = 0) -> None:
 
 
 def _bucket_of(hashes: U64, level: int = 0) -> Buckets:
-    """The first bits of hashes; of a further level those that follow."""
+    """The first bits of hashes, or at a further level the bits that follow these."""
     return ((hashes << np.uint64(level * BUCKET_BITS)) >> np.uint64(64 - BUCKET_BITS)).astype(np.int16)
 
 
@@ -215,7 +215,7 @@ def _spill_losses(
 
 
 def _losses_of(losses: Spill, number: int) -> pa.Table:
-    """Those of one part."""
+    """The losses of focus in one part."""
     found = losses.read([number % LOSS_FILES])
     return found.filter(pc.equal(found["part"], number)) if found.num_rows else PART_LOSSES.empty_table()
 

@@ -35,13 +35,13 @@ END_REASONS: Final = (
 )
 CLOSED_BY_CONSUMER, CLOSED_BY_AGENT, CLOSED_BY_SYSTEM, AGENT_TRANSFER, SKILL_TRANSFER, BACK_TO_QUEUE, OTHER = range(7)
 _END_OF_TRANSFER: Final = np.array([AGENT_TRANSFER, SKILL_TRANSFER, BACK_TO_QUEUE, OTHER], np.int8)
-"""By the place of the `transferred`'s reason in `model.REASONS`."""
+"""The end reason for each reason of a `transferred`, in the order of `model.REASONS`."""
 
 OUTCOMES: Final = ("interactive", "nonResponsiveConsumer", "abandoned", "nonResponsiveAgent")
 INTERACTIVE, NON_RESPONSIVE_CONSUMER, ABANDONED, NON_RESPONSIVE_AGENT = range(4)
 
 SKILL_USER_TYPES: Final = ("none", "human", "bot", "mixed")
-"""Of a skill segment, by the sum of 1 for a human and 2 for a bot."""
+"""The user types of a skill segment: the place is 1 if it has a human, plus 2 if it has a bot."""
 
 UNIT_STARTS: Final = ("consumerMessage", "conversationEntered", "conversationAssigned", "agentMessage")
 CONSUMER_MESSAGE, ENTERED, ASSIGNED_LOOKING, AGENT_MESSAGE = range(4)
@@ -273,7 +273,7 @@ def sort_first_responses(out: Out) -> None:
 
 @borrowing
 def note_beginning(state: Record, type_: int) -> None:
-    """A conversation begins in the middle if what comes first, messages aside, is no `opened`."""
+    """Counts a conversation that begins in the middle: what comes first, messages aside, is no `opened`."""
     if state.beginning <= MESSAGES_ONLY:
         if type_ == model.MESSAGE:
             state.beginning = MESSAGES_ONLY

@@ -76,7 +76,7 @@ def insert(
 
 
 def delete(connection: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
-    """Takes the rows out of a table that are alike one of these in the columns that these have."""
+    """Deletes the rows of a table that equal one of the given rows, in the columns that these have."""
     if rows.num_rows:
         alike = " and ".join(f"t.{name} = gone.{name}" for name in rows.column_names)
         with registered(connection, gone=rows):

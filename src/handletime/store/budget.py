@@ -1,4 +1,4 @@
-"""What requests share: bytes, events or places, of which one account has its part."""
+"""What requests share (bytes, events or places), and how much of it one account may take."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def may_hold(held: int, free: int) -> bool:
 
 
 class Budget:
-    """What all requests together may hold, and of that one account its share. One request alone always has room.
+    """What all requests together may hold, and the share of one account in it. A request alone always has room.
 
     A refusal says `message`, names the setting `name`, and asks to wait for `wait_s` seconds. Any thread may use it.
     """
@@ -36,7 +36,7 @@ class Budget:
 
     @property
     def held(self) -> int:
-        """How much is held of it."""
+        """How much of it is held."""
         return self._held
 
     def share(self, account: str = "", size: int = 0) -> Share:

@@ -65,7 +65,7 @@ class CacheFile:
             self._db.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def problems(self) -> list[str]:
-        """Reads all of it; what is wrong with it, or was before it was begun anew, as SQLite says it. Told once."""
+        """Reads all of it; what is wrong, in SQLite's words. What was wrong before it was begun anew is said once."""
         with self._lock:
             lost, self._lost = self._lost, []
             try:

@@ -79,7 +79,7 @@ class Database:
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection of its own. Raises NotNow where the store is not open just now."""
+        """A connection for this caller alone. Raises NotNow where the store is not open just now."""
         with self._given_back:
             if self.problem is not None:
                 raise NotNow(self.problem)

@@ -1,4 +1,4 @@
-"""Derived rows in the store: those that differ from what is stored replace it."""
+"""Derived rows in the store: those that differ from the stored ones replace them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Rows(NamedTuple):
 
 
 def differences(touched: Touched, before: Version, after: Version) -> Rows:
-    """What the derived tables lack, and have too much, when conversations go from one version to another.
+    """The rows to put into the derived tables, and those to take out, when conversations change their version.
 
     Both versions have all the conversations, in the order of their numbers; new ones had no events before.
     """
@@ -79,7 +79,7 @@ def _rows_of(touched: Touched, columns: Columns, out: Out, changes: Changes) -> 
 
 
 def _keys(touched: Touched, source: Source, rows: TableRows) -> dict[str, pa.Array]:
-    """What names segments, or those of units."""
+    """The columns that name a segment, or the segment of a unit."""
     number = source.take("number", rows.started)
     return {
         "number": number,

@@ -1,4 +1,4 @@
-"""Stored events, and the losses that their `focused` meet: one way to read them, and what the derivation takes."""
+"""Reads stored events and the losses of focus that they meet, and prepares them for the derivation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
 
 
 def copies_of(connection: duckdb.DuckDBPyConnection, events: pa.Table) -> pa.Table:
-    """Those stored events, as rows of `EVENT_ROW` by arrival, that are copies of others (`number`, `eventId`)."""
+    """The stored events that are copies of these (`number`, `eventId`), as rows of `EVENT_ROW` by arrival."""
     with registered(connection, asked=events.select(["number", "eventId"])):
         arrivals = query(connection, "select arrival from kept.events semi join asked using (number, eventId)")
     with registered(connection, asked=arrivals):
@@ -47,7 +47,7 @@ def ids_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
 
 
 def sizes_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
-    """The numbers of stored events of different conversations."""
+    """How many events are stored of each of these different conversations."""
     counted = "select number, count(*) as size from kept.events"
     found = _of_conversations(connection, counted, numbers, "group by number")
     ascending = np.argsort(numbers)

@@ -1,4 +1,4 @@
-"""Whose focus moved where: what new focus events change, without a look at anybody's whole history.
+"""Whose focus moved where: what new focus events change, found without reading anybody's whole history.
 
 Of a new focus event only the agent's `focused` before it and its own loss are in question (rules.md 1, "Focus").
 So all that has to be known of each agent are the moves around the new ones: its *window*. For agents whose events come
@@ -67,7 +67,7 @@ class Moved(NamedTuple):
     agents: pa.Table
 
     def among(self, numbers: I64) -> Moved:
-        """What of it is in conversations of these ascending numbers."""
+        """The part of it in these conversations, by their ascending numbers."""
         stored, new = (rows.filter(np.isin(rows["number"].to_numpy(), numbers)) for rows in (self.stored, self.new))
         return self._replace(stored=stored, new=new)
 
@@ -97,7 +97,7 @@ class FocusMoves:
     def moved(self, connection: duckdb.DuckDBPyConnection, new: pa.Table, gone: pa.Table = _NO_MOVES) -> Moved:
         """What new moves change (rows of `MOVE_ROW`, no doubles among them or with stored ones). Stores nothing.
 
-        So far `gone` were stored, but no longer.
+        `gone` are moves that were stored and are being taken out.
         """
         around = pa.concat_tables([new, gone]).combine_chunks()
         agents, slots = self._slots_of(connection, around)
@@ -126,7 +126,7 @@ class FocusMoves:
             self._join_latest()
 
     def drop(self, connection: duckdb.DuckDBPyConnection, gone: pa.Table) -> None:
-        """Forgets what is remembered of the agents of moves that were taken out, and whom nothing is left of."""
+        """Forgets the agents of moves that were taken out; deletes those of whom no focus event is left."""
         agents, slots = self._slots_of(connection, gone)
         mine = _among(slots, len(self._floors))
         self._floors[mine] = NEVER
@@ -167,7 +167,7 @@ class FocusMoves:
         return _agent_rows(rows)
 
     def _look_up(self, connection: duckdb.DuckDBPyConnection, agents: list[Agent]) -> None:
-        """Has it known of these agents whether there are focus events of them."""
+        """Looks up whether there are focus events of these agents, where that is not known."""
         unknown = [agent for agent in agents if agent not in self._focused]
         if not unknown:
             return
@@ -219,7 +219,7 @@ class FocusMoves:
         return rows.drop_columns("slot")
 
     def _remember_ends(self, rows: pa.Table, slots: I64, before: I64, after: I64) -> None:
-        """Of agents of whom nothing is remembered: the windows with which their history ends.
+        """Remembers the windows at the end of the history of agents of whom nothing is remembered yet.
 
         Only those that begin with a `focused`: the new moves may bring one that comes before any other window, and what
         lies between is not known.
@@ -287,7 +287,7 @@ def _raise_floors(rows: pa.Table, slots: I64, floors: I64) -> Bools:
 
 
 def _losses(moves: pa.Table) -> tuple[I64, I64]:
-    """The loss that each move meets among these."""
+    """The loss that each of these moves meets among them."""
     moves = moves.combine_chunks()
     numbers = moves["number"].to_numpy()
     named = np.flatnonzero(numbers >= 0).astype(np.int32)
@@ -296,7 +296,7 @@ def _losses(moves: pa.Table) -> tuple[I64, I64]:
 
 
 def anonymous_of(moves: pa.Table) -> Anonymous:
-    """Those of the losses that removed conversations left."""
+    """The losses that removed conversations left, out of these rows."""
     columns = (moves[name].to_pylist() for name in ("account", "agentId", "time", "sequence", "position"))
     return Anonymous(Loss(*row) for row in zip(*columns, strict=True))
 

@@ -13,9 +13,9 @@ from handletime.store.arrow import query
 from handletime.store.events import groups_of_sizes, ids_of, prepared_of, sizes_of
 
 OPEN_MAX: Final = 20_000
-"""Of more open conversations, those that were opened last."""
+"""The most open conversations that are read; where there are more, those opened last."""
 EVENTS_AT_ONCE: Final = 250_000
-"""Of so many events conversations are together: what they take is bounded, however large they are."""
+"""Conversations are read together up to so many events, which bounds the memory that they take."""
 
 _OPEN: Final = """
     select number from kept.skill_segments where account = $account and "end" is null

@@ -1,6 +1,6 @@
 """The events of the conversations that were touched last, in memory: a batch need not read them from the file.
 
-Conversations are here with all their events or not at all. Whatever a commit changes is told here too, so what is
+Conversations are here with all their events or not at all. Whatever a commit changes is changed here too, so what is
 here is always what the tables have.
 """
 
@@ -40,7 +40,7 @@ class _Part(NamedTuple):
 
 
 class Recent:
-    """The recent events of one open store, at most so many, and so many bytes of them, for long.
+    """The recent events of one open store. For longer it keeps at most so many of them, and so many bytes.
 
     Not for several threads.
     """
@@ -70,7 +70,7 @@ class Recent:
         return self._gathered(slots)
 
     def passing(self, connection: duckdb.DuckDBPyConnection, numbers: I64) -> Held:
-        """The same where they are too many to be kept: those that are not here are read, and nobody else has to go."""
+        """The stored events of conversations that are too many to be kept: others are read, and none has to go."""
         slots = self._slots_of(numbers.tolist())
         here = self._gathered(slots[slots >= 0])
         return _by_arrival(here, _read(connection, numbers[slots < 0]))
@@ -100,7 +100,7 @@ class Recent:
         self._keep_only(np.flatnonzero(keep[: len(self._numbers)]))
 
     def trim(self) -> None:
-        """Makes room where there is too much: those go that were touched longest ago."""
+        """Makes room where there is too much: conversations that were touched longest ago go."""
         while self._is_full():
             counts = self._counts[: len(self._numbers)]
             latest = np.argsort(-self._touched[: len(counts)], kind="stable")

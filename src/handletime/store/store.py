@@ -83,7 +83,7 @@ class Store(Closing):
         return _only(self.submit_together(account, events, ()))
 
     def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
-        """The same for several requests of one account, one after the other; `sizes` are their numbers of events."""
+        """Queues several requests of one account, one after the other; `sizes` are their numbers of events."""
         job = Job(Request(account, model.with_schema(events), tuple(sizes)))
         self._queue.put(job)
         return job.answers
@@ -114,7 +114,7 @@ class Store(Closing):
 
     @contextmanager
     def cursor(self, watch: Watch | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
-        """The same without a transaction."""
+        """A connection to the rows of all accounts, without a transaction. Raises NotNow."""
         with self._database.cursor() as cursor, (watch or Watch()).over(cursor):
             yield cursor
 

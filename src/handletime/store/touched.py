@@ -1,4 +1,4 @@
-"""Conversations that events touch: what is stored of them and what came, without it and with it."""
+"""Conversations that events touch: what is stored of them, and the same with what came."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Touched(NamedTuple):
     stored: int
 
     def is_new(self, arrivals: I64) -> Bools:
-        """Whether the batch's events of these arrivals are none that came before."""
+        """Whether each of the batch's events, given by arrival, has not come before."""
         there = np.zeros(self.events.num_rows, np.bool_)
         there[self.ordered.rows] = True
         return there[self._places(arrivals)]
@@ -54,7 +54,7 @@ class Touched(NamedTuple):
         return self.ids.take(pa.array(np.searchsorted(self.numbers, events["number"].to_numpy())))
 
     def before(self) -> Version:
-        """With what is stored, without what came."""
+        """The conversations as stored, without what came."""
         keep = self.ordered.rows < self.stored
         if np.count_nonzero(keep) < self.stored:
             numbers = self.events["number"].to_numpy()
@@ -64,7 +64,7 @@ class Touched(NamedTuple):
         return Version(self.columns, stored)
 
     def after(self, moved: Moved) -> Version:
-        """With what came, and the losses of focus that are met then."""
+        """The conversations with what came, and with the losses of focus that are met then."""
         lost_time, lost_sequence = self.columns.lost_time.copy(), self.columns.lost_sequence.copy()
         for changed in (moved.stored, moved.new):
             places = self._places(changed["arrival"].to_numpy())
@@ -73,7 +73,7 @@ class Touched(NamedTuple):
         return Version(self.columns._replace(lost_time=lost_time, lost_sequence=lost_sequence), self.ordered)
 
     def met_before(self, moved: Moved) -> pa.Table:
-        """Those of the stored `focused` that met a loss and now meet another, or none."""
+        """The stored `focused` that met a loss of focus and now meet another one, or none."""
         stored = moved.stored.select(["number", "arrival"])
         return stored.filter(self.columns.lost_time[self._places(stored["arrival"].to_numpy())] != NEVER)
 

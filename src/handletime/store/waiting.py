@@ -65,7 +65,7 @@ class Queue:
         self._requests = 0
         self._last = ""
         self._alone_from = 0.0
-        """Of whom the last job was, and from when on all are one account's, if no other one comes."""
+        """The account of the last job, and from when on one account counts as alone, if no other one comes."""
         self._light_alone = False
         self._closed = False
         self._changed = threading.Condition()

@@ -17,7 +17,7 @@ PAUSE_S: Final = 0.02
 
 
 class Stopped(NotNow):
-    """A command was told to stop before it was done."""
+    """A command was stopped before it was done."""
 
     def __init__(self) -> None:
         super().__init__("it was stopped before it was done; nothing is left half done, run it again")

@@ -80,7 +80,7 @@ class Writer:
         return Written(answers_to(requests, accepted, later, refused), self.count_commit(), touched, later)
 
     def _numbered(self, brought: Brought, kept: Bools) -> _Batch:
-        """Those events that are kept, by number; new conversations are numbered in order of arrival."""
+        """The kept events with the numbers of their conversations; new ones get theirs in order of arrival."""
         events, ids, place, account = brought.events, brought.ids, brought.place, brought.account
         if not kept.all():
             events, ids, place, account = events.filter(kept), ids.filter(kept), place[kept], account[kept]
@@ -127,7 +127,7 @@ class Writer:
             count += len(touched.numbers)
             del touched, rows
         crash_point("events-inserted")
-        # Only now: what was read on the way has the losses of before.
+        # Only now: what was read on the way needs the old losses.
         self._write_moves(moves, moved, pa.concat_tables(outdated))
         self._remove_replaced(replaced, gone)
         self.moves.keep(self._connection, moves)
@@ -150,7 +150,7 @@ class Writer:
         return touched_by(batch.events, held, numbers, ids)
 
     def _copies(self, batch: _Batch) -> Touched:
-        """The events that came, and of what is stored only the copies of them: these say what is new."""
+        """The events that came, and their stored copies alone: these say what is new."""
         stored = copies_of(self._connection, batch.events.filter(batch.events["number"].to_numpy() < batch.first_new))
         never = np.full(stored.num_rows, NEVER, np.int64)
         numbers, first = np.unique(batch.events["number"].to_numpy(), return_index=True)
@@ -241,7 +241,7 @@ class Writer:
         return self.remove(np.array(list(found.values()), np.int64))
 
     def last_events_before(self, time: int, numbers: I64) -> I64:
-        """Those of these conversations whose last event is older than a time in epoch milliseconds."""
+        """Which of these conversations have a last event that is older than a time in epoch milliseconds."""
         with registered(self._connection, asked=pa.table({"number": numbers})):
             found = query(
                 self._connection,

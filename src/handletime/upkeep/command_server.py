@@ -29,7 +29,7 @@ SEND_S: Final = 10.0
 ASK_S: Final = 10.0
 """Seconds after which a client that sends no command is given up."""
 STOP_S: Final = 60.0
-"""Seconds to wait for commands that were told to stop."""
+"""Seconds to wait for commands that were stopped."""
 _log: Final = logging.getLogger(__name__)
 
 

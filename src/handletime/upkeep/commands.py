@@ -112,7 +112,7 @@ def perform_beside(
 
 
 def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
-    """Runs a command. Raises Stopped where `watch` was told to stop, InputError, NotNow, StoreError, OSError."""
+    """Runs a command. Raises Stopped where `watch` was stopped, InputError, NotNow, StoreError, OSError."""
     if isinstance(command, Forget):
         return _forget(data, command)
     while not data.long_one.acquire(timeout=WAIT_S):

@@ -63,7 +63,7 @@ class _Compared(NamedTuple):
 
 
 def rebuild(store: Store, *, mend: bool = False, memory: int | None = None, watch: Watch | None = None) -> Rebuilt:
-    """Derives everything anew and compares it with what is stored, as of now; puts right what differs, if told to.
+    """Derives everything anew and compares it with what is stored, as of now; puts right what differs if `mend`.
 
     Bit by bit: what an interrupted one leaves, the next one finds. Raises NotNow, and Stopped where `watch` says so.
     """

@@ -49,7 +49,7 @@ class ClockReading(NamedTuple):
     waited: int | None = None
 
     def next(self, now: int) -> ClockReading:
-        """The same for the next round."""
+        """The reading of the next round."""
         step = now - self.at
         if abs(step) > FAR_MS:
             # Also after a server was off. What it has waited stays: else one that runs once a week would wait for ever.

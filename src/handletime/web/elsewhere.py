@@ -1,4 +1,4 @@
-"""Where an agent's focus was while a conversation of its own had to wait for it."""
+"""Where an agent's focus was while one of the agent's own conversations had to wait for it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Elsewhere(NamedTuple):
 
 
 Places = Mapping[int, Sequence[Elsewhere]]
-"""By place of a moment of an explanation: where the assigned agent's focus was until the next one."""
+"""Where the assigned agent's focus was from a moment of an explanation to the next one, by the moment's place."""
 
 
 def elsewhere_of(reader: Reader, reading: Reading, most: int) -> Places:

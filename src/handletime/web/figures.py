@@ -94,7 +94,7 @@ SKILL_COLUMNS: Final = (
     ),
 )
 HUMAN_SEGMENTS: Final = Metric("humanSegments", "Segments of human agents", "humanSegments")
-"""Of so many the handle time could be known; no metric of the tables, but each row of agent segments has it."""
+"""How many segments could have a known handle time. No column of the tables, but each row of agents has it."""
 
 
 class Row(NamedTuple):

@@ -26,9 +26,9 @@ from handletime.web.page import COOKIE, HEADERS, Asker, Page, SignedOut, ThePage
 from handletime.web.view import View, read_view
 
 EVERY_S: Final = 5.0
-"""How often it is looked whether the upper half has changed."""
+"""Seconds between two looks at whether the upper half has changed."""
 HISTORY_EVERY: Final = 12
-"""Whether the charts have, with every so many of these."""
+"""At every so many of these looks, the charts are looked at too."""
 STREAM_S: Final = 120.0
 """Seconds that a stream lasts. Then the browser asks for the next, so nothing waits for a stream for ever."""
 RETRY_MS: Final = 2000
@@ -110,7 +110,7 @@ def _fresh(request: HttpRequest, page: Page, known: ShownStates, *, history: boo
 
 @get("/now/events", name="now-events")
 async def now_events(request: HttpRequest, page: ThePage) -> Response[bytes] | ServerSentEvent:
-    """The same, sent every few seconds: mostly only what time it is."""
+    """What changed on the page, sent every few seconds: mostly only the time."""
     asker = await asyncio.to_thread(_check, request, page)
     if page.stopping.is_set():
         return Response(b"", status_code=204, headers=HEADERS)

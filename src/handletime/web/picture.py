@@ -52,7 +52,7 @@ _FOLD_LEAST: Final = 30_000
 _ROUNDS: Final = 40
 _SAME: Final = 1e-9
 _HEAD: Final = 14.0
-"""How high a line above the picture is: of what is said of folds, of the times."""
+"""The height of a line of text above the picture: one for the folds, one for the times."""
 _LETTER: Final = 7.0
 """How wide a letter is, more or less."""
 

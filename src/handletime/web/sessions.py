@@ -25,13 +25,13 @@ from handletime.store.cachefile import CacheFile
 
 SESSIONS: Final = "sessions.sqlite"
 IDLE_MS: Final = 12 * HOUR
-"""A session ends so long after its last use."""
+"""A session ends when it was not used for so long."""
 LONGEST_MS: Final = 30 * DAY
-"""And so long after it began, however much it is used."""
+"""A session also ends when it is so old, however much it is used."""
 SESSIONS_MAX: Final = 10_000
-"""Of more, those that were unused for longest end."""
+"""The most sessions. Beyond that, those that were unused for longest end."""
 OF_KEY_MAX: Final = 1_000
-"""Of more with one key, likewise: nobody signs others out."""
+"""The most sessions with one key; here too those unused for longest end. So nobody signs others out."""
 _COOKIE: Final = re.compile("[A-Za-z0-9_-]{43}")
 _TOUCHED_EVERY_MS: Final = MINUTE
 _NONCE: Final = 12

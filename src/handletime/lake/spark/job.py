@@ -50,7 +50,7 @@ LAST: Final = "last"
 _SETTINGS: Final = {
     # Rows are parcels of a few MB here.
     "spark.sql.execution.arrow.maxRecordsPerBatch": "4",
-    # Partitions are what they are told to be.
+    # As many partitions as were asked for, and not what Spark thinks is better.
     "spark.sql.adaptive.enabled": "false",
 }
 

@@ -200,7 +200,7 @@ def integer(value: object) -> int | None:
 
 
 def told_integer(value: object, place: str, tell: Tell) -> int | None:
-    """The same as `integer`. Reports a value that is not an integer."""
+    """An integer as `integer` reads it. Reports a value that is none."""
     number = integer(value)
     if number is None:
         tell(f"{place}: {wrong(value, 'a signed 64-bit integer')}")
@@ -213,7 +213,7 @@ def wrong(value: object, allowed: str) -> str:
 
 
 def told_time(millis: object, text: object, place: str, tell: Tell) -> int | None:
-    """Epoch milliseconds, as `moment`. That the `…L` of what is at `place` is none, or disagrees, is told."""
+    """Epoch milliseconds as `moment` reads them. Reports where the `…L` of `place` is none, or disagrees."""
     at, name = instant(integer(millis)), place.rpartition(".")[2]
     if at is None:
         at = _instant_of(text)
