@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
-from handletime.answers.registry import VALUES, Metric
+from handletime.answers.registry import Metric
 from handletime.answers.relations import Snapshot
-from handletime.answers.terms import RELATIONS, SUMS, Table
+from handletime.answers.terms import RELATIONS, SUMS, VALUES, Table
 
 By = Literal["accountId", "agentId", "skillId", "interval"]
 Value = int | float | None

@@ -91,6 +91,14 @@ def test_report_cuts_by_the_clock_of_a_zone(run: Run) -> None:
     assert (answer["from"], answer["to"]) == ("2025-10-26T00:00:00.000Z", "2025-10-27T00:00:00.000Z")
 
 
+def test_what_goes_into_a_file_is_not_cut(run: Run) -> None:
+    options = ["report", "-", "--by", "skill,agent", "--interval", "hour", "--tz", "Europe/Berlin"]
+    done = run(*options, stdin=closed_at(*CLOSES))
+    assert done.returncode == 0, done.stderr
+    assert "…" not in done.stdout
+    assert any(len(line) > 100 for line in done.stdout.splitlines())
+
+
 def test_report_says_on_the_terminal_whose_clock_it_shows_and_which_of_two_hours(run: Run) -> None:
     done = run("report", "-", "--tz", "Europe/Berlin", "--interval", "hour", stdin=closed_at(*CLOSES))
     assert "from 2025-10-26 00:00 to 2025-10-27 00:10:00.001 (Europe/Berlin)" in done.stdout

@@ -1,4 +1,7 @@
-"""What the tables and the upper half of Now say, against the derivation and a count by hand."""
+"""What the tables and the upper half of Now say, against the derivation and a count by hand.
+
+Covers: answers/doubts.
+"""
 
 from __future__ import annotations
 

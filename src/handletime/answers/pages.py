@@ -1,6 +1,6 @@
-"""Pages of ended agent segments in a total order, at any offset, without sorting all that lies before them.
+"""Lists of ended segments. Those of agent segments have pages in a total order, at any offset.
 
-The API and the page ask here for segments. Sorting millions of rows for one page is what takes the time, so a large
+Not all that lies before a page is sorted: sorting millions of rows for one page is what takes the time, so a large
 result is first counted by time (or by the sort's key), and only the part that the page lies in is sorted. An id is a
 SHA: ids are worked out for the rows of the page, and for those that tie with its first and last.
 """
@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Condition, Selection, instant_of
+from handletime.segments.ids import segment_id
 
 SortKey = Literal["Date", "Conversation", "Agent", "Employee", "Skill", "Group"]
 COLUMNS: Final[dict[SortKey, str]] = {
@@ -102,8 +103,8 @@ def rows_of(
     return count, starmap(Segment, chain.from_iterable(iter(partial(found.fetchmany, _FETCHED), [])))
 
 
-def _number(snapshot: Snapshot, part: Condition) -> int:
-    found = snapshot.execute(f"select count(*) from agent_segments where {part.where}", part.parameters)
+def _number(snapshot: Snapshot, part: Condition, relation: str = "agent_segments") -> int:
+    found = snapshot.execute(f"select count(*) from {relation} where {part.where}", part.parameters)
     (number,) = found.fetchone() or (0,)
     return int(number)
 
@@ -245,3 +246,62 @@ def _holding(counts: Sequence[int], offset: int, limit: int) -> tuple[int, int, 
         last += 1
         until += counts[last]
     return first, last, before
+
+
+# --- other lists -----------------------------------------------------------------------------------------------------
+
+
+class SkillSegment(NamedTuple):
+    """One skill segment; times in epoch milliseconds."""
+
+    conversation: str
+    skill: int
+    user_type: str
+    start: int
+    end: int
+    outcome: str
+    end_reason: str
+    in_queue: bool
+
+
+def skill_rows_of(snapshot: Snapshot, wanted: Selection, *, offset: int, limit: int) -> tuple[int, list[SkillSegment]]:
+    """The number of all skill segments, and those of one page, newest first."""
+    part = wanted.condition()
+    count = _number(snapshot, part, "skill_segments")
+    found = snapshot.execute(
+        f"""select conversationId, skillId, cast(userType as varchar), epoch_ms(start), epoch_ms("end"),
+            cast(outcome as varchar), cast(endReason as varchar), abandonedInQueue from skill_segments
+        where {part.where} order by "end" desc, conversationId, "sequence" limit $limit offset $offset""",
+        part.parameters | {"limit": limit, "offset": offset},
+    )
+    return count, list(starmap(SkillSegment, found.fetchall()))
+
+
+class Slow(NamedTuple):
+    """A segment in which a consumer waited long for an answer; `handled` is None where it is unknown."""
+
+    conversation: str
+    segment: str
+    agent: int
+    skill: int
+    end: int
+    outcome: str
+    waited: int
+    handled: int | None
+
+
+def slowest_of(snapshot: Snapshot, wanted: Selection, account: str, most: int) -> list[Slow]:
+    """The segments of an account with the longest single response times, in milliseconds; the longest first."""
+    part = wanted.condition()
+    found = snapshot.execute(
+        f"""select conversationId, agentId, assignedEventId, skillId, epoch_ms("end"),
+            cast(outcome as varchar), list_max(responseMillis) as waited,
+            case when focusData and userType = 'human' then totalHandleTimeMillis end
+        from agent_segments where len(responseMillis) > 0 and {part.where}
+        order by waited desc, "end" desc, conversationId limit $limit""",
+        part.parameters | {"limit": most},
+    ).fetchall()
+    return [
+        Slow(conversation, segment_id(account, agent, conversation, assigned), agent, *rest)
+        for conversation, agent, assigned, *rest in found
+    ]

@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from handletime.answers.registry import VALUES, Metric
+from handletime.answers.registry import Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.sums import By, slots
-from handletime.answers.terms import RELATIONS, Table
+from handletime.answers.terms import RELATIONS, VALUES, Table
 
 Groups = dict[tuple[int, ...], dict[str, int | None]]
 PLACES_MAX: Final = 100_000

@@ -15,16 +15,6 @@ from handletime.answers.words import NONE, OUTCOMES, duration
 
 Unit = Literal["count", "responses", "millis", "percent"]
 
-VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
-    "agentSegments": {
-        "firstResponse": ("[firstResponseMillis]", "firstResponseMillis is not null"),
-        "response": ("responseMillis", "true"),
-        "handleTime": ("[totalHandleTimeMillis]", "focusData and userType = 'human'"),
-    },
-    "skillSegments": {},
-}
-"""Single values, for percentiles: a list for each segment, and which segments have it."""
-
 
 class Metric(msgspec.Struct, frozen=True):
     """One metric.
@@ -167,7 +157,7 @@ SKILL_METRICS: Final = (
     ),
     _skill_metric(
         "skillSegmentsAbandonedByConsumersInQueue",
-        "… of these, closed while nobody was assigned",
+        "Closed by the consumer while nobody was assigned, without a message of an agent",
         "abandonedInQueue",
         label="abandoned\nin queue",
     ),

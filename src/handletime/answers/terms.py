@@ -69,3 +69,13 @@ MADE: Final[dict[Table, dict[str, dict[str, int]]]] = {
 
 An ended segment has exactly one outcome (rules.md 2.4); first responses follow a new conversation or a transfer (3.1).
 """
+
+VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
+    "agentSegments": {
+        "firstResponse": ("[firstResponseMillis]", "firstResponseMillis is not null"),
+        "response": ("responseMillis", "true"),
+        "handleTime": ("[totalHandleTimeMillis]", "focusData and userType = 'human'"),
+    },
+    "skillSegments": {},
+}
+"""Single values, for percentiles: a list for each segment, and which segments have it."""

@@ -38,7 +38,7 @@ KEYS: dict[Grouping, tuple[By, ...]] = {
     "total": (),
 }
 UserType = Literal["human", "bot", "all"]
-WIDTH_OF_FILES = 120
+WIDTH_OF_FILES: Final = 1_000
 INTERVALS_MAX: Final = 1_000_000
 """The most intervals of a report. Nobody reads more rows, and memory would end first."""
 
@@ -76,7 +76,7 @@ BLOCKS = (
         ),
     ),
     Block(
-        "First response, from the assignment",
+        "First response",
         (
             "medianFirstResponseMillis",
             "p90FirstResponseMillis",
@@ -85,7 +85,7 @@ BLOCKS = (
         ),
     ),
     Block(
-        "Response, from the consumer's message",
+        "Response time",
         ("medianResponseMillis", "p90ResponseMillis", "p95ResponseMillis", "avgTimeToResponseFromAgentAssignment"),
     ),
     Block(
@@ -373,7 +373,7 @@ def _print(report: Report, metrics: list[str] | None, quality: Quality) -> None:
 
     console = Console(highlight=False)
     if not console.is_terminal:
-        console.width = WIDTH_OF_FILES
+        console.width = WIDTH_OF_FILES  # Nothing is cut.
     whose = {"human": " of human agents", "bot": " of bots", "all": ""}[report.user_type]
     if not report.rows:
         console.print(f"No segments{whose} ended in this time.")

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
+from handletime.answers import doubts, pages
+from handletime.answers.doubts import DataQuality
 from handletime.answers.figures import Figures, Value, summed, with_percentiles
+from handletime.answers.pages import Slow
 from handletime.answers.registry import HANDLE_TIME, METRICS, Metric
-from handletime.answers.selection import instant_of
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.terms import Table
 from handletime.api.ports import Reader
 from handletime.clock import MINUTE
-from handletime.segments.ids import segment_id
 from handletime.web.view import HUMAN, View
 
 T = TypeVar("T")
@@ -119,14 +120,6 @@ class TableOf(NamedTuple):
     total: Row
 
 
-class DataQuality(NamedTuple):
-    """What the data of a view are worth: human segments, those with focus data, and long units."""
-
-    human: int
-    without_focus: int
-    long_units: int
-
-
 def metrics_of(groups: Sequence[Columns]) -> list[Metric]:
     """The metrics of a table."""
     return [column.metric for group in groups for column in group.columns]
@@ -217,52 +210,18 @@ def history_of(reader: Reader, view: View, table: Table = "agentSegments") -> Hi
     return History(view.bounds, series, groups.get((), {}))
 
 
-_HUMAN: Final = """select count(*), count(*) filter (not focusData) from agent_segments
-    where userType = 'human' and {where}"""
-_LONG: Final = """select count(*) from handle_time_units u
-    where u.segmentEnd >= $start and u.segmentEnd < $end and u.handleTimeMillis > $long"""
+SLOWEST: Final = 10
 
 
 def data_quality_of(reader: Reader, view: View) -> DataQuality:
     """What is doubtful about a view's data. Where an agent is chosen, only that agent's long units count."""
-    where, parameters = view.agent_segments.condition()
-    agent = "" if view.agent is None else " and u.agentId = $agent"
-    long: dict[str, object] = {"start": instant_of(view.start), "end": instant_of(view.end)}
-    long |= {"long": view.long_minutes * MINUTE} | ({} if view.agent is None else {"agent": view.agent})
     with reader.snapshot() as snapshot:
-        human = snapshot.execute(_HUMAN.format(where=where), parameters).fetchone() or (0, 0)
-        (units,) = snapshot.execute(_LONG + agent, long).fetchone() or (0,)
-    return DataQuality(int(human[0]), int(human[1]), int(units))
-
-
-class Slow(NamedTuple):
-    """A segment in which a consumer waited long for an answer; `handled` is None where it is unknown."""
-
-    conversation: str
-    segment: str
-    agent: int
-    skill: int
-    end: int
-    outcome: str
-    waited: int
-    handled: int | None
-
-
-SLOWEST: Final = 10
-_SLOWEST: Final = """select conversationId, agentId, assignedEventId, skillId, epoch_ms("end"),
-        cast(outcome as varchar), list_max(responseMillis) as waited,
-        case when focusData and userType = 'human' then totalHandleTimeMillis end
-    from agent_segments where len(responseMillis) > 0 and {where}
-    order by waited desc, "end" desc, conversationId limit $limit"""
+        return doubts.data_quality_of(snapshot, view.agent_segments, view.agent, view.long_minutes * MINUTE)
 
 
 def slowest_of(reader: Reader, view: View, account: str) -> list[Slow]:
     """The segments with the longest single response times; of human agents, unless bots are chosen."""
     of = view.agent_segments
-    where, parameters = (of if view.user_type == "bot" else of._replace(user_type=HUMAN)).condition()
     with reader.snapshot() as snapshot:
-        found = snapshot.execute(_SLOWEST.format(where=where), parameters | {"limit": SLOWEST}).fetchall()
-    return [
-        Slow(conversation, segment_id(account, agent, conversation, assigned), agent, *rest)
-        for conversation, agent, assigned, *rest in found
-    ]
+        wanted = of if view.user_type == "bot" else of._replace(user_type=HUMAN)
+        return pages.slowest_of(snapshot, wanted, account, SLOWEST)

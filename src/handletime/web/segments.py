@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
-from handletime.answers.pages import Segment, Sort, SortKey, rows_of
+from handletime.answers.pages import Segment, Sort, SortKey, rows_of, skill_rows_of
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.answers.words import OUTCOMES, rfc_3339
 from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages, sort_text
@@ -189,24 +189,7 @@ def _csv_row(row: Segment, asker: Asker) -> list[object]:
     return [*ids, *times, row.outcome, row.end_reason, handled, row.focus_data]
 
 
-class SkillSegment(NamedTuple):
-    """One skill segment; times in epoch milliseconds."""
-
-    conversation: str
-    skill: int
-    user_type: str
-    start: int
-    end: int
-    outcome: str
-    end_reason: str
-    in_queue: bool
-
-
 SKILL_OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", (*OUTCOMES, ABANDONED_IN_QUEUE))
-_SKILL_SEGMENTS: Final = """select conversationId, skillId, cast(userType as varchar), epoch_ms(start), epoch_ms("end"),
-    cast(outcome as varchar), cast(endReason as varchar), abandonedInQueue from skill_segments
-    where {where} order by "end" desc, conversationId, "sequence" limit $limit offset $offset"""
-_SKILL_COUNT: Final = "select count(*) from skill_segments where {where}"
 
 
 @get("/skill-segments", sync_to_thread=True, name="page-skill-segments")
@@ -217,21 +200,19 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     view = read_view(query, page.service.clock.now(), asker.session.zone, cuts=False)
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
     query.check()
-    where, parameters = view.skill_segments._replace(outcome=outcome or None).condition()
+    wanted = view.skill_segments._replace(outcome=outcome or None)
     with asker.reader.snapshot() as snapshot:
-        (total,) = snapshot.execute(_SKILL_COUNT.format(where=where), parameters).fetchone() or (0,)
-        more = {"limit": limit, "offset": offset}
-        found = snapshot.execute(_SKILL_SEGMENTS.format(where=where), parameters | more).fetchall()
+        total, rows = skill_rows_of(snapshot, wanted, offset=offset, limit=limit)
     return page.html(
         request,
         "skill_segments.html",
         asker,
         view=view,
-        total=int(total),
-        rows=[SkillSegment(*row) for row in found],
+        total=total,
+        rows=rows,
         outcome=outcome,
         outcome_text=OUTCOMES.get(outcome, "abandoned in queue"),
         offset=offset,
         limit=limit,
-        previous=pages(offset, limit, int(total)).get("previous"),
+        previous=pages(offset, limit, total).get("previous"),
     )

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.answers.words import count
 from handletime.clock import DAY
 from handletime.errors import InputError
 from handletime.events.model import DEFAULT_ACCOUNT, EPOCH
@@ -147,7 +148,7 @@ class _Job:
         self._read: tuple[Selection, _Known] | None = None
         rows = rows_of(source.files)
         self._parts = self._parts_of(rows)
-        progress(f"{len(source.files):,} files, about {rows:,} events, in {self._parts:,} parts")
+        progress(f"{count(len(source.files), 'file')}, about {rows:,} events, in {count(self._parts, 'part')}")
 
     def _parts_of(self, rows: int) -> int:
         return max(-(-rows // self._asked.part_events), 1)

@@ -1,0 +1,32 @@
+"""What is doubtful about the data behind figures: agents without focus data, and focus that nobody ended."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection, instant_of
+
+
+class DataQuality(NamedTuple):
+    """How many human segments there are, how many of them have no focus data, and how many units are long."""
+
+    human: int
+    without_focus: int
+    long_units: int
+
+
+def data_quality_of(snapshot: Snapshot, of: Selection, agent: int | None, long_millis: int) -> DataQuality:
+    """What is doubtful about segments; `agent`: only this agent's units of more than `long_millis` count as long."""
+    part = of.condition().but("userType = 'human'")
+    human, without_focus = snapshot.execute(
+        f"select count(*), count(*) filter (not focusData) from agent_segments where {part.where}",  # noqa: S608
+        part.parameters,
+    ).fetchone() or (0, 0)
+    whose, given = ("", {}) if agent is None else (" and agentId = $agent", {"agent": agent})
+    (long_units,) = snapshot.execute(
+        f"""select count(*) from handle_time_units
+        where segmentEnd >= $start and segmentEnd < $end and handleTimeMillis > $long{whose}""",  # noqa: S608
+        {"start": instant_of(of.start), "end": instant_of(of.end), "long": long_millis, **given},
+    ).fetchone() or (0,)
+    return DataQuality(int(human), int(without_focus), int(long_units))
