@@ -28,7 +28,7 @@ _LINKS: Final = Path("/proc/self/fd")
 Kind = Literal["input", "notNow", "store", "disk"]
 
 
-class ProgressMessage(msgspec.Struct, frozen=True, tag=True):
+class ProgressMessage(msgspec.Struct, frozen=True, tag="Progress"):
     """How far a command is; `of` is 0 where the total is not known."""
 
     what: str

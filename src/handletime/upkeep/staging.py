@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ def staged(target: Path, store: Path) -> Iterator[Path]:
 
     `store` is the folder of the store. It gets a note of where the unfinished folder lies: should this process be
     killed, the next one that opens the store finds it (`remove_leftover`). Raises InputError where there is something
-    of that name, other than an empty folder, or no folder to put it in; OSError.
+    of that name, other than an empty folder that can be replaced, or no folder to put it in; OSError.
     """
     _require_room(target)
     name = secrets.token_hex(8)
@@ -43,6 +44,8 @@ def staged(target: Path, store: Path) -> Iterator[Path]:
 def _require_room(target: Path) -> None:
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InputError(f"{target} is there already; name a folder that is not, or is empty")
+    if target.is_symlink() or os.path.ismount(target):
+        raise InputError(f"{target} is a link or a mounted disk, whose place no folder can take; name one inside it")
     if not target.parent.is_dir():
         raise InputError(f"{target.parent}: there is no such folder")
 
