@@ -1,7 +1,4 @@
-"""Copies of a store, and putting them back.
-
-Covers: upkeep/staging.
-"""
+"""Copies of a store, and putting them back."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The socket of a running server.
 
-Covers: upkeep/client, upkeep/messages.
+Covers: upkeep/client.
 """
 
 from __future__ import annotations
