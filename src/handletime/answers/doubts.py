@@ -16,14 +16,14 @@ class DataQuality(NamedTuple):
     long_units: int
 
 
-def data_quality_of(snapshot: Snapshot, of: Selection, agent: int | None, long_millis: int) -> DataQuality:
-    """What is doubtful about segments; `agent`: only this agent's units of more than `long_millis` count as long."""
+def data_quality_of(snapshot: Snapshot, of: Selection, long_millis: int) -> DataQuality:
+    """What is doubtful about segments. Of units, the times and agents of the selection count, not its other filters."""
     part = of.condition().but("userType = 'human'")
     human, without_focus = snapshot.execute(
         f"select count(*), count(*) filter (not focusData) from agent_segments where {part.where}",  # noqa: S608
         part.parameters,
     ).fetchone() or (0, 0)
-    whose, given = ("", {}) if agent is None else (" and agentId = $agent", {"agent": agent})
+    whose, given = ("", {}) if of.agents is None else (" and agentId = any($agents)", {"agents": list(of.agents)})
     (long_units,) = snapshot.execute(
         f"""select count(*) from handle_time_units
         where segmentEnd >= $start and segmentEnd < $end and handleTimeMillis > $long{whose}""",  # noqa: S608

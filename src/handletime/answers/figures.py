@@ -69,7 +69,8 @@ def with_percentiles(
 ) -> Groups:
     """Metrics of one table by group, and of all groups together (`()`).
 
-    `finest` are sums of the metrics of `summed`, by these groups or finer ones."""
+    `finest` are sums of the metrics of `summed`, by these groups or finer ones.
+    """
     groups = by_group(finest.rolled_up(by), metrics)
     if by:
         groups |= by_group(finest.rolled_up(()), metrics)

@@ -10,7 +10,7 @@ import numpy as np
 from handletime.answers.registry import Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
-from handletime.answers.sums import By, slots
+from handletime.answers.sums import By, places_of, slots
 from handletime.answers.terms import RELATIONS, VALUES, Table
 
 Groups = dict[tuple[int, ...], dict[str, int | None]]
@@ -82,7 +82,6 @@ def _placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:
         begins = "(select unnest($begins::bigint[]) as begins, unnest(range(len($begins))) as place)"
         joined = f'{relation} asof join {begins} on epoch_ms("end") >= begins'
         return joined, "place", {"begins": list(of.bounds[:-1])}
-    begin_of = base + np.arange(count) * size
-    places = np.clip(np.searchsorted(of.bounds, begin_of, "right") - 1, 0, None)
+    places = places_of(of.bounds, base + np.arange(count) * size)
     grid = {"places": places.tolist(), "base": base * 1000, "size": size * 1000}
     return relation, '$places[(epoch_us("end") - $base) // $size + 1]', grid

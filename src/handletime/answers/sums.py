@@ -133,7 +133,7 @@ def sums_of(
         arrays[name] = np.add.reduce([sign * arrays[part] for part, sign in parts.items()])
     if "interval" in by:
         at = base + arrays["key_interval"] * size
-        arrays["key_interval"] = np.clip(np.searchsorted(of.bounds, at, "right") - 1, 0, None)
+        arrays["key_interval"] = places_of(of.bounds, at)
     return Sums({key: arrays[f"key_{key}"] for key in by}, {name: arrays[name] for name in names}).rolled_up(by)
 
 
@@ -150,6 +150,11 @@ def slots(bounds: Sequence[int]) -> tuple[int, int]:
         return bounds[0], steps.pop()
     step = gcd(*(end - inner[0] for end in inner)) or bounds[-1] - bounds[0]
     return inner[0] + (bounds[0] - inner[0]) // step * step, step
+
+
+def places_of(bounds: Sequence[int], begins: I64) -> I64:
+    """The intervals' places in the bounds for slots that begin then; the first slot may begin before the bounds."""
+    return np.clip(np.searchsorted(bounds, begins, "right") - 1, 0, None)
 
 
 def _terms(snapshot: Snapshot, table: Table) -> dict[str, str]:

@@ -120,9 +120,11 @@ def _without(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> Headers:
 
 
 async def _compressed(body: bytes, coding: Coding) -> bytes:
-    work: Callable[[bytes], bytes] = partial(_codec().compress, asbytes=True)
+    work: Callable[[bytes], bytes]
     if coding == "gzip":
         work = partial(gzip.compress, compresslevel=_GZIP_LEVEL, mtime=0)
+    else:
+        work = partial(_codec().compress, asbytes=True)
     return work(body) if len(body) <= _AT_ONCE else await asyncio.to_thread(work, body)
 
 

@@ -46,14 +46,14 @@ def ingest(files: tuple[str, ...], folder: Path | None, url: str | None, token: 
 
     tally = Tally()
     try:
-        with _target(folder, url, token) as target, reading(files, account) as (blocks, told):
+        with _target(folder, url, token) as target, reading(files, account) as (blocks, progress):
             try:
                 for events in good_events(blocks):
                     target.put(events, tally)
             except InvalidEvents:
                 target.finish(tally)  # Stores what came before the faults.
                 raise
-            told("storing", 0, 0)
+            progress("storing", 0, 0)
             target.finish(tally)
     except InvalidEvents as error:
         raise click.ClickException(_faults(error, tally)) from error

@@ -105,8 +105,7 @@ def create(
 ) -> NewKey:
     """Makes a key of an account, on disk when this returns, sealed with the folder's secret key.
 
-    Raises InputError where account,
-    permissions or expiry are not allowed; what `open_secret` and `SideFile` raise.
+    Raises InputError where account, permissions or expiry are not allowed; what `open_secret` and `SideFile` raise.
     """
     now_ms = clock.now()
     wanted = frozenset(permissions)

@@ -92,7 +92,7 @@ class CommandServer(Closing):
         """Runs a command until it is done, or stopped: its client has gone, or this server ends."""
         begun, said = time.monotonic(), ("", 0.0)
 
-        def told(what: str, done: int, of: int) -> None:
+        def report(what: str, done: int, of: int) -> None:
             nonlocal said
             now = time.monotonic()
             if what == said[0] and now - said[1] < TICK_S:
@@ -101,7 +101,7 @@ class CommandServer(Closing):
             if not _send(connection, ProgressMessage(what, done, of)):
                 watch.stop()
 
-        watch = Watch(told)
+        watch = Watch(report)
         answer: Answer
         try:
             result = perform_beside(self._data, command, watch, lambda: self._closing.is_set() or _is_gone(connection))
