@@ -64,7 +64,7 @@ def large(tmp_path: Path) -> Path:
     folder = tmp_path / "store"
     with a_store(folder) as store:
         store.ingest("local", events_of(stories(OLD)))
-        with store._database.snapshot() as cursor:
+        with store.snapshot() as cursor:
             cursor.execute("delete from kept.agent_segments")
             cursor.commit()
     return folder
@@ -167,7 +167,7 @@ def test_a_rebuild_names_what_differs_and_puts_it_right(large: Path) -> None:
 
 
 def test_a_check_names_what_is_broken(folder: Path) -> None:
-    with a_store(folder) as store, store._database.snapshot() as cursor:
+    with a_store(folder) as store, store.snapshot() as cursor:
         cursor.execute("delete from kept.focus_moves")
         cursor.commit()
     progress = upkeep("check", folder=folder, code=1)

@@ -32,7 +32,7 @@ SPILLING = """if True:
             os.kill(os.getpid(), signal.SIGKILL)
 
     store = a_store(Path(sys.argv[1]), StoreSettings(memory_bytes=64 << 20, threads=1))
-    with store._database.cursor() as cursor:
+    with store.cursor() as cursor:
         cursor.execute("create temp table much as select range, hash(range) as h from range(8_000_000)")
         rebuild(store, memory=1 << 20, watch=Watch(told))
     """

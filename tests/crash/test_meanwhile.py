@@ -55,7 +55,7 @@ def test_a_rebuild_that_mends_while_events_come_in(tmp_path: Path, seed: int) ->
 
 def spoil(store: StoreAndSide) -> None:
     """Takes away or changes derived rows, losses and what is known of agents."""
-    with store._database.snapshot() as cursor:
+    with store.snapshot() as cursor:
         for change in (
             "delete from kept.agent_segments",
             "update kept.skill_segments set sequence = sequence + 1",

@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from handletime.keys.sidefile import SideFile
 from handletime.store.schema import MIGRATIONS
 from handletime.upkeep.check import check
 from handletime.upkeep.rebuild import rebuild
@@ -108,8 +109,13 @@ def test_a_store_of_the_first_version_becomes_todays(tmp_path: Path) -> None:
     """Its events have revision 0 and no lease; corrections of them count from then on."""
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(STORY))
+    with SideFile(tmp_path) as side:
+        side.set_last_entry(0)
+    (tmp_path / "journal.sqlite").unlink()
     with duckdb.connect(str(tmp_path / "store.duckdb")) as file:
-        assert len(MIGRATIONS) == 2
+        assert len(MIGRATIONS) == 3
+        file.execute("drop table kept.ahead")
+        file.execute("alter table kept.meta drop column folded")
         for column in ("revision", "leaseMillis"):
             file.execute(f"alter table kept.events drop column {column}")
         file.execute("alter table kept.agent_segments add column messages integer")

@@ -20,12 +20,17 @@ class Notes:
     """What it was told."""
 
     def __init__(self) -> None:
-        self.commits: list[tuple[int, int, int, int]] = []
+        self.acknowledgements: list[tuple[int, int, int]] = []
+        self.folds: list[tuple[int, int]] = []
         self.checkpoint = threading.Event()
 
-    def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
+    def acknowledged(self, *, accepted: int, duplicates: int, requests: int, seconds: float) -> None:
         assert seconds > 0
-        self.commits.append((accepted, duplicates, requests, touched))
+        self.acknowledgements.append((accepted, duplicates, requests))
+
+    def folded(self, *, events: int, touched: int, seconds: float) -> None:
+        assert seconds > 0
+        self.folds.append((events, touched))
 
     def checkpointed(self, seconds: float) -> None:
         assert seconds > 0
@@ -37,34 +42,40 @@ def a_message(conversation: str, number: int) -> dict[str, object]:
     return {"accountId": "acme", "conversationId": conversation, "eventId": str(number), **said}
 
 
-def test_its_observer_hears_of_transactions_and_checkpoints(tmp_path: Path) -> None:
+def test_its_observer_hears_of_acknowledgements_folds_and_checkpoints(tmp_path: Path) -> None:
     notes = Notes()
     settings = StoreSettings(checkpoint_bytes=256 << 10)
     with SideFile(tmp_path) as side, Store(tmp_path, side, settings, notes) as store:
         store.ingest("acme", events_of([a_message("a", 1), a_message("b", 1)]))
+        store.settle()
         store.ingest("acme", events_of([a_message("a", 1), a_message("a", 2)]))
+        store.settle()
         assert store.state().log_bytes > 0
         store.ingest("acme", events_of([a_message("c", number) for number in range(3000)]))
         assert notes.checkpoint.wait(30)
         state = store.state()
         assert state.file_bytes > 0
         assert (state.waiting_requests, state.waiting_events, state.oldest_s, state.problem) == (0, 0, 0.0, None)
-    assert notes.commits == [(2, 0, 1, 2), (1, 1, 1, 1), (3000, 0, 1, 1)]
+    assert notes.acknowledgements == [(2, 0, 1), (1, 1, 1), (3000, 0, 1)]
+    assert notes.folds == [(2, 2), (1, 1), (3000, 1)]
 
 
 def test_events_are_stored_whatever_goes_wrong_after_those_before(tmp_path: Path) -> None:
     class Broken(Notes):
-        def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
-            super().committed(
-                accepted=accepted, duplicates=duplicates, requests=requests, touched=touched, seconds=seconds
-            )
+        def acknowledged(self, *, accepted: int, duplicates: int, requests: int, seconds: float) -> None:
+            super().acknowledged(accepted=accepted, duplicates=duplicates, requests=requests, seconds=seconds)
+            raise FileNotFoundError
+
+        def folded(self, *, events: int, touched: int, seconds: float) -> None:
+            super().folded(events=events, touched=touched, seconds=seconds)
             raise FileNotFoundError
 
     notes = Broken()
     with SideFile(tmp_path) as side, Store(tmp_path, side, None, notes) as store:
         for number in range(3):
             assert store.submit("acme", events_of([a_message("a", number)])).result(30) == (1, 0)
-    assert len(notes.commits) == 3
+            store.settle()
+    assert len(notes.acknowledgements) == len(notes.folds) == 3
 
 
 @pytest.mark.parametrize("error", [NotNow("the disk is full"), RuntimeError("nobody thought of this")])
@@ -74,6 +85,8 @@ def test_a_store_that_failed_is_opened_whatever_goes_wrong_meanwhile(error: Exce
 
         class Commits:
             set_last_commit = staticmethod(side.set_last_commit)
+            last_entry = staticmethod(side.last_entry)
+            set_last_entry = staticmethod(side.set_last_entry)
 
             @staticmethod
             def last_commit() -> int:
@@ -97,16 +110,18 @@ def test_what_waits_is_seen_with_its_age(tmp_path: Path) -> None:
     free, entered = threading.Event(), threading.Event()
     with SideFile(tmp_path) as side:
 
-        class SlowCommits:
+        class SlowEntries:
             last_commit = staticmethod(side.last_commit)
+            set_last_commit = staticmethod(side.set_last_commit)
+            last_entry = staticmethod(side.last_entry)
 
             @staticmethod
-            def set_last_commit(number: int) -> None:
+            def set_last_entry(number: int) -> None:
                 entered.set()
                 assert free.wait(30)
-                side.set_last_commit(number)
+                side.set_last_entry(number)
 
-        with Store(tmp_path, SlowCommits()) as store:
+        with Store(tmp_path, SlowEntries()) as store:
             first = store.submit("acme", events_of([a_message("a", 1)]))
             assert entered.wait(30)
             second = store.submit("acme", events_of([a_message("a", 2), a_message("a", 3)]))

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_requests_at_once_from_many_threads_are_each_answered_for_themselves(tmp
 
 
 def test_a_full_queue_refuses_and_takes_again_later(tmp_path: Path) -> None:
-    with a_store(tmp_path, StoreSettings(queue_events=2, group_events=1, threads=1)) as store:
+    with a_store(tmp_path, StoreSettings(queue_events=2, threads=1)) as store:
         taken: list[Future[Ingested]] = []
 
         def flood() -> None:
@@ -103,11 +104,11 @@ def test_a_second_opener_is_refused(tmp_path: Path) -> None:
 
 
 class Failing:
-    """Keeps the last commit's number, but for one time."""
+    """Keeps the numbers of the last commit and entry, but for one time."""
 
     def __init__(self) -> None:
-        self.number = 0
-        self.fails = False
+        self.number = self.entry = 0
+        self.fails = self.entry_fails = False
 
     def last_commit(self) -> int:
         return self.number
@@ -118,34 +119,81 @@ class Failing:
             raise OSError("no space left on device")
         self.number = number
 
+    def last_entry(self) -> int:
+        return self.entry
 
-def test_after_a_failure_nothing_is_acknowledged_and_the_store_opens_itself_anew(tmp_path: Path) -> None:
+    def set_last_entry(self, number: int) -> None:
+        if self.entry_fails:
+            self.entry_fails = False
+            raise OSError("no space left on device")
+        self.entry = number
+
+
+def test_what_the_journal_cannot_take_is_not_acknowledged(tmp_path: Path) -> None:
     commits = Failing()
     with Store(tmp_path, commits, SMALL) as store:
         store.ingest("A", ONE)
-        commits.fails = True
-        with pytest.raises(NotNow):
+        commits.entry_fails = True
+        with pytest.raises(StoreError):
             store.ingest("A", OTHER)
+        assert store.ingest("A", OTHER) == (1, 0)
+        assert store.ingest("A", ONE) == (0, 1)
+    assert commits.entry == 2
+
+
+def test_a_fold_that_fails_is_done_again_once_the_tables_are_open_anew(tmp_path: Path) -> None:
+    """What was acknowledged is in every answer from then on, and nothing twice."""
+    commits = Failing()
+    with Store(tmp_path, commits, SMALL) as store:
+        store.ingest("A", ONE)
+        store.settle()
+        commits.fails = True
+        assert store.ingest("A", OTHER) == (1, 0)
+        with pytest.raises(NotNow):
+            store.settle()
+        # It was committed, but that could not be kept.
+        assert store.ingest("A", OTHER) == (0, 1)
         wait_until(lambda: store.problem() is None)
-        # It was committed, but nobody was told so: sent again, it has come before.
+        settled(store)
         assert store.ingest("A", OTHER) == (0, 1)
         assert store.ingest("A", ONE) == (0, 1)
+        with store.snapshot() as cursor:
+            assert cursor.execute("select eventId from kept.events order by all").fetchall() == [("e1",), ("e2",)]
+
+
+def settled(store: Store) -> None:
+    """Waits until what could not be folded has been."""
+
+    def is_settled() -> bool:
+        try:
+            store.settle()
+        except NotNow:
+            return False
+        return True
+
+    wait_until(is_settled)
 
 
 def test_a_store_that_cannot_be_opened_anew_says_why_until_it_can(tmp_path: Path) -> None:
+    """Meanwhile the journal takes what it has room for."""
     commits = Failing()
-    with Store(tmp_path, commits, SMALL) as store:
+    with Store(tmp_path, commits, replace(SMALL, backlog_events=2)) as store:
         store.ingest("A", ONE)
+        store.settle()
         commits.number = 100
         commits.fails = True
-        with pytest.raises(NotNow):
-            store.ingest("A", OTHER)
+        assert store.ingest("A", OTHER) == (1, 0)
         wait_until(lambda: "reached commit" in (store.problem() or ""))
+        with pytest.raises(NotNow, match="reached commit"), store.reader("A").snapshot():
+            pass
+        more = events_of([{"eventId": f"m{n}", "conversationId": "c", "time": BASE, "type": "opened"} for n in (1, 2)])
         with pytest.raises(NotNow, match="reached commit"):
-            store.ingest("A", OTHER)
+            store.ingest("A", more)
         commits.number = 1
         wait_until(lambda: store.problem() is None)
         assert store.ingest("A", ONE) == (0, 1)
+        settled(store)
+        assert store.ingest("A", more) == (2, 0)
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "log removed"])
@@ -155,6 +203,7 @@ def test_a_file_that_is_taken_away_under_the_store_is_seen_by_the_next_commit(ho
     file = tmp_path / FILE
     with Store(tmp_path, commits, SMALL) as store:
         store.ingest("A", ONE)
+        store.settle()
         if how == "log removed":
             file.with_name(f"{FILE}.wal").unlink()
         else:
@@ -162,21 +211,24 @@ def test_a_file_that_is_taken_away_under_the_store_is_seen_by_the_next_commit(ho
             file.unlink()
             if how == "replaced":
                 (tmp_path / "copy").rename(file)
+        assert store.ingest("A", OTHER) == (1, 0)
         with pytest.raises(NotNow):
-            store.ingest("A", OTHER)
+            store.settle()
         assert commits.number == 1
+        assert store.journal.numbers() == [2]
         if how == "removed":
             wait_until(lambda: "is missing" in (store.problem() or ""))
             with pytest.raises(NotNow, match="is missing"):
-                store.ingest("A", OTHER)
+                store.settle()
 
 
 def test_a_checkpoint_is_not_taken_for_that(tmp_path: Path) -> None:
     with Store(tmp_path, Failing(), SMALL) as store:
         store.ingest("A", ONE)
-        store._database.checkpoint()
+        store.checkpoint()
         assert not (tmp_path / f"{FILE}.wal").exists()
         assert store.ingest("A", OTHER) == (1, 0)
+        store.settle()
 
 
 def test_a_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
@@ -267,7 +319,7 @@ def test_an_older_copy_of_the_file_is_told(tmp_path: Path) -> None:
         store.ingest("A", ONE)
     older = (tmp_path / "store.duckdb").read_bytes()
     with a_store(tmp_path) as store:
-        store.ingest("A", ONE)
+        store.ingest("A", OTHER)
     (tmp_path / "store.duckdb").write_bytes(older)
     with pytest.raises(StoreError, match="reached commit 1, but commits up to 2"):
         a_store(tmp_path)
@@ -279,16 +331,52 @@ def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
         a_store(tmp_path)
 
 
-def run_killed(folder: Path, commits: int) -> None:
-    """Another process ingests so many requests, and ends without closing anything."""
+def test_a_missing_journal_is_told(tmp_path: Path) -> None:
+    run_killed(tmp_path, 3, settle=False)
+    for path in tmp_path.glob("journal.sqlite*"):
+        path.unlink()
+    with pytest.raises(StoreError, match="lacks entry 1, but entries up to 3 were acknowledged"):
+        a_store(tmp_path)
+
+
+def test_a_cut_journal_is_told(tmp_path: Path) -> None:
+    run_killed(tmp_path, 3, settle=False)
+    log = tmp_path / "journal.sqlite-wal"
+    os.truncate(log, log.stat().st_size - 10)
+    with pytest.raises(StoreError, match="lacks entry 3, but entries up to 3 were acknowledged"):
+        a_store(tmp_path)
+
+
+def test_an_older_journal_is_no_matter_where_all_of_it_is_folded(tmp_path: Path) -> None:
+    with a_store(tmp_path) as store:
+        store.ingest("A", ONE)
+        store.settle()
+        store.ingest("A", OTHER)
+    (tmp_path / "journal.sqlite").unlink()
+    with a_store(tmp_path) as store:
+        assert store.ingest("A", OTHER) == (0, 1)
+        more = events_of([{"eventId": "e3", "conversationId": "c", "time": BASE, "type": "opened"}])
+        assert store.ingest("A", more) == (1, 0)
+        store.settle()
+        assert store._database.last_folded() == 3
+
+
+def run_killed(folder: Path, commits: int, *, settle: bool = True) -> None:
+    """Another process ingests so many requests, and ends without closing anything; perhaps all is folded before."""
     program = f"""
 import os
 from pathlib import Path
-from tests.store.test_store import ONE
+from handletime.store import backlog
+from tests.messy_streams import BASE
+from tests.segments.tables import events_of
 from tests.store.worlds import a_store
+backlog.FOLD_S = 1000
 store = a_store(Path({str(folder)!r}))
-for _ in range({commits}):
-    store.ingest("A", ONE)
+for number in range({commits}):
+    event = {{"eventId": str(number), "conversationId": "c", "time": BASE, "type": "opened"}}
+    store.ingest("A", events_of([event]))
+    if {settle}:
+        store.settle()
 os.kill(os.getpid(), {int(signal.SIGKILL)})
 """
     root = Path(__file__).parents[2]

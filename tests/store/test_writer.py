@@ -1,6 +1,6 @@
 """The writer against the derivation: whatever comes in whatever pieces, the rows are those of all events at once.
 
-Covers: segments/changes, store/derived, store/recent, store/requests, store/touched.
+Covers: segments/changes, store/derived, store/touched.
 """
 
 from __future__ import annotations
@@ -10,16 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
-import numpy as np
 import pytest
 
-from handletime.errors import InvalidEvents
-from handletime.store import derived, writer
+from handletime.store import accept, derived
 from handletime.store.derived import Rows, write
-from handletime.store.opening import StoreSettings
-from handletime.store.requests import Request
-from handletime.store.schema import migrate
-from handletime.store.writer import Writer, Written
 from handletime.upkeep.check import check
 from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import forget
@@ -59,7 +53,7 @@ def test_so_they_do_where_conversations_are_derived_bit_by_bit(
     first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One conversation at a time, or a few; and hardly any stays in memory."""
-    monkeypatch.setattr(writer, "RECENT_BYTES", 5_000)
+    monkeypatch.setattr(accept, "KNOWN_BYTES", 5_000)
     for seed in range(first, first + 10):
         agrees(seed, tmp_path / str(seed), part_events=(1, 20, 60)[seed % 3])
 
@@ -120,8 +114,10 @@ def test_only_rows_that_differ_are_written(monkeypatch: pytest.MonkeyPatch, tmp_
         for number, event in enumerate(TWO_SEGMENTS):
             named = {"eventId": f"e{number:02}", "conversationId": "c", "time": BASE + number, **event}
             store.ingest("A", events_of([named]))
+            store.settle()
         elsewhere = {"eventId": "e", "conversationId": "d", "time": BASE + 100, "type": "focused", "agentId": 2}
         store.ingest("A", events_of([elsewhere]))
+        store.settle()
     segment = {"agent_segments": 1, "gone_agent_segments": 1}
     assert written[-3:] == [
         # The first response, which the skill segment has too, ends a unit.
@@ -145,129 +141,6 @@ TWO_SEGMENTS: list[RawEvent] = [
     {"type": "message", "sentBy": "agent"},
     {"type": "message", "sentBy": "consumer", "agentId": 2},
 ]
-
-
-def test_copies_in_one_request_count_once() -> None:
-    connection = duckdb.connect()
-    migrate(connection)
-    events = events_of([{"eventId": "e", "conversationId": "c", "time": BASE, "type": "opened"}] * 3)
-    connection.begin()
-    written = Writer(connection, StoreSettings()).write(
-        [Request("A", events), Request("A", events), Request("B", events)]
-    )
-    connection.commit()
-    assert written.answers == [(1, 2), (0, 3), (1, 2)]
-
-
-FEW = replace(SMALL, conversation_events=3)
-
-
-def messages(*names: str, conversation: str = "c", **fields: object) -> list[RawEvent]:
-    """Messages, one a second; `fields` are theirs too."""
-    return [
-        {
-            "eventId": name,
-            "conversationId": conversation,
-            "time": BASE + number,
-            "type": "message",
-            "sentBy": "consumer",
-        }
-        | fields
-        for number, name in enumerate(names)
-    ]
-
-
-def test_a_conversation_has_no_more_events_than_it_may(tmp_path: Path) -> None:
-    """What is beyond is refused with the whole request, and named; what is there already may come again."""
-    with a_store(tmp_path, FEW) as store:
-        assert store.ingest("A", events_of(messages("1", "2"))) == (2, 0)
-        with pytest.raises(InvalidEvents) as refused:
-            store.ingest("A", events_of([*messages("x", conversation="d"), *messages("2", "3", "4", "5")]))
-        (fault,) = refused.value.faults
-        assert str(fault).startswith("event 4: conversationId: conversation c has no room for this event")
-        assert "3 events" in fault.message
-        assert store.ingest("A", events_of(messages("2", "3"))) == (1, 1)
-        assert store.ingest("A", events_of(messages("1", "2", "3"))) == (0, 3)
-        assert store.ingest("A", events_of(messages("2", type="withdrawn", revision=1))) == (1, 0)
-        assert store.ingest("A", events_of(messages("1", "3", revision=2))) == (2, 0)
-        with pytest.raises(InvalidEvents, match="no room"):
-            store.ingest("A", events_of(messages("4", revision=1)))
-        assert store.ingest("B", events_of(messages("4"))) == (1, 0)
-        assert check(store) == []
-        assert rebuild(store).differences == 0
-    with a_store(tmp_path, replace(FEW, conversation_events=1)) as store:  # it is larger than it may be by now
-        assert store.ingest("A", events_of(messages("1", revision=3))) == (1, 0)
-        with pytest.raises(InvalidEvents, match="no room"):
-            store.ingest("A", events_of(messages("4")))
-        assert rebuild(store).differences == 0
-
-
-def test_a_new_conversation_that_is_too_large_leaves_nothing(tmp_path: Path) -> None:
-    with a_store(tmp_path, FEW) as store:
-        with pytest.raises(InvalidEvents, match="event 4"):
-            store.ingest("A", events_of(messages(*"abcd")))
-        assert check(store) == []
-        with store.snapshot() as cursor:
-            assert cursor.execute("select count(*) from kept.conversations").fetchall() == [(0,)]
-
-
-def test_only_the_request_that_brings_too_much_is_refused() -> None:
-    """Whatever is written together with it, also of its own client."""
-    connection = duckdb.connect()
-    migrate(connection)
-    bounded = Writer(connection, FEW)
-    connection.begin()
-    together = events_of([*messages(*"abc"), *messages("d"), *messages("a", "b"), *messages("x", conversation="d")])
-    written = bounded.write([Request("A", together, (3, 1, 2, 1)), Request("B", events_of(messages(*"abc")))])
-    connection.commit()
-    refused = written.answers.pop(1)
-    assert isinstance(refused, InvalidEvents)
-    assert str(refused.faults[0]).startswith("event 1: ")
-    assert written.answers == [(3, 0), (0, 2), (1, 0), (3, 0)]
-    assert connection.execute("select count(*) from kept.events").fetchall() == [(7,)]
-
-
-def test_what_is_remembered_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts may be long."""
-    monkeypatch.setattr(writer, "RECENT_BYTES", 50_000)
-    connection = duckdb.connect()
-    migrate(connection)
-    wide = Writer(connection, SMALL)
-    for number in range(40):
-        names = [f"{number}-{place}".ljust(120, "x") for place in range(10)]
-        connection.begin()
-        wide.write([Request("A", events_of(messages(*names, conversation=f"c{number}")))])
-        connection.commit()
-        assert sum(part.events.nbytes for part in wide.recent._parts) <= 50_000
-    numbers = np.arange(40)
-    assert wide.recent.sizes(connection, numbers).tolist() == [10] * 40
-    assert 0 < sum(part.events.num_rows for part in wide.recent._parts) < 400
-
-
-def test_a_request_that_touches_much_goes_alone() -> None:
-    """What it touches counts, not what it brings; the others go first, and its account's stay in their order."""
-    connection = duckdb.connect()
-    migrate(connection)
-    bounded = Writer(connection, replace(SMALL, part_events=10))
-
-    def write(*requests: Request) -> Written:
-        connection.begin()
-        written = bounded.write(requests)
-        connection.commit()
-        return written
-
-    def one(account: str, event: str, *conversations: str) -> Request:
-        return Request(account, events_of([m for c in conversations for m in messages(event, conversation=c)]))
-
-    write(Request("A", events_of([*messages(*"123456", conversation="c"), *messages(*"123456", conversation="d")])))
-    large, small, other = one("A", "7", "c", "d"), one("A", "8", "e"), one("B", "1", "c")
-    written = write(large, small, other)
-    assert written.answers == [(1, 0)]
-    assert written.later == {0: 14, 1: 1}
-    assert write(large, small).later == {1: 1}
-    assert write(small).later == {}
-    # Requests for one conversation touch it once.
-    assert write(*(one("A", str(number), "c") for number in (10, 11))).later == {}
 
 
 def test_a_request_without_events_is_answered(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def test_a_check_names_what_is_broken(damage: str, problem: str, tmp_path: Path)
     store, _events = a_filled_store(tmp_path, 3)
     with store:
         assert check(store) == []
-        with store._database.snapshot() as cursor:
+        with store.snapshot() as cursor:
             cursor.execute(damage)
             cursor.commit()
         assert [found for found in check(store) if problem in found]

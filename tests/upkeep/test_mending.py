@@ -45,7 +45,7 @@ def test_a_rebuild_puts_right_what_differs(damage: str, part_events: int, tmp_pa
         store.ingest("local", events_of(event for event in events if event not in late))
         forget(store, "local", str(events[0]["conversationId"]))
         before = stored_rows(store, "local")
-        with store._database.snapshot() as cursor:
+        with store.snapshot() as cursor:
             cursor.execute(damage)
             cursor.commit()
         found = rebuild(store)
@@ -72,7 +72,7 @@ def test_a_rebuild_that_was_interrupted_starts_over(transactions: int, tmp_path:
     watch = Watch(told)
     with store:
         before = stored_rows(store, "local")
-        with store._database.snapshot() as cursor:
+        with store.snapshot() as cursor:
             cursor.execute("delete from kept.agent_segments")
             cursor.execute("delete from kept.focus_moves")
             cursor.commit()

@@ -34,7 +34,7 @@ def test_a_rebuild_finds_the_rows_that_are_stored(seed: int, tmp_path: Path) -> 
 )
 def test_a_rebuild_names_what_differs(damage: str, tmp_path: Path) -> None:
     store, _events = a_filled_store(tmp_path, 3)
-    with store, store._database.snapshot() as cursor:
+    with store, store.snapshot() as cursor:
         query = "select started, conversationId from kept.agent_segments order by all limit 1"
         ((started, conversation),) = cursor.execute(query).fetchall()
         cursor.execute(damage.format(started=started))

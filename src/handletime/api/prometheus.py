@@ -53,7 +53,8 @@ class Meters:
         Info("handletime", "The version.", registry=self.registry).info({"version": __version__})
         self._events = self._counter("ingest_events", "Events in answered requests, newly stored or not.", "result")
         self._ingested = self._counter("ingest_requests", "Requests whose events are durable and answered.")
-        self._commits = self._histogram("commit_seconds", "Time of a transaction of the writer.", _SECONDS)
+        self._journal = self._histogram("journal_seconds", "Time to put requests into the journal.", _SECONDS)
+        self._commits = self._histogram("commit_seconds", "Time to fold the journal into the tables.", _SECONDS)
         self._sizes = self._histogram("commit_events", "Events that were written in one transaction.", _COUNTS)
         self._touched = self._histogram("commit_conversations", "Conversations that a transaction derived.", _COUNTS)
         self._checkpoints = self._histogram("checkpoint_seconds", "Time to work the log into the file.", _SECONDS)
@@ -139,13 +140,17 @@ class Meters:
 
     # --- what the store tells
 
-    def committed(self, *, accepted: int, duplicates: int, requests: int, touched: int, seconds: float) -> None:
-        """Counts requests that were stored in one transaction."""
+    def acknowledged(self, *, accepted: int, duplicates: int, requests: int, seconds: float) -> None:
+        """Counts requests that were put into the journal together."""
         self._events.labels("accepted").inc(accepted)
         self._events.labels("duplicate").inc(duplicates)
         self._ingested.inc(requests)
+        self._journal.observe(seconds)
+
+    def folded(self, *, events: int, touched: int, seconds: float) -> None:
+        """Counts what was worked from the journal into the tables in one transaction."""
         self._commits.observe(seconds)
-        self._sizes.observe(accepted + duplicates)
+        self._sizes.observe(events)
         self._touched.observe(touched)
 
     def checkpointed(self, seconds: float) -> None:
@@ -161,14 +166,17 @@ class _StoreGauges(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         state = self._state()
-        sizes = _gauge("store_bytes", "Size of the store's file and of its log.", labels=["file"])
+        sizes = _gauge("store_bytes", "Sizes of the store's file, of its log and of the journal.", labels=["file"])
         sizes.add_metric(["data"], state.file_bytes)
         sizes.add_metric(["log"], state.log_bytes)
+        sizes.add_metric(["journal"], state.journal_bytes)
         yield sizes
         yield _gauge("store_problem", "1 while the store cannot answer.", value=int(state.problem is not None))
-        yield _gauge("ingest_waiting_requests", "Requests whose events are not yet stored.", state.waiting_requests)
+        yield _gauge("ingest_waiting_requests", "Requests that wait to be acknowledged.", state.waiting_requests)
         yield _gauge("ingest_waiting_events", "Their events.", state.waiting_events)
         yield _gauge("ingest_oldest_seconds", "Age of the oldest of them.", state.oldest_s)
+        yield _gauge("journal_events", "Acknowledged events that are not yet in the tables.", state.unfolded_events)
+        yield _gauge("journal_oldest_seconds", "Age of the oldest of them, at most.", state.unfolded_s)
 
 
 def _gauge(name: str, meaning: str, value: float | None = None, labels: list[str] | None = None) -> GaugeMetricFamily:

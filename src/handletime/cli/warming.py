@@ -61,6 +61,7 @@ def _filled_store() -> Iterator[Store]:
         with SideFile(folder) as side, Store(folder, side, StoreSettings(memory_bytes=128 << 20, threads=1)) as store:
             for part in (events.slice(0, 5), events.slice(5)):
                 store.ingest("local", part)
+                store.settle()
             yield store
 
 

@@ -71,6 +71,8 @@ _MIGRATIONS: Final = (
             SELECT 0, min(timestamp, CAST(strftime('%s', 'now') AS INTEGER)) FROM forgotten WHERE timestamp >= 0""",
         "DROP TABLE forgotten",
     ),
+    # The number of the journal's last acknowledged entry.
+    ("ALTER TABLE commits ADD COLUMN entry INTEGER NOT NULL DEFAULT 0",),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 
@@ -138,6 +140,16 @@ class SideFile(Closing):
         """Keeps the number of a commit (signed 64 bits). To be called before the commit is acknowledged."""
         with self.writing() as db:
             db.execute("UPDATE commits SET number = ?", (number,))
+
+    def last_entry(self) -> int:
+        """The number of the journal's last acknowledged entry; 0 before the first."""
+        with self.reading() as db:
+            return int(db.execute("SELECT entry FROM commits").fetchall()[0][0])
+
+    def set_last_entry(self, number: int) -> None:
+        """Keeps the number of an entry of the journal. To be called before the entry is acknowledged."""
+        with self.writing() as db:
+            db.execute("UPDATE commits SET entry = ?", (number,))
 
     def clock(self) -> tuple[int, int | None] | None:
         """What `set_clock` kept last; None before the first time."""
@@ -216,10 +228,13 @@ def _forget(db: sqlite3.Connection, since: int, until: int) -> None:
         db.execute("UPDATE forgotten_times SET until = ? WHERE since = ?", (last, first))
 
 
-def set_commit_of_copy(path: Path, number: int) -> None:
-    """Sets the last commit in a copy of the side file to that of the store's copy. Raises StoreError."""
+def set_commit_of_copy(path: Path, number: int, entry: int) -> None:
+    """Sets the last commit, and entry of the journal, in a copy of the side file to those of the store's copy.
+
+    Raises StoreError.
+    """
     with sqlite_errors(path), closing(_connect(path, "FULL")) as db:
-        db.execute("UPDATE commits SET number = ?", (number,))
+        db.execute("UPDATE commits SET number = ?, entry = ?", (number, entry))
         # Nobody else has it open: it is one file again.
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

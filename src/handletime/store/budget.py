@@ -39,6 +39,10 @@ class Budget:
         """How much of it is held."""
         return self._held
 
+    def of(self, account: str) -> int:
+        """How much of it an account holds."""
+        return self._of[account]
+
     def share(self, account: str = "", size: int = 0) -> Share:
         """The part of one request of an account, which begins with `size`; to be closed at its end. Raises TooMany."""
         share = Share(self, account)

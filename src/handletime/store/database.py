@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
@@ -14,11 +14,13 @@ import duckdb
 
 from handletime.crashpoints import crash_point
 from handletime.errors import NotNow, StoreError
+from handletime.store.directory import Directory
+from handletime.store.journal import FILE as JOURNAL
 from handletime.store.observer import Observer
 from handletime.store.opening import FILE, Commits, FolderSync, StoreSettings, connect, size_of
-from handletime.store.writer import Removed, Writer, Written
+from handletime.store.writer import Changed, Folded, Writer
 
-N = TypeVar("N", Written, Removed)
+N = TypeVar("N", Folded, Changed)
 RETRY_S: Final = 1.0
 """Seconds between attempts to open a store that failed."""
 CLOSE_S: Final = 10.0
@@ -76,6 +78,27 @@ class Database:
                 self._fail()
                 raise
             return done
+
+    def has_folded(self, entry: int) -> bool:
+        """Whether an entry of the journal stands in the tables."""
+        return self._writer.has_folded(entry)
+
+    def last_folded(self) -> int:
+        """The highest number of an entry that stands in the tables; 0 where there is none."""
+        return self._writer.last_folded()
+
+    def check_entries(self, last: int, journal: Sequence[int]) -> None:
+        """Raises StoreError where an entry up to the last acknowledged one is neither in the tables nor in the
+        journal.
+        """
+        there = set(journal)
+        for entry in range(1, last + 1)[self._writer.first_missing() - 1 :]:
+            if not self.has_folded(entry) and entry not in there:
+                raise StoreError(
+                    f"{self._folder / JOURNAL} lacks entry {entry}, but entries up to {last} were acknowledged: what "
+                    "was in it is lost or not here, because the journal is missing, cut short or of another time. "
+                    "Put the right file back, or restore a backup and send the events since then once more"
+                )
 
     @contextmanager
     def cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -178,7 +201,8 @@ class Database:
     def _open(self) -> None:
         connection = connect(self._folder, self._settings, self._commits.last_commit())
         try:
-            self._writer = Writer(connection, self._settings)
+            self.directory = getattr(self, "directory", None) or Directory(connection)
+            self._writer = Writer(connection, self.directory, self._settings.part_events)
             self._sync.close()
             self._sync.sync()
         except duckdb.Error as error:

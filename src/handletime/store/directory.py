@@ -1,115 +1,66 @@
-"""Numbers for accounts and conversations, in order of first arrival."""
+"""Numbers for accounts, conversations and events, in order of first arrival."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 
-from handletime.segments.columns import I64
-from handletime.store.arrow import insert
+from handletime.segments.columns import I64, Bools
+from handletime.store.arrow import insert, registered
 
-RECENT_MAX: Final = 200_000
-"""The number of conversations that are remembered, up to twice as many; others are looked up in the table."""
 SEEN_BITS: Final = 1 << 26
 """Each conversation sets one of these bits. Where it is not set, a conversation is new and needs no look-up."""
-AT_ONCE: Final = 256
-"""The number of keys that are looked up through the index at a time."""
+BY_INDEX: Final = 256
+"""Up to so many keys are looked up through the index; for more, all keys are read."""
 
 Conversation = tuple[int, str]
 """Account number and conversation id."""
 
 
 class Directory:
-    """The numbers of one open store. Not for several threads."""
+    """The numbers that are taken in one open store. What is given out need not stand in its tables yet.
+
+    One thread at a time may give out numbers; any may read. `next_arrival` is the number of the next event.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
         rows = connection.execute("select account, accountId from kept.accounts").fetchall()
-        self._accounts: dict[str, int] = {name: number for number, name in rows}
-        self._recent: dict[Conversation, int] = {}
-        self._older: dict[Conversation, int] = {}
+        self.accounts: dict[str, int] = {name: number for number, name in rows}
+        ((arrivals,),) = connection.execute("select arrivals from kept.meta").fetchall()
+        self.next_arrival = int(arrivals)
+        self.next_conversation = 0
         self._seen = np.zeros(SEEN_BITS // 8, np.uint8)
-        self._next = 0
         keys = connection.sql("select number, key from kept.conversations").to_arrow_reader(1_000_000)
         for batch in keys:
             self._see(batch["key"].to_numpy())
-            self._next = max(self._next, int(batch["number"].to_numpy().max()) + 1)
+            self.next_conversation = max(self.next_conversation, int(batch["number"].to_numpy().max()) + 1)
 
-    @property
-    def first_free(self) -> int:
-        """The number that the next new conversation gets."""
-        return self._next
-
-    def account(self, name: str) -> int | None:
-        """The number of an account that has events; None for others."""
-        return self._accounts.get(name)
-
-    def number_account(self, connection: duckdb.DuckDBPyConnection, name: str) -> int:
+    def account(self, name: str) -> int:
         """The number of an account; a new one is numbered."""
-        if name not in self._accounts:
-            self._accounts[name] = len(self._accounts)
-            connection.execute("insert into kept.accounts values (?, ?)", [self._accounts[name], name])
-        return self._accounts[name]
+        return self.accounts.setdefault(name, len(self.accounts))
 
-    def known(self, connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> list[int]:
-        """The numbers of different conversations, -1 for those that are new."""
-        recent, older = self._recent, self._older
-        found = [recent.get(c, -1) for c in wanted]
-        missing = [c for c, number in zip(wanted, found, strict=True) if number < 0]
-        if not missing:
-            return found
-        known = {c: older[c] for c in missing if c in older}
-        known |= self._look_up(connection, [c for c in missing if c not in known])
-        self._remember(known)
-        return [number if number >= 0 else known.get(c, -1) for c, number in zip(wanted, found, strict=True)]
+    def arrive(self, events: int) -> int:
+        """The number of the first of so many new events."""
+        first = self.next_arrival
+        self.next_arrival += events
+        return first
 
-    def add(self, connection: duckdb.DuckDBPyConnection, new: list[Conversation]) -> range:
+    def number(self, new: Sequence[Conversation]) -> range:
         """Numbers different new conversations, in this order."""
-        numbers = range(self._next, self._next + len(new))
-        self._add(connection, new)
-        self._remember(dict(zip(new, numbers, strict=True)))
-        return numbers
+        self._see(_keys(new))
+        first = self.next_conversation
+        self.next_conversation += len(new)
+        return range(first, self.next_conversation)
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Drops removed conversations from memory; should one come again, it is a new one."""
-        gone = set(numbers)
-        for memory in (self._recent, self._older):
-            for conversation in [c for c, number in memory.items() if number in gone]:
-                del memory[conversation]
-
-    def _remember(self, known: dict[Conversation, int]) -> None:
-        if len(self._recent) + len(known) > RECENT_MAX:
-            self._older, self._recent = self._recent, {}
-        self._recent |= known
-
-    def _look_up(
-        self, connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]
-    ) -> dict[Conversation, int]:
-        """The numbers of those that the table has."""
-        keys = np.array([key_of(c) for c in wanted], np.int64)
-        slots = keys & (SEEN_BITS - 1)
-        maybe = self._seen[slots >> 3] >> (slots & 7) & 1
-        return find(connection, [c for c, asked in zip(wanted, maybe.tolist(), strict=True) if asked])
-
-    def _add(self, connection: duckdb.DuckDBPyConnection, new: list[Conversation]) -> None:
-        if not new:
-            return
-        keys = np.array([key_of(c) for c in new], np.int64)
-        rows = pa.table(
-            {
-                "number": np.arange(self._next, self._next + len(new)),
-                "account": pa.array([account for account, _id in new], pa.int32()),
-                "conversationId": pa.array([id_ for _account, id_ in new], pa.string()),
-                "key": keys,
-            }
-        )
-        insert(connection, "kept.conversations", rows)
-        self._see(keys)
-        self._next += len(new)
+    def may_be_stored(self, conversations: Sequence[Conversation]) -> Bools:
+        """Of each conversation whether it has to be looked up: the others are certainly new."""
+        slots = _keys(conversations) & (SEEN_BITS - 1)
+        return np.asarray(self._seen[slots >> 3] >> (slots & 7) & 1, np.bool_)
 
     def _see(self, keys: I64) -> None:
         slots = keys & (SEEN_BITS - 1)
@@ -118,15 +69,35 @@ class Directory:
             self._seen[slots[slots & 7 == bit] >> 3] |= np.uint8(1 << bit)
 
 
+def insert_conversations(connection: duckdb.DuckDBPyConnection, conversations: dict[int, Conversation]) -> None:
+    """Adds conversations, by number."""
+    rows = pa.table(
+        {
+            "number": pa.array(list(conversations), pa.int64()),
+            "account": pa.array([account for account, _id in conversations.values()], pa.int32()),
+            "conversationId": pa.array([id_ for _account, id_ in conversations.values()], pa.string()),
+            "key": _keys(list(conversations.values())),
+        }
+    )
+    insert(connection, "kept.conversations", rows)
+
+
 def find(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> dict[Conversation, int]:
     """The numbers of those conversations that are stored."""
-    found: dict[Conversation, int] = {}
-    for first in range(0, len(wanted), AT_ONCE):
+    keys = _keys(wanted)
+    if len(wanted) > BY_INDEX:
+        with registered(connection, asked=pa.table({"key": keys})):
+            rows = connection.execute(f"{_BY_KEY} (select key from asked)").fetchall()  # noqa: S608
+    elif wanted:
         # Integers, so nothing can be injected; only for a list of literals does DuckDB ask the index.
-        keys = ", ".join(str(key_of(conversation)) for conversation in wanted[first : first + AT_ONCE])
-        query = f"select account, conversationId, number from kept.conversations where key in ({keys})"  # noqa: S608
-        found |= {(account, id_): number for account, id_, number in connection.execute(query).fetchall()}
+        rows = connection.execute(f"{_BY_KEY} ({', '.join(map(str, keys.tolist()))})").fetchall()
+    else:
+        return {}
+    found = {(account, id_): number for account, id_, number in rows}
     return {conversation: found[conversation] for conversation in wanted if conversation in found}
+
+
+_BY_KEY: Final = "select account, conversationId, number from kept.conversations where key in"
 
 
 def key_of(conversation: Conversation) -> int:
@@ -134,3 +105,7 @@ def key_of(conversation: Conversation) -> int:
     account, id_ = conversation
     digest = hashlib.blake2b(id_.encode(), digest_size=8, key=account.to_bytes(4, "big")).digest()
     return int.from_bytes(digest, "big", signed=True)
+
+
+def _keys(conversations: Sequence[Conversation]) -> I64:
+    return np.array([key_of(conversation) for conversation in conversations], np.int64)

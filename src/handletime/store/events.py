@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import duckdb
 import numpy as np
@@ -25,6 +25,22 @@ NAMED_EVENTS: Final = """select e.*, accountId, conversationId from kept.events 
 def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
     """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
     return _by_arrival(_of_conversations(connection, _EVENTS, numbers))
+
+
+class Held(NamedTuple):
+    """Stored events of whole conversations as rows of `EVENT_ROW`, by arrival, and the losses that their `focused`
+    meet.
+    """
+
+    events: pa.Table
+    lost_time: I64
+    lost_sequence: I64
+
+
+def held_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> Held:
+    """All that is stored of conversations."""
+    events = events_of(connection, numbers)
+    return Held(events, *met_by(events["arrival"].to_numpy(), losses_of(connection, numbers)))
 
 
 def copies_of(connection: duckdb.DuckDBPyConnection, events: pa.Table) -> pa.Table:

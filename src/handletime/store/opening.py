@@ -29,7 +29,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Commits(Protocol):
-    """Where the number of the last acknowledged commit is kept, apart from the store: the side file."""
+    """Where the numbers of what was acknowledged last are kept, apart from the store: the side file."""
 
     def last_commit(self) -> int:
         """The number of the last acknowledged commit; 0 before the first."""
@@ -37,13 +37,20 @@ class Commits(Protocol):
     def set_last_commit(self, number: int) -> None:
         """Keeps the number of a commit, before it is acknowledged."""
 
+    def last_entry(self) -> int:
+        """The number of the journal's last acknowledged entry; 0 before the first."""
+
+    def set_last_entry(self, number: int) -> None:
+        """Keeps the number of an entry of the journal, before it is acknowledged."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class StoreSettings:
     """The limits of a store.
 
     `memory_bytes` is for the database; what is being ingested comes on top. At most `queue_events` events and
-    `queue_requests` requests wait to be written; up to `group_events` are written in one transaction.
+    `queue_requests` requests wait to be acknowledged; up to `backlog_events` are in the journal and not yet in the
+    tables, into which up to `fold_events` are folded in one transaction.
     A conversation gets no new events beyond `conversation_events`. Up to `part_events`, stored ones included, are
     derived at once; with more, conversations are derived bit by bit within their transaction. When the write-ahead log
     reaches `checkpoint_bytes`, it is written into the file. Queries of readers are stopped after `query_limit_s`.
@@ -53,7 +60,8 @@ class StoreSettings:
     threads: int = 0
     queue_events: int = 400_000
     queue_requests: int = 10_000
-    group_events: int = 60_000
+    backlog_events: int = 120_000
+    fold_events: int = 50_000
     conversation_events: int = 50_000
     part_events: int = 250_000
     checkpoint_bytes: int = 48 << 20

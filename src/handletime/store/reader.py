@@ -21,13 +21,26 @@ from handletime.store.moves import EVER, SPANS_MS
 from handletime.store.now import open_conversations
 from handletime.store.relations import OfStore
 
+Settle = Callable[[str, float | None], None]
+"""Has what was acknowledged of an account worked into the tables, within so many seconds. Raises NotNow."""
+
 
 class StoreReader:
     """Asks about one account, for one request. Any thread may use it."""
 
-    def __init__(self, database: Database, account: str, *, limit_s: float | None = None) -> None:
-        """All queries are stopped `limit_s` seconds from now; other work of the request should ask `deadline`."""
-        self._database = database
+    def __init__(
+        self,
+        database: Database,
+        account: str,
+        settle: Settle = lambda _account, _s: None,
+        *,
+        limit_s: float | None = None,
+    ) -> None:
+        """All queries are stopped `limit_s` seconds from now; other work of the request should ask `deadline`.
+
+        Before the first, `settle` has all that was acknowledged of the account worked into the tables.
+        """
+        self._database, self._settle, self._is_settled = database, settle, False
         self.deadline = Deadline(limit_s)
         self.account = account
 
@@ -93,6 +106,9 @@ class StoreReader:
 
     @contextmanager
     def _cursor(self, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        if not self._is_settled:
+            self._settle(self.account, self.deadline.left_s())
+            self._is_settled = True
         left_s = self.deadline.left_s()
         shorter_s = min((each for each in (limit_s, left_s) if each), default=None)
         with self._database.snapshot() as cursor, limited(cursor, shorter_s):

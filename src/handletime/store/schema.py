@@ -83,7 +83,12 @@ _CORRECTIONS: Final = (
     # Sums once kept counted some of the agent's messages in a way of their own; responses are counted now (rules.md 4).
     "alter table kept.agent_segments drop column messages",
 )
-MIGRATIONS: Final = (_FIRST, _CORRECTIONS)
+_JOURNAL: Final = (
+    # All entries of the journal up to `folded` stand in these tables, and those of `ahead`.
+    "alter table kept.meta add column folded bigint default 0",
+    "create table kept.ahead (entry bigint)",
+)
+MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _JOURNAL)
 """The SQL that makes each version of the schema from the one before."""
 
 EVENT_ROW: Final = pa.schema(
@@ -109,6 +114,8 @@ EVENT_ROW: Final = pa.schema(
     ]
 )
 """An event as `kept.events` has it."""
+ARRIVING: Final = EVENT_ROW.remove(1)
+"""One that has not yet got its place in the order of arrival."""
 
 DERIVED: Final = ("agent_segments", "skill_segments", "handle_time_units")
 

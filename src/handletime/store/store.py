@@ -1,12 +1,15 @@
 """The store: one writer, any number of readers, in one folder.
 
     request ─┐
-    request ─┼─> queue ─> one transaction ─> commit ─> folder synced ─> number kept ─> answers
-    request ─┘
+    request ─┼─> queue ─> told apart ─> journal, synced ─> number kept ─> answers
+    request ─┘                            │
+                                          └─> backlog ─> one transaction ─> commit ─> folder synced ─> journal emptied
 
-An answer means: durable, and in every snapshot taken from then on. Requests that wait together share a transaction.
-If anything fails, nothing of the transaction is acknowledged: the store is closed and opened anew, which checks that
-all that was acknowledged is there, and refuses its service (NotNow) until that has worked.
+An answer means: durable, and in every answer to a question that is asked from then on. Requests that wait together
+share a sync of the journal. Later, and at once where somebody asks, what stands in the journal is folded into the
+tables, many entries in one transaction. If that fails, the tables are closed and opened anew, which checks that all
+that was acknowledged is there; until that has worked, questions are refused (NotNow), while the journal goes on to
+take events as long as it has room.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
-from itertools import islice
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -25,17 +28,23 @@ import duckdb
 import pyarrow as pa
 
 from handletime.closing import Closing
-from handletime.errors import HandletimeError, StoreError
+from handletime.crashpoints import crash_point
+from handletime.errors import HandletimeError, NotNow, StoreError
 from handletime.events import model
-from handletime.store.database import Database
+from handletime.store.accept import Accepted, Acceptor
+from handletime.store.backlog import Backlog, Fold
+from handletime.store.database import RETRY_S, Database
+from handletime.store.journal import Journal
 from handletime.store.observer import Observer, State
 from handletime.store.opening import FILE, Commits, FolderLock, StoreSettings, size_of
 from handletime.store.reader import StoreReader
 from handletime.store.requests import Ingested, Outcome, Request
 from handletime.store.waiting import Job, Queue
 from handletime.store.watch import Watch
-from handletime.store.writer import Removed, Writer
+from handletime.store.writer import Changed, Folded, Writer
 
+AT_ONCE: Final = 20_000
+"""The most events that are put into the journal together, and one turn of an account more."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -45,30 +54,51 @@ class Store(Closing):
     def __init__(
         self, folder: Path, commits: Commits, settings: StoreSettings | None = None, observer: Observer | None = None
     ) -> None:
-        """Opens the store of a folder that is there, or makes a new one. Raises StoreError, OSError."""
+        """Opens the store of a folder that is there, or makes a new one. Raises StoreError, NotNow, OSError."""
         self._observer = observer
         self.settings = settings or StoreSettings()
         self.folder = folder
-        self._lock = FolderLock(folder)
-        try:
+        with ExitStack() as stack:
+            lock = FolderLock(folder)
+            stack.callback(lock.release)
             self._database = Database(folder, self.settings, commits, observer)
-        except BaseException:
-            self._lock.release()
-            raise
-        self._queue = Queue(self.settings.queue_events, self.settings.queue_requests, self.settings.group_events)
-        self._thread = threading.Thread(target=self._work, name="store-writer", daemon=True)
-        self._thread.start()
+            stack.callback(self._database.close)
+            self.journal = stack.enter_context(Journal(folder))
+            self._backlog = Backlog(self.settings.backlog_events, self.settings.fold_events, self.settings.part_events)
+            self._acceptor = Acceptor(
+                self._database.directory,
+                self.journal,
+                commits,
+                self._database.cursor,
+                conversation_events=self.settings.conversation_events,
+            )
+            self._take_up(commits)
+            self._closing = stack.pop_all()
+        self._queue = Queue(self.settings.queue_events, self.settings.queue_requests, AT_ONCE, self._backlog.has_room)
+        self._accepting = threading.Lock()
+        self._stopping = threading.Event()
+        self._left_over: list[int] = []
+        """Entries that stand in the tables, and still in the journal."""
+        self._threads = [
+            threading.Thread(target=work, name=name, daemon=True)
+            for work, name in ((self._accept, "store-journal"), (self._fold, "store-fold"))
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Writes what waits, then closes. Later requests are refused."""
+        """Acknowledges what waits, folds what is in the journal, then closes. Later requests are refused."""
+        accepting, folding = self._threads
         self._queue.close()
-        self._thread.join()
-        self._database.close()
-        self._lock.release()
+        self._stopping.set()
+        accepting.join()
+        self._backlog.close()
+        folding.join()
+        self._closing.close()
 
     def reader(self, account: str) -> StoreReader:
         """A reader for an account, which need not have any rows."""
-        return StoreReader(self._database, account, limit_s=self.settings.query_limit_s)
+        return StoreReader(self._database, account, self._settle, limit_s=self.settings.query_limit_s)
 
     @property
     def read_only(self) -> str | None:
@@ -89,8 +119,8 @@ class Store(Closing):
         return job.answers
 
     def ingest(self, account: str, events: pa.Table) -> Ingested:
-        """Stores events; returns when they are durable and visible. Raises NotNow, InvalidEvents where they are not
-        stored.
+        """Stores events; returns when they are durable, and in every answer from then on. Raises NotNow, InvalidEvents
+        where they are not stored.
         """
         return self.submit(account, events).result()
 
@@ -100,76 +130,166 @@ class Store(Closing):
 
     def state(self) -> State:
         """The present state, for metrics. Needs no query."""
-        waiting = self._queue.waiting()
         file = self.folder / FILE
-        return State(size_of(file), size_of(file.with_name(f"{FILE}.wal")), *waiting, self.problem())
+        return State(
+            size_of(file),
+            size_of(file.with_name(f"{FILE}.wal")),
+            size_of(self.journal.path) + size_of(self.journal.path.with_name(f"{self.journal.path.name}-wal")),
+            *self._queue.waiting(),
+            *self._backlog.waiting(),
+            self.problem(),
+        )
 
     # --- for the room `upkeep`; all beside ingest and readers
 
     @contextmanager
     def snapshot(self, watch: Watch | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """One state of all accounts, in the schema `kept`. Raises NotNow. `watch` may stop its queries."""
+        self.settle()
         with self._database.snapshot() as cursor, (watch or Watch()).over(cursor):
             yield cursor
 
     @contextmanager
     def cursor(self, watch: Watch | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
         """A connection to the rows of all accounts, without a transaction. Raises NotNow."""
+        self.settle()
         with self._database.cursor() as cursor, (watch or Watch()).over(cursor):
             yield cursor
 
-    def transact(self, work: Callable[[Writer], Removed]) -> Removed:
-        """Runs work in a transaction, between two of ingest; returns when it is durable. Raises NotNow."""
-        return self._database.transact(work)
+    def transact(self, work: Callable[[Writer], Changed]) -> Changed:
+        """Runs work in a transaction, between two of ingest; returns when it is durable. Raises NotNow.
+
+        All that was acknowledged stands in the tables then, and nothing is acknowledged meanwhile.
+        """
+        with self._accepting:
+            self.settle()
+            try:
+                changed = self._database.transact(work)
+            except BaseException:
+                self._acceptor.known.clear()  # It may have been done all the same.
+                raise
+            self._acceptor.known.forget(changed.removed.tolist())
+            return changed
+
+    def settle(self) -> None:
+        """Folds all that is in the journal now. Raises NotNow."""
+        self._settle(None, None)
 
     def checkpoint(self) -> None:
-        """Empties the write-ahead log. Raises NotNow where readers hold it; then it is done when they end."""
+        """Empties the write-ahead log and the journal. Raises NotNow where readers hold it; then it is done when they
+        end.
+        """
+        self.settle()
+        self.journal.wipe()
         self._database.checkpoint()
 
-    # --- the writer's thread
+    def _take_up(self, commits: Commits) -> None:
+        """Takes up what a process that was killed has left in the journal. Raises StoreError, NotNow."""
+        numbers = self.journal.numbers()
+        last = commits.last_entry()
+        self._database.check_entries(last, numbers)
+        self.journal.drop(number for number in numbers if self._database.has_folded(number))
+        for entry in list(self.journal.entries()):
+            self._backlog.add([self._acceptor.take_up(entry)])
+        self._acceptor.next_entry = 1 + max(last, self._database.last_folded(), *numbers)
 
-    def _work(self) -> None:
+    def _settle(self, account: str | None, left_s: float | None) -> None:
+        self._backlog.wait(account, self.problem, left_s)
+
+    # --- the thread that acknowledges
+
+    def _accept(self) -> None:
         while jobs := self._queue.take():
             try:
-                self._write(jobs)
-                self._database.checkpoint_if_due()
+                self._accept_together(jobs)
             except Exception:  # whatever it was, the next jobs wait for this thread
-                _log.exception("something failed after a transaction")
+                _log.exception("something failed after requests were acknowledged")
 
-    def _write(self, jobs: Sequence[Job]) -> None:
-        requests = [job.request for job in jobs]
+    def _accept_together(self, jobs: Sequence[Job]) -> None:
         begun = time.monotonic()
         try:
-            written = self._database.transact(lambda writer: writer.write(requests))
+            with self._accepting:
+                accepted = self._acceptor.accept([job.request for job in jobs], self._backlog.first())
+                self._backlog.add(accepted.batches)
         except HandletimeError as error:
-            self._refuse(jobs, error)
+            _log.exception("the journal cannot be written; nothing of %d requests is acknowledged", len(jobs))
+            _refuse(jobs, error if isinstance(error, NotNow) else NotNow("the store could not write; come again later"))
         except Exception as error:  # whatever it was, whoever waits is told
-            _log.exception("a transaction of %d requests failed; nothing of it is stored", len(jobs))
-            self._refuse(jobs, StoreError(f"the events could not be stored: {type(error).__name__}"))
+            _log.exception("%d requests could not be accepted; nothing of them is stored", len(jobs))
+            _refuse(jobs, StoreError(f"the events could not be stored: {type(error).__name__}"))
         else:
-            seconds = time.monotonic() - begun
-            later = []
-            answers = iter(written.answers)
-            for place, job in enumerate(jobs):
-                if place in written.later:
-                    job.cost = written.later[place]
-                    later.append(job)
-                else:
-                    job.answers.set_result(list(islice(answers, job.requests)))
-            self._queue.put_back(later)
-            if self._observer:
-                stored = [answer for answer in written.answers if isinstance(answer, Ingested)]
-                self._observer.committed(
-                    accepted=sum(answer.accepted for answer in stored),
-                    duplicates=sum(answer.duplicates for answer in stored),
-                    requests=len(stored),
-                    touched=written.touched,
-                    seconds=seconds,
-                )
+            self._answer(jobs, accepted, time.monotonic() - begun)
 
-    def _refuse(self, jobs: Sequence[Job], error: HandletimeError) -> None:
-        for job in jobs:
-            job.answers.set_exception(error)
+    def _answer(self, jobs: Sequence[Job], accepted: Accepted, seconds: float) -> None:
+        stored: list[Ingested] = []
+        for job, answer in zip(jobs, accepted.answers, strict=True):
+            if isinstance(answer, HandletimeError):
+                job.answers.set_exception(answer)
+            else:
+                job.answers.set_result(answer)
+                crash_point("acknowledged")
+                stored += [outcome for outcome in answer if isinstance(outcome, Ingested)]
+        if self._observer:
+            self._observer.acknowledged(
+                accepted=sum(each.accepted for each in stored),
+                duplicates=sum(each.duplicates for each in stored),
+                requests=len(stored),
+                seconds=seconds,
+            )
+
+    # --- the thread that folds
+
+    def _fold(self) -> None:
+        while (fold := self._backlog.take()) is not None:
+            begun = time.monotonic()
+            try:
+                folded = self._database.transact(partial(_fold_into, fold))
+            except Exception as error:  # whatever it was: it stands in the journal, and is tried again
+                if not isinstance(error, NotNow):
+                    _log.exception("%d entries of the journal could not be folded", len(fold.batches))
+                self._backlog.failed(fold.batches)
+                if not self._wait_until_open():
+                    _log.warning("what could not be folded stays in the journal until the next start")
+                    return
+            else:
+                self._backlog.done(fold.batches)
+                self._queue.look_again()
+                try:
+                    self._after(fold, folded, time.monotonic() - begun)
+                except Exception:  # whatever it was, the next entries wait for this thread
+                    _log.exception("something failed after a fold")
+
+    def _after(self, fold: Fold, folded: Folded, seconds: float) -> None:
+        """Takes out of the journal what stands in the tables; what that cannot do now, the next time does."""
+        self._left_over += [batch.number for batch in fold.batches]
+        self.journal.drop(self._left_over)
+        self._left_over.clear()
+        self._database.checkpoint_if_due()
+        if self._observer:
+            events = sum(batch.events.num_rows for batch in fold.batches)
+            self._observer.folded(events=events, touched=folded.touched, seconds=seconds)
+
+    def _wait_until_open(self) -> bool:
+        """Waits until the tables are open again; whoever has no room in the journal is refused meanwhile.
+
+        False where the store is being closed.
+        """
+        while True:
+            refusal = NotNow(self.problem() or "the store could not write; come again later")
+            _refuse(self._queue.without_room(), refusal)
+            if self._stopping.wait(0 if self.problem() is None else RETRY_S):
+                return False
+            if self.problem() is None:
+                return True
+
+
+def _refuse(jobs: Sequence[Job], error: HandletimeError) -> None:
+    for job in jobs:
+        job.answers.set_exception(error)
+
+
+def _fold_into(fold: Fold, writer: Writer) -> Folded:
+    return writer.fold(fold)
 
 
 def _only(answers: Future[list[Outcome]]) -> Future[Ingested]:

@@ -9,8 +9,8 @@ import pyarrow as pa
 
 from handletime.segments.columns import I64, NEVER, Bools, Columns, columns_of
 from handletime.segments.order import Ordered, order_numbered
+from handletime.store.events import Held
 from handletime.store.moves import Moved
-from handletime.store.recent import Held
 
 
 class Version(NamedTuple):

@@ -1,11 +1,11 @@
-"""Requests that wait to be written: bounded, account by account, those of each in the order they came."""
+"""Requests that wait until they are put into the journal, in turn by account, and with limits."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final, NamedTuple
 
@@ -13,24 +13,18 @@ from handletime.errors import NotNow
 from handletime.store.budget import Budget
 from handletime.store.requests import Outcome, Request
 
-TURN_EVENTS: Final = 1_000
-"""The number of events of an account that are taken in a turn; at least one job."""
-SHARED_EVENTS: Final = 10_000
-SHARED_S: Final = 10.0
-"""Seconds after a second account brought events for which groups stay small."""
+TURN_EVENTS: Final = 2_000
+"""The most events that an account brings in one turn, if its first job has no more."""
 
 
 class Job:
-    """Requests that came as one table, and the future answers, one for each.
-
-    `cost` is the number of events that the job touches; as long as that is unknown, the number that it has.
-    """
+    """Requests that came as one table, and the future answers, one for each."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
         self.answers: Future[list[Outcome]] = Future()
         self.requests = len(request.parts)
-        self.cost = self.events = request.events.num_rows
+        self.events = request.events.num_rows
         self.since = time.monotonic()
 
 
@@ -43,30 +37,22 @@ class Waiting(NamedTuple):
 
 
 class Queue:
-    """Jobs for one worker.
+    """Jobs for one worker, who takes some together.
 
-    Accounts take turns, each with jobs of up to `TURN_EVENTS` events, or one larger job. The worker takes some jobs
-    together: of accounts for which one turn is enough, and of the others; of either up to `at_once` events and one
-    turn more. While several accounts bring events it takes fewer, and every other time only the former, so that no
-    account waits long for what another one brought.
-
-    How much a job touches is known only once the writer has looked: then the job comes back (`put_back`). One that
-    touches more than `at_once` is taken alone, and accounts with little go before it, every other time.
+    Accounts take turns, each with jobs of up to `TURN_EVENTS` events, or one larger job; those who bring little come
+    first. Up to `at_once` events and one turn more are taken. A job waits as long as `has_room` says that what has
+    been acknowledged of its account has to be folded first.
     """
 
-    def __init__(self, most_events: int, most_requests: int, at_once: int) -> None:
-        self._most_requests, self._at_once = most_requests, at_once
+    def __init__(
+        self, most_events: int, most_requests: int, at_once: int, has_room: Callable[[int, str], bool]
+    ) -> None:
+        self._most_requests, self._at_once, self._has_room = most_requests, at_once, has_room
         self._events = Budget(most_events, "queue-events")
         self._jobs: dict[str, deque[Job]] = {}
         """Jobs by account; the account whose turn is next stands first."""
-        self._costs: Counter[str] = Counter()
-        """What events touch, by account."""
         self._taken: list[Job] = []
         self._requests = 0
-        self._last = ""
-        self._alone_from = 0.0
-        """The account of the last job, and from when on one account counts as alone, if no other one comes."""
-        self._light_alone = False
         self._closed = False
         self._changed = threading.Condition()
 
@@ -78,80 +64,44 @@ class Queue:
                 raise NotNow("the server is stopping; come again later")
             if not self._events.has_room(job.events, account) or self._requests >= self._most_requests:
                 raise NotNow("too many events wait to be stored; come again later")
-            if self._last and account != self._last:
-                self._alone_from = job.since + SHARED_S
-            self._last = account
             self._jobs.setdefault(account, deque()).append(job)
-            self._count(job, 1)
+            self._events.hold(job.events, account)
+            self._requests += job.requests
             self._changed.notify()
 
-    def put_back(self, jobs: Sequence[Job]) -> None:
-        """Puts jobs back, before all others of their accounts, even where the queue is full or closed."""
-        with self._changed:
-            for job in reversed(jobs):
-                self._jobs.setdefault(job.request.account, deque()).appendleft(job)
-                self._count(job, 1)
-                self._taken = [taken for taken in self._taken if taken is not job]
-
-    def _count(self, job: Job, times: int) -> None:
-        account = job.request.account
-        self._costs[account] += times * job.cost
-        if not self._costs[account]:
-            del self._costs[account]
-        self._events.hold(times * job.events, account)
-        self._requests += times * job.requests
-
     def take(self) -> list[Job]:
-        """The next jobs that are written together, at least one; waits for it. None once it is closed and empty."""
+        """The next jobs, at least one; waits for them. None once the queue is closed and empty."""
         with self._changed:
             self._taken = []
-            while not self._jobs and not self._closed:
-                self._changed.wait()
-            shared = time.monotonic() < self._alone_from
-            room = min(self._at_once, SHARED_EVENTS) if shared else self._at_once
-            light = [account for account in self._jobs if self._costs[account] <= TURN_EVENTS]
-            heavy = [account for account in self._jobs if self._costs[account] > TURN_EVENTS]
-            large = [account for account in heavy if self._jobs[account][0].cost > self._at_once]
-            self._light_alone = bool(light and (large or (shared and heavy))) and not self._light_alone
-            if large and not self._light_alone:
-                self._take_turn(large[0], 1)
-                return self._taken
-            self._take_turns(light, room)
-            if not self._light_alone:
-                self._take_turns(heavy, room)
+            while not self._taken and (self._jobs or not self._closed):
+                self._take_turns()
+                if not self._taken:
+                    self._changed.wait()
             return self._taken
 
-    def _take_turns(self, accounts: Iterable[str], room: int) -> None:
-        """Takes jobs of these accounts in turn until there is no more room."""
-        line = deque(accounts)
-        while line and room > 0:
-            account = line.popleft()
-            room -= self._take_turn(account, min(room, TURN_EVENTS))
-            if account in self._jobs:
-                line.append(account)
+    def look_again(self) -> None:
+        """There may be room again."""
+        with self._changed:
+            self._changed.notify()
 
-    def _take_turn(self, account: str, most: int) -> int:
-        """Takes the next jobs of an account: at least one, and up to a number of events. Gives their cost."""
-        jobs = self._jobs.pop(account)
-        cost = 0
-        while jobs and (not cost or cost + jobs[0].cost <= most):
-            job = jobs.popleft()
-            cost += job.cost
-            self._count(job, -1)
-            self._taken.append(job)
-        if jobs:
-            self._jobs[account] = jobs  # Behind all other accounts.
-        return cost
+    def without_room(self) -> list[Job]:
+        """Takes out the jobs that are not taken for lack of room."""
+        with self._changed:
+            found = []
+            for account in list(self._jobs):
+                while account in self._jobs and not self._has_room(self._jobs[account][0].events, account):
+                    found.append(self._next(account))
+            return found
 
     def waiting(self) -> Waiting:
         """What is not yet answered, including what the worker has taken."""
         with self._changed:
             heads = (jobs[0] for jobs in self._jobs.values())
-            oldest = min((*self._taken, *heads), key=_since, default=None)
+            oldest = min((job.since for job in (*self._taken, *heads)), default=None)
             return Waiting(
                 sum(job.requests for job in self._taken) + self._requests,
                 sum(job.events for job in self._taken) + self._events.held,
-                time.monotonic() - oldest.since if oldest else 0.0,
+                time.monotonic() - oldest if oldest is not None else 0.0,
             )
 
     def close(self) -> None:
@@ -160,6 +110,38 @@ class Queue:
             self._closed = True
             self._changed.notify()
 
+    def _take_turns(self) -> None:
+        """Takes jobs of the accounts in turn until there is no more room."""
+        line = deque(sorted(self._jobs, key=lambda account: self._events.of(account) > TURN_EVENTS))
+        coming: dict[str, int] = {}
+        room = self._at_once
+        while line and room > 0:
+            account = line.popleft()
+            events = self._take_turn(account, min(room, TURN_EVENTS), coming.get(account, 0))
+            coming[account] = coming.get(account, 0) + events
+            room -= events
+            if events and account in self._jobs:
+                line.append(account)
 
-def _since(job: Job) -> float:
-    return job.since
+    def _take_turn(self, account: str, most: int, coming: int) -> int:
+        """Takes the next jobs of an account, of which so many events are taken already: at least one if there is room
+        for it, and up to a number of events. Gives the events.
+        """
+        events = 0
+        while (jobs := self._jobs.get(account)) and (not events or events + jobs[0].events <= most):
+            if not self._has_room(coming + events + jobs[0].events, account):
+                break
+            events += max(jobs[0].events, 1)
+            self._taken.append(self._next(account))
+        if jobs:
+            self._jobs[account] = self._jobs.pop(account)  # Behind all other accounts.
+        return events
+
+    def _next(self, account: str) -> Job:
+        """Takes out the next job of an account."""
+        job = self._jobs[account].popleft()
+        if not self._jobs[account]:
+            del self._jobs[account]
+        self._events.give_back(job.events, account)
+        self._requests -= job.requests
+        return job

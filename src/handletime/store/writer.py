@@ -1,8 +1,8 @@
-"""Events into the store: many requests in one transaction, and in the same one what follows from them."""
+"""From the journal into the tables: many entries in one transaction, and in the same one what follows from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import duckdb
@@ -10,42 +10,34 @@ import numpy as np
 import pyarrow as pa
 
 from handletime.crashpoints import crash_point
-from handletime.segments.columns import I64, NEVER, Bools
+from handletime.segments.columns import I64, NEVER
 from handletime.store import derived
 from handletime.store.arrow import delete, insert, query, registered
+from handletime.store.backlog import Batch, Fold
 from handletime.store.derived import differences
-from handletime.store.directory import Directory, find
-from handletime.store.events import copies_of, groups_of_sizes, sizes_of
+from handletime.store.directory import Directory, find, insert_conversations
+from handletime.store.events import Held, copies_of, groups_of_sizes, held_of, sizes_of
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
-from handletime.store.opening import StoreSettings
-from handletime.store.recent import Held, Recent
 from handletime.store.removing import remove
-from handletime.store.requests import Brought, Outcome, Request, answers_to, brought_by, left_for_later, refused_among
 from handletime.store.schema import DERIVED, EVENT_ROW
 from handletime.store.touched import Touched, conversations_of, touched_by
 
-RECENT_EVENTS: Final = 1_000_000
-RECENT_BYTES: Final = 256 << 20
-"""What is kept of events in memory, so that they need not be read again."""
+NOTHING: Final = np.empty(0, np.int64)
 
 
-class Written(NamedTuple):
-    """What became of requests that were written together, the number of their commit, the conversations touched.
+class Folded(NamedTuple):
+    """The number of the commit, and how many conversations were touched."""
 
-    `later` are those that were not written, by place, and how many events each of them touches: they have no answer.
-    """
-
-    answers: list[Outcome]
     commit_number: int
-    touched: int
-    later: Mapping[int, int] = {}
+    touched: int = 0
 
 
-class Removed(NamedTuple):
-    """What was removed, and the number of the commit."""
+class Changed(NamedTuple):
+    """The number of the commit, how many conversations were changed, and the numbers of those that were removed."""
 
+    commit_number: int
     conversations: int
-    commit_number: int
+    removed: I64 = NOTHING
 
 
 class Writer:
@@ -54,54 +46,68 @@ class Writer:
     After a transaction that was rolled back it must not be used again: what it remembers would be wrong.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, settings: StoreSettings) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, directory: Directory, part_events: int) -> None:
         self._connection = self.connection = connection
-        self._conversation_events, self.part_events = settings.conversation_events, settings.part_events
-        self.directory = Directory(connection)
+        self._directory, self.part_events = directory, part_events
         self.moves = FocusMoves()
-        self.recent = Recent(RECENT_EVENTS, RECENT_BYTES)
-        meta = connection.execute("select commit_number, arrivals from kept.meta").fetchall()
-        self._commit_number, self._arrivals = (int(number) for number in meta[0])
+        meta = connection.execute("select commit_number, folded from kept.meta").fetchall()
+        self._commit_number, self._folded = (int(number) for number in meta[0])
+        self._ahead = {int(number) for (number,) in connection.execute("select entry from kept.ahead").fetchall()}
+        accounts = connection.execute("select account from kept.accounts").fetchall()
+        self._accounts = {int(account) for (account,) in accounts}
 
-    def write(self, requests: Sequence[Request]) -> Written:
-        """Stores what is new in the requests, and what follows from it.
+    def has_folded(self, entry: int) -> bool:
+        """Whether an entry of the journal stands in the tables."""
+        return entry <= self._folded or entry in self._ahead
 
-        Of copies of an event the highest revision stands, of several of it the first (rules.md 1, "Copies"). Where
-        the requests together touch more than can be derived at once, some are left for later, but never all.
-        """
-        brought = brought_by(requests, self._connection, self.directory, self.recent)
-        later = left_for_later(brought, self.part_events)
-        refused = refused_among(self._connection, brought, later, self._conversation_events)
-        kept = ~np.isin(brought.request, [*later]) & ~np.isin(brought.part, [*refused])
-        new, touched = self._store(self._numbered(brought, kept))
-        self._arrivals += len(new)
-        accepted = np.zeros(len(kept), np.bool_)
-        accepted[kept] = new
-        return Written(answers_to(requests, accepted, later, refused), self.count_commit(), touched, later)
+    def first_missing(self) -> int:
+        """The number of the first entry that does not stand in the tables."""
+        return self._folded + 1
 
-    def _numbered(self, brought: Brought, kept: Bools) -> _Batch:
-        """The kept events with the numbers of their conversations; new ones get theirs in order of arrival."""
-        events, ids, place, account = brought.events, brought.ids, brought.place, brought.account
-        if not kept.all():
-            events, ids, place, account = events.filter(kept), ids.filter(kept), place[kept], account[kept]
-        first_new = self.directory.first_free
-        numbers = brought.numbers.copy()
-        used = np.zeros(len(numbers), np.bool_)
-        used[place] = True
-        new = np.flatnonzero((numbers < 0) & used)
-        numbers[new] = self.directory.add(self._connection, [brought.wanted[i] for i in new.tolist()])
-        columns = {
-            "number": numbers[place],
-            "arrival": np.arange(self._arrivals, self._arrivals + len(account)),
-            "account": account,
-            **{name: _plain(events.column(name)) for name in EVENT_ROW.names[3:]},
-        }
-        return _Batch(pa.table(columns, EVENT_ROW).combine_chunks(), ids, first_new, int(brought.stored[used].sum()))
+    def last_folded(self) -> int:
+        """The highest number of an entry that stands in the tables; 0 where there is none."""
+        return max([self._folded, *self._ahead])
 
-    def _store(self, batch: _Batch) -> tuple[Bools, int]:
-        """Stores what is new of a batch; says which rows that are, and how many conversations were touched."""
-        if not batch.events.num_rows:
-            return np.empty(0, np.bool_), 0
+    def fold(self, fold: Fold) -> Folded:
+        """Stores what entries of the journal bring, and what follows from it."""
+        batches = [batch for batch in fold.batches if not self.has_folded(batch.number)]
+        touched = 0
+        if batches:
+            crash_point("fold-begun")
+            touched = self._store(self._together(batches))
+        self._keep_place(fold.up_to, {batch.number for batch in batches})
+        return Folded(self.count_commit(), touched)
+
+    def _together(self, batches: Sequence[Batch]) -> _Batch:
+        """The events of batches in order of arrival; new accounts and conversations are in the tables from here on."""
+        for account, name in {batch.account: batch.entry.account for batch in batches}.items():
+            if account not in self._accounts:
+                self._connection.execute("insert into kept.accounts values (?, ?)", [account, name])
+                self._accounts.add(account)
+        conversations = {number: each for batch in batches for number, each in batch.conversations.items()}
+        insert_conversations(self._connection, conversations)
+        in_order = sorted(batches, key=lambda batch: batch.number)
+        events = pa.concat_tables([batch.events for batch in in_order]).combine_chunks()
+        first = self._directory.arrive(events.num_rows)
+        arrivals = np.arange(first, first + events.num_rows)
+        events = events.add_column(1, EVENT_ROW.field("arrival"), pa.array(arrivals))
+        ids = pa.concat_arrays([batch.ids for batch in in_order])
+        sizes: dict[int, int] = {}
+        for batch in in_order:
+            sizes |= batch.sizes
+        return _Batch(events, ids, np.array(sorted(conversations), np.int64), sum(sizes.values()))
+
+    def _keep_place(self, up_to: int, folded: set[int]) -> None:
+        """Keeps which entries stand in the tables: all up to one, and some ahead of others."""
+        ahead = {entry for entry in self._ahead | folded if entry > up_to}
+        self._folded = max(self._folded, up_to)
+        if ahead != self._ahead:
+            self._connection.execute("delete from kept.ahead")
+            insert(self._connection, "kept.ahead", pa.table({"entry": pa.array(sorted(ahead), pa.int64())}))
+            self._ahead = ahead
+
+    def _store(self, batch: _Batch) -> int:
+        """Stores what stands of a batch; gives how many conversations were touched."""
         moves = move_rows(batch.events, batch.ids)
         moved = self.moves.moved(self._connection, moves)
         whole = self._whole(batch, moved)
@@ -116,7 +122,6 @@ class Writer:
             # What lost the focus to them may be in conversations that nothing else touches. Without doubles alone, no
             # other conversation is touched than with them, at most fewer.
             whole = self._whole(batch, moved)
-        accepted = copies.is_new(batch.events["arrival"].to_numpy())
         outdated, count = [], 0
         for touched in [whole] if whole else self._bit_by_bit(batch, moved):
             here = moved if whole else moved.among(touched.numbers)
@@ -131,8 +136,7 @@ class Writer:
         self._write_moves(moves, moved, pa.concat_tables(outdated))
         self._remove_replaced(replaced, gone)
         self.moves.keep(self._connection, moves)
-        self.recent.trim()
-        return accepted, count
+        return count
 
     def _whole(self, batch: _Batch, moved: Moved) -> Touched | None:
         """The conversations that a batch touches, with what is stored of them and what came; None: they are too much
@@ -140,18 +144,20 @@ class Writer:
         """
         known = batch.events["number"].to_numpy()
         others = np.setdiff1d(moved.stored["number"].to_numpy(), known)
-        events = batch.stored + batch.events.num_rows
+        events = batch.touched
         if len(others):
-            events += int(self.recent.sizes(self._connection, others).sum())
+            events += int(sizes_of(self._connection, others).sum())
         if events > self.part_events and len(np.unique(known)) + len(others) > 1:
             return None
         numbers, ids = conversations_of(batch.events, batch.ids, moved)
-        held = self.recent.of(self._connection, numbers, batch.first_new)
+        held = held_of(self._connection, np.setdiff1d(numbers, batch.new))
         return touched_by(batch.events, held, numbers, ids)
 
     def _copies(self, batch: _Batch) -> Touched:
         """The events that came, and their stored copies alone: these say what is new."""
-        stored = copies_of(self._connection, batch.events.filter(batch.events["number"].to_numpy() < batch.first_new))
+        stored = copies_of(
+            self._connection, batch.events.filter(~np.isin(batch.events["number"].to_numpy(), batch.new))
+        )
         never = np.full(stored.num_rows, NEVER, np.int64)
         numbers, first = np.unique(batch.events["number"].to_numpy(), return_index=True)
         return touched_by(batch.events, Held(stored, never, never), numbers, batch.ids.take(pa.array(first)))
@@ -160,26 +166,23 @@ class Writer:
         """The touched conversations, some at a time. What one holds should be let go before the next is asked for."""
         numbers, ids = conversations_of(batch.events, batch.ids, moved)
         of = batch.events["number"].to_numpy()
-        old = numbers < batch.first_new
+        old = ~np.isin(numbers, batch.new)
         sizes = np.bincount(np.searchsorted(numbers, of), minlength=len(numbers))
-        sizes[old] += self.recent.sizes(self._connection, numbers[old])
+        sizes[old] += sizes_of(self._connection, numbers[old])
         for low, high in groups_of_sizes(sizes, self.part_events):
             some = numbers[low:high]
             came = batch.events.filter((of >= some[0]) & (of <= some[-1]))
             # Nothing here holds the last part while the next one is read.
-            yield touched_by(came, self.recent.passing(self._connection, some[old[low:high]]), some, ids[low:high])
+            yield touched_by(came, held_of(self._connection, some[old[low:high]]), some, ids[low:high])
 
     def _write_events(self, events: pa.Table) -> None:
         number = pa.array(np.full(events.num_rows, self._commit_number + 1))
         insert(self._connection, "kept.events", events.append_column("commit_number", number))
-        self.recent.add(events)
 
     def _write_moves(self, moves: pa.Table, moved: Moved, outdated: pa.Table) -> None:
         insert(self._connection, "kept.focus_moves", stored_form(moves))
         insert(self._connection, "kept.agents", moved.agents)
         write_losses(self._connection, moved, outdated)
-        for changed in (moved.stored, moved.new):
-            self.recent.lose(*(changed[name].to_numpy() for name in ("arrival", "lost_time", "lost_sequence")))
 
     def _remove_replaced(self, replaced: pa.Table, gone: pa.Table) -> None:
         """Takes out stored events that a correction replaced, with all that only they left (`gone`: their moves)."""
@@ -190,7 +193,6 @@ class Writer:
         crash_point("replaced-removed")
         if gone.num_rows:
             self.moves.drop(self._connection, gone)
-        self.recent.forget(np.unique(replaced["number"].to_numpy()))
 
     # --- what else changes the store
 
@@ -202,7 +204,7 @@ class Writer:
         """
         for table in ("losses", "focus_moves"):
             delete(self._connection, f"kept.{table}", pa.table({"number": numbers}))
-        self._forget_recent()
+        self.moves.forget()
         moves = move_rows(events, ids)
         moved = self.moves.moved(self._connection, moves)
         touched, touched_ids = conversations_of(events, ids, moved)
@@ -211,32 +213,26 @@ class Writer:
         crash_point("rows-deleted")
         for low, high in groups_of_sizes(sizes_of(self._connection, touched), self.part_events):
             some = touched[low:high]
-            held = self.recent.passing(self._connection, some)
+            held = held_of(self._connection, some)
             self._write_anew(touched_by(EVENT_ROW.empty_table(), held, some, touched_ids[low:high]), moved.among(some))
             del held  # Nothing here holds the last part while the next one is read.
         self._write_moves(moves, moved, moved.stored.select(["number", "arrival"]))
-        self._forget_recent()
+        self.moves.forget()
 
     def _write_anew(self, touched: Touched, moved: Moved) -> None:
         """Writes all rows of conversations that have none, as if nothing of them had been stored before."""
         rows = differences(touched, touched._replace(stored=0).before(), touched.after(moved))
         derived.write(self._connection, rows)
 
-    def _forget_recent(self) -> None:
-        self.moves.forget()
-        self.recent.clear()
-
-    def remove(self, numbers: I64) -> Removed:
+    def remove(self, numbers: I64) -> Changed:
         """Removes conversations, so that no other one's numbers change (rules.md 1, "Removing")."""
-        self._arrivals += remove(self._connection, numbers, self._arrivals)
-        self.directory.forget(numbers.tolist())
+        self._directory.arrive(remove(self._connection, numbers, self._directory.next_arrival))
         self.moves.forget()
-        self.recent.forget(numbers)
-        return Removed(len(numbers), self.count_commit())
+        return Changed(self.count_commit(), len(numbers), numbers)
 
-    def forget(self, account: str, conversation: str) -> Removed:
+    def forget(self, account: str, conversation: str) -> Changed:
         """Removes one conversation, if it is there."""
-        number = self.directory.account(account)
+        number = self._directory.accounts.get(account)
         found = find(self._connection, [(number, conversation)]) if number is not None else {}
         return self.remove(np.array(list(found.values()), np.int64))
 
@@ -254,24 +250,17 @@ class Writer:
     def count_commit(self) -> int:
         """Numbers the transaction."""
         self._commit_number += 1
-        new = [self._commit_number, self._arrivals]
-        self._connection.execute("update kept.meta set commit_number = ?, arrivals = ?", new)
+        new = [self._commit_number, self._directory.next_arrival, self._folded]
+        self._connection.execute("update kept.meta set commit_number = ?, arrivals = ?, folded = ?", new)
         return self._commit_number
 
 
 class _Batch(NamedTuple):
-    """Events as rows of `EVENT_ROW`, in order of arrival, the ids of their conversations, the first new number, and
-    how many events are stored of these conversations.
+    """Events as rows of `EVENT_ROW`, in order of arrival, the ids of their conversations, the numbers of the new ones,
+    and how many events all of them have, more or less.
     """
 
     events: pa.Table
     ids: pa.Array
-    first_new: int
-    stored: int
-
-
-def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """A column of events as the store has it: places in closed lists, epoch milliseconds."""
-    if pa.types.is_dictionary(column.type):
-        return pa.chunked_array([chunk.indices for chunk in column.chunks], pa.int8())
-    return column.cast(pa.int64()) if pa.types.is_timestamp(column.type) else column
+    new: I64
+    touched: int

@@ -20,6 +20,7 @@ from handletime.keys import sidefile
 from handletime.keys.secret import KEY_FILE
 from handletime.keys.sidefile import SideFile
 from handletime.segments.parts import Progress
+from handletime.store.journal import FILE as JOURNAL
 from handletime.store.opening import BACKUPS, FILE, FolderLock
 from handletime.store.schema import MIGRATIONS, version_of
 from handletime.store.store import Store
@@ -58,9 +59,9 @@ def back_up(store: Store, side: SideFile, target: Path, *, secret_key: bool, wat
         # Before the store, which then has the last commit that it names.
         side.copy_to(folder / sidefile.FILE)
         watch.progress("copying the store", 1, 2)
-        commit = _copy_store(store, folder / FILE, watch)
+        commit, entry = _copy_store(store, folder / FILE, watch)
         watch.progress("finishing", 2, 2)
-        sidefile.set_commit_of_copy(folder / sidefile.FILE, commit)
+        sidefile.set_commit_of_copy(folder / sidefile.FILE, commit, entry)
         for each in folder.iterdir():
             sync(each)
         if kept == "held":
@@ -75,27 +76,29 @@ def back_up(store: Store, side: SideFile, target: Path, *, secret_key: bool, wat
     return manifest
 
 
-def _copy_store(store: Store, target: Path, watch: Watch) -> int:
-    """Writes all of a store as of one moment to a new file; gives the number of its last commit."""
+def _copy_store(store: Store, target: Path, watch: Watch) -> tuple[int, int]:
+    """Writes all of a store as of one moment to a new file; gives the numbers of its last commit, and of the last entry
+    of the journal up to which all stand in it.
+    """
     # The store's queries may write nowhere else.
     made = store.folder / BACKUPS / f".{secrets.token_hex(8)}.duckdb"
     try:
         with store.cursor(watch) as cursor:
-            number = _copy_rows(cursor, made)
+            numbers = _copy_rows(cursor, made)
         _move(made, target)
     finally:
         for left in made.parent.glob(f"{made.name}*"):
             left.unlink(missing_ok=True)
-    return number
+    return numbers
 
 
-def _copy_rows(cursor: duckdb.DuckDBPyConnection, target: Path) -> int:
+def _copy_rows(cursor: duckdb.DuckDBPyConnection, target: Path) -> tuple[int, int]:
     cursor.execute(f"attach '{_quoted(target)}' as backup")
     try:
         cursor.begin()
         cursor.execute("copy from database store to backup")
         crash_point("store-copied")
-        ((number,),) = cursor.execute("select commit_number from backup.kept.meta").fetchall()
+        ((number, entry),) = cursor.execute("select commit_number, folded from backup.kept.meta").fetchall()
         cursor.commit()
     except BaseException:
         with suppress(duckdb.Error):  # It may have ended the transaction itself.
@@ -103,7 +106,7 @@ def _copy_rows(cursor: duckdb.DuckDBPyConnection, target: Path) -> int:
         raise
     finally:
         cursor.execute("detach backup")
-    return int(number)
+    return int(number), int(entry)
 
 
 def restore(source: Path, folder: Path, progress: Progress = lambda _what, _done, _of: None) -> Manifest:
@@ -153,7 +156,7 @@ def _manifest(source: Path) -> Manifest:
 
 
 def _require_no_store(folder: Path) -> None:
-    ours = (FILE, sidefile.FILE, KEY_FILE, "shelf.sqlite")
+    ours = (FILE, sidefile.FILE, JOURNAL, KEY_FILE, "shelf.sqlite")
     there = sorted(path.name for name in ours for path in folder.glob(f"{name}*"))
     if there:
         raise StoreError(f"{folder} has a store ({', '.join(there)}): move it away first")

@@ -14,7 +14,7 @@ from handletime.segments.columns import I64
 from handletime.store.arrow import delete, insert
 from handletime.store.events import events_of, groups_of_sizes, ids_of, named_by, sizes_of
 from handletime.store.moves import move_rows, stored_form
-from handletime.store.writer import Removed, Writer
+from handletime.store.writer import Changed, Writer
 
 AT_ONCE: Final = 1_000
 """The most conversations that are put right in one transaction; fewer where they have many events."""
@@ -34,26 +34,26 @@ def groups(connection: duckdb.DuckDBPyConnection, numbers: I64, most_events: int
     return (numbers[low:high] for low, high in groups_of_sizes(sizes, most_events))
 
 
-def mend_agents(writer: Writer) -> Removed:
+def mend_agents(writer: Writer) -> Changed:
     """Adds the agents that are missing among those with focus events."""
     writer.connection.execute(f"insert into kept.agents {MISSING_AGENTS}")
     writer.moves.forget()
-    return Removed(0, writer.count_commit())
+    return Changed(writer.count_commit(), 0)
 
 
-def mend_moves(writer: Writer, numbers: I64) -> Removed:
+def mend_moves(writer: Writer, numbers: I64) -> Changed:
     """Puts the focus events of conversations, and nothing else of theirs, among the focus moves."""
     moves = move_rows(*_events(writer, numbers))
     delete(writer.connection, "kept.focus_moves", pa.table({"number": numbers}))
     insert(writer.connection, "kept.focus_moves", stored_form(moves))
     writer.moves.forget()
-    return Removed(len(numbers), writer.count_commit())
+    return Changed(writer.count_commit(), len(numbers))
 
 
-def mend_rows(writer: Writer, numbers: I64) -> Removed:
+def mend_rows(writer: Writer, numbers: I64) -> Changed:
     """Derives conversations anew, from events and focus moves that are right."""
     writer.derive_anew(numbers, *_events(writer, numbers))
-    return Removed(len(numbers), writer.count_commit())
+    return Changed(writer.count_commit(), len(numbers))
 
 
 def _events(writer: Writer, numbers: I64) -> tuple[pa.Table, pa.Array]:

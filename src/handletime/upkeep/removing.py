@@ -10,7 +10,7 @@ from handletime.segments.columns import I64
 from handletime.store.removing import AT_ONCE, names_of, older_than
 from handletime.store.store import Store
 from handletime.store.watch import PAUSE_S, Watch
-from handletime.store.writer import Removed, Writer
+from handletime.store.writer import Changed, Writer
 
 Removing = Callable[[Mapping[str, list[str]]], AbstractContextManager[None]]
 """A context manager that surrounds the removal of conversations, which are given by account."""
@@ -72,6 +72,6 @@ def forget(store: Store, account: str, conversation: str, *, removing: Removing 
     return found
 
 
-def _remove_old(before: int, numbers: I64, writer: Writer) -> Removed:
+def _remove_old(before: int, numbers: I64, writer: Writer) -> Changed:
     """Removes those of these conversations that still have no newer events."""
     return writer.remove(writer.last_events_before(before, numbers))

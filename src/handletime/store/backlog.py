@@ -1,0 +1,221 @@
+"""What is in the journal and not yet in the tables: it is folded into them later, many entries in one transaction."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import pyarrow as pa
+
+from handletime.errors import NotNow
+from handletime.store.budget import Budget
+from handletime.store.directory import Conversation
+from handletime.store.journal import Entry
+
+FOLD_S: Final = 0.5
+"""Seconds that what nobody asks about waits for more to come."""
+OTHERS_EVENTS: Final = 5_000
+"""The most events up to which those of others go along with what somebody waits for."""
+STUCK_S: Final = 5.0
+"""Seconds until what could not be folded alone is tried again."""
+_LOOK_S: Final = 0.5
+
+
+class Batch(NamedTuple):
+    """What one entry of the journal brings into the tables.
+
+    `events` are rows of `schema.ARRIVING`, in order, with the ids of their conversations; `conversations` are those
+    that are new, by number, and `sizes` says how many events each of them has.
+    """
+
+    entry: Entry
+    account: int
+    events: pa.Table
+    ids: pa.Array
+    conversations: dict[int, Conversation]
+    sizes: dict[int, int]
+
+    @property
+    def number(self) -> int:
+        """The entry's number."""
+        return self.entry.number
+
+
+class Fold(NamedTuple):
+    """Batches that are folded together. After it, all entries up to `up_to` stand in the tables."""
+
+    batches: list[Batch]
+    up_to: int
+
+
+class Backlog:
+    """Batches of all accounts, in order. Any thread may use it, one of them folds.
+
+    One account may have up to three quarters of `most_events`, as `Budget` says. A fold takes up to `fold_events`
+    events of conversations with up to `touched_events`, or one larger batch. Entries of an account are folded in
+    order; an account whose answer somebody waits for comes first.
+    """
+
+    def __init__(self, most_events: int, fold_events: int, touched_events: int) -> None:
+        self._budget = Budget(most_events, "queue-events")
+        self._fold_events, self._touched_events = fold_events, touched_events
+        self._batches: OrderedDict[int, Batch] = OrderedDict()
+        self._of: dict[str, deque[int]] = {}
+        """The numbers of each account's batches."""
+        self._asked: Counter[str | None] = Counter()
+        """How many wait for an account; None: for all."""
+        self._singly: set[int] = set()
+        """Batches that are folded alone, because they could not be together."""
+        self._stuck: dict[str, float] = {}
+        """Accounts with a batch that could not be folded alone, and until when it is not tried again."""
+        self._since = 0.0
+        self._last = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def add(self, batches: Iterable[Batch]) -> None:
+        """Adds batches, in the order of their numbers."""
+        with self._changed:
+            if not self._batches:
+                self._since = time.monotonic()
+            for batch in batches:
+                self._batches[batch.number] = batch
+                self._of.setdefault(batch.entry.account, deque()).append(batch.number)
+                self._budget.hold(batch.events.num_rows, batch.entry.account)
+                self._last = batch.number
+            self._changed.notify_all()
+
+    def has_room(self, events: int, account: str) -> bool:
+        """Whether an account may bring so many more events."""
+        return self._budget.has_room(events, account)
+
+    def first(self) -> int:
+        """The number of the first entry that is not folded; where all are, the next one's."""
+        with self._changed:
+            return self._first()
+
+    def wait(self, account: str | None, problem: Callable[[], str | None], left_s: float | None = None) -> None:
+        """Returns when everything of an account (None: of all) that is there now has been folded. Raises NotNow where
+        that is not possible now, or takes longer than `left_s`.
+        """
+        ends = None if left_s is None else time.monotonic() + left_s
+        with self._changed:
+            last = self._last
+            self._asked[account] += 1
+            self._changed.notify_all()
+            try:
+                while self._has_until(account, last):
+                    if (why := problem() or self._why_stuck(account)) is not None:
+                        raise NotNow(why)
+                    if ends is not None and time.monotonic() > ends:
+                        raise NotNow("what was sent last is still being worked into the tables; come again later")
+                    self._changed.wait(_LOOK_S)
+            finally:
+                self._asked[account] -= 1
+                if not self._asked[account]:
+                    del self._asked[account]
+
+    def take(self) -> Fold | None:
+        """What is to be folded next; waits until it is time. None once the backlog is closed and nothing is left."""
+        with self._changed:
+            while not (chosen := self._chosen()):
+                if self._closed:
+                    return None
+                self._changed.wait(self._pause())
+            numbers = {batch.number for batch in chosen}
+            left = next((number for number in self._batches if number not in numbers), self._last + 1)
+            return Fold(chosen, left - 1)
+
+    def done(self, batches: Sequence[Batch]) -> None:
+        """They stand in the tables."""
+        with self._changed:
+            for batch in batches:
+                del self._batches[batch.number]
+                account = batch.entry.account
+                self._of[account].remove(batch.number)
+                if not self._of[account]:
+                    del self._of[account]
+                self._budget.give_back(batch.events.num_rows, account)
+                self._singly.discard(batch.number)
+                self._stuck.pop(account, None)
+            self._since = time.monotonic()
+            self._changed.notify_all()
+
+    def failed(self, batches: Sequence[Batch]) -> None:
+        """They could not be folded: each is tried alone, and what fails alone later."""
+        with self._changed:
+            if len(batches) == 1:
+                self._stuck[batches[0].entry.account] = time.monotonic() + STUCK_S
+            self._singly.update(batch.number for batch in batches)
+            self._changed.notify_all()
+
+    def waiting(self) -> tuple[int, float]:
+        """The number of events that are not folded, and the age of the oldest in seconds, more or less."""
+        with self._changed:
+            return self._budget.held, time.monotonic() - self._since if self._batches else 0.0
+
+    def close(self) -> None:
+        """What is there is folded now; what is stuck stays in the journal."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _first(self) -> int:
+        return next(iter(self._batches), self._last + 1)
+
+    def _has_until(self, account: str | None, last: int) -> bool:
+        if account is None:
+            return bool(self._batches) and self._first() <= last
+        return account in self._of and self._of[account][0] <= last
+
+    def _why_stuck(self, account: str | None) -> str | None:
+        if self._stuck if account is None else account in self._stuck:
+            return "events that were sent cannot be worked into the tables; it is tried again"
+        return None
+
+    def _pause(self) -> float | None:
+        """How long nothing has to be done if nothing happens."""
+        if not self._batches:
+            return None
+        return _LOOK_S if self._stuck else max(0.0, self._since + FOLD_S - time.monotonic())
+
+    def _chosen(self) -> list[Batch]:
+        """What is due now, in order."""
+        asked = {account for account in self._asked if account is None or account in self._of}
+        due = self._since + FOLD_S <= time.monotonic() or 2 * self._budget.held >= self._fold_events
+        if not self._batches or not (asked or due or self._closed):
+            return []
+        chosen: list[Batch] = []
+        events = 0
+        sizes: dict[int, int] = {}
+        for batch, is_asked in self._in_order(asked):
+            events += batch.events.num_rows
+            sizes |= batch.sizes
+            most = self._fold_events if is_asked or not asked else OTHERS_EVENTS
+            if chosen and (events > most or sum(sizes.values()) > self._touched_events):
+                break
+            chosen.append(batch)
+            if batch.number in self._singly:
+                return chosen[:1]
+        return chosen
+
+    def _in_order(self, asked: set[str | None]) -> Iterator[tuple[Batch, bool]]:
+        """Batches by number; those of asked accounts before others, and of these those of accounts with few events.
+
+        None of an account that is stuck.
+        """
+        now = time.monotonic()
+        free = [
+            batch
+            for batch in self._batches.values()
+            if self._closed or self._stuck.get(batch.entry.account, now) <= now
+        ]
+        named = [(batch, None in asked or batch.entry.account in asked) for batch in free]
+        return iter(sorted(named, key=self._rank))
+
+    def _rank(self, named: tuple[Batch, bool]) -> int:
+        batch, is_asked = named
+        return 2 if not is_asked else int(self._budget.of(batch.entry.account) > OTHERS_EVENTS)

@@ -1,0 +1,158 @@
+"""What is known of the conversations that were heard of last, in memory: new events are told from copies without a
+look into the file.
+
+An event that has come before is known by its id. Of a conversation either all ids are here, or only those that were
+asked for: then the others are looked up in the tables. What stands in the journal alone is always here.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from sys import getsizeof
+from typing import Final
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from handletime.store.arrow import query, registered
+from handletime.store.directory import Conversation, Directory, find
+from handletime.store.events import sizes_of
+
+WHOLE_EVENTS: Final = 2_000
+"""The most events of a conversation all of whose ids are read when it is heard of again."""
+WHOLE_AT_ONCE: Final = 100_000
+"""The most ids that are read so in one go."""
+ID_BYTES: Final = 120
+"""What an id takes besides itself: its places in a dictionary, more or less."""
+CONVERSATION_BYTES: Final = 600
+"""What a conversation takes without its ids."""
+
+Cursor = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
+
+
+@dataclass(slots=True)
+class Heard:
+    """What is known of one conversation.
+
+    `number` is -1 before its first event. `ids` are events with the revisions of the copies that stand; all of them
+    where it is `whole`. `events` is how many there are, `entry` the journal's last entry with one.
+    """
+
+    number: int = -1
+    ids: dict[str, int] = field(default_factory=dict)
+    events: int = 0
+    whole: bool = True
+    entry: int = 0
+
+
+class Known:
+    """The conversations that were heard of last, by account and id. Not for several threads."""
+
+    def __init__(self, directory: Directory, most_bytes: int) -> None:
+        self._directory, self._most_bytes = directory, most_bytes
+        self._heard: OrderedDict[Conversation, Heard] = OrderedDict()
+        self._bytes = 0
+
+    def missing(self, wanted: Sequence[Conversation]) -> list[Conversation]:
+        """Those of these conversations of which nothing is known here and that have to be looked up.
+
+        The others are here from now on.
+        """
+        strangers = [conversation for conversation in wanted if conversation not in self._heard]
+        if not strangers:
+            return []
+        stored = self._directory.may_be_stored(strangers).tolist()
+        for conversation, may_be in zip(strangers, stored, strict=True):
+            if not may_be:
+                self._put(conversation, Heard())
+        return [conversation for conversation, may_be in zip(strangers, stored, strict=True) if may_be]
+
+    def read(self, cursor: duckdb.DuckDBPyConnection, missing: Sequence[Conversation]) -> None:
+        """Looks up conversations in the tables: all ids of those that are small."""
+        found = find(cursor, missing)
+        numbers = np.array(list(found.values()), np.int64)
+        sizes = dict(zip(numbers.tolist(), sizes_of(cursor, numbers).tolist(), strict=True)) if len(numbers) else {}
+        here: dict[int, Heard] = {}
+        left = WHOLE_AT_ONCE
+        for conversation in missing:
+            heard = Heard()
+            if conversation in found:
+                number = found[conversation]
+                size = sizes[number]
+                heard = Heard(number, {}, size, whole=size <= min(WHOLE_EVENTS, left))
+                left -= size if heard.whole else 0
+                here[number] = heard
+            self._put(conversation, heard)
+        whole = np.array([number for number, heard in here.items() if heard.whole], np.int64)
+        if len(whole):
+            with registered(cursor, asked=pa.table({"number": whole})):
+                self._learn(here, query(cursor, _IDS))
+
+    def ask(self, cursor: duckdb.DuckDBPyConnection, unknown: Mapping[int, tuple[Heard, list[str]]]) -> None:
+        """Looks up events, by the numbers of their conversations, of which not all ids are here."""
+        pairs = [(number, id_) for number, (_heard, ids) in unknown.items() for id_ in ids]
+        numbers, ids = zip(*pairs, strict=True)
+        asked = pa.table({"number": pa.array(numbers, pa.int64()), "eventId": pa.array(ids, pa.string())})
+        with registered(cursor, asked=asked):
+            self._learn({number: heard for number, (heard, _ids) in unknown.items()}, query(cursor, _ASKED))
+
+    def of(self, conversation: Conversation) -> Heard:
+        """What is known of a conversation that is here."""
+        self._heard.move_to_end(conversation)
+        return self._heard[conversation]
+
+    def count(self, ids: Collection[str], times: int = 1) -> None:
+        """Counts the memory of ids that were added to what is known (`times` -1: taken away)."""
+        self._bytes += times * _bytes_of(ids)
+
+    def trim(self, first_unfolded: int) -> None:
+        """Makes room where there is too much: what was heard of longest ago goes, unless it has events of an entry of
+        the journal from this number on.
+        """
+        if self._bytes <= self._most_bytes:
+            return
+        for conversation in [each for each, heard in self._heard.items() if heard.entry < first_unfolded]:
+            if self._bytes <= self._most_bytes // 2:
+                return
+            self._drop(conversation)
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """Drops conversations."""
+        gone = set(numbers)
+        for conversation in [each for each, heard in self._heard.items() if heard.number in gone]:
+            self._drop(conversation)
+
+    def clear(self) -> None:
+        """Drops everything."""
+        self._heard.clear()
+        self._bytes = 0
+
+    def _put(self, conversation: Conversation, heard: Heard) -> None:
+        self._heard[conversation] = heard
+        self._bytes += CONVERSATION_BYTES
+
+    def _drop(self, conversation: Conversation) -> None:
+        heard = self._heard.pop(conversation)
+        self._bytes -= CONVERSATION_BYTES + _bytes_of(heard.ids)
+
+    def _learn(self, heard: Mapping[int, Heard], rows: pa.Table) -> None:
+        """Adds events of these conversations."""
+        rows = rows.sort_by("number")
+        numbers, first = np.unique(rows["number"].to_numpy(), return_index=True)
+        ids, revisions = (rows[name].to_numpy().tolist() for name in ("eventId", "revision"))
+        for number, (low, high) in zip(numbers.tolist(), pairwise([*first.tolist(), len(ids)]), strict=True):
+            heard[number].ids.update(zip(ids[low:high], revisions[low:high], strict=True))
+        self.count(ids)
+
+
+def _bytes_of(ids: Collection[str]) -> int:
+    return sum(map(getsizeof, ids)) + len(ids) * ID_BYTES
+
+
+_IDS: Final = "select number, eventId, revision from kept.events where number in (select number from asked)"
+_ASKED: Final = "select number, eventId, revision from kept.events semi join asked using (number, eventId)"
