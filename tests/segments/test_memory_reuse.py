@@ -61,6 +61,7 @@ TABLES: Final = (
     "agent_segments",
     "skill_segments",
     "handle_time_units",
+    "open_conversations",
 )
 
 

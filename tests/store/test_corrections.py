@@ -7,14 +7,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from handletime.keys.sidefile import SideFile
 from handletime.store.schema import MIGRATIONS
 from handletime.upkeep.check import check
 from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import forget
 from tests.messy_streams import RawEvent
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store, derived_rows, stored_rows
+from tests.store.worlds import a_store, derived_rows, stored_rows, without_journal
 
 START = 1_795_165_200_000  # 2026-11-20T09:00:00Z
 
@@ -109,16 +108,13 @@ def test_a_store_of_the_first_version_becomes_todays(tmp_path: Path) -> None:
     """Its events have revision 0 and no lease; corrections of them count from then on."""
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(STORY))
-    with SideFile(tmp_path) as side:
-        side.set_last_entry(0)
-    (tmp_path / "journal.sqlite").unlink()
+    without_journal(tmp_path)
     with duckdb.connect(str(tmp_path / "store.duckdb")) as file:
         assert len(MIGRATIONS) == 3
-        file.execute("drop table kept.ahead")
-        file.execute("alter table kept.meta drop column folded")
         for column in ("revision", "leaseMillis"):
             file.execute(f"alter table kept.events drop column {column}")
         file.execute("alter table kept.agent_segments add column messages integer")
+        file.execute("drop table kept.open_conversations")
         file.execute("update kept.meta set version = 1")
     with a_store(tmp_path) as store:
         assert stored_rows(store, "local") == derived_rows(STORY)

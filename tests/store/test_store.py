@@ -1,6 +1,6 @@
 """The store as a whole: opened, closed, killed, locked, damaged.
 
-Covers: closing, store/database, store/directory, store/opening, store/schema.
+Covers: closing, store/database, store/directory, store/opening.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def test_a_second_delivery_of_everything_changes_nothing(seed: int, tmp_path: Pa
 
 
 def test_only_rows_that_differ_are_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of a conversation with two segments only what the last message changes."""
+    """Of a conversation with two segments: those that end, when they end, and what changes of them later."""
     written: list[dict[str, int]] = []
 
     def watched(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
@@ -110,37 +110,57 @@ def test_only_rows_that_differ_are_written(monkeypatch: pytest.MonkeyPatch, tmp_
         write(connection, rows)
 
     monkeypatch.setattr(derived, "write", watched)
-    with a_store(tmp_path) as store:
-        for number, event in enumerate(TWO_SEGMENTS):
-            named = {"eventId": f"e{number:02}", "conversationId": "c", "time": BASE + number, **event}
-            store.ingest("A", events_of([named]))
-            store.settle()
-        elsewhere = {"eventId": "e", "conversationId": "d", "time": BASE + 100, "type": "focused", "agentId": 2}
-        store.ingest("A", events_of([elsewhere]))
-        store.settle()
-    segment = {"agent_segments": 1, "gone_agent_segments": 1}
-    assert written[-3:] == [
-        # The first response, which the skill segment has too, ends a unit.
-        segment | {"skill_segments": 1, "gone_skill_segments": 1, "handle_time_units": 1},
-        # The consumer writes: what comes of it is not known yet.
-        {},
-        # The agent looks elsewhere, which ends a unit.
-        segment | {"handle_time_units": 1},
+    events = [
+        {"eventId": f"e{number:02}", "conversationId": "c", "time": BASE + 10 * number, **event}
+        for number, (event, _written) in enumerate(TWO_SEGMENTS)
     ]
+    with a_store(tmp_path) as store:
+        for event in events:
+            store.ingest("A", events_of([event]))
+            store.settle()
+        assert written == [expected for _event, expected in TWO_SEGMENTS]
+        written.clear()
+        segment = {"agent_segments": 1, "gone_agent_segments": 1}
+        late = {"eventId": "late", "conversationId": "c", "time": BASE + 95, "type": "message", "sentBy": "agent"}
+        store.ingest("A", events_of([late]))
+        store.settle()
+        store.ingest("A", events_of([{**events[-1], "type": "withdrawn", "revision": 1, "closedBy": None}]))
+        store.settle()
+        assert written == [
+            # The answer ends the last unit before the end does; the rest stays.
+            segment | {"handle_time_units": 1, "gone_handle_time_units": 1},
+            # Without its end the segment runs again, and its conversation is open.
+            {
+                **{"gone_agent_segments": 1, "gone_skill_segments": 1, "gone_handle_time_units": 1},
+                "open_conversations": 1,
+            },
+        ]
 
 
-TWO_SEGMENTS: list[RawEvent] = [
-    {"type": "opened", "skillId": 1},
-    {"type": "message", "sentBy": "consumer"},
-    {"type": "assigned", "agentId": 1},
-    {"type": "focused", "agentId": 1},
-    {"type": "message", "sentBy": "agent"},
-    {"type": "transferred", "reason": "skill", "skillId": 2},
-    {"type": "assigned", "agentId": 2},
-    {"type": "focused", "agentId": 2},
-    {"type": "message", "sentBy": "agent"},
-    {"type": "message", "sentBy": "consumer", "agentId": 2},
+TWO_SEGMENTS: list[tuple[RawEvent, dict[str, int]]] = [
+    ({"type": "opened", "skillId": 1}, {"open_conversations": 1}),
+    ({"type": "message", "sentBy": "consumer"}, {}),
+    ({"type": "assigned", "agentId": 1}, {}),
+    ({"type": "focused", "agentId": 1}, {}),
+    ({"type": "message", "sentBy": "agent"}, {}),
+    (
+        {"type": "transferred", "reason": "skill", "skillId": 2},
+        {
+            **{"agent_segments": 1, "skill_segments": 1, "handle_time_units": 1},
+            # Another skill segment is running.
+            **{"open_conversations": 1, "gone_open_conversations": 1},
+        },
+    ),
+    ({"type": "assigned", "agentId": 2}, {}),
+    ({"type": "focused", "agentId": 2}, {}),
+    ({"type": "message", "sentBy": "agent"}, {}),
+    ({"type": "message", "sentBy": "consumer", "agentId": 2}, {}),
+    (
+        {"type": "closed", "closedBy": "agent"},
+        {"agent_segments": 1, "skill_segments": 1, "handle_time_units": 2, "gone_open_conversations": 1},
+    ),
 ]
+"""Events of one conversation, and how many rows each writes and takes out."""
 
 
 def test_a_request_without_events_is_answered(tmp_path: Path) -> None:

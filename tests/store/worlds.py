@@ -6,12 +6,14 @@ import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 
 from handletime.answers.relations import Snapshot
 from handletime.keys.sidefile import SideFile
 from handletime.segments.derive import derive
 from handletime.segments.files import SCHEMAS
+from handletime.store.now import running_rows
 from handletime.store.opening import StoreSettings
 from handletime.store.requests import Request
 from handletime.store.store import Store
@@ -44,6 +46,16 @@ def a_store(folder: Path, settings: StoreSettings = SMALL) -> StoreAndSide:
     """The store of a folder, which is made if need be."""
     folder.mkdir(exist_ok=True)
     return StoreAndSide(folder, settings)
+
+
+def without_journal(folder: Path) -> None:
+    """Makes a closed store one of before there was a journal; its tables' version has to be set back too."""
+    (folder / "journal.sqlite").unlink()
+    with SideFile(folder) as side:
+        side.set_last_entry(0)
+    with duckdb.connect(str(folder / "store.duckdb")) as file:
+        file.execute("drop table kept.ahead")
+        file.execute("alter table kept.meta drop column folded")
 
 
 def account_of(event: RawEvent) -> str:
@@ -119,16 +131,39 @@ def of_account(tables: Tables, account: str) -> Tables:
 
 
 def stored_rows(store: Store, account: str) -> Tables:
-    """What a reader of an account sees, with the columns of `segments.tables`.
+    """What a store says of an account: the rows that it keeps, and those that it derives of what is running."""
+    ended, running = ended_rows(store, account), running_rows_of(store, account)
+    return {name: in_order([*ended[name], *running[name]]) for name in SCHEMAS}
+
+
+def ended_rows(store: Store, account: str) -> Tables:
+    """What a reader of an account sees, with the columns of `segments.tables`: only segments that have ended.
 
     A handle time that is unknown is 0 in a store, and null in the tables.
     """
     with store.reader(account).snapshot() as connection:
         rows = {name: rows_of(seen(connection, name, schema.names)) for name, schema in SCHEMAS.items()}
+    assert all(row["end"] is not None for found in rows.values() for row in found)
+    assert {row["segmentId"] for row in rows["handle_time_units"]} <= {
+        row["segmentId"] for row in rows["agent_segments"]
+    }
     unknown = [row for row in rows["agent_segments"] if not row["focusData"]]
     assert {row["totalHandleTimeMillis"] for row in unknown} <= {0}
     for row in unknown:
         row["totalHandleTimeMillis"] = None
+    return {name: in_order(found) for name, found in rows.items()}
+
+
+def running_rows_of(store: Store, account: str) -> Tables:
+    """What is running in an account, derived when asked for: segments without an end, and their units."""
+    rows: Tables = {name: [] for name in SCHEMAS}
+    with store.snapshot() as cursor:
+        numbers = cursor.execute("select account from kept.accounts where accountId = ?", [account]).fetchall()
+        for (number,) in numbers:
+            for part in running_rows(cursor, number, account):
+                for name, schema in SCHEMAS.items():
+                    rows[name] += rows_of(part[name].select(schema.names))
+    assert all(row["end"] is None for name in ("agent_segments", "skill_segments") for row in rows[name])
     return {name: in_order(found) for name, found in rows.items()}
 
 

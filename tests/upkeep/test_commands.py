@@ -1,7 +1,4 @@
-"""Every command, through a running server and without one.
-
-Covers: upkeep/exports.
-"""
+"""Every command, through a running server and without one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Derived rows in the store: those that differ from the stored ones replace them."""
+"""Derived rows in the store: those that differ from the stored ones replace them.
+
+Only segments that have ended are rows, and units of these. What is running changes with every event and is in no
+metric: of it only the open conversations are kept, and the rest is derived where it is asked for (`store.now`).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,9 @@ from handletime.store.touched import Touched, Version
 
 
 class Rows(NamedTuple):
-    """Rows for the derived tables, and those that have to go, by the arrival of the event that starts their segment."""
+    """Rows for the derived tables, and those that have to go: by the arrival of the event that starts their segment,
+    open conversations by their number.
+    """
 
     agent_segments: pa.Table
     gone_agent_segments: pa.Table
@@ -27,6 +33,8 @@ class Rows(NamedTuple):
     gone_skill_segments: pa.Table
     handle_time_units: pa.Table
     gone_handle_time_units: pa.Table
+    open_conversations: pa.Table
+    gone_open_conversations: pa.Table
 
 
 def differences(touched: Touched, before: Version, after: Version) -> Rows:
@@ -51,9 +59,11 @@ def write(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
                 """delete from kept.handle_time_units t using gone
                 where t.number = gone.number and t.started = gone.started and t.sequence >= gone.sequence""",
             )
+    delete(connection, "kept.open_conversations", rows.gone_open_conversations)
     insert(connection, "kept.agent_segments", rows.agent_segments, KEPT["agentSegments"])
     insert(connection, "kept.skill_segments", rows.skill_segments, KEPT["skillSegments"])
     insert(connection, "kept.handle_time_units", rows.handle_time_units)
+    insert(connection, "kept.open_conversations", rows.open_conversations)
 
 
 # --- from compiled rows to Arrow -------------------------------------------------------------------------------------
@@ -75,6 +85,8 @@ def _rows_of(touched: Touched, columns: Columns, out: Out, changes: Changes) -> 
         gone(changes.gone_skill_segments),
         table(handle_time_units(source, out, changes.units)).drop_columns("conversationId"),
         gone(changes.gone_units[:, 0]).append_column("sequence", pa.array(changes.gone_units[:, 1].astype(np.int32))),
+        table(skill_segments(source, out, changes.running)).select(["number", "account", "start"]),
+        gone(changes.gone_running).select(["number"]),
     )
 
 

@@ -1,4 +1,7 @@
-"""The conversations of one account that are open, with their events: what is going on now."""
+"""The conversations of one account that are open, with their events: what is going on now.
+
+What is still running is not stored. Here it is derived from these events.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,21 @@ from typing import Final
 
 import duckdb
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from handletime.segments.derive import derive_prepared
 from handletime.segments.parts import Prepared
 from handletime.store.arrow import query
 from handletime.store.events import groups_of_sizes, ids_of, prepared_of, sizes_of
 
 OPEN_MAX: Final = 20_000
-"""The most open conversations that are read; where there are more, those opened last."""
+"""The most open conversations that are shown; where there are more, those opened last."""
 EVENTS_AT_ONCE: Final = 250_000
 """Conversations are read together up to so many events, which bounds the memory that they take."""
 
 _OPEN: Final = """
-    select number from kept.skill_segments where account = $account and "end" is null
+    select number from kept.open_conversations where account = $account
     order by start desc limit $most"""
 
 
@@ -27,6 +33,37 @@ def open_conversations(cursor: duckdb.DuckDBPyConnection, account: int, name: st
 
     `account` is the number of the account, `name` its id.
     """
-    numbers = np.sort(query(cursor, _OPEN, {"account": account, "most": OPEN_MAX})["number"].to_numpy())
+    for ids in _open(cursor, account, OPEN_MAX):
+        yield prepared_of(cursor, name, ids)
+
+
+def running_rows(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> Iterator[dict[str, pa.Table]]:
+    """The running segments of all open conversations, and their units so far, some conversations at a time.
+
+    Tables of `segments.files.SCHEMAS`, which also have the conversation's `number`.
+    """
+    for ids in _open(cursor, account, None):
+        derived = derive_prepared(prepared_of(cursor, name, ids))
+        segments, units = _running(derived.agent_segments), derived.handle_time_units
+        rows = {
+            "agent_segments": segments,
+            "skill_segments": _running(derived.skill_segments),
+            "handle_time_units": units.filter(pc.is_in(units["segmentId"], value_set=segments["segmentId"])),
+        }
+        yield {table: _with_numbers(found, ids) for table, found in rows.items()}
+
+
+def _open(cursor: duckdb.DuckDBPyConnection, account: int, most: int | None) -> Iterator[pa.Table]:
+    """The numbers and ids of the open conversations, some at a time: those opened last, or all."""
+    numbers = np.sort(query(cursor, _OPEN, {"account": account, "most": most})["number"].to_numpy())
     for low, high in groups_of_sizes(sizes_of(cursor, numbers), EVENTS_AT_ONCE):
-        yield prepared_of(cursor, name, ids_of(cursor, numbers[low:high]))
+        yield ids_of(cursor, numbers[low:high])
+
+
+def _running(segments: pa.Table) -> pa.Table:
+    return segments.filter(pc.is_null(segments["end"]))
+
+
+def _with_numbers(rows: pa.Table, ids: pa.Table) -> pa.Table:
+    places = pc.index_in(rows["conversationId"], value_set=ids["conversationId"])
+    return rows.append_column("number", ids["number"].take(places))

@@ -6,7 +6,8 @@ Everything is in the schema `kept`, which no query finds unless it names it: rea
     events                      as they came, each once, in order of arrival
     focus_moves, losses         whose focus was where, and when a `focused` lost it
     agents                      those with any focus event, now or earlier; and whether any is `focused`
-    agent_segments, skill_segments, handle_time_units     what follows from the events
+    agent_segments, skill_segments, handle_time_units     what follows from the events: what has ended
+    open_conversations          those with a running skill segment, and when it started
 
 Segments also have what they add to each sum (`answers.terms.KEPT`), so that queries need not work it out.
 Closed lists are places in the lists of `events.model` (events) or enumerations (derived rows); event times are epoch
@@ -83,12 +84,20 @@ _CORRECTIONS: Final = (
     # Sums once kept counted some of the agent's messages in a way of their own; responses are counted now (rules.md 4).
     "alter table kept.agent_segments drop column messages",
 )
-_JOURNAL: Final = (
+_FOLDED: Final = (
     # All entries of the journal up to `folded` stand in these tables, and those of `ahead`.
     "alter table kept.meta add column folded bigint default 0",
     "create table kept.ahead (entry bigint)",
+    # What has not ended is no longer stored.
+    'create table kept.open_conversations (number bigint, account integer, "start" timestamptz)',
+    """insert into kept.open_conversations
+        select number, account, "start" from kept.skill_segments where "end" is null""",
+    """delete from kept.handle_time_units
+        where started in (select started from kept.agent_segments where "end" is null)""",
+    'delete from kept.agent_segments where "end" is null',
+    'delete from kept.skill_segments where "end" is null',
 )
-MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _JOURNAL)
+MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED)
 """The SQL that makes each version of the schema from the one before."""
 
 EVENT_ROW: Final = pa.schema(
@@ -117,7 +126,8 @@ EVENT_ROW: Final = pa.schema(
 ARRIVING: Final = EVENT_ROW.remove(1)
 """One that has not yet got its place in the order of arrival."""
 
-DERIVED: Final = ("agent_segments", "skill_segments", "handle_time_units")
+DERIVED: Final = ("agent_segments", "skill_segments", "handle_time_units", "open_conversations")
+"""The tables of what follows from the events."""
 
 
 def version_of(connection: duckdb.DuckDBPyConnection) -> int:

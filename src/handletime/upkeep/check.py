@@ -60,6 +60,13 @@ def _directory(cursor: duckdb.DuckDBPyConnection) -> list[str]:
     return [f"{count} {problem}" for count, problem in found if count]
 
 
+_KEYS: Final = {
+    "agent_segments": ("number", "started"),
+    "skill_segments": ("number", "started"),
+    "handle_time_units": ("number", "started", "sequence"),
+    "open_conversations": ("number",),
+}
+"""What names a row of each table of what follows from the events."""
 _TABLES: Final = (
     "meta",
     "accounts",
@@ -68,7 +75,7 @@ _TABLES: Final = (
     "focus_moves",
     "losses",
     "agents",
-    *SCHEMAS,
+    *_KEYS,
 )
 _COLUMNS: Final = "select column_name from duckdb_columns() where schema_name = 'kept' and table_name = ?"
 
@@ -126,17 +133,18 @@ _CHECKS: Final = (
     (f"select count(*) from ({MISSING_AGENTS})", "agents with focus events are not known to have any"),  # noqa: S608
     *(
         problem
-        for table in SCHEMAS
+        for table, key in _KEYS.items()
         for problem in (
             (
                 _of_no(table, "conversations", "o.number = t.number and o.account = t.account"),
                 f"{table.replace('_', ' ')} are of conversations that the directory does not have",
             ),
-            (
-                _twice(table, "number", "started", *(["sequence"] if table == "handle_time_units" else [])),
-                f"{table.replace('_', ' ')} are stored more than once",
-            ),
+            (_twice(table, *key), f"{table.replace('_', ' ')} are stored more than once"),
         )
+    ),
+    *(
+        (f'select count(*) from kept.{table} where "end" is null', f"{table.replace('_', ' ')} have no end")  # noqa: S608
+        for table in SCHEMAS
     ),
     (
         _of_no(

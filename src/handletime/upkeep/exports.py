@@ -22,7 +22,9 @@ from handletime.events.model import EVENTS, with_schema
 from handletime.segments.files import SCHEMAS
 from handletime.segments.ids import segment_ids
 from handletime.segments.parts import Progress
+from handletime.store.arrow import registered
 from handletime.store.events import NAMED_EVENTS
+from handletime.store.now import running_rows
 from handletime.upkeep.staging import staged
 
 BATCH_ROWS: Final = 100_000
@@ -63,6 +65,7 @@ def export(
     with staged(out, store) as folder:
         given = {"account": _account(cursor, asked.account), "start": asked.start, "end": asked.end}
         files, rows = 0, dict.fromkeys(_SOURCES, 0)
+        _derive_running(cursor, given["account"], progress)
         for name in _SOURCES:
             (folder / name).mkdir()
             for day in _days(cursor, name, given, progress):
@@ -81,6 +84,20 @@ def _account(cursor: duckdb.DuckDBPyConnection, name: str | None) -> int | None:
     if not found:
         raise InputError(f"there is no account {name} in the store")
     return int(found[0][0])
+
+
+def _derive_running(cursor: duckdb.DuckDBPyConnection, account: int | None, progress: Progress) -> None:
+    """Puts what is still running beside what is stored, in tables of the cursor's own: DuckDB bounds their memory."""
+    asked = {"account": account}
+    for name, stored in _STORED.items():
+        cursor.execute(f"create temp table running_{name} as select * from ({stored}) limit 0", asked)  # noqa: S608
+    accounts = cursor.execute(_WITH_OPEN, asked).fetchall()
+    for done, of_account in enumerate(accounts):
+        progress("deriving what is running", done, len(accounts))
+        for rows in running_rows(cursor, *of_account):
+            with registered(cursor, a=rows["agent_segments"], s=rows["skill_segments"], u=rows["handle_time_units"]):
+                for name, running in _RUNNING.items():
+                    cursor.execute(f"insert into running_{name} by name {running}")
 
 
 def _days(
@@ -146,25 +163,42 @@ def _as(column: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray:
 
 
 _OF_ACCOUNT: Final = "($account is null or t.account = $account)"
-_STARTED: Final = "($end is null or epoch_ms(t.start) < $end)"
 _SCHEMAS: Final = {"events": EVENTS, **SCHEMAS}
-_SOURCES: Final = {
-    "events": f"""
-        select *, time as moment, arrival as placed from ({NAMED_EVENTS}) t where {_OF_ACCOUNT}""",  # noqa: S608
+_STORED: Final = {
     "agent_segments": f"""
         select * replace (case when focusData then totalHandleTimeMillis end as totalHandleTimeMillis) from (
             select accountId, t.*, epoch_ms("end") as moment, started as placed, exists (
                 from kept.agents f where f.account = t.account and f.agentId = t.agentId and focused) as focusData
-            from kept.agent_segments t join kept.accounts using (account) where {_OF_ACCOUNT} and {_STARTED})""",  # noqa: S608
+            from kept.agent_segments t join kept.accounts using (account) where {_OF_ACCOUNT})""",  # noqa: S608
     "skill_segments": f"""
         select accountId, t.*, epoch_ms("end") as moment, t.sequence as placed
-        from kept.skill_segments t join kept.accounts using (account) where {_OF_ACCOUNT} and {_STARTED}""",  # noqa: S608
+        from kept.skill_segments t join kept.accounts using (account) where {_OF_ACCOUNT}""",  # noqa: S608
     "handle_time_units": f"""
         select accountId, s.conversationId, s.assignedEventId, t.*, epoch_ms(t."end") as moment,
             epoch_ms(t.start) as placed
         from kept.handle_time_units t join kept.accounts using (account)
         join kept.agent_segments s on s.number = t.number and s.started = t.started
-        where {_OF_ACCOUNT} and {_STARTED}""",  # noqa: S608
+        where {_OF_ACCOUNT}""",  # noqa: S608
+}
+"""The rows that are stored: of what has ended."""
+_RUNNING: Final = {
+    "agent_segments": "select * exclude (segmentId) from a",
+    "skill_segments": "from s",
+    "handle_time_units": """
+        select u.* exclude (segmentId), assignedEventId, epoch_ms(u."end") as moment, epoch_ms(u.start) as placed
+        from u join a using (segmentId)""",
+}
+"""The rows of `running_rows`, with columns of `_STORED`. Segments have no moment; a conversation has at most one."""
+_WITH_OPEN: Final = """
+    select account, accountId from kept.accounts semi join kept.open_conversations using (account)
+    where $account is null or account = $account order by account"""
+_SOURCES: Final = {
+    "events": f"""
+        select *, time as moment, arrival as placed from ({NAMED_EVENTS}) t where {_OF_ACCOUNT}""",  # noqa: S608
+    **{
+        name: f"from ({stored}) union all by name from running_{name} t where $end is null or epoch_ms(start) < $end"
+        for name, stored in _STORED.items()
+    },
 }
 """Where a table's rows come from. `moment`, in epoch milliseconds, decides their day, `placed` their order."""
 _WITHIN: Final = "(moment is null or (($start is null or moment >= $start) and ($end is null or moment < $end)))"

@@ -43,7 +43,8 @@ class Difference(msgspec.Struct, frozen=True, rename="camel"):
 class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     """What a rebuild found: how much there is, and how many conversations' rows are not what they should be.
 
-    `mended` says how many conversations have the right rows now that had not.
+    `rows` are those of ended segments and their units, by table. `mended` says how many conversations have the right
+    rows now that had not.
     """
 
     events: int
@@ -184,6 +185,9 @@ def _values(name: str, *, stored: bool) -> Iterator[str]:
     if name == "losses":
         yield from ("eventId", "lost_time", "lost_sequence")
         return
+    if name == "open_conversations":
+        yield "epoch_ms(start)"
+        return
     if name == "handle_time_units":
         yield "assignedEventId"
     for field in SCHEMAS[name]:
@@ -208,9 +212,11 @@ _KEPT: Final = {RELATIONS[table]: terms for table, terms in KEPT.items()}
 """What segments add to sums: columns of what is stored, worked out anew of what is derived."""
 _BY_NAME: Final = "cast(accountId as varchar) as accountId, conversationId"
 _DERIVED: Final = {
-    "agent_segments": "from a_derived",
-    "skill_segments": "from s_derived",
-    "handle_time_units": "select u.*, s.assignedEventId from u_derived u join a_derived s on s.segmentId = u.segmentId",
+    "agent_segments": 'from a_derived where "end" is not null',
+    "skill_segments": 'from s_derived where "end" is not null',
+    "handle_time_units": """select u.*, s.assignedEventId from u_derived u join a_derived s on s.segmentId = u.segmentId
+        where s."end" is not null""",
+    "open_conversations": 'from s_derived where "end" is null',
     "losses": "from l_derived",
 }
 _STORED: Final = {
@@ -218,6 +224,7 @@ _STORED: Final = {
     "skill_segments": "from kept.skill_segments",
     "handle_time_units": """select s.assignedEventId, u.* from kept.handle_time_units u
         left join kept.agent_segments s on s.number = u.number and s.started = u.started""",
+    "open_conversations": "from kept.open_conversations",
     "losses": """select e.eventId, l.* from kept.losses l
         left join kept.events e on e.number = l.number and e.arrival = l.arrival""",
 }
@@ -251,7 +258,9 @@ _MISPLACED: Final = f"""
     where moves.rows is distinct from events.rows or moves.fingerprint is distinct from events.fingerprint"""  # noqa: S608
 _NO_AGENTS: Final = f"""insert into differing
     select 'agents', -1, 0, count(*) from ({MISSING_AGENTS}) having count(*) > 0"""  # noqa: S608
-_COUNTED: Final = "select name, sum(rows)::bigint from anew where name <> 'losses' group by name"
+_COUNTED: Final = (
+    "select name, sum(rows)::bigint from anew where name not in ('open_conversations', 'losses') group by name"
+)
 _NAMED: Final = """
     select name, coalesce(accountId, '?'), coalesce(conversationId, '?'), stored, derived
     from differing left join kept.conversations using (number) left join kept.accounts using (account)"""
