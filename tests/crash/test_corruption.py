@@ -32,11 +32,13 @@ from tests.crash.nursery import Nursery
 from tests.crash.test_kill import QUIET, a_key, listening
 from tests.messy_streams import BASE
 
-FILES = ("store.duckdb", "store.duckdb.wal", "side.sqlite", "side.sqlite-wal", "secret.key")
+JOURNAL = ("journal.sqlite", "journal.sqlite-wal")
+FILES = ("store.duckdb", "store.duckdb.wal", *JOURNAL, "side.sqlite", "side.sqlite-wal", "secret.key")
 BESIDE = ("shelf.sqlite", "shelf.sqlite-wal", "sessions.sqlite", "sessions.sqlite-wal")
 DAMAGES = ("flip", "cut", "remove")
 IN_SHORT = {
     **{"store.duckdb": ("flip", "cut"), "store.duckdb.wal": ("cut",), "side.sqlite": ("flip",)},
+    **{"journal.sqlite": ("flip",), "journal.sqlite-wal": ("flip", "cut", "remove")},
     **{"side.sqlite-wal": ("remove",), "secret.key": ("flip",), "shelf.sqlite": ("cut",), "sessions.sqlite": ("flip",)},
 }
 CASES = [
@@ -45,6 +47,8 @@ CASES = [
     for damage in DAMAGES
 ]
 """Every damage of every file; one or two of each important one without `make test-long`."""
+WHEN_ASKED = {"handletime.store.backlog.FOLD_S": 1e6}
+"""What is in the journal is folded only where somebody asks."""
 TO = BASE + 86_400_000
 OVERVIEW = (
     f"/operations/api/account/{ACCOUNT}/msgagentsegments?v=1&timeframe=44640&to={TO}&skillIds=all",
@@ -81,21 +85,31 @@ def whole(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     cookies = [signed_in(folder, token, ZONES[0])]
     server.kill(signal.SIGTERM)
     assert server.wait() == 0
-    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0", constants=WHEN_ASKED)
     url = listening(server)
-    fill(record.batches[half:], url, token)
+    fill(record.batches[half:-8], url, token)
     with pytest.raises(HandletimeError, match="no conversation"):
         forget_nothing(folder)
-    fill(record.batches[-3:], url, token, 0)
-    files = fetched(url, token, listed(url, token))
+    fill(record.batches[-8:-4], url, token)
+    listed(url, token)
     cookies.append(signed_in(folder, token, ZONES[1]))
+    pages_of(url, cookies, record)
+    # These stand in the journal alone.
+    fill(record.batches[-4:], url, token)
+    server.kill()
+    server.wait()
+    killed = folder.with_name("killed")
+    shutil.copytree(folder, killed, ignore=shutil.ignore_patterns("*.sock"))
+    assert all((killed / name).stat().st_size for name in (*FILES, *BESIDE))
+    server = nursery.start(folder, "serve", "--data", folder, "--port", "0")
+    url = listening(server)
+    files = fetched(url, token, listed(url, token))
     answers, pages = answers_of(url, token, record), pages_of(url, cookies, record)
     assert {status for status, _ in (*answers.values(), *files.values(), *pages.values())} == {200}
     assert len({text for _, text in pages.values()}) == len(pages)
     server.kill()
     server.wait()
-    assert all((folder / name).stat().st_size for name in (*FILES, *BESIDE))
-    return Whole(folder, record, token, answers, files, cookies, pages)
+    return Whole(killed, record, token, answers, files, cookies, pages)
 
 
 def fill(batches: Sequence[Batch], url: str, token: str, new: int | None = None) -> None:

@@ -89,7 +89,8 @@ def test_a_disk_that_becomes_read_only_loses_nothing(nursery: Nursery, tmp_path:
     record, token = prepared(seed, 300), a_key(folder)
     with a_store(folder):
         pass
-    paths = ("store.duckdb", "store.duckdb.wal", "side.sqlite", "side.sqlite-wal")
+    paths = [f"{name}{end}" for name in ("side.sqlite", "journal.sqlite") for end in ("", "-wal")]
+    paths += ["store.duckdb", "store.duckdb.wal"]
     only = [word for name in paths for word in ("-P", str(folder / name))]
     inject = (*only, "-e", f"inject={ALL_CALLS}:error=EROFS:when=12+")
     refused = 0
@@ -110,7 +111,7 @@ def test_a_disk_that_becomes_read_only_loses_nothing(nursery: Nursery, tmp_path:
         assert server.kill().count("(INJECTED)") >= 1
     assert refused >= 1
     assert any(batch.acknowledged for batch in record.batches)
-    assert "a transaction failed; nothing of it is acknowledged" in log
+    assert "the journal cannot be written; nothing of 1 requests is acknowledged" in log
     record.batches = [batch for batch in record.batches if batch.sent]
     again = nursery.start(folder, "serve", "--data", folder, "--port", "0")
     url = listening(again)

@@ -30,6 +30,14 @@ _LINKS: Final = {"link", "linkat"}
 _REMOVES: Final = {"unlink", "unlinkat"}
 
 
+FOLDS_WHEN_ASKED: Final = """
+from handletime.cli import main
+from handletime.store import backlog
+backlog.FOLD_S = 1e6
+main()
+"""
+
+
 @dataclass
 class Said:
     """What a process said, and which files and names under a folder a power loss would have taken then."""
@@ -125,13 +133,14 @@ def told(trace: str, folder: Path, names: set[str], marks: tuple[str, ...]) -> I
 class Traced:
     """A running `handletime` whose calls are written to a file."""
 
-    def __init__(self, place: Path, *arguments: object, strace: tuple[str, ...]) -> None:
+    def __init__(self, place: Path, *arguments: object, strace: tuple[str, ...], folds: bool = True) -> None:
         self.log = place.with_name(f"{place.name}.traced.log")
         self._trace = place.with_name(f"{place.name}.trace")
         command: list[str | Path] = ["strace", "-D", "-f", "--seccomp-bpf", "-y", "-s", "400", "-o", self._trace]
+        program = [HANDLETIME] if folds else [sys.executable, "-c", FOLDS_WHEN_ASKED]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*command, *strace, HANDLETIME, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=log
+                [*command, *strace, *program, *map(str, arguments)], cwd=ROOT, stdout=subprocess.PIPE, stderr=log
             )
 
     def address(self) -> str:
@@ -169,9 +178,9 @@ class Traced:
 
 
 @contextmanager
-def traced(place: Path, *arguments: object, strace: tuple[str, ...]) -> Iterator[Traced]:
-    """Killed where the test has not seen it end."""
-    process = Traced(place, *arguments, strace=strace)
+def traced(place: Path, *arguments: object, strace: tuple[str, ...], folds: bool = True) -> Iterator[Traced]:
+    """Killed where the test has not seen it end. Without `folds` the journal is folded only where somebody asks."""
+    process = Traced(place, *arguments, strace=strace, folds=folds)
     try:
         yield process
     finally:

@@ -41,6 +41,7 @@ def test_whoever_names_many_agents_fills_no_memory(tmp_path: Path, monkeypatch: 
     with a_store(tmp_path) as store:
         for first in range(0, len(events), 7):
             store.ingest("local", events_of(events[first : first + 7]))
+            store.settle()
             assert len(store._database._writer.moves._focused) <= 20
         assert check(store) == []
         assert rebuild(store).differences == 0

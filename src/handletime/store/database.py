@@ -71,7 +71,7 @@ class Database:
                 self._commits.set_last_commit(done.commit_number)
                 crash_point("numbered")
             except (duckdb.Error, OSError, StoreError) as error:
-                _log.exception("a transaction failed; nothing of it is acknowledged")
+                _log.exception("a transaction failed; nothing of it stands in the tables")
                 self._fail()
                 raise NotNow("the store could not write; come again later") from error
             except BaseException:

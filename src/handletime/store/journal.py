@@ -85,6 +85,8 @@ class Journal(Closing):
     def drop(self, numbers: Iterable[int]) -> None:
         """Removes entries that stand in the tables. A power cut may bring them back."""
         ranges = [(number * _PARTS, (number + 1) * _PARTS) for number in numbers]
+        if not ranges:
+            return
         with self._lock, sqlite_errors(self.path), transaction(self._quick, "BEGIN IMMEDIATE") as db:
             db.executemany("delete from parts where id >= ? and id < ?", ranges)
         crash_point("journal-emptied")

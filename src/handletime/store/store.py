@@ -77,8 +77,6 @@ class Store(Closing):
         self._queue = Queue(self.settings.queue_events, self.settings.queue_requests, AT_ONCE, self._backlog.has_room)
         self._accepting = threading.Lock()
         self._stopping = threading.Event()
-        self._left_over: list[int] = []
-        """Entries that stand in the tables, and still in the journal."""
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for work, name in ((self._accept, "store-journal"), (self._fold, "store-fold"))
@@ -180,6 +178,7 @@ class Store(Closing):
         end.
         """
         self.settle()
+        self._empty_journal()
         self.journal.wipe()
         self._database.checkpoint()
 
@@ -188,10 +187,14 @@ class Store(Closing):
         numbers = self.journal.numbers()
         last = commits.last_entry()
         self._database.check_entries(last, numbers)
-        self.journal.drop(number for number in numbers if self._database.has_folded(number))
+        self._empty_journal()
         for entry in list(self.journal.entries()):
             self._backlog.add([self._acceptor.take_up(entry)])
         self._acceptor.next_entry = 1 + max(last, self._database.last_folded(), *numbers)
+
+    def _empty_journal(self) -> None:
+        """Takes out of the journal what stands in the tables."""
+        self.journal.drop(number for number in self.journal.numbers() if self._database.has_folded(number))
 
     def _settle(self, account: str | None, left_s: float | None) -> None:
         self._backlog.wait(account, self.problem, left_s)
@@ -252,18 +255,15 @@ class Store(Closing):
                     _log.warning("what could not be folded stays in the journal until the next start")
                     return
             else:
-                self._backlog.done(fold.batches)
-                self._queue.look_again()
                 try:
                     self._after(fold, folded, time.monotonic() - begun)
                 except Exception:  # whatever it was, the next entries wait for this thread
                     _log.exception("something failed after a fold")
+                self._backlog.done(fold.batches)
+                self._queue.look_again()
 
     def _after(self, fold: Fold, folded: Folded, seconds: float) -> None:
-        """Takes out of the journal what stands in the tables; what that cannot do now, the next time does."""
-        self._left_over += [batch.number for batch in fold.batches]
-        self.journal.drop(self._left_over)
-        self._left_over.clear()
+        self._empty_journal()
         self._database.checkpoint_if_due()
         if self._observer:
             events = sum(batch.events.num_rows for batch in fold.batches)
