@@ -92,7 +92,7 @@ def make_app(
     """
     meters = meters or Meters()
     meters.watch_answers(service.answers)
-    intake = Intake(service.settings.ingest_requests, service.settings.ingest_bytes)
+    intake = Intake(service)
 
     @asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
