@@ -210,7 +210,8 @@ class Connections:
 
     def _of(self, client: tuple[str, int]) -> Connection:
         # The HTTP server gives the port as text.
-        return self._known.setdefault((client[0], int(client[1])), Connection(time.monotonic()))
+        peer = client[0], int(client[1])
+        return self._known.get(peer) or self._known.setdefault(peer, Connection(time.monotonic()))
 
     def watch(self, port: int) -> None:
         """Watches the connections to this port from now on, if the system shows them."""
