@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from handletime.cli.logs import JsonLines, TextLines
+from handletime.api.requestlog import Line
+from handletime.cli.logs import JsonLines, TextLines, WhileRead
 from tests.cli.test_serve import INTAKE, SEGMENTS, bearer, new_key, serving
 
 SECRET = "s3cret-that-nobody-may-see"  # noqa: S105
@@ -165,3 +166,24 @@ def test_a_line_that_is_read_is_whole_however_many_write() -> None:
     read = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stderr.splitlines()
     assert len(read) == 900
     assert all(re.fullmatch(r".* INFO +handletime\.test: (\w) \d+ \1+\.", line) for line in read)
+
+
+def test_lines_that_one_record_has_are_dropped_and_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handletime.cli.logs.WAIT_MS", 10)
+    line = Line("GET", "/healthz", 200, 1.5, None, None, "0" * 32)
+    ours, theirs = os.pipe()
+    handler = WhileRead(theirs)
+    handler.setFormatter(TextLines())
+    sent = 40 * 50
+    for _ in range(40):
+        record = logging.LogRecord("x", logging.INFO, "", 0, "", None, None)
+        record.requests = [(0.0, line)] * 50
+        handler.emit(record)
+    before = os.read(ours, 1 << 20).decode()
+    handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "again", None, None))
+    *_, told, again = os.read(ours, 1 << 20).decode().splitlines()
+    os.close(ours)
+    os.close(theirs)
+    whole = before.count(str(line))
+    assert int(re.findall(r"(\d+) lines were dropped", told)[0]) == sent - whole > 1000
+    assert again.endswith("again")

@@ -206,6 +206,28 @@ def test_a_revoked_key_holds_no_more_and_stays_in_the_list(side: SideFile) -> No
     ]
 
 
+def test_many_look_ups_read_the_file_seldom_and_yet_no_change_is_missed(
+    side: SideFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, reads, read = Keys(side), [0], side.key_changes
+
+    def counted() -> int:
+        reads[0] += 1
+        return read()
+
+    monkeypatch.setattr(side, "key_changes", counted)
+    monkeypatch.setattr(side, "writing_durably", side.writing)  # No slow sync: a change is soon told as done.
+    look_ups = 0
+    for _ in range(30):
+        new = create(side, "local")
+        for _ in range(100):
+            look_ups += 1
+            assert keys.by_token(new.token, NOW) is not None
+        revoke(side, new.id)
+        assert keys.by_token(new.token, NOW) is None
+    assert reads[0] < look_ups / 3
+
+
 def test_revoking_what_is_not_there_is_told_without_repeating_it(side: SideFile) -> None:
     new = create(side, "local")
     with pytest.raises(InputError, match="no key") as told:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import time
@@ -13,7 +12,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any, Final
 
-import msgspec
 from litestar import Litestar, Request, Response
 from litestar.di import Provide
 from litestar.enums import HttpMethod, ScopeType
@@ -36,6 +34,7 @@ from handletime.api.operations import agent_operations, skill_operations
 from handletime.api.parameters import Query
 from handletime.api.paths import canonical, spellings
 from handletime.api.prometheus import Meters, metrics
+from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.trace import Trace, begin
 from handletime.api.turns import FairThreads
@@ -75,7 +74,6 @@ _NOWHERE: Final = "/"
 """The path that a request gets whose own one is not text."""
 Nowhere = Callable[[HttpRequest, Exception], Response[bytes]]
 """Answers a request whose path leads to no route."""
-_LOG: Final = logging.getLogger("handletime.requests")
 _SOURCE: Final = replace(SOURCE, required=False)
 
 
@@ -92,7 +90,8 @@ def make_app(
     """
     meters = meters or Meters()
     meters.watch_answers(service.answers)
-    intake = Intake(service.settings.ingest_requests, service.settings.ingest_bytes)
+    intake = Intake(service)
+    log = RequestLog()
 
     @asynccontextmanager
     async def life(_: Litestar) -> AsyncIterator[None]:
@@ -107,6 +106,7 @@ def make_app(
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
             threads.shutdown(wait=False)
             intake.close()
+            log.close()
 
     async def let_in(request: HttpRequest) -> None:
         name = request.route_handler.name
@@ -136,7 +136,7 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Gateway(app, meters, service.answers, spellings(route.path for route in app.routes), lost)
+    return Gateway(app, meters, service.answers, spellings(route.path for route in app.routes), lost, log)
 
 
 class Gateway:
@@ -147,7 +147,13 @@ class Gateway:
     """
 
     def __init__(
-        self, app: ASGIApp, meters: Meters, answers: Budget, paths: re.Pattern[bytes], nowhere: Nowhere
+        self,
+        app: ASGIApp,
+        meters: Meters,
+        answers: Budget,
+        paths: re.Pattern[bytes],
+        nowhere: Nowhere,
+        log: RequestLog,
     ) -> None:
         """`paths` matches all paths of routes in their one spelling; `nowhere` answers the others."""
         self._app = app
@@ -155,6 +161,7 @@ class Gateway:
         self._answers = answers
         self._paths = paths
         self._nowhere = nowhere
+        self._log = log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the application."""
@@ -196,9 +203,16 @@ class Gateway:
             self._meters.answered(route, answer.status, seconds)
             if answer.trace.limit:
                 self._meters.refused(answer.trace.limit)
-            _log(request, answer, route, seconds)
+            self._note(request, answer, route, seconds)
         if not incoming.ended:
             await incoming.linger()
+
+    def _note(self, request: HTTPScope, answer: _Answer, route: str | None, seconds: float) -> None:
+        if self._log.wanted:
+            trace = answer.trace
+            method = trace.method if trace.method in METHODS else "(unknown)"
+            source = Query(request["query_string"]).get(_SOURCE)
+            self._log.add(Line(method, route, answer.status, round(seconds * 1000, 2), source, trace.key, trace.id))
 
     async def _refuse_host(self, scope: Scope, receive: Receive, send: Send) -> None:
         error = BadRequest(["Host: must be given, once (RFC 9112 3.2)"])
@@ -247,30 +261,3 @@ def _has_one_host(request: HTTPScope) -> bool:
     # Where none was sent, the HTTP server adds an empty one; it calls HTTP/1.0 by "1".
     hosts = [value for name, value in request["headers"] if name == b"host" and value]
     return len(hosts) == 1 or (not hosts and request["http_version"] in ("1.0", "1"))
-
-
-class Line(msgspec.Struct, frozen=True):
-    """One request in the log. No header, no path, and of the query only `source`: nothing secret, nothing personal.
-
-    `route` is the route's template, `key` the id of the key, `id` the answer's X-Request-Id.
-    """
-
-    method: str
-    route: str | None
-    status: int
-    millis: float
-    source: str | None
-    key: str | None
-    id: str
-
-    def __str__(self) -> str:
-        more = "".join(f" {name}={value}" for name, value in (("key", self.key), ("source", self.source)) if value)
-        return f"{self.method} {self.route or '(no route)'} {self.status} {self.millis} ms{more} id={self.id}"
-
-
-def _log(scope: HTTPScope, answer: _Answer, route: str | None, seconds: float) -> None:
-    if _LOG.isEnabledFor(logging.INFO):
-        source = Query(scope["query_string"]).get(_SOURCE)
-        method = answer.trace.method if answer.trace.method in METHODS else "(unknown)"
-        line = Line(method, route, answer.status, round(seconds * 1000, 2), source, answer.trace.key, answer.trace.id)
-        _LOG.info("%s", line, extra={"request": line})

@@ -118,7 +118,7 @@ class Incoming:
 
         The connection can be used for the next request then.
         """
-        if not self._ignored and self._length <= IGNORED_MAX:
+        if not self.ended and not self._ignored and self._length <= IGNORED_MAX:
             self._ignored = True
             await self._discard(IGNORED_MAX, IGNORED_SECONDS)
 

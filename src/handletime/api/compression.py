@@ -63,7 +63,7 @@ class Compressing:
 
     def __init__(self, scope: HTTPScope, send: Send) -> None:
         self._send = send
-        self._coding = wanted_coding(scope["headers"])
+        self._asked = scope["headers"]
         self._start: Any = None
         self._stream: Packer | None = None
 
@@ -89,11 +89,12 @@ class Compressing:
             return False
         vary = b", ".join(filter(None, (varies, b"Accept-Encoding")))
         start["headers"] = [*_without(start["headers"], b"vary"), (b"vary", vary)]
-        return self._coding is not None and b"content-encoding" not in headers
+        return b"content-encoding" not in headers
 
     async def _begin(self, body: bytes, *, more: bool) -> None:
-        start, self._start, coding = self._start, None, self._coding
-        if coding is not None and (more or len(body) >= LEAST):
+        start, self._start = self._start, None
+        coding = wanted_coding(self._asked) if more or len(body) >= LEAST else None
+        if coding is not None:
             headers: Headers = [*_without(start["headers"], b"content-length"), (b"content-encoding", coding.encode())]
             if more:
                 self._stream = packer_for(coding)

@@ -183,13 +183,14 @@ class Connections:
                     await send(message)
                 self._refused()
                 return
-            self._under_way[address] += 1
             connection = self._of(scope["client"])
             LEFT.set(lambda: connection.left)
+            counted = _Counted(connection, scope, receive)
+            self._under_way[address] += 1
             try:
-                with _counted(connection, scope, receive) as counted:
-                    await app(scope, counted, send)
+                await app(scope, counted, send)
             finally:
+                counted.close()
                 self._under_way[address] -= 1
                 if not self._under_way[address]:
                     del self._under_way[address]
@@ -210,7 +211,8 @@ class Connections:
 
     def _of(self, client: tuple[str, int]) -> Connection:
         # The HTTP server gives the port as text.
-        return self._known.setdefault((client[0], int(client[1])), Connection(time.monotonic()))
+        peer = client[0], int(client[1])
+        return self._known.get(peer) or self._known.setdefault(peer, Connection(time.monotonic()))
 
     def watch(self, port: int) -> None:
         """Watches the connections to this port from now on, if the system shows them."""
@@ -310,33 +312,34 @@ class Connections:
             self._logged_at = now
 
 
-@contextmanager
-def _counted(connection: Connection, scope: HTTPScope, receive: Receive) -> Iterator[Receive]:
-    """Counts a request of a connection while it is answered. Its body has to be received by what this gives."""
-    names = {name.lower(): value for name, value in scope["headers"]}
-    incomplete = names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
-    connection.heard = time.monotonic()
-    connection.asked, connection.left = True, False
-    connection.under_way += 1
-    connection.incomplete += incomplete
+class _Counted:
+    """Counts a request of a connection until it is closed. Its body has to be received by calling this."""
 
-    def complete() -> None:
-        nonlocal incomplete
-        connection.incomplete -= incomplete
-        incomplete = False
+    __slots__ = ("_connection", "_incomplete", "_receive")
 
-    async def noted() -> Any:
-        message: Any = await receive()
+    def __init__(self, connection: Connection, scope: HTTPScope, receive: Receive) -> None:
+        names = {name.lower(): value for name, value in scope["headers"]}
+        self._connection, self._receive = connection, receive
+        self._incomplete = names.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in names
+        connection.heard = time.monotonic()
+        connection.asked, connection.left = True, False
+        connection.under_way += 1
+        connection.incomplete += self._incomplete
+
+    async def __call__(self) -> Any:
+        message: Any = await self._receive()
         if not message.get("more_body", False):
-            complete()
+            self._complete()
         return message
 
-    try:
-        yield noted
-    finally:
-        complete()
-        connection.heard = time.monotonic()
-        connection.under_way -= 1
+    def close(self) -> None:
+        self._complete()
+        self._connection.heard = time.monotonic()
+        self._connection.under_way -= 1
+
+    def _complete(self) -> None:
+        self._connection.incomplete -= self._incomplete
+        self._incomplete = False
 
 
 @lru_cache(maxsize=4096)

@@ -14,6 +14,9 @@ from urllib.parse import quote, unquote_to_bytes
 _PARAMETER: Final = re.compile(r"\{\w+:(\w+)\}")
 _PART: Final = r"(?!(?:\.|%2[Ee]){1,2}(?:/|\Z))[^/]+"
 """An id in a path, escaped in any way: not empty, and not `.` or `..`, which clients and proxies resolve."""
+_SAFE: Final = ":@!$&'()*+,;=~"
+"""What needs no escape in a path besides letters, digits, `_`, `.` and `-` (RFC 3986 3.3)."""
+_PLAIN: Final = re.compile(rf"/[/A-Za-z0-9_.{re.escape(_SAFE)}-]*".encode())
 _PARTS: Final = f"{_PART}(?:/{_PART})*"
 
 
@@ -37,10 +40,12 @@ def canonical(raw_path: bytes) -> str | None:
 
     Parts stay apart: a %2F stays escaped, and is decoded where the part is used.
     """
+    if _PLAIN.fullmatch(raw_path):
+        return raw_path.decode()
     if not raw_path.startswith(b"/"):
         return None
     try:
         parts = [unquote_to_bytes(part).decode() for part in raw_path.split(b"/")]
     except UnicodeDecodeError:
         return None
-    return "/".join(quote(part, safe=":@!$&'()*+,;=~") for part in parts)
+    return "/".join(quote(part, safe=_SAFE) for part in parts)

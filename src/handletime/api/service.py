@@ -106,7 +106,8 @@ class Service:
             raise
         trace = trace_of(request.scope)
         trace.key, trace.share.account = key.id, key.account
-        self._recent.note(_credentials(request), key.account)
+        if ACCOUNT.get() != key.account:
+            self._recent.note(_credentials(request), key.account)
         self._of_key.take(key.id)
         return key
 

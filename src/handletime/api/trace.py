@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from random import getrandbits
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 import msgspec
 from litestar.types import Scope
@@ -31,7 +31,8 @@ class Trace(msgspec.Struct):
 
 def begin(scope: Scope, method: str, share: Share) -> Trace:
     """The trace of a new request, kept in its scope."""
-    trace = Trace(method, uuid4().hex, share)
+    # Not from the system: that is a call that lets other threads take over. An id has to be unique, not secret.
+    trace = Trace(method, f"{getrandbits(128):032x}", share)
     scope.setdefault("state", {})[_PLACE] = trace
     return trace
 

@@ -22,28 +22,39 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message (or request), traceback."""
+    """A record as a line of JSON: time, level, logger, message, traceback. One of requests has a line for each."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        line: dict[str, Any] = {"time": _time(record), "level": record.levelname.lower(), "logger": record.name}
-        if (request := getattr(record, "request", None)) is not None:
-            line["request"] = request
-        else:
-            line["message"] = _clean(record.getMessage())
+        """The line, or the lines."""
+        requests = getattr(record, "requests", None)
+        if requests is not None:
+            return "\n".join(_json(record, at, {"request": request}) for at, request in requests)
+        said = {"message": _clean(record.getMessage())}
         if record.exc_info:
-            line["traceback"] = _clean(self.formatException(record.exc_info))
-        return msgspec.json.encode(line).decode()
+            said["traceback"] = _clean(self.formatException(record.exc_info))
+        return _json(record, record.created, said)
+
+
+def _json(record: logging.LogRecord, at: float, said: dict[str, Any]) -> str:
+    line = {"time": _time(at), "level": record.levelname.lower(), "logger": record.name, **said}
+    return msgspec.json.encode(line).decode()
 
 
 class TextLines(logging.Formatter):
-    """A record as a line of text; a traceback follows on lines of its own."""
+    """A record as a line of text; a traceback follows on lines of its own. One of requests has a line for each."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
-        text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], _clean(record.getMessage()))
+        """The line, or the lines."""
+        requests = getattr(record, "requests", None)
+        if requests is not None:
+            return "\n".join(_text(record, at, str(request)) for at, request in requests)
         traceback = "\n" + _clean(self.formatException(record.exc_info)) if record.exc_info else ""
-        return f"{_time(record)} {record.levelname:<7} {record.name}: {text}{traceback}"
+        return _text(record, record.created, record.getMessage()) + traceback
+
+
+def _text(record: logging.LogRecord, at: float, said: str) -> str:
+    text = _CONTROL.sub(lambda found: repr(found[0])[1:-1], _clean(said))
+    return f"{_time(at)} {record.levelname:<7} {record.name}: {text}"
 
 
 class WhileRead(logging.Handler):
@@ -61,26 +72,29 @@ class WhileRead(logging.Handler):
         self._dropped, self._is_torn = 0, False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the line of a record, or counts it as dropped."""
+        """Writes the lines of a record. Counts those as dropped that are not written."""
         try:
-            lines = self._line(record)
-            if self._dropped:
-                told = f"{self._dropped} lines were dropped here, because nobody read them"
-                lines = self._line(logging.LogRecord(__name__, logging.WARNING, "", 0, told, None, None)) + lines
-            if self._has_written(lines):
-                self._dropped = 0
-            else:
-                self._dropped += 1
-        except OSError:  # Whoever read it is gone.
-            self._dropped += 1
+            lines = self._lines(record)
         except Exception:
             self.handleError(record)
+            return
+        rest = self._unwritten(self._told() + lines)
+        if len(rest) <= len(lines):
+            self._dropped = 0
+        self._dropped += rest[-len(lines) :].count(b"\n")
 
-    def _line(self, record: logging.LogRecord) -> bytes:
+    def _told(self) -> bytes:
+        """The line that says how many were dropped, if any were."""
+        if not self._dropped:
+            return b""
+        told = f"{self._dropped} lines were dropped here, because nobody read them"
+        return self._lines(logging.LogRecord(__name__, logging.WARNING, "", 0, told, None, None))
+
+    def _lines(self, record: logging.LogRecord) -> bytes:
         return self.format(record).encode(errors="backslashreplace") + b"\n"
 
-    def _has_written(self, lines: bytes) -> bool:
-        """Whether a line was written whole. Nothing, or a part, is written where there is no room."""
+    def _unwritten(self, lines: bytes) -> bytes:
+        """Writes lines, and gives what there was no room for, or no reader."""
         rest = b"\n" + lines if self._is_torn else lines
         whole = len(rest)
         while rest:
@@ -88,14 +102,14 @@ class WhileRead(logging.Handler):
             try:
                 has_room = self._poll.poll(0 if self._dropped else WAIT_MS)
                 written = self._write(rest[: select.PIPE_BUF]) if has_room else 0
-            except BlockingIOError:
+            except OSError:  # There was no room after all, or whoever read it is gone.
                 written = 0
             if not written:
                 self._is_torn = self._is_torn or len(rest) < whole
-                return False
+                return rest
             rest = rest[written:]
         self._is_torn = False
-        return True
+        return rest
 
 
 def _without_waiting(descriptor: int) -> Callable[[bytes], int]:
@@ -135,8 +149,8 @@ def _to_stderr() -> logging.Handler:
         return logging.StreamHandler()
 
 
-def _time(record: logging.LogRecord) -> str:
-    moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+def _time(at: float) -> str:
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
     return moment.replace("+00:00", "Z")
 
 

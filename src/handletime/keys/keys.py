@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import logging
+import math
 import re
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, get_args
 
@@ -34,6 +36,8 @@ READING: Final[tuple[Permission, ...]] = ("handle-time", "operations")
 TOKEN: Final = re.compile(r"ht_([0-9a-f]{12})_[0-9a-f]{64}")
 _USED_EVERY_MS: Final = MINUTE
 """Milliseconds between two writes of a key's last use."""
+_SEEN_S: Final = 0.002
+"""Seconds for which keys count as they were last seen. Whoever changes one waits for as long before saying so."""
 _MACHINE: Final = SystemClock()
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 _log: Final = logging.getLogger(__name__)
@@ -132,11 +136,12 @@ def list_keys(side: SideFile) -> list[KeyInfo]:
 
 
 def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
-    """Revokes a key for good, on disk when this returns. A key that is revoked already stays as it is.
+    """Revokes a key for good, on disk and refused everywhere when this returns.
 
-    Needs no secret key: it takes the seal away. Raises InputError where there is no such key.
+    A key that is revoked already stays as it is. Needs no secret key: it takes the seal away. Raises InputError
+    where there is no such key.
     """
-    with side.writing_durably() as db:
+    with _changing(side) as db:
         db.execute(
             "UPDATE keys SET revoked_ms = coalesce(revoked_ms, ?), sealed = ? WHERE id = ?",
             (clock.now(), NO_SEAL, key_id),
@@ -145,7 +150,6 @@ def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
         if not rows:
             # Not repeated: it may be a whole token, pasted.
             raise InputError("there is no key of this id; `handletime keys list` names them")
-        db.execute(_CHANGED)
     return _info(rows[0])
 
 
@@ -171,8 +175,9 @@ class Signer(msgspec.Struct, frozen=True):
 class Keys:
     """The valid keys, in memory. Any thread may use it.
 
-    What another process creates or revokes counts from the next look-up on: each look-up reads one number, and all
-    keys again only if the number has changed. Unknown keys take the same path as known ones, with a made-up key.
+    What another process creates or revokes counts as soon as that is done (`create` and `revoke` return). A look-up
+    reads one number where that was last done more than `_SEEN_S` ago, and all keys again only if the number has
+    changed. Unknown keys take the same path as known ones, with a made-up key.
     Raises what `open_secret` and `SideFile` raise.
     """
 
@@ -182,6 +187,7 @@ class Keys:
         self._nobody = _nobody(self._secret)
         self._last_used: dict[str, int] = {}
         self._held = _Held(-1, {}, {})
+        self._seen = -math.inf
 
     def by_token(self, token: str, now_ms: int) -> Key | None:
         """The key of a bearer token, None where it is wrong, revoked or expired."""
@@ -207,13 +213,19 @@ class Keys:
             db.execute("UPDATE keys SET last_used_ms = ? WHERE id = ?", (now_ms, key.id))
 
     def _now_held(self) -> _Held:
+        now = time.monotonic()
+        if now - self._seen > _SEEN_S:
+            self._refresh()
+            self._seen = now
+        return self._held
+
+    def _refresh(self) -> None:
         if self._side.key_changes() == self._held.number:
-            return self._held
+            return
         with self._side.reading() as db:
             number = int(db.execute("SELECT number FROM key_changes").fetchall()[0][0])
             if number != self._held.number:
                 self._held = _hold(db, number, self._secret)
-            return self._held
 
 
 class _Record(msgspec.Struct, frozen=True):
@@ -267,10 +279,18 @@ def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms
         _sha256(new.access_token),
     )
     sealed = secret.seal(row.bound(), (new.app_secret, new.access_token_secret))
-    with side.writing_durably() as db:
+    with _changing(side) as db:
         db.execute(_NEW, (*row, sealed))
         crash_point("key-inserted")
+
+
+@contextmanager
+def _changing(side: SideFile) -> Iterator[sqlite3.Connection]:
+    """A transaction that changes keys. When this ends, it is on disk and counts in every server."""
+    with side.writing_durably() as db:
+        yield db
         db.execute(_CHANGED)
+    time.sleep(_SEEN_S)
 
 
 def check(account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int) -> None:
