@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
@@ -42,8 +43,8 @@ class Accepted(NamedTuple):
 
 
 class _Asked(NamedTuple):
-    """A request, column by column: the names of its conversations, and for each event the place of its conversation
-    among these, its id and its revision.
+    """A request, column by column: its conversations, and for each event the place of its conversation among these, its
+    id and its revision.
     """
 
     request: Request
@@ -55,15 +56,10 @@ class _Asked(NamedTuple):
 
 
 class _Learned(NamedTuple):
-    """Events that were added to what is known: their conversations, ids, and the revisions that were known before."""
+    """What was added to what is known of some conversations: events, and the revisions of copies that stood before."""
 
-    heard: list[Heard]
-    ids: list[str]
-    before: list[int | None]
-
-    def new_ids(self) -> list[str]:
-        """The ids that were not known."""
-        return [id_ for id_, before in zip(self.ids, self.before, strict=True) if before is None]
+    new: list[tuple[Heard, str]]
+    corrected: list[tuple[Heard, str, int]]
 
 
 class Acceptor:
@@ -95,13 +91,14 @@ class Acceptor:
         learned: list[_Learned] = []
         try:
             for each in asked:
-                if problem is not None and self._has_to_look_up(each):
+                heard = self.known.all_of(each.conversations) or []
+                if problem is not None and (not heard or _find_unknown(each, heard)):
                     answers.append(problem)
                     continue
-                outcomes, new = self._tell_apart(each, self._most, learned)
+                outcomes, new = self._tell_apart(each, heard, self._most, learned)
                 answers.append(outcomes)
                 if new.any():
-                    batches.append(self._batch(each, new, self.next_entry + len(batches)))
+                    batches.append(self._batch(each, heard, new, self.next_entry + len(batches)))
             if batches:
                 self._journal.append([batch.entry for batch in batches])
                 self._entries.set_last_entry(batches[-1].entry.number)
@@ -109,8 +106,8 @@ class Acceptor:
         except BaseException:
             self._undo(learned)
             for batch in batches:
-                for conversation in batch.conversations.values():
-                    self.known.of(conversation).number = -1
+                for stranger in self.known.all_of(list(batch.conversations.values())) or []:
+                    stranger.number = -1
             raise
         self.next_entry += len(batches)
         return Accepted(answers, batches)
@@ -120,8 +117,9 @@ class Acceptor:
         asked = _asked(self._directory, Request(entry.account, entry.events, (1,) * entry.events.num_rows))
         if (problem := self._read([asked])) is not None:
             raise problem
-        _outcomes, new = self._tell_apart(asked, NO_LIMIT, [])
-        return self._batch(asked, new, entry.number)
+        heard = self.known.all_of(asked.conversations) or []
+        _outcomes, new = self._tell_apart(asked, heard, NO_LIMIT, [])
+        return self._batch(asked, heard, new, entry.number)
 
     def _read(self, asked: Sequence[_Asked]) -> NotNow | None:
         """Looks up what is not in memory; gives what prevents that."""
@@ -132,99 +130,83 @@ class Acceptor:
                 if missing:
                     cursor = stack.enter_context(self._cursor())
                     self.known.read(cursor, missing)
-                unknown: dict[int, tuple[Heard, list[str]]] = {}
-                for each in asked:
-                    self._find_unknown(each, unknown)
+                unknown = [
+                    pair for each in asked for pair in _find_unknown(each, self.known.all_of(each.conversations) or [])
+                ]
                 if unknown:
                     self.known.ask(cursor or stack.enter_context(self._cursor()), unknown)
         except NotNow as problem:
             return problem
         return None
 
-    def _has_to_look_up(self, asked: _Asked) -> bool:
-        """Whether something of a request is not in memory."""
-        unknown: dict[int, tuple[Heard, list[str]]] = {}
-        if not self.known.missing(asked.conversations):
-            self._find_unknown(asked, unknown)
-            return bool(unknown)
-        return True
-
-    def _find_unknown(self, asked: _Asked, unknown: dict[int, tuple[Heard, list[str]]]) -> None:
-        """Collects the events of conversations of which not all ids are here, if theirs are not."""
-        heard = [self.known.of(conversation) for conversation in asked.conversations]
-        partial = np.array([not each.whole for each in heard], np.bool_)
-        for row in np.flatnonzero(partial[asked.place]).tolist() if partial.any() else ():
-            each, id_ = heard[asked.place[row]], asked.ids[row]
-            if id_ not in each.ids:
-                unknown.setdefault(each.number, (each, []))[1].append(id_)
-
-    def _tell_apart(self, asked: _Asked, most: int, learned: list[_Learned]) -> tuple[list[Outcome], Bools]:
+    def _tell_apart(
+        self, asked: _Asked, heard: Sequence[Heard], most: int, learned: list[_Learned]
+    ) -> tuple[list[Outcome], Bools]:
         """What becomes of each part of a request, and which of its events are new and stand."""
-        heard = [self.known.of(conversation) for conversation in asked.conversations]
         known = [each.ids for each in heard]
-        places = asked.place.tolist()
-        new = np.zeros(len(places), np.bool_)
+        places, ids, revisions = asked.place.tolist(), asked.ids, asked.revisions
+        stands_now = np.zeros(len(places), np.bool_)
         outcomes: list[Outcome] = []
         end = 0
         for size in asked.request.parts:
             first, end = end, end + size
-            rows: list[int] = []
-            before: list[int | None] = []
-            events = zip(places[first:end], asked.ids[first:end], asked.revisions[first:end], strict=True)
+            new: list[int] = []
+            corrected: list[tuple[int, int]] = []
+            events = zip(places[first:end], ids[first:end], revisions[first:end], strict=True)
             for row, (place, id_, revision) in enumerate(events, first):
-                stands = known[place].get(id_)
-                if stands is None or revision > stands:
+                before = known[place].get(id_)
+                if before is None:
                     known[place][id_] = revision
-                    rows.append(row)
-                    before.append(stands)
-            here = _Learned([heard[places[row]] for row in rows], [asked.ids[row] for row in rows], before)
-            full = self._count(here, most)
-            if full:
-                self._undo([here])
-                outcomes.append(InvalidEvents("body", _too_many(asked, first, rows, full, most)))
-                continue
+                    new.append(row)
+                elif revision > before:
+                    known[place][id_] = revision
+                    corrected.append((row, before))
+            here = _Learned(
+                [(heard[places[row]], ids[row]) for row in new],
+                [(heard[places[row]], ids[row], before) for row, before in corrected],
+            )
             learned.append(here)
-            standing = _last_of_each(rows, here) if any(each is not None for each in before) else rows
-            new[standing] = True
-            outcomes.append(Ingested(len(standing), size - len(standing)))
-        return outcomes, new
-
-    def _count(self, learned: _Learned, most: int) -> list[int]:
-        """Counts new events; gives the places of those for which their conversation has no room."""
-        self.known.count(learned.new_ids())
-        full = []
-        for place, (heard, before) in enumerate(zip(learned.heard, learned.before, strict=True)):
-            if before is None:
-                heard.events += 1
-                if heard.events > most:
-                    full.append(place)
-        return full
+            self.known.count([ids[row] for row in new])
+            full = set()
+            for place, count in Counter([places[row] for row in new]).items():
+                heard[place].events += count
+                if heard[place].events > most:
+                    full.add(place)
+            if full:
+                self._undo([learned.pop()])
+                outcomes.append(InvalidEvents("body", _too_many(asked, heard, first, new, full, most)))
+                continue
+            # Of several copies of one, each of a higher revision, the last stands.
+            rows = [*new, *(row for row, _before in corrected)]
+            stand = list({(places[row], ids[row]): row for row in sorted(rows)}.values()) if corrected else new
+            stands_now[stand] = True
+            outcomes.append(Ingested(len(stand), size - len(stand)))
+        return outcomes, stands_now
 
     def _undo(self, learned: Sequence[_Learned]) -> None:
         for each in reversed(learned):
-            self.known.count(each.new_ids(), -1)
-            for heard, id_, before in reversed(list(zip(*each, strict=True))):
-                if before is None:
-                    del heard.ids[id_]
-                    heard.events -= 1
-                else:
-                    heard.ids[id_] = before
+            for heard, id_, before in reversed(each.corrected):
+                heard.ids[id_] = before
+            for heard, id_ in each.new:
+                del heard.ids[id_]
+                heard.events -= 1
+            self.known.count([id_ for _heard, id_ in each.new], -1)
 
-    def _batch(self, asked: _Asked, new: Bools, number: int) -> Batch:
+    def _batch(self, asked: _Asked, heard: Sequence[Heard], new: Bools, number: int) -> Batch:
         """The new events of a request, as they go into the journal and into the tables."""
         place = asked.place[new]
-        used = np.unique(place)
-        heard = [self.known.of(asked.conversations[i]) for i in used.tolist()]
-        strangers = [i for i, each in zip(used.tolist(), heard, strict=True) if each.number < 0]
-        strangers.sort(key=_first_rows(place).__getitem__)
-        names = [asked.conversations[i] for i in strangers]
-        conversations = dict(zip(self._directory.number(names), names, strict=True)) if names else {}
-        for conversation_number, name in conversations.items():
-            self.known.of(name).number = conversation_number
-        numbers = np.full(len(asked.conversations), -1, np.int64)
-        numbers[used] = [each.number for each in heard]
-        for each in heard:
+        used, first = np.unique(place, return_index=True)
+        # Those that are new are numbered in the order in which they came.
+        strangers = [i for i in used[np.argsort(first)].tolist() if heard[i].number < 0]
+        conversations: dict[int, Conversation] = {}
+        for i, free in zip(strangers, self._directory.number([asked.conversations[i] for i in strangers]), strict=True):
+            heard[i].number = free
+            conversations[free] = asked.conversations[i]
+        mine = [heard[i] for i in used.tolist()]
+        for each in mine:
             each.entry = number
+        numbers = np.full(len(heard), -1, np.int64)
+        numbers[used] = [each.number for each in mine]
         events = asked.request.events if new.all() else asked.request.events.filter(new)
         journalled = pa.table([_plain(events.column(name)) for name in ROW.names], ROW).combine_chunks()
         columns = {name: journalled.column(name) for name in EVENT_ROW.names[3:]}
@@ -236,7 +218,7 @@ class Acceptor:
             rows,
             in_one_piece(journalled.column("conversationId")),
             conversations,
-            {each.number: each.events for each in heard},
+            {each.number: each.events for each in mine},
         )
 
 
@@ -253,34 +235,40 @@ def _asked(directory: Directory, request: Request) -> _Asked:
     )
 
 
-def _last_of_each(rows: Sequence[int], learned: _Learned) -> list[int]:
-    """Of new events of one request those that stand: of several copies of one, each of a higher revision, the last."""
-    last = {(id(heard), id_): row for row, heard, id_ in zip(rows, learned.heard, learned.ids, strict=True)}
-    return sorted(last.values())
+def _find_unknown(asked: _Asked, heard: Sequence[Heard]) -> list[tuple[Heard, str]]:
+    """The events of conversations of which not all ids are here, if theirs are not."""
+    if all(each.whole for each in heard):
+        return []
+    events = ((heard[place], id_) for place, id_ in zip(asked.place.tolist(), asked.ids, strict=True))
+    return [(each, id_) for each, id_ in events if not each.whole and id_ not in each.ids]
 
 
-def _first_rows(place: I64) -> dict[int, int]:
-    """The first row of each place."""
-    places, first = np.unique(place, return_index=True)
-    return dict(zip(places.tolist(), first.tolist(), strict=True))
-
-
-def _too_many(asked: _Asked, first: int, rows: Sequence[int], full: Sequence[int], most: int) -> list[Fault]:
-    """What is wrong with a request, of which the first event has this row: the first event too many of each
-    conversation, of those at these places among the new ones (`rows`).
+def _too_many(
+    asked: _Asked, heard: Sequence[Heard], first: int, new: Sequence[int], full: set[int], most: int
+) -> list[Fault]:
+    """What is wrong with a request, of which the first event has this row: of each conversation that would be too large
+    the first event for which there is no room, among the new ones.
     """
-    faults: dict[int, Fault] = {}
-    for row in (rows[place] for place in full):
-        conversation = asked.conversations[asked.place[row]][1]
-        fault = Fault(
-            row - first + 1,
-            "conversationId",
-            f"conversation {conversation} has no room for this event: a conversation may have {most:,} events "
-            "(--conversation-events); events that it has already may be sent again and corrected",
-            "event",
-        )
-        faults.setdefault(int(asked.place[row]), fault)
-    return list(faults.values())
+    faults = []
+    left = {place: most - heard[place].events for place in full}
+    for row in new:
+        place = int(asked.place[row])
+        if place not in left:
+            continue
+        left[place] -= 1
+        if left[place] < 0:
+            del left[place]
+            faults.append(
+                Fault(
+                    row - first + 1,
+                    "conversationId",
+                    f"conversation {asked.conversations[place][1]} has no room for this event: a conversation may "
+                    f"have {most:,} events (--conversation-events); events that it has already may be sent again and "
+                    "corrected",
+                    "event",
+                )
+            )
+    return faults
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -93,18 +93,22 @@ class Known:
             with registered(cursor, asked=pa.table({"number": whole})):
                 self._learn(here, query(cursor, _IDS))
 
-    def ask(self, cursor: duckdb.DuckDBPyConnection, unknown: Mapping[int, tuple[Heard, list[str]]]) -> None:
-        """Looks up events, by the numbers of their conversations, of which not all ids are here."""
-        pairs = [(number, id_) for number, (_heard, ids) in unknown.items() for id_ in ids]
-        numbers, ids = zip(*pairs, strict=True)
+    def ask(self, cursor: duckdb.DuckDBPyConnection, unknown: Sequence[tuple[Heard, str]]) -> None:
+        """Looks up events of conversations of which not all ids are here."""
+        numbers, ids = [heard.number for heard, _id in unknown], [id_ for _heard, id_ in unknown]
         asked = pa.table({"number": pa.array(numbers, pa.int64()), "eventId": pa.array(ids, pa.string())})
         with registered(cursor, asked=asked):
-            self._learn({number: heard for number, (heard, _ids) in unknown.items()}, query(cursor, _ASKED))
+            self._learn({heard.number: heard for heard, _id in unknown}, query(cursor, _ASKED))
 
-    def of(self, conversation: Conversation) -> Heard:
-        """What is known of a conversation that is here."""
-        self._heard.move_to_end(conversation)
-        return self._heard[conversation]
+    def all_of(self, conversations: Sequence[Conversation]) -> list[Heard] | None:
+        """What is known of conversations; None where one is not here."""
+        touch, heard = self._heard.move_to_end, self._heard
+        try:
+            for conversation in conversations:
+                touch(conversation)
+        except KeyError:
+            return None
+        return [heard[conversation] for conversation in conversations]
 
     def count(self, ids: Collection[str], times: int = 1) -> None:
         """Counts the memory of ids that were added to what is known (`times` -1: taken away)."""
@@ -116,9 +120,14 @@ class Known:
         """
         if self._bytes <= self._most_bytes:
             return
-        for conversation in [each for each, heard in self._heard.items() if heard.entry < first_unfolded]:
-            if self._bytes <= self._most_bytes // 2:
-                return
+        gone, room = [], self._bytes - self._most_bytes * 19 // 20
+        for conversation, heard in self._heard.items():
+            if room <= 0:
+                break
+            if heard.entry < first_unfolded:
+                gone.append(conversation)
+                room -= CONVERSATION_BYTES + _bytes_of(heard.ids)
+        for conversation in gone:
             self._drop(conversation)
 
     def forget(self, numbers: Sequence[int]) -> None:

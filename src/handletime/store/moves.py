@@ -178,9 +178,11 @@ class FocusMoves:
 
     def _slots_of(self, connection: duckdb.DuckDBPyConnection, moves: pa.Table) -> tuple[list[Agent], I64]:
         """The agents of moves, and each move's place in what is remembered."""
-        pairs = np.column_stack([moves["account"].to_numpy().astype(np.int64), moves["agentId"].to_numpy()])
-        different, agent_of = np.unique(pairs, axis=0, return_inverse=True)
-        agents: list[Agent] = [(account, agent) for account, agent in different.tolist()]
+        accounts, account_of = np.unique(moves["account"].to_numpy(), return_inverse=True)
+        ids, id_of = np.unique(moves["agentId"].to_numpy(), return_inverse=True)
+        # Many times faster than unique pairs.
+        different, agent_of = np.unique(account_of * len(ids) + id_of, return_inverse=True)
+        agents: list[Agent] = [(int(accounts[pair // len(ids)]), int(ids[pair % len(ids)])) for pair in different]
         if len(self._slots) + len(agents) > AGENTS_MAX:
             self.forget()
         self._look_up(connection, agents)
@@ -191,7 +193,7 @@ class FocusMoves:
         slots = np.array([self._slots[agent] for agent in agents], np.int64)
         strangers = [place for agent, place in zip(agents, slots.tolist(), strict=True) if self._focused[agent] is None]
         self._floors[strangers] = EVER
-        return agents, slots[agent_of.ravel()] if len(agents) else slots
+        return agents, slots[agent_of] if len(agents) else slots
 
     def _window(self, connection: duckdb.DuckDBPyConnection, new: pa.Table, slots: I64) -> pa.Table:
         """The stored moves around new ones, each once."""
