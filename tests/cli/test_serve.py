@@ -349,6 +349,16 @@ def is_running(process: str) -> bool:
         return False
 
 
+def test_a_conversation_that_would_be_too_large_is_told(tmp_path: Path) -> None:
+    """Nothing of what was sent together is stored; with a higher limit it is."""
+    line = '{"eventId":"%d","conversationId":"c","time":1795165200000,"type":"message","sentBy":"consumer"}\n'
+    body = "".join(line % number for number in range(120)).encode()
+    into = ("ingest", "-", "--data", tmp_path / "store", "--conversation-events")
+    done = handletime(*into, "100", stdin=body, code=1)
+    assert "conversation c has no room for this event: a conversation may have 100 events" in done.stderr
+    assert handletime(*into, "120", stdin=body).stdout == "120 events accepted, 0 duplicates\n"
+
+
 def test_what_is_in_flight_is_answered(folder: Path) -> None:
     key = new_key(folder, "ingest")
     body = lines(messages("half", 50))

@@ -1,6 +1,6 @@
 """What is told apart before it is acknowledged: new events, copies, corrections, and what is too much.
 
-Covers: store/accept, store/directory, store/known, store/requests.
+Covers: store/directory, store/known, store/requests.
 """
 
 from __future__ import annotations

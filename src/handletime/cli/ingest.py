@@ -34,8 +34,23 @@ if TYPE_CHECKING:
     metavar="TOKEN",
     help="Token of a key with the permission ingest, for --url.",
 )
+@click.option(
+    "--conversation-events",
+    type=click.IntRange(100, 10_000_000),
+    default=50_000,
+    show_default=True,
+    metavar="NUMBER",
+    help="Events that one conversation may have, with --data.",
+)
 @account_option()
-def ingest(files: tuple[str, ...], folder: Path | None, url: str | None, token: str | None, account: str) -> None:
+def ingest(
+    files: tuple[str, ...],
+    folder: Path | None,
+    url: str | None,
+    token: str | None,
+    conversation_events: int,
+    account: str,
+) -> None:
     """Bring events into a store: NDJSON, a JSON array or Parquet; plain, gzip or zstd; `-` is standard input.
 
     What is stored already is a duplicate and changes nothing: after whatever stopped it, run the same command again.
@@ -46,7 +61,7 @@ def ingest(files: tuple[str, ...], folder: Path | None, url: str | None, token: 
 
     tally = Tally()
     try:
-        with _target(folder, url, token) as target, reading(files, account) as (blocks, progress):
+        with _target(folder, url, token, conversation_events) as target, reading(files, account) as (blocks, progress):
             try:
                 for events in good_events(blocks):
                     target.put(events, tally)
@@ -64,11 +79,13 @@ def ingest(files: tuple[str, ...], folder: Path | None, url: str | None, token: 
     click.echo(_summary(tally))
 
 
-def _target(folder: Path | None, url: str | None, token: str | None) -> AbstractContextManager[Target]:
+def _target(
+    folder: Path | None, url: str | None, token: str | None, conversation_events: int
+) -> AbstractContextManager[Target]:
     from handletime.cli.sending import server_target, store_target
 
     if folder is not None and url is None:
-        return store_target(folder)
+        return store_target(folder, conversation_events)
     if url is None or folder is not None:
         raise click.UsageError("name either --data DIR, or --url URL and --token TOKEN")
     if not token:

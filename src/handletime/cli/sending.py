@@ -9,7 +9,6 @@ import http.client
 import json
 import math
 import ssl
-import sys
 import threading
 import time
 from collections import deque
@@ -26,14 +25,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from handletime.cli.folder import make_folder, side_file
-from handletime.errors import InputError, NotNow
+from handletime.errors import InputError, InvalidEvents, NotNow
 from handletime.events.encode import to_ndjson
 from handletime.store.opening import StoreSettings
 from handletime.store.requests import Ingested
 from handletime.store.store import Store
 
-ANY_SIZE: Final = StoreSettings(conversation_events=sys.maxsize)
-"""No limit on the events of a conversation: whoever may open the folder may bring any number."""
 STORE_EVENTS: Final = 20_000
 REQUEST_EVENTS: Final = 10_000
 """The most events of one part. A part of an account that has more events has at least half of it."""
@@ -96,7 +93,10 @@ class Target:
                 self._count(tally)
 
     def _count(self, tally: Tally) -> None:
-        done = self._waiting.popleft().result()
+        try:
+            done = self._waiting.popleft().result()
+        except InvalidEvents as error:  # Its events are counted within what was sent together, which nobody knows.
+            raise InputError("\n".join(fault.message for fault in error.faults)) from error
         tally.accepted += done.accepted
         tally.duplicates += done.duplicates
 
@@ -109,10 +109,14 @@ def _by_account(events: pa.Table) -> Iterator[tuple[str, pa.Table]]:
 
 
 @contextmanager
-def store_target(folder: Path) -> Iterator[Target]:
-    """The store of a folder, made if there is none. Raises StoreError, NotNow, OSError."""
+def store_target(folder: Path, conversation_events: int) -> Iterator[Target]:
+    """The store of a folder, made if there is none, whose conversations get no new events beyond so many.
+
+    Raises StoreError, NotNow, OSError.
+    """
     make_folder(folder)
-    with side_file(folder) as side, Store(folder, side, ANY_SIZE) as store:
+    settings = StoreSettings(conversation_events=conversation_events)
+    with side_file(folder) as side, Store(folder, side, settings) as store:
 
         def send(account: str, events: pa.Table, size: int) -> Iterator[Future[Ingested]]:
             for first in range(0, events.num_rows, size):

@@ -170,6 +170,7 @@ def _check_beside(data: DataFolder, watch: Watch) -> list[str]:
         ((reached,),) = cursor.execute("select commit_number from kept.meta").fetchall()
     if reached < acknowledged:
         problems.append(f"the store has commit {reached}, but {acknowledged} was acknowledged")
+    problems += data.store.journal.problems()
     problems += data.shelf.problems()
     for account in data.shelf.accounts():
         with data.shelf.making(account):
