@@ -52,6 +52,8 @@ def test_events_and_transactions_are_counted(server: tuple[Server, dict[str, Any
         assert httpx.post(running.url + INTAKE, content=body, headers=bearer(key)).status_code == 200
     refused = httpx.post(running.url + INTAKE, content=b"{}", headers=bearer(key))
     assert refused.status_code == 400
+    # Whoever asks has what is in the journal folded.
+    assert httpx.get(running.url + SEGMENTS, headers=bearer(key)).status_code == 200
     after = page(running)
 
     def more(name: str, **labels: str) -> float:
@@ -60,9 +62,10 @@ def test_events_and_transactions_are_counted(server: tuple[Server, dict[str, Any
     assert more("ingest_events_total", result="accepted") == 30
     assert more("ingest_events_total", result="duplicate") == 30
     assert more("ingest_requests_total") == 2
-    assert more("commit_seconds_count") == 2
-    assert more("commit_events_sum") == 60
-    assert more("commit_conversations_sum") == 4
+    assert more("journal_seconds_count") == 2
+    assert more("commit_seconds_count") == 1
+    assert more("commit_events_sum") == 30
+    assert more("commit_conversations_sum") == 2
     assert value(after, "commit_seconds_sum") > 0
     route = "/api/account/{account}/events"
     assert more("request_seconds_count", route=route, status="200") == 2
@@ -71,6 +74,7 @@ def test_events_and_transactions_are_counted(server: tuple[Server, dict[str, Any
     assert value(after, "store_problem") == 0
     assert value(after, "requests_under_way") == 1  # This one.
     assert (value(after, "ingest_waiting_requests"), value(after, "ingest_oldest_seconds")) == (0, 0)
+    assert (value(after, "journal_events"), value(after, "journal_oldest_seconds")) == (0, 0)
 
 
 def test_routes_are_templates_and_what_has_none_is_one(server: tuple[Server, dict[str, Any]]) -> None:

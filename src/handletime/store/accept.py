@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final, NamedTuple, Protocol
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 
@@ -22,6 +24,7 @@ from handletime.store.schema import ARRIVING, EVENT_ROW
 
 KNOWN_BYTES: Final = 128 << 20
 """The memory for what is known of conversations."""
+_log: Final = logging.getLogger(__name__)
 NO_LIMIT: Final = 2**62
 
 
@@ -85,7 +88,7 @@ class Acceptor:
         """
         self.known.trim(first_unfolded)
         asked = [_asked(self._directory, request) for request in requests]
-        problem = self._read(asked)
+        problem = self._problem(asked)
         answers: list[list[Outcome] | HandletimeError] = []
         batches: list[Batch] = []
         learned: list[_Learned] = []
@@ -112,32 +115,43 @@ class Acceptor:
         self.next_entry += len(batches)
         return Accepted(answers, batches)
 
+    def begin(self) -> None:
+        """Looks up the conversations that events are likely to come for. Raises NotNow, duckdb.Error."""
+        with self._cursor() as cursor:
+            self.known.begin(cursor)
+
     def take_up(self, entry: Entry) -> Batch:
-        """What stands in the journal and not yet in the tables, after a start. Raises NotNow, StoreError."""
+        """What stands in the journal and not yet in the tables, after a start. Raises NotNow, duckdb.Error."""
         asked = _asked(self._directory, Request(entry.account, entry.events, (1,) * entry.events.num_rows))
-        if (problem := self._read([asked])) is not None:
-            raise problem
+        self._look_up([asked])
         heard = self.known.all_of(asked.conversations) or []
         _outcomes, new = self._tell_apart(asked, heard, NO_LIMIT, [])
         return self._batch(asked, heard, new, entry.number)
 
-    def _read(self, asked: Sequence[_Asked]) -> NotNow | None:
+    def _problem(self, asked: Sequence[_Asked]) -> NotNow | None:
         """Looks up what is not in memory; gives what prevents that."""
-        missing = self.known.missing(list(dict.fromkeys(name for each in asked for name in each.conversations)))
         try:
-            with ExitStack() as stack:
-                cursor = None
-                if missing:
-                    cursor = stack.enter_context(self._cursor())
-                    self.known.read(cursor, missing)
-                unknown = [
-                    pair for each in asked for pair in _find_unknown(each, self.known.all_of(each.conversations) or [])
-                ]
-                if unknown:
-                    self.known.ask(cursor or stack.enter_context(self._cursor()), unknown)
+            self._look_up(asked)
         except NotNow as problem:
             return problem
+        except duckdb.Error:
+            _log.exception("what is stored of conversations cannot be read")
+            return NotNow("the store could not be read; come again later")
         return None
+
+    def _look_up(self, asked: Sequence[_Asked]) -> None:
+        """Looks up what is not in memory. Raises NotNow, duckdb.Error."""
+        missing = self.known.missing(list(dict.fromkeys(name for each in asked for name in each.conversations)))
+        with ExitStack() as stack:
+            cursor = None
+            if missing:
+                cursor = stack.enter_context(self._cursor())
+                self.known.read(cursor, missing)
+            unknown = [
+                pair for each in asked for pair in _find_unknown(each, self.known.all_of(each.conversations) or [])
+            ]
+            if unknown:
+                self.known.ask(cursor or stack.enter_context(self._cursor()), unknown)
 
     def _tell_apart(
         self, asked: _Asked, heard: Sequence[Heard], most: int, learned: list[_Learned]

@@ -25,7 +25,7 @@ from handletime.store.events import sizes_of
 
 WHOLE_EVENTS: Final = 2_000
 """The most events of a conversation all of whose ids are read when it is heard of again."""
-WHOLE_AT_ONCE: Final = 100_000
+WHOLE_AT_ONCE: Final = 300_000
 """The most ids that are read so in one go."""
 ID_BYTES: Final = 120
 """What an id takes besides itself: its places in a dictionary, more or less."""
@@ -49,6 +49,10 @@ class Heard:
     whole: bool = True
     entry: int = 0
 
+    def is_cut(self) -> bool:
+        """Whether not all ids are here, though they are few."""
+        return not self.whole and self.events <= WHOLE_EVENTS
+
 
 class Known:
     """The conversations that were heard of last, by account and id. Not for several threads."""
@@ -59,39 +63,43 @@ class Known:
         self._bytes = 0
 
     def missing(self, wanted: Sequence[Conversation]) -> list[Conversation]:
-        """Those of these conversations of which nothing is known here and that have to be looked up.
-
-        The others are here from now on.
+        """Those of these conversations that have to be looked up: of which nothing is here that may be stored, and
+        small ones of which not all ids are. What is certainly new is here from now on.
         """
         strangers = [conversation for conversation in wanted if conversation not in self._heard]
-        if not strangers:
-            return []
-        stored = self._directory.may_be_stored(strangers).tolist()
-        for conversation, may_be in zip(strangers, stored, strict=True):
-            if not may_be:
-                self._put(conversation, Heard())
-        return [conversation for conversation, may_be in zip(strangers, stored, strict=True) if may_be]
+        if strangers:
+            stored = self._directory.may_be_stored(strangers).tolist()
+            for conversation, may_be in zip(strangers, stored, strict=True):
+                if not may_be:
+                    self._put(conversation, Heard())
+        here = self._heard
+        return [each for each in wanted if each not in here or here[each].is_cut()]
 
     def read(self, cursor: duckdb.DuckDBPyConnection, missing: Sequence[Conversation]) -> None:
-        """Looks up conversations in the tables: all ids of those that are small."""
+        """Looks up conversations in the tables: all ids of those that are small, as many as are read in one go."""
         found = find(cursor, missing)
         numbers = np.array(list(found.values()), np.int64)
         sizes = dict(zip(numbers.tolist(), sizes_of(cursor, numbers).tolist(), strict=True)) if len(numbers) else {}
-        here: dict[int, Heard] = {}
+        whole: dict[int, Heard] = {}
         left = WHOLE_AT_ONCE
         for conversation in missing:
-            heard = Heard()
-            if conversation in found:
-                number = found[conversation]
-                size = sizes[number]
-                heard = Heard(number, {}, size, whole=size <= min(WHOLE_EVENTS, left))
-                left -= size if heard.whole else 0
-                here[number] = heard
-            self._put(conversation, heard)
-        whole = np.array([number for number, heard in here.items() if heard.whole], np.int64)
-        if len(whole):
-            with registered(cursor, asked=pa.table({"number": whole})):
-                self._learn(here, query(cursor, _IDS))
+            if conversation not in self._heard:
+                number = found.get(conversation, -1)
+                self._put(conversation, Heard(number, {}, sizes.get(number, 0), whole=number < 0))
+            heard = self._heard[conversation]
+            size = sizes.get(heard.number, 0)
+            if heard.is_cut() and size <= left:
+                heard.whole = True
+                whole[heard.number] = heard
+                left -= size
+        if whole:
+            with registered(cursor, asked=pa.table({"number": np.array(list(whole), np.int64)})):
+                self._learn(whole, query(cursor, _IDS))
+
+    def begin(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """Looks up the open conversations, those opened last first, as many as are read in one go."""
+        rows = cursor.execute(_OPEN, [self._most_bytes // (4 * CONVERSATION_BYTES)]).fetchall()
+        self.read(cursor, self.missing([(account, id_) for account, id_ in rows]))
 
     def ask(self, cursor: duckdb.DuckDBPyConnection, unknown: Sequence[tuple[Heard, str]]) -> None:
         """Looks up events of conversations of which not all ids are here."""
@@ -155,13 +163,23 @@ class Known:
         numbers, first = np.unique(rows["number"].to_numpy(), return_index=True)
         ids, revisions = (rows[name].to_numpy().tolist() for name in ("eventId", "revision"))
         for number, (low, high) in zip(numbers.tolist(), pairwise([*first.tolist(), len(ids)]), strict=True):
-            heard[number].ids.update(zip(ids[low:high], revisions[low:high], strict=True))
-        self.count(ids)
+            mine = heard[number].ids
+            # What is here already may be newer: a correction in the journal.
+            read = {
+                id_: revision
+                for id_, revision in zip(ids[low:high], revisions[low:high], strict=True)
+                if id_ not in mine
+            }
+            mine.update(read)
+            self.count(read)
 
 
 def _bytes_of(ids: Collection[str]) -> int:
     return sum(map(getsizeof, ids)) + len(ids) * ID_BYTES
 
 
+_OPEN: Final = """
+    select account, conversationId from kept.open_conversations join kept.conversations using (number, account)
+    order by start desc limit ?"""
 _IDS: Final = "select number, eventId, revision from kept.events where number in (select number from asked)"
 _ASKED: Final = "select number, eventId, revision from kept.events semi join asked using (number, eventId)"

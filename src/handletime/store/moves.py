@@ -325,7 +325,8 @@ def _nearest(connection: duckdb.DuckDBPyConnection, targets: pa.Table, *, after:
     time = targets["time"].to_numpy()
     nearest = np.full(len(time), NEVER if after else EVER)
     missing = np.arange(len(time))
-    for span in (*SPANS_MS, None):
+    # Mostly nothing is later: then nothing is read, however far one looks.
+    for span in (SPANS_MS[0], None) if after else (*SPANS_MS, None):
         asked = targets.take(missing).append_column("place", pa.array(missing))
         low = EVER if span is None and not after else int(time[missing].min()) - (0 if after else span or 0)
         high = NEVER if span is None and after else int(time[missing].max()) + (span or 0 if after else 0)

@@ -188,8 +188,11 @@ class Store(Closing):
         last = commits.last_entry()
         self._database.check_entries(last, numbers)
         self._empty_journal()
-        for entry in list(self.journal.entries()):
-            self._backlog.add([self._acceptor.take_up(entry)])
+        try:
+            for entry in list(self.journal.entries()):
+                self._backlog.add([self._acceptor.take_up(entry)])
+        except duckdb.Error as error:
+            raise StoreError(f"{self.folder / FILE} cannot be read: {error}") from error
         self._acceptor.next_entry = 1 + max(last, self._database.last_folded(), *numbers)
 
     def _empty_journal(self) -> None:
@@ -202,6 +205,10 @@ class Store(Closing):
     # --- the thread that acknowledges
 
     def _accept(self) -> None:
+        try:
+            self._acceptor.begin()
+        except Exception:  # whatever it was, they are looked up when they are needed
+            _log.exception("the open conversations could not be looked up")
         while jobs := self._queue.take():
             try:
                 self._accept_together(jobs)
