@@ -122,11 +122,12 @@ class Acceptor:
 
     def take_up(self, entry: Entry) -> Batch:
         """What stands in the journal and not yet in the tables, after a start. Raises NotNow, duckdb.Error."""
-        asked = _asked(self._directory, Request(entry.account, entry.events, (1,) * entry.events.num_rows))
+        asked = _asked(self._directory, Request(entry.account, entry.events))
         self._look_up([asked])
         heard = self.known.all_of(asked.conversations) or []
-        _outcomes, new = self._tell_apart(asked, heard, NO_LIMIT, [])
-        return self._batch(asked, heard, new, entry.number)
+        self._tell_apart(asked, heard, NO_LIMIT, [])
+        # All were accepted; of several copies of one the highest revision stands when they are folded.
+        return self._batch(asked, heard, np.ones(len(asked.ids), np.bool_), entry.number)
 
     def _problem(self, asked: Sequence[_Asked]) -> NotNow | None:
         """Looks up what is not in memory; gives what prevents that."""
