@@ -6,6 +6,7 @@ import random
 import shutil
 import tempfile
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
 )
 
 from handletime.events import model
+from handletime.store import backlog
 from handletime.upkeep.check import check
 from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import forget, prune
@@ -45,6 +47,8 @@ Place = tuple[str, int | None, int, int]
 
 class Lives(RuleBasedStateMachine):
     """Events come in any order, more than once, and differing; conversations are removed; the store is opened anew.
+
+    Nobody but whoever asks has the journal folded.
 
     The model keeps the copy of each event that stands, also of removed conversations: removing one changes no other's
     numbers. What is sent after a conversation was removed is not of it, and no focus event at one of its moments:
@@ -145,6 +149,12 @@ class Lives(RuleBasedStateMachine):
         assert check(self.store) == []
 
     @rule()
+    def fold(self) -> None:
+        """What stands in the journal is worked into the tables."""
+        self.store.settle()
+        assert self.store.journal.numbers() == []
+
+    @rule()
     def restart(self) -> None:
         self.store.close()
         self.store = a_store(self.folder)
@@ -186,16 +196,17 @@ def _place(raw: RawEvent) -> Place:
 
 def machine(examples: int, steps: int) -> None:
     """Runs so many lives."""
-    run_state_machine_as_test(
-        Lives,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            suppress_health_check=list(HealthCheck),
-            deadline=None,
-            print_blob=True,
-        ),
-    )
+    with patch.object(backlog, "FOLD_S", 1e6):
+        run_state_machine_as_test(
+            Lives,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                suppress_health_check=list(HealthCheck),
+                deadline=None,
+                print_blob=True,
+            ),
+        )
 
 
 def test_a_store_agrees_with_the_plain_reading_whatever_happens() -> None:
