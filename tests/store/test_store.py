@@ -20,6 +20,7 @@ import pytest
 
 from handletime.answers.relations import NotAllowed
 from handletime.errors import NotNow, StoreError
+from handletime.store import database
 from handletime.store.opening import FILE, StoreSettings
 from handletime.store.requests import Ingested
 from handletime.store.store import Store
@@ -159,6 +160,30 @@ def test_a_fold_that_fails_is_done_again_once_the_tables_are_open_anew(tmp_path:
         assert store.ingest("A", ONE) == (0, 1)
         with store.snapshot() as cursor:
             assert cursor.execute("select eventId from kept.events order by all").fetchall() == [("e1",), ("e2",)]
+
+
+def test_nothing_leaves_the_journal_before_its_fold_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`forget` empties the journal beside a fold that has not ended, and then fails."""
+    reached, go = threading.Event(), threading.Event()
+
+    def fail(step: str) -> None:
+        if step == "before-commit" and not go.is_set():
+            reached.set()
+            assert go.wait(30)
+            raise OSError("no space left on device")
+
+    with Store(tmp_path, Failing(), SMALL) as store:
+        monkeypatch.setattr(database, "crash_point", fail)
+        store.ingest("A", ONE)
+        assert reached.wait(30)
+        store._empty_journal()
+        assert store.journal.numbers() == [1]
+        go.set()
+        settled(store)
+        assert store.journal.numbers() == []
+        assert store.ingest("A", ONE) == (0, 1)
 
 
 def settled(store: Store) -> None:
@@ -358,7 +383,7 @@ def test_an_older_journal_is_no_matter_where_all_of_it_is_folded(tmp_path: Path)
         more = events_of([{"eventId": "e3", "conversationId": "c", "time": BASE, "type": "opened"}])
         assert store.ingest("A", more) == (1, 0)
         store.settle()
-        assert store._database.last_folded() == 3
+        assert store._database.folded.last() == 3
 
 
 def run_killed(folder: Path, commits: int, *, settle: bool = True) -> None:

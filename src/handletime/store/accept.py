@@ -92,6 +92,7 @@ class Acceptor:
         answers: list[list[Outcome] | HandletimeError] = []
         batches: list[Batch] = []
         learned: list[_Learned] = []
+        first_free = self._directory.next_conversation
         try:
             for each in asked:
                 heard = self.known.all_of(each.conversations) or []
@@ -108,9 +109,10 @@ class Acceptor:
                 crash_point("journal-numbered")
         except BaseException:
             self._undo(learned)
-            for batch in batches:
-                for stranger in self.known.all_of(list(batch.conversations.values())) or []:
-                    stranger.number = -1
+            for each in asked:
+                for stranger in self.known.all_of(each.conversations) or []:
+                    if stranger.number >= first_free:
+                        stranger.number = -1
             raise
         self.next_entry += len(batches)
         return Accepted(answers, batches)

@@ -20,7 +20,10 @@ FOLD_S: Final = 0.5
 OTHERS_EVENTS: Final = 5_000
 """The most events up to which those of others go along with what somebody waits for."""
 STUCK_S: Final = 5.0
-"""Seconds until what could not be folded alone is tried again."""
+STUCK_MAX_S: Final = 60.0
+"""Seconds until what could not be folded alone is tried again, at first and at most: each time twice as long, because
+the tables are opened anew each time, which stops everybody's queries.
+"""
 _LOOK_S: Final = 0.5
 
 
@@ -69,8 +72,8 @@ class Backlog:
         """How many wait for an account; None: for all."""
         self._singly: set[int] = set()
         """Batches that are folded alone, because they could not be together."""
-        self._stuck: dict[str, float] = {}
-        """Accounts with a batch that could not be folded alone, and until when it is not tried again."""
+        self._stuck: dict[str, tuple[float, float]] = {}
+        """Accounts with a batch that could not be folded alone: until when it is not tried again, and for how long."""
         self._since = 0.0
         self._last = 0
         self._closed = False
@@ -148,7 +151,10 @@ class Backlog:
         """They could not be folded: each is tried alone, and what fails alone later."""
         with self._changed:
             if len(batches) == 1:
-                self._stuck[batches[0].entry.account] = time.monotonic() + STUCK_S
+                account = batches[0].entry.account
+                _until, pause = self._stuck.get(account, (0.0, STUCK_S / 2))
+                pause = min(2 * pause, STUCK_MAX_S)
+                self._stuck[account] = time.monotonic() + pause, pause
             self._singly.update(batch.number for batch in batches)
             self._changed.notify_all()
 
@@ -211,7 +217,7 @@ class Backlog:
         free = [
             batch
             for batch in self._batches.values()
-            if self._closed or self._stuck.get(batch.entry.account, now) <= now
+            if self._closed or self._stuck.get(batch.entry.account, (now, 0))[0] <= now
         ]
         named = [(batch, None in asked or batch.entry.account in asked) for batch in free]
         return iter(sorted(named, key=self._rank))

@@ -37,7 +37,8 @@ class Database:
     """The store's file. Any thread may use it; transactions come one after the other.
 
     Where a transaction fails, all connections are closed, and the file is opened anew, with all checks, until that
-    works. Until then, `problem` says why nothing can be done.
+    works. Until then, `problem` says why nothing can be done. `folded` are the entries of the journal that stand in the
+    tables, durably.
     """
 
     def __init__(self, folder: Path, settings: StoreSettings, commits: Commits, observer: Observer | None) -> None:
@@ -50,6 +51,7 @@ class Database:
         self._closed = threading.Event()
         self._sync = FolderSync(folder)
         self.problem: str | None = "the store is being opened"
+        self._connection: duckdb.DuckDBPyConnection
         self._open()
 
     def transact(self, work: Callable[[Writer], N]) -> N:
@@ -70,6 +72,7 @@ class Database:
                 crash_point("folder-synced")
                 self._commits.set_last_commit(done.commit_number)
                 crash_point("numbered")
+                self.folded = self._writer.folded()
             except (duckdb.Error, OSError, StoreError) as error:
                 _log.exception("a transaction failed; nothing of it stands in the tables")
                 self._fail()
@@ -79,21 +82,13 @@ class Database:
                 raise
             return done
 
-    def has_folded(self, entry: int) -> bool:
-        """Whether an entry of the journal stands in the tables."""
-        return self._writer.has_folded(entry)
-
-    def last_folded(self) -> int:
-        """The highest number of an entry that stands in the tables; 0 where there is none."""
-        return self._writer.last_folded()
-
     def check_entries(self, last: int, journal: Sequence[int]) -> None:
         """Raises StoreError where an entry up to the last acknowledged one is neither in the tables nor in the
         journal.
         """
         there = set(journal)
-        for entry in range(1, last + 1)[self._writer.first_missing() - 1 :]:
-            if not self.has_folded(entry) and entry not in there:
+        for entry in range(self.folded.up_to + 1, last + 1):
+            if not self.folded.has(entry) and entry not in there:
                 raise StoreError(
                     f"{self._folder / JOURNAL} lacks entry {entry}, but entries up to {last} were acknowledged: what "
                     "was in it is lost or not here, because the journal is missing, cut short or of another time. "
@@ -203,6 +198,7 @@ class Database:
         try:
             self.directory = getattr(self, "directory", None) or Directory(connection)
             self._writer = Writer(connection, self.directory, self._settings.part_events)
+            self.folded = self._writer.folded()
             self._sync.close()
             self._sync.sync()
         except duckdb.Error as error:

@@ -159,6 +159,7 @@ class Store(Closing):
 
         All that was acknowledged stands in the tables then, and nothing is acknowledged meanwhile.
         """
+        self.settle()  # Most of it before others have to wait.
         with self._accepting:
             self.settle()
             try:
@@ -193,11 +194,11 @@ class Store(Closing):
                 self._backlog.add([self._acceptor.take_up(entry)])
         except duckdb.Error as error:
             raise StoreError(f"{self.folder / FILE} cannot be read: {error}") from error
-        self._acceptor.next_entry = 1 + max(last, self._database.last_folded(), *numbers)
+        self._acceptor.next_entry = 1 + max(last, self._database.folded.last(), *numbers)
 
     def _empty_journal(self) -> None:
         """Takes out of the journal what stands in the tables."""
-        self.journal.drop(number for number in self.journal.numbers() if self._database.has_folded(number))
+        self.journal.drop(number for number in self.journal.numbers() if self._database.folded.has(number))
 
     def _settle(self, account: str | None, left_s: float | None) -> None:
         self._backlog.wait(account, self.problem, left_s)

@@ -32,6 +32,21 @@ class Folded(NamedTuple):
     touched: int = 0
 
 
+class Standing(NamedTuple):
+    """The entries of the journal that stand in the tables: all up to one, and some ahead of others."""
+
+    up_to: int
+    ahead: frozenset[int]
+
+    def has(self, entry: int) -> bool:
+        """Whether an entry stands in them."""
+        return entry <= self.up_to or entry in self.ahead
+
+    def last(self) -> int:
+        """The highest number of an entry that does; 0 where there is none."""
+        return max(self.up_to, *self.ahead, 0)
+
+
 class Changed(NamedTuple):
     """The number of the commit, how many conversations were changed, and the numbers of those that were removed."""
 
@@ -56,21 +71,14 @@ class Writer:
         accounts = connection.execute("select account from kept.accounts").fetchall()
         self._accounts = {int(account) for (account,) in accounts}
 
-    def has_folded(self, entry: int) -> bool:
-        """Whether an entry of the journal stands in the tables."""
-        return entry <= self._folded or entry in self._ahead
-
-    def first_missing(self) -> int:
-        """The number of the first entry that does not stand in the tables."""
-        return self._folded + 1
-
-    def last_folded(self) -> int:
-        """The highest number of an entry that stands in the tables; 0 where there is none."""
-        return max([self._folded, *self._ahead])
+    def folded(self) -> Standing:
+        """Which entries of the journal stand in the tables, once the transaction is committed."""
+        return Standing(self._folded, frozenset(self._ahead))
 
     def fold(self, fold: Fold) -> Folded:
         """Stores what entries of the journal bring, and what follows from it."""
-        batches = [batch for batch in fold.batches if not self.has_folded(batch.number)]
+        stands = self.folded()
+        batches = [batch for batch in fold.batches if not stands.has(batch.number)]
         touched = 0
         if batches:
             crash_point("fold-begun")
