@@ -59,10 +59,14 @@ class _Asked(NamedTuple):
 
 
 class _Learned(NamedTuple):
-    """What was added to what is known of some conversations: events, and the revisions of copies that stood before."""
+    """What was added to what is known of a request's conversations: its new events, by row, and its corrections, with
+    the revisions of the copies that stood before.
+    """
 
-    new: list[tuple[Heard, str]]
-    corrected: list[tuple[Heard, str, int]]
+    asked: _Asked
+    heard: Sequence[Heard]
+    new: list[int]
+    corrected: list[tuple[int, int]]
 
 
 class Acceptor:
@@ -178,11 +182,7 @@ class Acceptor:
                 elif revision > before:
                     known[place][id_] = revision
                     corrected.append((row, before))
-            here = _Learned(
-                [(heard[places[row]], ids[row]) for row in new],
-                [(heard[places[row]], ids[row], before) for row, before in corrected],
-            )
-            learned.append(here)
+            learned.append(_Learned(asked, heard, new, corrected))
             self.known.count([ids[row] for row in new])
             full = set()
             for place, count in Counter([places[row] for row in new]).items():
@@ -202,12 +202,14 @@ class Acceptor:
 
     def _undo(self, learned: Sequence[_Learned]) -> None:
         for each in reversed(learned):
-            for heard, id_, before in reversed(each.corrected):
-                heard.ids[id_] = before
-            for heard, id_ in each.new:
-                del heard.ids[id_]
+            places, ids = each.asked.place.tolist(), each.asked.ids
+            for row, before in reversed(each.corrected):
+                each.heard[places[row]].ids[ids[row]] = before
+            for row in each.new:
+                heard = each.heard[places[row]]
+                del heard.ids[ids[row]]
                 heard.events -= 1
-            self.known.count([id_ for _heard, id_ in each.new], -1)
+            self.known.count([ids[row] for row in each.new], -1)
 
     def _batch(self, asked: _Asked, heard: Sequence[Heard], new: Bools, number: int) -> Batch:
         """The new events of a request, as they go into the journal and into the tables."""
