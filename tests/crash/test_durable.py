@@ -151,6 +151,7 @@ def fails(
         client = Client(url or "http://nowhere", token)
         for place, batch in enumerate(record.batches):
             refused += tries(client, batch, url or "")
+            refused += asks(url or "", token)
             if place % 3 == 2:
                 refused += checkpoint(folder)
         client.close()
@@ -175,6 +176,16 @@ def tries(client: Client, batch: Batch, url: str) -> int:
         assert answer["message"]
         wait_until_ready(url)
     raise AssertionError("the server does not recover")
+
+
+def asks(url: str, token: str) -> int:
+    """Asks about the account, which has the journal folded; gives how often that was refused."""
+    path = f"{url}/operations/api/account/{ACCOUNT}/msgagentsegments?v=1&timeframe=60"
+    status = httpx.get(path, headers={"Authorization": f"Bearer {token}"}, timeout=60).status_code
+    assert status in (200, 503)
+    if status == 503:
+        wait_until_ready(url)
+    return int(status == 503)
 
 
 def checkpoint(folder: Path) -> int:
