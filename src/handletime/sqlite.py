@@ -1,4 +1,4 @@
-"""SQLite files: transactions, and what SQLite's errors mean for whoever asked."""
+"""SQLite files: opening one, transactions, and what SQLite's errors mean for whoever asked."""
 
 from __future__ import annotations
 
@@ -9,6 +9,20 @@ from pathlib import Path
 from typing import Literal
 
 from handletime.errors import NotNow, StoreError
+
+
+def open_existing(path: Path, synchronous: Literal["NORMAL", "FULL"], busy_s: float = 5.0) -> sqlite3.Connection:
+    """A connection to a file that is there, for any thread; it waits `busy_s` for others. Raises sqlite3.Error."""
+    # Read-write only: SQLite must not make an empty file where ours is gone.
+    uri = f"{path.absolute().as_uri()}?mode=rw"
+    db = sqlite3.connect(uri, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute(f"PRAGMA synchronous = {synchronous}")
+        db.execute("SELECT count(*) FROM sqlite_master").fetchall()
+    except BaseException:
+        db.close()
+        raise
+    return db
 
 
 @contextmanager

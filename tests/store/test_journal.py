@@ -38,7 +38,7 @@ def test_what_was_appended_is_there_in_order_after_a_start(tmp_path: Path) -> No
         assert open_.numbers() == [1, 2, 5]
         assert list(open_.entries()) == entries
         assert open_.problems() == []
-        open_.drop([1, 5])
+        open_.drop(1, [5])
     with Journal(tmp_path) as open_:
         assert list(open_.entries()) == entries[1:2]
 
@@ -51,7 +51,7 @@ def test_an_entry_of_many_events_is_kept_in_parts(tmp_path: Path, monkeypatch: p
             an_entry(7, 10).events.to_pylist(),
             an_entry(8, 4).events.to_pylist(),
         ]
-        open_.drop([7])
+        open_.drop(7)
         assert open_.numbers() == [8]
 
 
@@ -66,7 +66,7 @@ def test_an_entry_that_nobody_was_told_of_gives_way(tmp_path: Path) -> None:
 def test_what_was_dropped_is_not_left_in_the_files_once_they_are_wiped(tmp_path: Path) -> None:
     with Journal(tmp_path) as open_:
         open_.append([an_entry(1, account="whose-name-nobody-may-see"), an_entry(2)])
-        open_.drop([1])
+        open_.drop(1)
         open_.wipe()
         content = b"".join(path.read_bytes() for path in tmp_path.glob(f"{FILE}*"))
         assert b"whose-name-nobody-may-see" not in content

@@ -9,6 +9,7 @@ import click
 
 from handletime.answers.words import count
 from handletime.cli.console import account_option, reading
+from handletime.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -36,10 +37,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--conversation-events",
-    type=click.IntRange(100, 10_000_000),
-    default=50_000,
+    type=SETTINGS["conversation_events"].type,
+    default=DEFAULTS["conversation_events"],
     show_default=True,
-    metavar="NUMBER",
+    metavar=SETTINGS["conversation_events"].metavar,
     help="Events that one conversation may have, with --data.",
 )
 @account_option()

@@ -15,7 +15,7 @@ from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.errors import StoreError
 from handletime.files import require_writable, sync
-from handletime.sqlite import sqlite_errors, transaction
+from handletime.sqlite import open_existing, sqlite_errors, transaction
 
 FILE: Final = "side.sqlite"
 BUSY_S: Final = 5.0
@@ -298,13 +298,4 @@ def _statements_after(path: Path, version: int) -> Iterator[str]:
 
 
 def _connect(path: Path, synchronous: Literal["NORMAL", "FULL"]) -> sqlite3.Connection:
-    # Read-write only: SQLite must not make an empty file where ours is gone.
-    uri = f"{path.absolute().as_uri()}?mode=rw"
-    db = sqlite3.connect(uri, uri=True, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute(f"PRAGMA synchronous = {synchronous}")
-        db.execute("SELECT count(*) FROM sqlite_master").fetchall()
-    except BaseException:
-        db.close()
-        raise
-    return db
+    return open_existing(path, synchronous, BUSY_S)

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 import duckdb
 import numpy as np
@@ -19,20 +19,14 @@ from handletime.store.backlog import Batch
 from handletime.store.directory import Conversation, Directory
 from handletime.store.journal import ROW, Entry, Journal
 from handletime.store.known import Cursor, Heard, Known
+from handletime.store.opening import Entries
 from handletime.store.requests import Ingested, Outcome, Request
 from handletime.store.schema import ARRIVING, EVENT_ROW
 
 KNOWN_BYTES: Final = 128 << 20
 """The memory for what is known of conversations."""
-_log: Final = logging.getLogger(__name__)
 NO_LIMIT: Final = 2**62
-
-
-class Entries(Protocol):
-    """Where the number of the journal's last acknowledged entry is kept, apart from the journal: the side file."""
-
-    def set_last_entry(self, number: int) -> None:
-        """Keeps the number of an entry, before it is acknowledged."""
+_log: Final = logging.getLogger(__name__)
 
 
 class Accepted(NamedTuple):

@@ -48,9 +48,13 @@ class Batch(NamedTuple):
 
 
 class Fold(NamedTuple):
-    """Batches that are folded together. After it, all entries up to `up_to` stand in the tables."""
+    """Batches that are folded together, and how many events their conversations have, more or less.
+
+    After it, all entries up to `up_to` stand in the tables.
+    """
 
     batches: list[Batch]
+    touched: int
     up_to: int
 
 
@@ -124,13 +128,14 @@ class Backlog:
     def take(self) -> Fold | None:
         """What is to be folded next; waits until it is time. None once the backlog is closed and nothing is left."""
         with self._changed:
-            while not (chosen := self._chosen()):
+            while not (found := self._chosen())[0]:
                 if self._closed:
                     return None
                 self._changed.wait(self._pause())
+            chosen, touched = found
             numbers = {batch.number for batch in chosen}
             left = next((number for number in self._batches if number not in numbers), self._last + 1)
-            return Fold(chosen, left - 1)
+            return Fold(chosen, touched, left - 1)
 
     def done(self, batches: Sequence[Batch]) -> None:
         """They stand in the tables."""
@@ -188,25 +193,29 @@ class Backlog:
             return None
         return _LOOK_S if self._stuck else max(0.0, self._since + FOLD_S - time.monotonic())
 
-    def _chosen(self) -> list[Batch]:
-        """What is due now, in order."""
+    def _chosen(self) -> tuple[list[Batch], int]:
+        """What is due now, in order, and how many events its conversations have."""
         asked = {account for account in self._asked if account is None or account in self._of}
         due = self._since + FOLD_S <= time.monotonic() or 2 * self._budget.held >= self._fold_events
         if not self._batches or not (asked or due or self._closed):
-            return []
+            return [], 0
         chosen: list[Batch] = []
-        events = 0
+        events = touched = 0
         sizes: dict[int, int] = {}
         for batch, is_asked in self._in_order(asked):
+            if chosen and batch.number in self._singly:
+                break
             events += batch.events.num_rows
-            sizes |= batch.sizes
+            more = sum(size - sizes.get(number, 0) for number, size in batch.sizes.items())
             most = self._fold_events if is_asked or not asked else OTHERS_EVENTS
-            if chosen and (events > most or sum(sizes.values()) > self._touched_events):
+            if chosen and (events > most or touched + more > self._touched_events):
                 break
             chosen.append(batch)
+            touched += more
+            sizes |= batch.sizes
             if batch.number in self._singly:
-                return chosen[:1]
-        return chosen
+                break
+        return chosen, touched
 
     def _in_order(self, asked: set[str | None]) -> Iterator[tuple[Batch, bool]]:
         """Batches by number; those of asked accounts before others, and of these those of accounts with few events.

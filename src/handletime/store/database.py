@@ -52,7 +52,7 @@ class Database:
         self._sync = FolderSync(folder)
         self.problem: str | None = "the store is being opened"
         self._connection: duckdb.DuckDBPyConnection
-        self._open()
+        self._open(None)
 
     def transact(self, work: Callable[[Writer], N]) -> N:
         """Runs work in a transaction; returns when its changes are durable and visible.
@@ -193,10 +193,11 @@ class Database:
                 self._close("the server is stopping; come again later")
             self._sync.close()
 
-    def _open(self) -> None:
+    def _open(self, directory: Directory | None) -> None:
+        """Opens the file; what has been numbered stays so where it is opened anew."""
         connection = connect(self._folder, self._settings, self._commits.last_commit())
         try:
-            self.directory = getattr(self, "directory", None) or Directory(connection)
+            self.directory = directory or Directory(connection)
             self._writer = Writer(connection, self.directory, self._settings.part_events)
             self.folded = self._writer.folded()
             self._sync.close()
@@ -231,7 +232,7 @@ class Database:
         while not self._closed.is_set():
             with self._writing:
                 try:
-                    self._open()
+                    self._open(self.directory)
                     _log.warning("the store is open again")
                     return
                 except Exception as error:  # whatever it was: nobody else tries again

@@ -15,7 +15,7 @@ from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 
@@ -23,7 +23,7 @@ from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.errors import StoreError
 from handletime.files import sync
-from handletime.sqlite import sqlite_errors, transaction
+from handletime.sqlite import open_existing, sqlite_errors, transaction
 from handletime.store.schema import EVENT_ROW
 
 FILE: Final = "journal.sqlite"
@@ -60,7 +60,7 @@ class Journal(Closing):
         self.path = folder / FILE
         with sqlite_errors(self.path):
             _make(self.path)
-            self._durable, self._quick = _connect(self.path, "full"), _connect(self.path, "normal")
+            self._durable, self._quick = open_existing(self.path, "FULL"), open_existing(self.path, "NORMAL")
         self._inode = self.path.stat().st_ino
         self._lock = Lock()
 
@@ -82,14 +82,16 @@ class Journal(Closing):
             db.executemany("insert into parts values (?, ?, ?, ?, ?)", rows)
         crash_point("journal-appended")
 
-    def drop(self, numbers: Iterable[int]) -> None:
-        """Removes entries that stand in the tables. A power cut may bring them back."""
-        ranges = [(number * _PARTS, (number + 1) * _PARTS) for number in numbers]
-        if not ranges:
-            return
+    def drop(self, up_to: int, ahead: Iterable[int] = ()) -> None:
+        """Removes the entries that stand in the tables: all up to one, and some ahead of others. A power cut may bring
+        them back.
+        """
+        ranges = [(0, up_to), *((entry, entry) for entry in ahead)]
+        parts = [(first * _PARTS, (last + 1) * _PARTS) for first, last in ranges]
         with self._lock, sqlite_errors(self.path), transaction(self._quick, "BEGIN IMMEDIATE") as db:
-            db.executemany("delete from parts where id >= ? and id < ?", ranges)
-        crash_point("journal-emptied")
+            removed = db.executemany("delete from parts where id >= ? and id < ?", parts).rowcount
+        if removed:
+            crash_point("journal-emptied")
 
     def wipe(self) -> None:
         """Makes the file anew from what stands in it: nothing of what was removed is left, nor in its log."""
@@ -170,15 +172,3 @@ def _make(path: Path) -> None:
             db.execute(_SCHEMA)
             db.execute(f"pragma user_version = {_VERSION}")
     sync(path.parent)
-
-
-def _connect(path: Path, synchronous: Literal["full", "normal"]) -> sqlite3.Connection:
-    # Read-write only: SQLite must not make an empty file where ours is gone.
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute(f"pragma synchronous = {synchronous}")
-        db.execute("select count(*) from parts").fetchall()
-    except BaseException:
-        db.close()
-        raise
-    return db

@@ -28,7 +28,14 @@ _SPILLED: Final = "duckdb_temp_*"
 _log: Final = logging.getLogger(__name__)
 
 
-class Commits(Protocol):
+class Entries(Protocol):
+    """Where the number of the journal's last acknowledged entry is kept, apart from the journal: the side file."""
+
+    def set_last_entry(self, number: int) -> None:
+        """Keeps the number of an entry, before it is acknowledged."""
+
+
+class Commits(Entries, Protocol):
     """Where the numbers of what was acknowledged last are kept, apart from the store: the side file."""
 
     def last_commit(self) -> int:
@@ -39,9 +46,6 @@ class Commits(Protocol):
 
     def last_entry(self) -> int:
         """The number of the journal's last acknowledged entry; 0 before the first."""
-
-    def set_last_entry(self, number: int) -> None:
-        """Keeps the number of an entry of the journal, before it is acknowledged."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,7 +198,7 @@ class Store(Closing):
 
     def _empty_journal(self) -> None:
         """Takes out of the journal what stands in the tables."""
-        self.journal.drop(number for number in self.journal.numbers() if self._database.folded.has(number))
+        self.journal.drop(*self._database.folded)
 
     def _settle(self, account: str | None, left_s: float | None) -> None:
         self._backlog.wait(account, self.problem, left_s)

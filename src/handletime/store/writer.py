@@ -82,11 +82,11 @@ class Writer:
         touched = 0
         if batches:
             crash_point("fold-begun")
-            touched = self._store(self._together(batches))
+            touched = self._store(self._together(batches, fold.touched))
         self._keep_place(fold.up_to, {batch.number for batch in batches})
         return Folded(self.count_commit(), touched)
 
-    def _together(self, batches: Sequence[Batch]) -> _Batch:
+    def _together(self, batches: Sequence[Batch], touched: int) -> _Batch:
         """The events of batches in order of arrival; new accounts and conversations are in the tables from here on."""
         for account, name in {batch.account: batch.entry.account for batch in batches}.items():
             if account not in self._accounts:
@@ -100,10 +100,7 @@ class Writer:
         arrivals = np.arange(first, first + events.num_rows)
         events = events.add_column(1, EVENT_ROW.field("arrival"), pa.array(arrivals))
         ids = pa.concat_arrays([batch.ids for batch in in_order])
-        sizes: dict[int, int] = {}
-        for batch in in_order:
-            sizes |= batch.sizes
-        return _Batch(events, ids, np.array(sorted(conversations), np.int64), sum(sizes.values()))
+        return _Batch(events, ids, np.array(sorted(conversations), np.int64), touched)
 
     def _keep_place(self, up_to: int, folded: set[int]) -> None:
         """Keeps which entries stand in the tables: all up to one, and some ahead of others."""
