@@ -17,11 +17,13 @@ from tests.cli.test_serve import serving
 
 SECONDS = 3.0
 SENDERS = 3
+MANY = 150
+"""How many conversations a sender has in a request: so many, twice as many, or one."""
 NOW = 1_795_165_200_000
 
 
 def test_no_answer_lacks_what_was_acknowledged_before_the_question(tmp_path: Path) -> None:
-    """Conversations come in one by one, whole; whoever asks counts them."""
+    """Conversations come in whole, one by one or many together; whoever asks counts them."""
     folder = tmp_path / "store"
     folder.mkdir(mode=0o700)
     with SideFile(folder) as side:
@@ -30,21 +32,24 @@ def test_no_answer_lacks_what_was_acknowledged_before_the_question(tmp_path: Pat
     lock, stop = threading.Lock(), threading.Event()
     with serving(folder) as server:
 
-        def send(account: str, name: str) -> None:
+        def send(account: str, name: str, stories: int) -> None:
             connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=60)
             headers = {"Authorization": f"Bearer {tokens[account]}", "Content-Type": "application/x-ndjson"}
             number = 0
             while not stop.is_set():
                 number += 1
-                connection.request("POST", f"/api/account/{account}/events", a_story(f"{name}-{number}"), headers)
+                body = b"".join(a_story(f"{name}-{number}-{story}") for story in range(stories))
+                connection.request("POST", f"/api/account/{account}/events", body, headers)
                 answer = connection.getresponse()
-                assert (answer.status, json.loads(answer.read())) == (200, {"accepted": 4, "duplicates": 0})
+                assert (answer.status, json.loads(answer.read())) == (200, {"accepted": 4 * stories, "duplicates": 0})
                 with lock:
-                    acknowledged[account] += 1
+                    acknowledged[account] += stories
             connection.close()
 
         threads = [
-            threading.Thread(target=send, args=(account, f"{account}{n}")) for account in tokens for n in range(SENDERS)
+            threading.Thread(target=send, args=(account, f"{account}{n}", n * MANY or 1))
+            for account in tokens
+            for n in range(SENDERS)
         ]
         for thread in threads:
             thread.start()

@@ -32,6 +32,19 @@ def numbers(backlog: Backlog) -> list[int]:
     return [batch.number for batch in fold.batches]
 
 
+def a_read_backlog(account: str, *batches: Batch) -> Backlog:
+    """With batches in it, and an account that was asked about just now."""
+    backlog = a_backlog()
+    backlog.wait(account, no_problem)
+    backlog.add(batches)
+    return backlog
+
+
+def acknowledge(backlog: Backlog, account: str) -> None:
+    """Answers the account's requests, if that is possible at once."""
+    backlog.acknowledge(account, lambda: None)
+
+
 def no_problem() -> None:
     return None
 
@@ -67,6 +80,7 @@ def test_nothing_is_folded_before_its_time_while_nobody_asks(monkeypatch: pytest
 def test_what_somebody_waits_for_is_folded_at_once_and_others_wait_if_they_are_many() -> None:
     backlog = a_backlog()
     backlog.add([a_batch(1, "loud", 20_000), a_batch(2, "quiet"), a_batch(3, "small", 10), a_batch(4, "quiet")])
+    acknowledge(backlog, "quiet")
     waiting = Waiting(backlog, "quiet")
     fold = backlog.take()
     assert fold is not None
@@ -81,6 +95,7 @@ def test_what_somebody_waits_for_is_folded_at_once_and_others_wait_if_they_are_m
 def test_the_few_of_others_go_along() -> None:
     backlog = a_backlog()
     backlog.add([a_batch(1, "other", 100), a_batch(2, "asked"), a_batch(3, "loud", 20_000), a_batch(4, "other")])
+    acknowledge(backlog, "asked")
     Waiting(backlog, "asked")
     fold = backlog.take()
     assert fold is not None
@@ -92,6 +107,7 @@ def test_of_two_who_wait_the_one_with_little_comes_first() -> None:
     backlog = a_backlog()
     backlog.add([a_batch(1, "loud", 50_000), a_batch(2, "quiet")])
     for account in ("loud", "quiet"):
+        acknowledge(backlog, account)
         Waiting(backlog, account)
     while len(backlog._asked) < 2:
         time.sleep(0.001)
@@ -101,6 +117,7 @@ def test_of_two_who_wait_the_one_with_little_comes_first() -> None:
 def test_whoever_waits_does_not_wait_for_what_comes_later() -> None:
     backlog = a_backlog()
     backlog.add([a_batch(1, "A")])
+    acknowledge(backlog, "A")
     waiting = Waiting(backlog, "A")
     fold = backlog.take()
     assert fold is not None
@@ -126,6 +143,7 @@ def test_a_fold_is_bounded_by_what_it_brings_and_by_what_it_touches() -> None:
 def test_what_takes_too_long_is_told() -> None:
     backlog = a_backlog()
     backlog.add([a_batch(1, "A")])
+    acknowledge(backlog, "A")
     waiting = Waiting(backlog, "A", 0.1)
     waiting.join(5)
     assert "still being worked" in str(waiting.error)
@@ -136,6 +154,7 @@ def test_what_takes_too_long_is_told() -> None:
 def test_what_cannot_be_folded_stops_nobody_else() -> None:
     backlog = a_backlog()
     backlog.add([a_batch(1, "bad"), a_batch(2, "good"), a_batch(3, "bad")])
+    acknowledge(backlog, "bad")
     Waiting(backlog, None, 30)
     fold = backlog.take()
     assert fold is not None
@@ -147,6 +166,81 @@ def test_what_cannot_be_folded_stops_nobody_else() -> None:
     assert numbers(backlog) == [2]
     with pytest.raises(NotNow, match="cannot be worked into the tables"):
         backlog.wait("bad", no_problem)
+
+
+def test_a_question_waits_for_nothing_that_was_not_acknowledged() -> None:
+    backlog = a_backlog()
+    backlog.add([a_batch(1, "A")])
+    backlog.wait("A", no_problem)
+    acknowledge(backlog, "A")
+    backlog.add([a_batch(2, "A")])
+    waiting = Waiting(backlog, "A")
+    backlog.done([a_batch(1, "A")])
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert backlog.first() == 2
+
+
+def test_much_of_an_account_that_is_asked_about_is_answered_when_it_is_folded() -> None:
+    backlog = a_read_backlog("A", a_batch(1, "A", 2_000), a_batch(2, "A", 2_000))
+    answered: list[str] = []
+    backlog.acknowledge("A", lambda: answered.append("A"))
+    backlog.wait("A", no_problem)
+    assert not answered
+    begun = time.monotonic()
+    assert numbers(backlog) == [1, 2]
+    assert time.monotonic() - begun < module.FOLD_S / 2  # at once, because an answer waits
+    assert backlog.done([a_batch(1, "A", 2_000)]) == []
+    for answer in backlog.done([a_batch(2, "A", 2_000)]):
+        answer()
+    assert answered == ["A"]
+
+
+@pytest.mark.parametrize(
+    ("read", "events"),
+    [pytest.param("other", 2_000, id="nobody asks"), pytest.param("A", module.FEW_EVENTS, id="few events")],
+)
+def test_what_nobody_would_wait_for_long_is_answered_at_once(read: str, events: int) -> None:
+    backlog = a_read_backlog(read, a_batch(1, "A", events), a_batch(2, "B", 2_000))
+    answered: list[str] = []
+    backlog.acknowledge("A", lambda: answered.append("A"))
+    assert answered == ["A"]
+    waiting = Waiting(backlog, "A")
+    assert waiting.is_alive()
+    backlog.done([a_batch(1, "A", events)])
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_an_account_counts_as_asked_about_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "READ_S", 0.1)
+    backlog = a_read_backlog("A", a_batch(1, "A", 2_000))
+    time.sleep(0.15)
+    answered: list[str] = []
+    backlog.acknowledge("A", lambda: answered.append("A"))
+    assert answered == ["A"]
+
+
+def test_no_answer_waits_for_more_than_the_next_fold_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LATER_S", 0.0)
+    backlog = a_read_backlog("A", a_batch(1, "B"), a_batch(2, "A", 2_000))
+    acknowledge(backlog, "A")
+    assert len(backlog.done([a_batch(1, "B")])) == 1
+    # It was acknowledged, so from now on whoever asks waits for it.
+    waiting = Waiting(backlog, "A", 0.1)
+    waiting.join(5)
+    assert waiting.error is not None
+
+
+def test_what_could_not_be_folded_is_answered_all_the_same() -> None:
+    """It stands in the journal."""
+    batch = a_batch(1, "A", 2_000)
+    backlog = a_read_backlog("A", batch)
+    acknowledge(backlog, "A")
+    assert len(backlog.failed([batch])) == 1
+    answered: list[str] = []
+    backlog.acknowledge("A", lambda: answered.append("A"))
+    assert answered == ["A"]
 
 
 def test_an_account_has_room_for_its_share() -> None:
@@ -187,11 +281,12 @@ def test_all_is_folded_once_and_each_accounts_order_stays(seed: int, monkeypatch
             backlog.done(fold.batches)
 
     monkeypatch.setattr(module, "STUCK_S", 0.01)
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)
     thread.start()
     for number in range(1, 1_500):
         account = dice.choice("aaaaabbc")
         backlog.add([a_batch(number, account, dice.choice((1, 1, 5, 60)))])
+        acknowledge(backlog, account)
         put.setdefault(account, []).append(number)
         if dice.random() < 0.02:
             asked = dice.choice("abcd")

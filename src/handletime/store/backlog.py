@@ -19,6 +19,12 @@ FOLD_S: Final = 0.5
 """Seconds that what nobody asks about waits for more to come."""
 OTHERS_EVENTS: Final = 5_000
 """The most events up to which those of others go along with what somebody waits for."""
+READ_S: Final = 5.0
+"""Seconds for which an account counts as one that is asked about, after each question."""
+FEW_EVENTS: Final = 1_000
+"""The most events that an account may have here, while it is asked about, for its requests to be answered at once."""
+LATER_S: Final = 1.0
+"""Seconds after which a request that is answered later is answered after the next fold, whatever that brought."""
 STUCK_S: Final = 5.0
 STUCK_MAX_S: Final = 60.0
 """Seconds until what could not be folded alone is tried again, at first and at most: each time twice as long, because
@@ -58,12 +64,24 @@ class Fold(NamedTuple):
     up_to: int
 
 
+class _Later(NamedTuple):
+    """An answer that is given when entries of an account up to a number are folded, and since when it waits."""
+
+    account: str
+    entry: int
+    since: float
+    answer: Callable[[], None]
+
+
 class Backlog:
     """Batches of all accounts, in order. Any thread may use it, one of them folds.
 
     One account may have up to three quarters of `most_events`, as `Budget` says. A fold takes up to `fold_events`
     events of conversations with up to `touched_events`, or one larger batch. Entries of an account are folded in
     order; an account whose answer somebody waits for comes first.
+
+    A question waits for what was acknowledged before it, so it would wait long where much is. So the requests of an
+    account that is asked about, and has much here, are answered only when it has been folded: then no question waits.
     """
 
     def __init__(self, most_events: int, fold_events: int, touched_events: int) -> None:
@@ -74,6 +92,11 @@ class Backlog:
         """The numbers of each account's batches."""
         self._asked: Counter[str | None] = Counter()
         """How many wait for an account; None: for all."""
+        self._read: dict[str, float] = {}
+        """When an account was asked about last."""
+        self._acknowledged: dict[str, int] = {}
+        """Up to which entry an account's requests were answered."""
+        self._later: list[_Later] = []
         self._singly: set[int] = set()
         """Batches that are folded alone, because they could not be together."""
         self._stuck: dict[str, tuple[float, float]] = {}
@@ -104,13 +127,26 @@ class Backlog:
         with self._changed:
             return self._first()
 
+    def acknowledge(self, account: str, answer: Callable[[], None]) -> None:
+        """Calls `answer`, which says that what is here of an account is stored: now, or once it has been folded."""
+        with self._changed:
+            is_read = time.monotonic() < self._read.get(account, -READ_S) + READ_S
+            if is_read and self._budget.of(account) > FEW_EVENTS and account not in self._stuck and not self._closed:
+                self._later.append(_Later(account, self._last, time.monotonic(), answer))
+                self._changed.notify_all()
+                return
+            self._acknowledged[account] = self._last
+        answer()
+
     def wait(self, account: str | None, problem: Callable[[], str | None], left_s: float | None = None) -> None:
-        """Returns when everything of an account (None: of all) that is there now has been folded. Raises NotNow where
-        that is not possible now, or takes longer than `left_s`.
+        """Returns when everything of an account that was acknowledged until now has been folded (None: all that is here
+        now, of all accounts). Raises NotNow where that is not possible now, or takes longer than `left_s`.
         """
         ends = None if left_s is None else time.monotonic() + left_s
         with self._changed:
-            last = self._last
+            last = self._last if account is None else self._acknowledged.get(account, 0)
+            if account is not None:
+                self._read[account] = time.monotonic()
             self._asked[account] += 1
             self._changed.notify_all()
             try:
@@ -137,8 +173,8 @@ class Backlog:
             left = next((number for number in self._batches if number not in numbers), self._last + 1)
             return Fold(chosen, touched, left - 1)
 
-    def done(self, batches: Sequence[Batch]) -> None:
-        """They stand in the tables."""
+    def done(self, batches: Sequence[Batch]) -> list[Callable[[], None]]:
+        """They stand in the tables. Gives the answers that are to be given now."""
         with self._changed:
             for batch in batches:
                 del self._batches[batch.number]
@@ -151,9 +187,11 @@ class Backlog:
                 self._stuck.pop(account, None)
             self._since = time.monotonic()
             self._changed.notify_all()
+            long_ago = time.monotonic() - LATER_S
+            return self._due(lambda later: later.since < long_ago or not self._has_until(later.account, later.entry))
 
-    def failed(self, batches: Sequence[Batch]) -> None:
-        """They could not be folded: each is tried alone, and what fails alone later."""
+    def failed(self, batches: Sequence[Batch]) -> list[Callable[[], None]]:
+        """They could not be folded: each is tried alone, and what fails alone later. Gives all answers that wait."""
         with self._changed:
             if len(batches) == 1:
                 account = batches[0].entry.account
@@ -162,6 +200,7 @@ class Backlog:
                 self._stuck[account] = time.monotonic() + pause, pause
             self._singly.update(batch.number for batch in batches)
             self._changed.notify_all()
+            return self._due(lambda _later: True)
 
     def waiting(self) -> tuple[int, float]:
         """The number of events that are not folded, and the age of the oldest in seconds, more or less."""
@@ -173,6 +212,14 @@ class Backlog:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _due(self, is_due: Callable[[_Later], bool]) -> list[Callable[[], None]]:
+        """Takes out answers; whoever asks from now on waits for what they acknowledge."""
+        due = [later for later in self._later if is_due(later)]
+        self._later = [later for later in self._later if not is_due(later)]
+        for later in due:
+            self._acknowledged[later.account] = max(later.entry, self._acknowledged.get(later.account, 0))
+        return [later.answer for later in due]
 
     def _first(self) -> int:
         return next(iter(self._batches), self._last + 1)
@@ -197,7 +244,7 @@ class Backlog:
         """What is due now, in order, and how many events its conversations have."""
         asked = {account for account in self._asked if account is None or account in self._of}
         due = self._since + FOLD_S <= time.monotonic() or 2 * self._budget.held >= self._fold_events
-        if not self._batches or not (asked or due or self._closed):
+        if not self._batches or not (asked or due or self._later or self._closed):
             return [], 0
         chosen: list[Batch] = []
         events = touched = 0

@@ -10,6 +10,9 @@ share a sync of the journal. Later, and at once where somebody asks, what stands
 tables, many entries in one transaction. If that fails, the tables are closed and opened anew, which checks that all
 that was acknowledged is there; until that has worked, questions are refused (NotNow), while the journal goes on to
 take events as long as it has room.
+
+Where an account brings much while it is asked about, its requests are answered when they have been folded, so that its
+questions do not wait.
 """
 
 from __future__ import annotations
@@ -192,6 +195,7 @@ class Store(Closing):
         try:
             for entry in list(self.journal.entries()):
                 self._backlog.add([self._acceptor.take_up(entry)])
+                self._backlog.acknowledge(entry.account, lambda: None)  # It was, before.
         except duckdb.Error as error:
             raise StoreError(f"{self.folder / FILE} cannot be read: {error}") from error
         self._acceptor.next_entry = 1 + max(last, self._database.folded.last(), *numbers)
@@ -237,8 +241,7 @@ class Store(Closing):
             if isinstance(answer, HandletimeError):
                 job.answers.set_exception(answer)
             else:
-                job.answers.set_result(answer)
-                crash_point("acknowledged")
+                self._backlog.acknowledge(job.request.account, partial(_acknowledge, job, answer))
                 stored += [outcome for outcome in answer if isinstance(outcome, Ingested)]
         if self._observer:
             self._observer.acknowledged(
@@ -258,7 +261,7 @@ class Store(Closing):
             except Exception as error:  # whatever it was: it stands in the journal, and is tried again
                 if not isinstance(error, NotNow):
                     _log.exception("%d entries of the journal could not be folded", len(fold.batches))
-                self._backlog.failed(fold.batches)
+                _give(self._backlog.failed(fold.batches))
                 if not self._wait_until_open():
                     _log.warning("what could not be folded stays in the journal until the next start")
                     return
@@ -267,7 +270,7 @@ class Store(Closing):
                     self._after(fold, folded, time.monotonic() - begun)
                 except Exception:  # whatever it was, the next entries wait for this thread
                     _log.exception("something failed after a fold")
-                self._backlog.done(fold.batches)
+                _give(self._backlog.done(fold.batches))
                 self._queue.look_again()
 
     def _after(self, fold: Fold, folded: Folded, seconds: float) -> None:
@@ -289,6 +292,19 @@ class Store(Closing):
                 return False
             if self.problem() is None:
                 return True
+
+
+def _acknowledge(job: Job, answer: list[Outcome]) -> None:
+    job.answers.set_result(answer)
+    crash_point("acknowledged")
+
+
+def _give(answers: Sequence[Callable[[], None]]) -> None:
+    for answer in answers:
+        try:
+            answer()
+        except Exception:  # whatever it was, the next ones wait
+            _log.exception("a request could not be answered")
 
 
 def _refuse(jobs: Sequence[Job], error: HandletimeError) -> None:
