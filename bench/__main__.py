@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import compare, derivation, end_to_end, ingest, lake, machine, queries, startup
+from bench import compare, derivation, end_to_end, ingest, ingest_stored, lake, machine, queries, startup
 from bench.data import Inputs
 from bench.process import BenchmarkFailed, compile_all
 from bench.results import RESULTS, Section, gigabytes, write
@@ -20,7 +20,6 @@ EVENTS: Final = 10_000_000
 PEER_EVENTS: Final = 1_000_000
 SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages", "lake")
 WITHOUT_EVENTS: Final = {
-    "ingest": ingest.measure,
     "queries": queries.measure,
     "pages": queries.measure_pages,
     "lake": lake.measure,
@@ -63,6 +62,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--events", type=_count, default=EVENTS, help=f"events to derive ({EVENTS:,}); peers: at most {PEER_EVENTS:,}"
     )
     parser.add_argument("--only", type=_sections, default=SECTIONS, metavar="…", help=", ".join(SECTIONS))
+    parser.add_argument(
+        "--stored", type=_count, help="events that are stored before ingest is measured, kept in --data"
+    )
     parser.add_argument("--times", type=_count, default=3, help="runs of each (3)")
     parser.add_argument("--data", type=Path, help="folder for the simulated events (one for temporary files)")
     parser.add_argument("--forget", action="store_true", help="remove the simulated events, measure nothing")
@@ -95,6 +97,11 @@ def _measured(inputs: Inputs, options: argparse.Namespace) -> Iterator[Section]:
         "peers": (few, lambda: compare.measure(parquet(few), parquet(small), times, told)),
     }
     for name in options.only:
+        if name == "ingest":
+            told(name)
+            stored = ingest_stored.filled(inputs.folder, options.stored, told) if options.stored else None
+            yield ingest.measure(told, stored)
+            continue
         if name in WITHOUT_EVENTS:
             told(name)
             yield WITHOUT_EVENTS[name](told)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import signal
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Final, NamedTuple
 
 from bench.ingest_data import ACCOUNT, START
 from bench.load import Sent
-from bench.process import ask, handletime, run
+from bench.process import BenchmarkFailed, ask, handletime, run
 from bench.results import Progress, Section, amount, gigabytes
-from bench.server import Server, serving
+from bench.server import Server, a_key, serving
 
 
 class Phase(NamedTuple):
@@ -41,20 +42,31 @@ PHASES: Final = (
 BULK: Final = 150_000
 BESIDE: Final = Phase(400_000, 10_000, 4, 0, 0)
 """What comes in while queries are asked."""
+LOUD: Final = Phase(800_000, 10_000, 16, 0, 0)
+"""What one account sends while another sends single events: `QUIET` alone, and as many beside it."""
+QUIET: Final = Phase(400, 1, 4, 0, 0)
+QUIET_ACCOUNT: Final = "quiet"
+QUIET_PER_SECOND: Final = 40.0
 QUERIES: Final = 100
 QUERIES_MAX: Final = 5_000
+OTHERS: Final = (BESIDE, LOUD, QUIET, QUIET)
 END: Final = int((START + timedelta(days=1)).timestamp() * 1000)
 START_S: Final = 2.0
 
 
-def measure(progress: Progress) -> Section:
-    """Events a second and the time of each answer. Raises BenchmarkFailed, OSError."""
+def measure(progress: Progress, stored: Path | None = None) -> Section:
+    """Events a second and the time of each answer, with a copy of a store (a new one).
+
+    Raises BenchmarkFailed, OSError.
+    """
     place = Path(tempfile.mkdtemp(prefix="handletime-bench-"))
     try:
         progress("simulating a day")
-        made, _ = ask("ingest_data", place, *(phase.events for phase in (*PHASES, BESIDE)))
+        made, _ = ask("ingest_data", place, *(phase.events for phase in (*PHASES, *OTHERS)))
         folder = place / "store"
-        progress(f"bulk: {made['before']:,} events into a new store")
+        if stored:
+            shutil.copytree(stored, folder)
+        progress(f"bulk: {made['before']:,} events")
         bulk = run([*handletime(), "ingest", str(place / "before.ndjson"), "--data", str(folder)])
         rows = [_bulk_row(made["before"], bulk.seconds)]
         with serving(folder, ACCOUNT, permissions=["ingest"], stop=signal.SIGKILL) as server:
@@ -67,7 +79,9 @@ def measure(progress: Progress) -> Section:
             peak = server.peak_bytes()
         with serving(folder, ACCOUNT, permissions=["operations", "ingest"]) as server:
             rows.append(("start after kill -9", "", "", "", f"{server.started_s:.1f} s", f"≤ {START_S:.0f} s"))
-            rows += _beside(server, place / f"{len(PHASES) + 1}.ndjson", rates[0] / 2)
+            first, *others = (place / f"{number}.ndjson" for number in range(len(PHASES) + 1, len(PHASES) + 5))
+            rows += _beside(server, first, rates[0] / 2)
+            rows += _quiet(server, a_key(folder, QUIET_ACCOUNT, ["ingest"]), *others)
     finally:
         shutil.rmtree(place)
     return Section(
@@ -75,12 +89,12 @@ def measure(progress: Progress) -> Section:
         ("", "events a second", "target", "p50, ms", "p99, ms (most)", "target"),
         rows,
         "Server and client on this machine; checkpoints are among what is measured. Bulk: `handletime ingest FILE "
-        f"--data DIR` into a new store, start-up included. The server took {gigabytes(peak)} of memory at most.",
+        f"--data DIR`, start-up included. The server took {gigabytes(peak)} of memory at most.",
     )
 
 
-def _send(server: Server, file: Path, phase: Phase, per_second: float | None = None) -> Sent:
-    path = f"/api/account/{ACCOUNT}/events"
+def _send(server: Server, file: Path, phase: Phase, per_second: float | None = None, account: str = ACCOUNT) -> Sent:
+    path = f"/api/account/{account}/events"
     pace = [per_second / phase.size] if per_second else []
     sent, _ = ask("load", server.url, path, server.token, file, phase.size, phase.connections, *pace)
     return Sent(sent["seconds"], sent["each"])
@@ -97,16 +111,38 @@ def _beside(server: Server, file: Path, per_second: float) -> list[tuple[str, ..
         while not sending.done() and len(beside) < QUERIES_MAX:
             beside += server.ask(path, 1)[0]
         sending.result()
-    most = 3000 * Sent(0, alone).percentile(0.99)
-    rows: list[tuple[str, ...]] = []
-    for what, each, limit in (
-        ("a query of a day, alone", alone, ""),
-        (f"… beside {amount(per_second)} events a second", beside, f"≤ {most:.0f}"),
-    ):
-        sent = Sent(sum(each), each)
-        p99 = f"{1000 * sent.percentile(0.99):.0f} ({1000 * max(each):.0f})"
-        rows.append((what, "", "", f"{1000 * sent.percentile(0.5):.0f}", p99, limit))
-    return rows
+    before = Sent(sum(alone), alone)
+    return [
+        _times("a query of a day, alone", before),
+        _times(
+            f"… beside {amount(per_second)} events a second",
+            Sent(sum(beside), beside),
+            f"≤ {3000 * before.percentile(0.99):.0f}",
+        ),
+    ]
+
+
+def _quiet(server: Server, token: str, loud: Path, alone: Path, beside: Path) -> list[tuple[str, ...]]:
+    """What a quiet account's single events take, alone and beside large requests of another account."""
+    quiet = server._replace(token=token)
+    before = _send(quiet, alone, QUIET, QUIET_PER_SECOND, QUIET_ACCOUNT)
+    with ThreadPoolExecutor(1) as threads:
+        sending = threads.submit(_send, server, loud, LOUD)
+        time.sleep(1)
+        after = _send(quiet, beside, QUIET, QUIET_PER_SECOND, QUIET_ACCOUNT)
+        if sending.done():
+            raise BenchmarkFailed("the loud account was done before the quiet one")
+        sending.result()
+    most = f"≤ {3000 * before.percentile(0.99):.0f}"
+    return [
+        _times("a quiet account's single events, alone", before),
+        _times(f"… beside {LOUD.connections} connections of another one, {LOUD.size:,} a request", after, most),
+    ]
+
+
+def _times(what: str, sent: Sent, target: str = "") -> tuple[str, ...]:
+    p99 = f"{1000 * sent.percentile(0.99):.0f} ({1000 * max(sent.each):.0f})"
+    return (what, "", "", f"{1000 * sent.percentile(0.5):.0f}", p99, target)
 
 
 def _bulk_row(events: int, seconds: float) -> tuple[str, ...]:

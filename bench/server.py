@@ -45,14 +45,19 @@ class Server(NamedTuple):
         return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
+def a_key(folder: Path, account: str, permissions: Sequence[str] = ()) -> str:
+    """A new key for an account of a store. Raises BenchmarkFailed."""
+    wanted = [word for permission in permissions for word in ("--permission", permission)]
+    made = run([*handletime(), "keys", "create", account, "--data", str(folder), "--json", *wanted])
+    return str(json.loads(made.output)["token"])
+
+
 @contextmanager
 def serving(
     folder: Path, account: str, *, permissions: Sequence[str] = (), stop: signal.Signals = signal.SIGTERM
 ) -> Iterator[Server]:
     """A server over a store, with a new key for an account. Raises BenchmarkFailed."""
-    wanted = [word for permission in permissions for word in ("--permission", permission)]
-    made = run([*handletime(), "keys", "create", account, "--data", str(folder), "--json", *wanted])
-    token = json.loads(made.output)["token"]
+    token = a_key(folder, account, permissions)
     with tempfile.TemporaryFile() as log:
         begun = time.perf_counter()
         with listening(folder, log, stop=stop) as (url, process):
