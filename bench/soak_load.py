@@ -42,6 +42,8 @@ BROKEN_EVERY_S: Final = 3.0
 UPKEEP_EVERY_S: Final[dict[str, float]] = {"keys": 30, "forget": 60, "prune": 120, "backup": 300, "check": 600}
 """In an hour; shorter runs do each at least a few times."""
 TIMEOUT_S: Final = 60.0
+ZONE: Final = "tz=UTC"
+"""Belongs to every address of a page; without it the page is a 303."""
 NO_ANSWER: Final = 0
 BUSY: Final = (429, 503)
 NDJSON: Final = "application/x-ndjson"
@@ -423,7 +425,7 @@ class Load:
         return _cookies(answer.cookies) if answer.status == 303 else None
 
     def _sign_out(self, client: Client, cookies: str) -> None:
-        page = client.ask("page /", "/", {"Cookie": cookies, "Accept": "text/html"})
+        page = client.ask("page /", f"/?{ZONE}", {"Cookie": cookies, "Accept": "text/html"})
         token = _FORM.search(page.body)
         if token is None:
             return
@@ -445,7 +447,7 @@ class Load:
     def _read_stream(self, connection: http.client.HTTPConnection, cookies: str, until: float) -> None:
         begun = time.perf_counter()
         try:
-            connection.request("GET", "/now/events", headers={"Cookie": cookies, "Accept": "text/event-stream"})
+            connection.request("GET", f"/now/events?{ZONE}", headers={"Cookie": cookies, "Accept": "text/event-stream"})
             answer = connection.getresponse()
             first = answer.readline()
             self.tally.answered("stream", answer.status, time.perf_counter() - begun)
@@ -591,10 +593,10 @@ def _pages(feed: Feed, dice: random.Random) -> Iterator[tuple[str, str, tuple[in
     """All pages, with what they may be answered."""
     day = f"from={_hours_before(feed.until, 24)}&to={feed.until}" if feed.until else "last=24h"
     for path in ("/", "/agents", "/skills", "/segments", "/skill-segments", "/segments.csv", "/open"):
-        yield f"page {path}", f"{path}?{day}", (200,)
-    yield "page /now/data", "/now/data?last=7d", (200,)
+        yield f"page {path}", f"{path}?{day}&{ZONE}", (200,)
+    yield "page /now/data", f"/now/data?last=7d&{ZONE}", (200,)
     if conversation := feed.conversation(dice):
-        yield "page /why", f"/why?conversation={quote(conversation)}", (200, 404)
+        yield "page /why", f"/why?conversation={quote(conversation)}&{ZONE}", (200, 404)
 
 
 def _packed(body: bytes, dice: random.Random) -> tuple[bytes, dict[str, str]]:
