@@ -6,6 +6,7 @@ Covers: closing, store/database, store/directory, store/opening.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ import pytest
 
 from handletime.answers.relations import NotAllowed
 from handletime.errors import NotNow, StoreError
-from handletime.store import database
+from handletime.store import backlog, database
 from handletime.store.opening import FILE, StoreSettings
 from handletime.store.requests import Ingested
 from handletime.store.store import Store
@@ -286,6 +287,39 @@ def test_accounts_with_equal_ids_know_nothing_of_each_other(seed: int, tmp_path:
     with a_store(tmp_path / "alone") as store:
         store.ingest("A", events_of(mine))
         assert stored_rows(store, "A") == both
+
+
+def test_an_account_that_came_first_without_events_takes_nobodys_number_later(tmp_path: Path) -> None:
+    """What is numbered in memory may not get into the tables before the store is closed."""
+    stream = messy_stream(1, accounts=1)
+    with a_store(tmp_path) as store:
+        store.ingest("first", events_of([]))
+        store.ingest("second", events_of(stream))
+        wanted = stored_rows(store, "second")
+    with a_store(tmp_path) as store:
+        assert store.ingest("first", events_of(stream[:1])).accepted == 1
+        assert stored_rows(store, "second") == wanted
+
+
+def test_an_account_that_is_folded_before_an_older_one_keeps_its_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "FOLD_S", 1e6)
+    monkeypatch.setattr(backlog, "OTHERS_EVENTS", 0)
+    stream = messy_stream(1, accounts=1)
+    with a_store(tmp_path / "store") as store:
+        store.ingest("older", events_of(stream[:1]))
+        store.ingest("newer", events_of(stream))
+        assert store.reader("newer").holds_all([])
+        assert store.journal.numbers() == [1]
+        shutil.copytree(store.folder, tmp_path / "killed")
+        wanted = stored_rows(store, "newer")
+    with a_store(tmp_path / "killed") as store:
+        store.ingest("older", events_of(stream[1:]))
+        assert stored_rows(store, "newer") == wanted
+        with a_store(tmp_path / "alone") as alone:
+            alone.ingest("older", events_of(stream))
+            assert stored_rows(store, "older") == stored_rows(alone, "older")
 
 
 def test_a_reader_finds_no_table_but_its_views(tmp_path: Path) -> None:

@@ -41,8 +41,13 @@ class Directory:
             self.next_conversation = max(self.next_conversation, int(batch["number"].to_numpy().max()) + 1)
 
     def account(self, name: str) -> int:
-        """The number of an account; a new one is numbered."""
-        return self.accounts.setdefault(name, len(self.accounts))
+        """The number of an account; a new one is numbered.
+
+        Not by how many there are: one that was numbered before may have come to the tables later, or not at all.
+        """
+        if name not in self.accounts:
+            self.accounts[name] = 1 + max(self.accounts.values(), default=-1)
+        return self.accounts[name]
 
     def arrive(self, events: int) -> int:
         """The number of the first of so many new events."""

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from handletime.crashpoints import crash_point
+from handletime.errors import StoreError
 from handletime.segments.columns import I64, NEVER
 from handletime.store import derived
 from handletime.store.arrow import delete, insert, query, registered
@@ -68,8 +69,8 @@ class Writer:
         meta = connection.execute("select commit_number, folded from kept.meta").fetchall()
         self._commit_number, self._folded = (int(number) for number in meta[0])
         self._ahead = {int(number) for (number,) in connection.execute("select entry from kept.ahead").fetchall()}
-        accounts = connection.execute("select account from kept.accounts").fetchall()
-        self._accounts = {int(account) for (account,) in accounts}
+        accounts = connection.execute("select account, accountId from kept.accounts").fetchall()
+        self._accounts: dict[int, str] = {int(account): name for account, name in accounts}
 
     def folded(self) -> Standing:
         """Which entries of the journal stand in the tables, once the transaction is committed."""
@@ -88,10 +89,12 @@ class Writer:
 
     def _together(self, batches: Sequence[Batch], touched: int) -> _Batch:
         """The events of batches in order of arrival; new accounts and conversations are in the tables from here on."""
-        for account, name in {batch.account: batch.entry.account for batch in batches}.items():
+        for account, name in {(batch.account, batch.entry.account) for batch in batches}:
             if account not in self._accounts:
                 self._connection.execute("insert into kept.accounts values (?, ?)", [account, name])
-                self._accounts.add(account)
+                self._accounts[account] = name
+            elif self._accounts[account] != name:
+                raise StoreError(f"the number of account {name} is taken by {self._accounts[account]}")
         conversations = {number: each for batch in batches for number, each in batch.conversations.items()}
         insert_conversations(self._connection, conversations)
         in_order = sorted(batches, key=lambda batch: batch.number)
