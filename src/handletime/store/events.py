@@ -15,7 +15,7 @@ from handletime.segments.order import order
 from handletime.segments.parts import Prepared
 from handletime.store.arrow import query, registered
 from handletime.store.moves import focused_among
-from handletime.store.schema import EVENT_ROW
+from handletime.store.schema import EVENT_ROW, LOSS_ROW
 
 NAMED_EVENTS: Final = """select e.*, accountId, conversationId from kept.events e
     join kept.conversations using (number) join kept.accounts a on a.account = e.account"""
@@ -24,31 +24,32 @@ NAMED_EVENTS: Final = """select e.*, accountId, conversationId from kept.events 
 
 def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
     """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
-    return _by_arrival(_of_conversations(connection, _EVENTS, numbers))
+    events = _of_conversations(connection, _EVENTS, numbers).cast(EVENT_ROW).combine_chunks()
+    return events.take(by_arrival(events["arrival"].to_numpy()))
 
 
 class Held(NamedTuple):
-    """Stored events of whole conversations as rows of `EVENT_ROW`, by arrival, and the losses that their `focused`
-    meet.
+    """Stored events of whole conversations as rows of `EVENT_ROW`, in any order, and the losses that their `focused`
+    meet, as rows of `kept.losses`.
     """
 
     events: pa.Table
-    lost_time: I64
-    lost_sequence: I64
+    losses: pa.Table
 
 
 def held_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> Held:
     """All that is stored of conversations."""
-    events = events_of(connection, numbers)
-    return Held(events, *met_by(events["arrival"].to_numpy(), losses_of(connection, numbers)))
+    events = _of_conversations(connection, _EVENTS, numbers).cast(EVENT_ROW)
+    return Held(events, losses_of(connection, numbers))
 
 
-def copies_of(connection: duckdb.DuckDBPyConnection, events: pa.Table) -> pa.Table:
-    """The stored events that are copies of these (`number`, `eventId`), as rows of `EVENT_ROW` by arrival."""
+def copies_of(connection: duckdb.DuckDBPyConnection, events: pa.Table) -> Held:
+    """The stored events that are copies of these (`number`, `eventId`), without losses."""
     with registered(connection, asked=events.select(["number", "eventId"])):
         arrivals = query(connection, "select arrival from kept.events semi join asked using (number, eventId)")
     with registered(connection, asked=arrivals):
-        return _by_arrival(query(connection, f"{_EVENTS} where arrival in (select arrival from asked)"))  # noqa: S608
+        stored = query(connection, f"{_EVENTS} where arrival in (select arrival from asked)")  # noqa: S608
+    return Held(stored.cast(EVENT_ROW), LOSS_ROW.empty_table())
 
 
 def losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
@@ -116,10 +117,9 @@ def _of_conversations(connection: duckdb.DuckDBPyConnection, sql: str, numbers: 
         return query(connection, f"{sql} where number in (select number from asked) {after}")  # noqa: S608
 
 
-def _by_arrival(events: pa.Table) -> pa.Table:
-    events = events.cast(EVENT_ROW)
-    arrivals = events["arrival"].to_numpy()
-    return events.take(np.argsort(arrivals)) if (np.diff(arrivals) < 0).any() else events.combine_chunks()
+def by_arrival(arrivals: I64) -> I64:
+    """The places of events, given by arrival, in the order of arrival; fast where they are in order, more or less."""
+    return np.argsort(arrivals, kind="stable")
 
 
 _EVENTS: Final = f"select {', '.join(EVENT_ROW.names)} from kept.events"  # noqa: S608

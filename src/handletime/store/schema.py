@@ -123,6 +123,8 @@ EVENT_ROW: Final = pa.schema(
     ]
 )
 """An event as `kept.events` has it."""
+LOSS_ROW: Final = pa.schema([(name, pa.int64()) for name in ("number", "arrival", "lost_time", "lost_sequence")])
+"""A loss as `kept.losses` has it."""
 ARRIVING: Final = EVENT_ROW.remove(1)
 """One that has not yet got its place in the order of arrival."""
 

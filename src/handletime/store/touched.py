@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from handletime.segments.columns import I64, NEVER, Bools, Columns, columns_of
+from handletime.segments.columns import I64, NEVER, Bools, Columns, columns_of, losses_by_row
 from handletime.segments.order import Ordered, order_numbered
-from handletime.store.events import Held
+from handletime.store.events import Held, by_arrival
 from handletime.store.moves import Moved
 
 
@@ -21,11 +21,13 @@ class Version(NamedTuple):
 
 
 class Touched(NamedTuple):
-    """Whole conversations by their ascending numbers, and their ids: what is stored of them (so many events) and what
-    came, as rows of `EVENT_ROW` by arrival; each event once in `ordered`.
+    """Whole conversations by their ascending numbers, and their ids: what is stored of them (so many events) and then
+    what came, by arrival, as rows of `EVENT_ROW`; each event once in `ordered`. `by_arrival` are the places of all of
+    these events in the order of arrival.
     """
 
     events: pa.Table
+    by_arrival: I64
     numbers: I64
     ids: pa.Array
     columns: Columns
@@ -78,18 +80,24 @@ class Touched(NamedTuple):
         return stored.filter(self.columns.lost_time[self._places(stored["arrival"].to_numpy())] != NEVER)
 
     def _places(self, arrivals: I64) -> I64:
-        return np.searchsorted(self.events["arrival"].to_numpy(), arrivals)
+        return _places(self.events["arrival"].to_numpy(), self.by_arrival, arrivals)
 
 
 def touched_by(came: pa.Table, held: Held, numbers: I64, ids: pa.Array) -> Touched:
-    """Conversations by their ascending numbers, and their ids, with what is stored of them and what came."""
+    """Conversations by their ascending numbers, and their ids: what is stored of them and what came (by arrival)."""
     events = pa.concat_tables([held.events, came]).combine_chunks()
-    never = np.full(came.num_rows, NEVER, np.int64)
-    columns = columns_of(events)._replace(
-        lost_time=np.concatenate([held.lost_time, never]), lost_sequence=np.concatenate([held.lost_sequence, never])
-    )
+    arrivals = events["arrival"].to_numpy()
+    order = by_arrival(arrivals)
+    losing = _places(arrivals, order, held.losses["arrival"].to_numpy())
+    lost_time, lost_sequence = losses_by_row(losing, held.losses, events.num_rows)
+    columns = columns_of(events)._replace(lost_time=lost_time, lost_sequence=lost_sequence)
     ordered = order_numbered(columns, events["number"].to_numpy())
-    return Touched(events, numbers, ids, columns, ordered, held.events.num_rows)
+    return Touched(events, order, numbers, ids, columns, ordered, held.events.num_rows)
+
+
+def _places(arrivals: I64, order: I64, wanted: I64) -> I64:
+    """The places of events that are wanted, by arrival; `order` has all places in the order of arrival."""
+    return order[np.searchsorted(arrivals, wanted, sorter=order)]
 
 
 def conversations_of(events: pa.Table, ids: pa.Array, moved: Moved) -> tuple[I64, pa.Array]:

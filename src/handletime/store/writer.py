@@ -11,13 +11,13 @@ import pyarrow as pa
 
 from handletime.crashpoints import crash_point
 from handletime.errors import StoreError
-from handletime.segments.columns import I64, NEVER
+from handletime.segments.columns import I64
 from handletime.store import derived
 from handletime.store.arrow import delete, insert, query, registered
 from handletime.store.backlog import Batch, Fold
 from handletime.store.derived import differences
 from handletime.store.directory import Directory, find, insert_conversations
-from handletime.store.events import Held, copies_of, groups_of_sizes, held_of, sizes_of
+from handletime.store.events import copies_of, groups_of_sizes, held_of, sizes_of
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
 from handletime.store.removing import remove
 from handletime.store.schema import DERIVED, EVENT_ROW
@@ -166,9 +166,8 @@ class Writer:
         stored = copies_of(
             self._connection, batch.events.filter(~np.isin(batch.events["number"].to_numpy(), batch.new))
         )
-        never = np.full(stored.num_rows, NEVER, np.int64)
         numbers, first = np.unique(batch.events["number"].to_numpy(), return_index=True)
-        return touched_by(batch.events, Held(stored, never, never), numbers, batch.ids.take(pa.array(first)))
+        return touched_by(batch.events, stored, numbers, batch.ids.take(pa.array(first)))
 
     def _bit_by_bit(self, batch: _Batch, moved: Moved) -> Iterator[Touched]:
         """The touched conversations, some at a time. What one holds should be let go before the next is asked for."""
