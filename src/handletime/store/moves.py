@@ -24,7 +24,7 @@ from handletime.store.arrow import delete, insert, query, registered
 
 TAIL: Final = 32
 """The number of an agent's last `focused` that are remembered, with all moves between them."""
-LATEST: Final = 4096
+LATEST: Final = 32_768
 """The number of last moves that wait before the others are looked at."""
 AGENTS_MAX: Final = 50_000
 """The most agents that are remembered. With more, all are forgotten and looked up again."""
@@ -90,7 +90,7 @@ class FocusMoves:
         self._floors: I64 = np.empty(0, np.int64)
         self._tail = MOVE_ROW.empty_table()
         self._tail_slots: I64 = np.empty(0, np.int64)
-        # What came since: it joins the tail some thousand at a time, because that looks at the whole tail.
+        # What came since: it joins the tail many at a time, because that looks at the whole tail.
         self._latest = MOVE_ROW.empty_table()
         self._latest_slots: I64 = np.empty(0, np.int64)
 
@@ -197,16 +197,28 @@ class FocusMoves:
 
     def _window(self, connection: duckdb.DuckDBPyConnection, new: pa.Table, slots: I64) -> pa.Table:
         """The stored moves around new ones, each once."""
-        late = new["time"].to_numpy() <= self._floors[slots]
+        time = new["time"].to_numpy()
+        late = time <= self._floors[slots]
         found = MOVE_ROW.empty_table()
         if late.any():
             found = self._find(connection, new.filter(late), slots[late])
-        mine = _among(slots, len(self._floors))
-        window = pa.concat_tables(
-            [self._tail.filter(mine[self._tail_slots]), self._latest.filter(mine[self._latest_slots]), found]
-        )
+        window = pa.concat_tables([*self._remembered(time, slots), found]).combine_chunks()
         _arrivals, first = np.unique(window["arrival"].to_numpy(), return_index=True)
         return window.take(first)
+
+    def _remembered(self, time: I64, slots: I64) -> list[pa.Table]:
+        """What is remembered around new moves: of each agent all from the last `focused` before its new moves on."""
+        np.minimum.at(earliest := np.full(len(self._floors), NEVER), slots, time)
+        starts = np.full(len(self._floors), EVER)
+        mine = _among(slots, len(self._floors))
+        parts = []
+        for rows, slots_of_rows in ((self._tail, self._tail_slots), (self._latest, self._latest_slots)):
+            places = np.flatnonzero(mine[slots_of_rows])
+            of, at = slots_of_rows[places], rows["time"].to_numpy()[places]
+            before = (at < earliest[of]) & (rows["type"].to_numpy()[places] == model.FOCUSED)
+            np.maximum.at(starts, of[before], at[before])
+            parts.append((rows, places, of, at))
+        return [rows.take(places[at >= starts[of]]) for rows, places, of, at in parts]
 
     def _find(self, connection: duckdb.DuckDBPyConnection, late: pa.Table, slots: I64) -> pa.Table:
         """The stored moves around late ones; remembers those at the end of the history of a forgotten agent."""
