@@ -20,6 +20,7 @@ from handletime.store.schema import EVENT_ROW, LOSS_ROW
 NAMED_EVENTS: Final = """select e.*, accountId, conversationId from kept.events e
     join kept.conversations using (number) join kept.accounts a on a.account = e.account"""
 """All stored events, with the ids of their accounts and conversations."""
+ANY_NUMBER: Final = 2**62
 
 
 def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
@@ -37,9 +38,9 @@ class Held(NamedTuple):
     losses: pa.Table
 
 
-def held_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> Held:
-    """All that is stored of conversations."""
-    events = _of_conversations(connection, _EVENTS, numbers).cast(EVENT_ROW)
+def held_of(connection: duckdb.DuckDBPyConnection, numbers: I64, most: int = ANY_NUMBER) -> Held:
+    """All that is stored of conversations; of those with more than `most` events together, any `most` and one more."""
+    events = _of_conversations(connection, _EVENTS, numbers, f"limit {most + 1}").cast(EVENT_ROW)
     return Held(events, losses_of(connection, numbers))
 
 

@@ -43,7 +43,8 @@ class Touched(NamedTuple):
     def new_events(self) -> pa.Table:
         """The events that came and stand."""
         rows = self.ordered.rows[self.ordered.rows >= self.stored]
-        return self.events.take(np.sort(rows))
+        came = self.events.slice(self.stored)
+        return came if len(rows) == came.num_rows else self.events.take(np.sort(rows))
 
     def replaced(self) -> pa.Table:
         """The stored events that a correction among what came replaces."""

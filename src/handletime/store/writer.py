@@ -17,7 +17,7 @@ from handletime.store.arrow import delete, insert, query, registered
 from handletime.store.backlog import Batch, Fold
 from handletime.store.derived import differences
 from handletime.store.directory import Directory, find, insert_conversations
-from handletime.store.events import copies_of, groups_of_sizes, held_of, sizes_of
+from handletime.store.events import ANY_NUMBER, copies_of, groups_of_sizes, held_of, sizes_of
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
 from handletime.store.removing import remove
 from handletime.store.schema import DERIVED, EVENT_ROW
@@ -150,15 +150,14 @@ class Writer:
         """The conversations that a batch touches, with what is stored of them and what came; None: they are too much
         to be derived at once.
         """
-        known = batch.events["number"].to_numpy()
-        others = np.setdiff1d(moved.stored["number"].to_numpy(), known)
-        events = batch.touched
-        if len(others):
-            events += int(sizes_of(self._connection, others).sum())
-        if events > self.part_events and len(np.unique(known)) + len(others) > 1:
-            return None
         numbers, ids = conversations_of(batch.events, batch.ids, moved)
-        held = held_of(self._connection, np.setdiff1d(numbers, batch.new))
+        most = self.part_events if len(numbers) > 1 else ANY_NUMBER
+        if batch.touched > most:
+            return None
+        # How many events those have that only lose the focus turns out when they are read.
+        held = held_of(self._connection, np.setdiff1d(numbers, batch.new), most)
+        if held.events.num_rows + batch.events.num_rows > most:
+            return None
         return touched_by(batch.events, held, numbers, ids)
 
     def _copies(self, batch: _Batch) -> Touched:
