@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from handletime.errors import InvalidEvents, NotNow, StoreError
 from handletime.store import accept, known
 from handletime.store.accept import Acceptor
+from handletime.store.arrow import query
 from handletime.store.directory import Directory
 from handletime.store.journal import Journal
 from handletime.store.opening import StoreSettings
@@ -223,6 +225,26 @@ def test_what_is_in_memory_is_taken_while_the_tables_cannot_be_asked(tmp_path: P
             store.ingest("A", events_of(messages("2", conversation="old")))
         here._cursor = store._database.cursor
         assert store.ingest("A", events_of(messages("1", "2", conversation="old"))) == (1, 1)
+
+
+def test_a_look_up_that_is_stopped_half_way_makes_nothing_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+
+    def stop_once(cursor: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
+        if sql == known._IDS and not stopped:
+            stopped.append(sql)
+            raise duckdb.InterruptException("stopped")
+        return query(cursor, sql)
+
+    with a_store(tmp_path) as store:
+        store.ingest("local", events_of(messages("a", "b")))
+    monkeypatch.setattr(known, "query", stop_once)
+    with a_store(tmp_path) as store:
+        with pytest.raises(NotNow, match="could not be read"):
+            store.ingest("local", events_of(messages("a", "b", "c")))
+        assert store.ingest("local", events_of(messages("a", "b", "c"))) == (1, 2)
 
 
 @pytest.mark.parametrize("seed", range(6))

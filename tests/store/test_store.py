@@ -22,9 +22,11 @@ import pytest
 from handletime.answers.relations import NotAllowed
 from handletime.errors import NotNow, StoreError
 from handletime.store import backlog, database
+from handletime.store.backlog import Fold
 from handletime.store.opening import FILE, StoreSettings
 from handletime.store.requests import Ingested
 from handletime.store.store import Store
+from handletime.store.writer import Writer
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
 from tests.store.worlds import (
@@ -220,6 +222,41 @@ def test_a_store_that_cannot_be_opened_anew_says_why_until_it_can(tmp_path: Path
         assert store.ingest("A", ONE) == (0, 1)
         settled(store)
         assert store.ingest("A", more) == (2, 0)
+
+
+def test_answers_that_wait_for_a_fold_are_given_where_none_can_be_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of an account that is asked about: what it has sent stands in the journal."""
+    monkeypatch.setattr(backlog, "FEW_EVENTS", 0)
+    commits = Failing()
+    with Store(tmp_path, commits, SMALL) as store:
+        with store.reader("A").snapshot():
+            pass
+        commits.number, commits.fails = 100, True
+        assert store.submit("A", ONE).result(30) == (1, 0)
+        wait_until(lambda: "reached commit" in (store.problem() or ""))
+        with pytest.raises(NotNow, match="reached commit"), store.reader("A").snapshot():
+            pass
+        assert store.submit("A", OTHER).result(30) == (1, 0)
+
+
+def test_a_store_is_closed_though_somebody_waits_for_room_that_never_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_writer: Writer, _fold: Fold) -> None:
+        raise ValueError("this cannot be folded")
+
+    monkeypatch.setattr(Writer, "fold", fail)
+    with a_store(tmp_path, replace(SMALL, backlog_events=1)) as store:
+        store.ingest("A", ONE)
+        wait_until(lambda: bool(store._backlog._stuck) and store.problem() is None)
+        waiting = [store.submit("A", OTHER), store.submit("A", OTHER)]
+    # What waits is written all the same.
+    assert [each.result(0) for each in waiting] == [(1, 0), (0, 1)]
+    monkeypatch.undo()
+    with a_store(tmp_path) as store, store.snapshot() as cursor:
+        assert cursor.execute("select eventId from kept.events order by all").fetchall() == [("e1",), ("e2",)]
 
 
 @pytest.mark.parametrize("how", ["removed", "replaced", "log removed"])

@@ -86,14 +86,13 @@ class Acceptor:
         """
         self.known.trim(first_unfolded)
         asked = [_asked(self._directory, request) for request in requests]
-        problem = self._problem(asked)
+        known, problem = self._known_of(asked)
         answers: list[list[Outcome] | HandletimeError] = []
         batches: list[Batch] = []
         learned: list[_Learned] = []
         first_free = self._directory.next_conversation
         try:
-            for each in asked:
-                heard = self.known.all_of(each.conversations) or []
+            for each, heard in zip(asked, known, strict=True):
                 if problem is not None and (not heard or _find_unknown(each, heard)):
                     answers.append(problem)
                     continue
@@ -107,8 +106,8 @@ class Acceptor:
                 crash_point("journal-numbered")
         except BaseException:
             self._undo(learned)
-            for each in asked:
-                for stranger in self.known.all_of(each.conversations) or []:
+            for heard in known:
+                for stranger in heard:
                     if stranger.number >= first_free:
                         stranger.number = -1
             raise
@@ -123,36 +122,41 @@ class Acceptor:
     def take_up(self, entry: Entry) -> Batch:
         """What stands in the journal and not yet in the tables, after a start. Raises NotNow, duckdb.Error."""
         asked = _asked(self._directory, Request(entry.account, entry.events))
-        self._look_up([asked])
-        heard = self.known.all_of(asked.conversations) or []
+        (heard,) = self._look_up([asked])
         self._tell_apart(asked, heard, NO_LIMIT, [])
         # All were accepted; of several copies of one the highest revision stands when they are folded.
         return self._batch(asked, heard, np.ones(len(asked.ids), np.bool_), entry.number)
 
-    def _problem(self, asked: Sequence[_Asked]) -> NotNow | None:
-        """Looks up what is not in memory; gives what prevents that."""
+    def _known_of(self, asked: Sequence[_Asked]) -> tuple[list[list[Heard]], NotNow | None]:
+        """What is known of each request's conversations, and what prevents that the rest is looked up.
+
+        Of a request that has a conversation of which nothing is known then: an empty list.
+        """
         try:
-            self._look_up(asked)
-        except NotNow as problem:
-            return problem
+            return self._look_up(asked), None
+        except NotNow as error:
+            problem = error
         except duckdb.Error:
             _log.exception("what is stored of conversations cannot be read")
-            return NotNow("the store could not be read; come again later")
-        return None
+            problem = NotNow("the store could not be read; come again later")
+        return [self.known.all_of(each.conversations) or [] for each in asked], problem
 
-    def _look_up(self, asked: Sequence[_Asked]) -> None:
-        """Looks up what is not in memory. Raises NotNow, duckdb.Error."""
-        missing = self.known.missing(list(dict.fromkeys(name for each in asked for name in each.conversations)))
+    def _look_up(self, asked: Sequence[_Asked]) -> list[list[Heard]]:
+        """What is known of each request's conversations; what is not in memory is looked up.
+
+        Raises NotNow, duckdb.Error.
+        """
+        missing = list(dict.fromkeys(name for each in asked for name in self.known.missing(each.conversations)))
         with ExitStack() as stack:
             cursor = None
             if missing:
                 cursor = stack.enter_context(self._cursor())
                 self.known.read(cursor, missing)
-            unknown = [
-                pair for each in asked for pair in _find_unknown(each, self.known.all_of(each.conversations) or [])
-            ]
+            known = [self.known.all_of(each.conversations) or [] for each in asked]
+            unknown = [pair for each, heard in zip(asked, known, strict=True) for pair in _find_unknown(each, heard)]
             if unknown:
                 self.known.ask(cursor or stack.enter_context(self._cursor()), unknown)
+        return known
 
     def _tell_apart(
         self, asked: _Asked, heard: Sequence[Heard], most: int, learned: list[_Learned]

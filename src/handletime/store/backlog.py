@@ -127,11 +127,14 @@ class Backlog:
         with self._changed:
             return self._first()
 
-    def acknowledge(self, account: str, answer: Callable[[], None]) -> None:
-        """Calls `answer`, which says that what is here of an account is stored: now, or once it has been folded."""
+    def acknowledge(self, account: str, answer: Callable[[], None], *, at_once: bool = False) -> None:
+        """Calls `answer`, which says that what is here of an account is stored: now, or once it has been folded.
+
+        `at_once`: now, because nothing can be folded.
+        """
         with self._changed:
-            is_read = time.monotonic() < self._read.get(account, -READ_S) + READ_S
-            if is_read and self._budget.of(account) > FEW_EVENTS and account not in self._stuck and not self._closed:
+            at_once = at_once or self._closed or account in self._stuck or self._budget.of(account) <= FEW_EVENTS
+            if not at_once and time.monotonic() < self._read.get(account, -READ_S) + READ_S:
                 self._later.append(_Later(account, self._last, time.monotonic(), answer))
                 self._changed.notify_all()
                 return
@@ -207,11 +210,12 @@ class Backlog:
         with self._changed:
             return self._budget.held, time.monotonic() - self._since if self._batches else 0.0
 
-    def close(self) -> None:
-        """What is there is folded now; what is stuck stays in the journal."""
+    def close(self) -> list[Callable[[], None]]:
+        """What is there is folded now; what is stuck stays in the journal. Gives all answers that wait."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+            return self._due(lambda _later: True)
 
     def _due(self, is_due: Callable[[_Later], bool]) -> list[Callable[[], None]]:
         """Takes out answers; whoever asks from now on waits for what they acknowledge."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from sys import getsizeof
 from typing import Final
 
@@ -35,7 +36,7 @@ CONVERSATION_BYTES: Final = 600
 Cursor = Callable[[], AbstractContextManager[duckdb.DuckDBPyConnection]]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Heard:
     """What is known of one conversation.
 
@@ -66,14 +67,18 @@ class Known:
         """Those of these conversations that have to be looked up: of which nothing is here that may be stored, and
         small ones of which not all ids are. What is certainly new is here from now on.
         """
-        strangers = [conversation for conversation in wanted if conversation not in self._heard]
-        if strangers:
-            stored = self._directory.may_be_stored(strangers).tolist()
-            for conversation, may_be in zip(strangers, stored, strict=True):
-                if not may_be:
-                    self._put(conversation, Heard())
-        here = self._heard
-        return [each for each in wanted if each not in here or here[each].is_cut()]
+        found = list(map(self._heard.get, wanted))
+        if all(found) and all(map(_IS_WHOLE, found)):
+            return []
+        missing = [each for each, heard in zip(wanted, found, strict=True) if heard is not None and heard.is_cut()]
+        strangers = [each for each, heard in zip(wanted, found, strict=True) if heard is None]
+        stored = self._directory.may_be_stored(strangers).tolist()
+        for conversation, may_be in zip(strangers, stored, strict=True):
+            if may_be:
+                missing.append(conversation)
+            else:
+                self._put(conversation, Heard())
+        return missing
 
     def read(self, cursor: duckdb.DuckDBPyConnection, missing: Sequence[Conversation]) -> None:
         """Looks up conversations in the tables: all ids of those that are small, as many as are read in one go."""
@@ -89,12 +94,13 @@ class Known:
             heard = self._heard[conversation]
             size = sizes.get(heard.number, 0)
             if heard.is_cut() and size <= left:
-                heard.whole = True
                 whole[heard.number] = heard
                 left -= size
         if whole:
             with registered(cursor, asked=pa.table({"number": np.array(list(whole), np.int64)})):
                 self._learn(whole, query(cursor, _IDS))
+        for heard in whole.values():
+            heard.whole = True
 
     def begin(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Looks up the open conversations, those opened last first, as many as are read in one go."""
@@ -178,6 +184,7 @@ def _bytes_of(ids: Collection[str]) -> int:
     return sum(map(getsizeof, ids)) + len(ids) * ID_BYTES
 
 
+_IS_WHOLE: Final = attrgetter("whole")
 _OPEN: Final = """
     select account, conversationId from kept.open_conversations join kept.conversations using (number, account)
     order by start desc limit ?"""

@@ -93,7 +93,7 @@ class Store(Closing):
         self._queue.close()
         self._stopping.set()
         accepting.join()
-        self._backlog.close()
+        _give(self._backlog.close())
         folding.join()
         self._closing.close()
 
@@ -211,7 +211,8 @@ class Store(Closing):
 
     def _accept(self) -> None:
         try:
-            self._acceptor.begin()
+            with self._accepting:
+                self._acceptor.begin()
         except Exception:  # whatever it was, they are looked up when they are needed
             _log.exception("the open conversations could not be looked up")
         while jobs := self._queue.take():
@@ -241,7 +242,8 @@ class Store(Closing):
             if isinstance(answer, HandletimeError):
                 job.answers.set_exception(answer)
             else:
-                self._backlog.acknowledge(job.request.account, partial(_acknowledge, job, answer))
+                give = partial(_acknowledge, job, answer)
+                self._backlog.acknowledge(job.request.account, give, at_once=self.problem() is not None)
                 stored += [outcome for outcome in answer if isinstance(outcome, Ingested)]
         if self._observer:
             self._observer.acknowledged(

@@ -105,7 +105,7 @@ class Queue:
             )
 
     def close(self) -> None:
-        """Accepts no more jobs."""
+        """Accepts no more jobs. Those that are here are taken, whether there is room or not."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -129,7 +129,7 @@ class Queue:
         """
         events = 0
         while (jobs := self._jobs.get(account)) and (not events or events + jobs[0].events <= most):
-            if not self._has_room(coming + events + jobs[0].events, account):
+            if not self._closed and not self._has_room(coming + events + jobs[0].events, account):
                 break
             events += max(jobs[0].events, 1)
             self._taken.append(self._next(account))
