@@ -178,12 +178,16 @@ class Store(Closing):
         self._settle(None, None)
 
     def checkpoint(self) -> None:
-        """Empties the write-ahead log and the journal. Raises NotNow where readers hold it; then it is done when they
-        end.
+        """Empties the write-ahead log and the journal.
+
+        Raises NotNow where they cannot be written, or where readers hold the log; then it is done when they end.
         """
         self.settle()
-        self._empty_journal()
-        self.journal.wipe()
+        try:
+            self._empty_journal()
+            self.journal.wipe()
+        except StoreError as error:
+            raise NotNow(f"what has been folded is still in the journal: {error}") from error
         self._database.checkpoint()
 
     def _take_up(self, commits: Commits) -> None:
