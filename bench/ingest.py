@@ -125,6 +125,8 @@ def _beside(server: Server, file: Path, per_second: float) -> list[tuple[str, ..
 def _quiet(server: Server, token: str, loud: Path, alone: Path, beside: Path) -> list[tuple[str, ...]]:
     """What a quiet account's single events take, alone and beside large requests of another account."""
     quiet = server._replace(token=token)
+    for file in (alone, beside):
+        file.write_bytes(file.read_bytes().replace(f'"{ACCOUNT}"'.encode(), f'"{QUIET_ACCOUNT}"'.encode()))
     before = _send(quiet, alone, QUIET, QUIET_PER_SECOND, QUIET_ACCOUNT)
     with ThreadPoolExecutor(1) as threads:
         sending = threads.submit(_send, server, loud, LOUD)
