@@ -56,6 +56,7 @@ def without_journal(folder: Path) -> None:
     with duckdb.connect(str(folder / "store.duckdb")) as file:
         file.execute("drop table kept.ahead")
         file.execute("alter table kept.meta drop column folded")
+        file.execute("create index conversations_by_key on kept.conversations (key)")
 
 
 def account_of(event: RawEvent) -> str:

@@ -15,8 +15,6 @@ from handletime.store.arrow import insert, registered
 
 SEEN_BITS: Final = 1 << 26
 """Each conversation sets one of these bits. Where it is not set, a conversation is new and needs no look-up."""
-BY_INDEX: Final = 256
-"""Up to so many keys are looked up through the index; for more, all keys are read."""
 
 Conversation = tuple[int, str]
 """Account number and conversation id."""
@@ -89,20 +87,16 @@ def insert_conversations(connection: duckdb.DuckDBPyConnection, conversations: d
 
 def find(connection: duckdb.DuckDBPyConnection, wanted: Sequence[Conversation]) -> dict[Conversation, int]:
     """The numbers of those conversations that are stored."""
-    keys = _keys(wanted)
-    if len(wanted) > BY_INDEX:
-        with registered(connection, asked=pa.table({"key": keys})):
-            rows = connection.execute(f"{_BY_KEY} (select key from asked)").fetchall()  # noqa: S608
-    elif wanted:
-        # Integers, so nothing can be injected; only for a list of literals does DuckDB ask the index.
-        rows = connection.execute(f"{_BY_KEY} ({', '.join(map(str, keys.tolist()))})").fetchall()
-    else:
+    if not wanted:
         return {}
+    with registered(connection, asked=pa.table({"key": _keys(wanted)})):
+        rows = connection.execute(_BY_KEY).fetchall()
     found = {(account, id_): number for account, id_, number in rows}
     return {conversation: found[conversation] for conversation in wanted if conversation in found}
 
 
-_BY_KEY: Final = "select account, conversationId, number from kept.conversations where key in"
+_BY_KEY: Final = """
+    select account, conversationId, number from kept.conversations where key in (select key from asked)"""
 
 
 def key_of(conversation: Conversation) -> int:

@@ -97,7 +97,9 @@ _FOLDED: Final = (
     'delete from kept.agent_segments where "end" is null',
     'delete from kept.skill_segments where "end" is null',
 )
-MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED)
+# Whoever asked an index waited for as long as a checkpoint took; reading all keys takes some milliseconds.
+_WITHOUT_INDEX: Final = ("drop index kept.conversations_by_key",)
+MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED, _WITHOUT_INDEX)
 """The SQL that makes each version of the schema from the one before."""
 
 EVENT_ROW: Final = pa.schema(
