@@ -110,7 +110,7 @@ def test_a_store_of_the_first_version_becomes_todays(tmp_path: Path) -> None:
         store.ingest("local", events_of(STORY))
     without_journal(tmp_path)
     with duckdb.connect(str(tmp_path / "store.duckdb")) as file:
-        assert len(MIGRATIONS) == 3
+        assert len(MIGRATIONS) == 4
         for column in ("revision", "leaseMillis"):
             file.execute(f"alter table kept.events drop column {column}")
         file.execute("alter table kept.agent_segments add column messages integer")
