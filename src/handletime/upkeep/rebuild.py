@@ -55,6 +55,10 @@ class Rebuilt(msgspec.Struct, frozen=True, rename="camel"):
     mended: int = 0
 
 
+_TIMES: Final = 3
+"""How often it is compared and put right at most, while events come in."""
+
+
 class _Compared(NamedTuple):
     """What a rebuild found; the numbers of the conversations that differ, and of those with wrong focus moves."""
 
@@ -64,16 +68,31 @@ class _Compared(NamedTuple):
 
 
 def rebuild(store: Store, *, mend: bool = False, memory: int | None = None, watch: Watch | None = None) -> Rebuilt:
-    """Derives everything anew and compares it with what is stored, as of now; puts right what differs if `mend`.
+    """Derives everything anew and compares it with what is stored, as of now; puts right what differs if `mend`, and
+    compares again.
 
     Bit by bit: what an interrupted one leaves, the next one finds. Raises NotNow, and Stopped where `watch` says so.
     """
     watch = watch or Watch()
+    memory = memory or store.settings.memory_bytes
+    found = first = _compared(store, memory, watch)
+    mended = np.empty(0, np.int64)
+    for _ in range(_TIMES):
+        if not mend or not found.rebuilt.differences:
+            break
+        mended = np.union1d(mended, _mend(store, found, watch))
+        # What came meanwhile was worked into rows that were wrong.
+        found = _compared(store, memory, watch)
+    return msgspec.structs.replace(first.rebuilt, mended=len(mended))
+
+
+def _compared(store: Store, memory: int, watch: Watch) -> _Compared:
     with store.snapshot(watch) as cursor:
-        memory = memory or store.settings.memory_bytes
-        found = _compare(cursor, store.folder, memory=memory, progress=watch.progress)
-    if not mend or not found.rebuilt.differences:
-        return found.rebuilt
+        return _compare(cursor, store.folder, memory=memory, progress=watch.progress)
+
+
+def _mend(store: Store, found: _Compared, watch: Watch) -> I64:
+    """Puts right what differs; gives the numbers of the conversations."""
     store.transact(mend_agents)
     numbers = np.union1d(found.differing, found.misplaced)
     for what, each, work in (
@@ -88,7 +107,7 @@ def rebuild(store: Store, *, mend: bool = False, memory: int | None = None, watc
             store.transact(partial(work, numbers=some))
             watch.pause()
             done += len(some)
-    return msgspec.structs.replace(found.rebuilt, mended=len(numbers))
+    return numbers
 
 
 def _compare(
