@@ -46,9 +46,7 @@ class Inputs:
         """Makes the files if they are not there. Raises BenchmarkFailed where the disk is too small."""
         if self.has(events):
             return
-        need, free = events * BYTES_PER_EVENT, shutil.disk_usage(self.folder).free
-        if need > free:
-            raise BenchmarkFailed(f"{events:,} events need {need / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free")
+        require_room(self.folder, events, events * BYTES_PER_EVENT)
         try:
             ask("data", events, self.parquet(events), self.ndjson(events))
         finally:
@@ -73,6 +71,13 @@ class Inputs:
     def _remove(self, pattern: str) -> None:
         for path in self.folder.glob(pattern):
             path.unlink()
+
+
+def require_room(folder: Path, events: int, need: int) -> None:
+    """Raises BenchmarkFailed where the disk has not so many bytes for events."""
+    free = shutil.disk_usage(folder).free
+    if need > free:
+        raise BenchmarkFailed(f"{events:,} events need {need / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free")
 
 
 def _version() -> str:

@@ -143,8 +143,13 @@ def _quiet(server: Server, token: str, loud: Path, alone: Path, beside: Path) ->
 
 
 def _times(what: str, sent: Sent, target: str = "") -> tuple[str, ...]:
+    return (what, "", "", *_millis(sent), target)
+
+
+def _millis(sent: Sent) -> tuple[str, str]:
+    """The median, and the 99th percentile with the most."""
     p99 = f"{1000 * sent.percentile(0.99):.0f} ({1000 * max(sent.each):.0f})"
-    return (what, "", "", f"{1000 * sent.percentile(0.5):.0f}", p99, target)
+    return f"{1000 * sent.percentile(0.5):.0f}", p99
 
 
 def _bulk_row(events: int, seconds: float) -> tuple[str, ...]:
@@ -157,7 +162,6 @@ def _row(phase: Phase, sent: Sent) -> tuple[str, ...]:
         f"{what}, {phase.connections} connections",
         amount(phase.events / sent.seconds) if phase.size > 1 else f"{phase.events / sent.seconds:,.0f}",
         f"≥ {amount(phase.per_second)}",
-        f"{1000 * sent.percentile(0.5):.0f}",
-        f"{1000 * sent.percentile(0.99):.0f} ({1000 * max(sent.each):.0f})",
+        *_millis(sent),
         f"≤ {phase.p99_ms}" + (f" ({phase.most_ms})" if phase.most_ms else ""),
     )

@@ -7,8 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from bench.data import require_room
 from bench.ingest_data import ACCOUNT, DAY_EVENTS, MESSINESS, SEED, START
-from bench.process import BenchmarkFailed, handletime, run
+from bench.process import handletime, run
 from bench.results import Progress
 
 BYTES_PER_EVENT: Final = 120
@@ -25,9 +26,7 @@ def filled(folder: Path, events: int, progress: Progress) -> Path:
     if store.exists():
         return store
     days = -(-events // DAY_EVENTS)
-    need, free = events * BYTES_PER_EVENT + DAY_EVENTS * DAY_BYTES_PER_EVENT, shutil.disk_usage(folder).free
-    if need > free:
-        raise BenchmarkFailed(f"{events:,} events need {need / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free")
+    require_room(folder, events, events * BYTES_PER_EVENT + DAY_EVENTS * DAY_BYTES_PER_EVENT)
     part, day = folder / f"stored-{events}.part", folder / "stored-day.ndjson"
     shutil.rmtree(part, ignore_errors=True)
     try:

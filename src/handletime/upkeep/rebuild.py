@@ -75,15 +75,16 @@ def rebuild(store: Store, *, mend: bool = False, memory: int | None = None, watc
     """
     watch = watch or Watch()
     memory = memory or store.settings.memory_bytes
-    found = first = _compared(store, memory, watch)
+    compared: list[Rebuilt] = []
     mended = np.empty(0, np.int64)
-    for _ in range(_TIMES):
+    while len(compared) < _TIMES:
+        # Again after mending: what came meanwhile was worked into rows that were wrong.
+        found = _compared(store, memory, watch)
+        compared.append(found.rebuilt)
         if not mend or not found.rebuilt.differences:
             break
         mended = np.union1d(mended, _mend(store, found, watch))
-        # What came meanwhile was worked into rows that were wrong.
-        found = _compared(store, memory, watch)
-    return msgspec.structs.replace(first.rebuilt, mended=len(mended))
+    return msgspec.structs.replace(compared[0], mended=len(mended))
 
 
 def _compared(store: Store, memory: int, watch: Watch) -> _Compared:
