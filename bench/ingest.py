@@ -46,7 +46,7 @@ LOUD: Final = Phase(800_000, 10_000, 16, 0, 0)
 """What one account sends while another sends single events: `QUIET` alone, and as many beside it."""
 QUIET: Final = Phase(400, 1, 4, 0, 0)
 QUIET_ACCOUNT: Final = "quiet"
-QUIET_PER_SECOND: Final = 40.0
+QUIET_PER_SECOND: Final = 60.0
 QUERIES: Final = 100
 QUERIES_MAX: Final = 5_000
 OTHERS: Final = (BESIDE, LOUD, QUIET, QUIET)

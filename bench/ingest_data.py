@@ -39,10 +39,11 @@ def make(folder: Path, sizes: list[int]) -> dict[str, int]:
     begin, end = np.full(ids.max() + 1, len(ids)), np.zeros(ids.max() + 1, np.int64)
     np.minimum.at(begin, ids, places)
     np.maximum.at(end, ids, places)
+    is_open = (begin < first) & (end > first)
     for number, size in enumerate(sizes, 1):
         (folder / f"{number}.ndjson").write_bytes(to_ndjson(events.slice(first, size)))
         first += size
-    return {"before": int(events.num_rows * BEFORE), "open": int(((begin < first) & (end > first)).sum())}
+    return {"before": int(events.num_rows * BEFORE), "open": int(is_open.sum())}
 
 
 if __name__ == "__main__":

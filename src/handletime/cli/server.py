@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -82,11 +83,17 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
     with ExitStack() as stack:
         meters = Meters()
         is_store = settings.lake is None
+        derives = is_store or settings.events is not None
+        is_ready = derives and is_complete()
+        # Beside what takes as long: opening the store.
+        loading = stack.enter_context(ThreadPoolExecutor(1, "loading")).submit(warming.warm_up) if is_ready else None
         opened = _store_service if is_store else lake_service
         service, sessions = opened(settings, _api_settings(settings), meters, stack)
         host, port = free(settings.host, settings.port, stack)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
-        compiling = warm(service, stack) if is_store or settings.events else None
+        compiling = compile_beside(service, stack) if derives and not is_ready else None
+        if loading:
+            loading.result()
         page = Page(service, sessions, Labels(settings.labels), with_now=is_store)
         routes = page_routes(page, with_now=is_store)
         app = make_app(service, more_routes=routes, meters=meters, nowhere=page.answer_to_nowhere)
@@ -229,11 +236,8 @@ class Warming(threading.Thread):
             self._compiler.wait()
 
 
-def warm(service: Service, stack: ExitStack) -> Warming | None:
-    """Makes the derivation ready. Where it has to be compiled, gives its state, until the stack ends."""
-    if is_complete():
-        warming.warm_up()
-        return None
+def compile_beside(service: Service, stack: ExitStack) -> Warming:
+    """Compiles the derivation while the server listens; gives the state of that, until the stack ends."""
     thread = Warming(service)
     stack.callback(thread.stop)
     thread.start()

@@ -20,6 +20,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from handletime.segments.columns import I64
 from handletime.store.arrow import query, registered
 from handletime.store.directory import Conversation, Directory, find
 from handletime.store.events import sizes_of
@@ -83,8 +84,12 @@ class Known:
     def read(self, cursor: duckdb.DuckDBPyConnection, missing: Sequence[Conversation]) -> None:
         """Looks up conversations in the tables: all ids of those that are small, as many as are read in one go."""
         found = find(cursor, missing)
-        numbers = np.array(list(found.values()), np.int64)
-        sizes = dict(zip(numbers.tolist(), sizes_of(cursor, numbers).tolist(), strict=True)) if len(numbers) else {}
+        stored = np.array(list(found.values()), np.int64)
+        # Mostly few: they are read without being counted first.
+        ids = _ids_of(cursor, stored, WHOLE_AT_ONCE + 1)
+        fit = ids.num_rows <= WHOLE_AT_ONCE
+        counted, counts = np.unique(ids["number"], return_counts=True) if fit else (stored, sizes_of(cursor, stored))
+        sizes: dict[int, int] = dict(zip(counted.tolist(), counts.tolist(), strict=True))
         whole: dict[int, Heard] = {}
         left = WHOLE_AT_ONCE
         for conversation in missing:
@@ -97,15 +102,15 @@ class Known:
                 whole[heard.number] = heard
                 left -= size
         if whole:
-            with registered(cursor, asked=pa.table({"number": np.array(list(whole), np.int64)})):
-                self._learn(whole, query(cursor, _IDS))
+            self._learn(whole, ids if fit else _ids_of(cursor, np.array(list(whole), np.int64), WHOLE_AT_ONCE))
         for heard in whole.values():
             heard.whole = True
 
     def begin(self, cursor: duckdb.DuckDBPyConnection) -> None:
         """Looks up the open conversations, those opened last first, as many as are read in one go."""
         rows = cursor.execute(_OPEN, [self._most_bytes // (4 * CONVERSATION_BYTES)]).fetchall()
-        self.read(cursor, self.missing([(account, id_) for account, id_ in rows]))
+        if missing := self.missing([(account, id_) for account, id_ in rows]):
+            self.read(cursor, missing)
 
     def ask(self, cursor: duckdb.DuckDBPyConnection, unknown: Sequence[tuple[Heard, str]]) -> None:
         """Looks up events of conversations of which not all ids are here."""
@@ -164,11 +169,13 @@ class Known:
         self._bytes -= CONVERSATION_BYTES + _bytes_of(heard.ids)
 
     def _learn(self, heard: Mapping[int, Heard], rows: pa.Table) -> None:
-        """Adds events of these conversations."""
+        """Adds events of these conversations; passes over those of others."""
         rows = rows.sort_by("number")
         numbers, first = np.unique(rows["number"].to_numpy(), return_index=True)
         ids, revisions = (rows[name].to_numpy().tolist() for name in ("eventId", "revision"))
         for number, (low, high) in zip(numbers.tolist(), pairwise([*first.tolist(), len(ids)]), strict=True):
+            if number not in heard:
+                continue
             mine = heard[number].ids
             # What is here already may be newer: a correction in the journal.
             read = {
@@ -178,6 +185,12 @@ class Known:
             }
             mine.update(read)
             self.count(read)
+
+
+def _ids_of(cursor: duckdb.DuckDBPyConnection, numbers: I64, most: int) -> pa.Table:
+    """The ids and revisions of the stored events of conversations, up to a number of events."""
+    with registered(cursor, asked=pa.table({"number": numbers})):
+        return query(cursor, f"{_IDS} limit {most}")
 
 
 def _bytes_of(ids: Collection[str]) -> int:

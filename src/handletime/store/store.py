@@ -46,7 +46,7 @@ from handletime.store.waiting import Job, Queue
 from handletime.store.watch import Watch
 from handletime.store.writer import Changed, Folded, Writer
 
-AT_ONCE: Final = 20_000
+AT_ONCE: Final = 10_000
 """The most events that are put into the journal together, and one turn of an account more."""
 _log: Final = logging.getLogger(__name__)
 
