@@ -17,6 +17,7 @@ import pytest
 
 from handletime.errors import InvalidEvents, NotNow, StoreError
 from handletime.store import accept, known
+from handletime.store import events as stored
 from handletime.store.accept import Acceptor
 from handletime.store.arrow import query
 from handletime.store.directory import Directory
@@ -240,7 +241,7 @@ def test_a_look_up_that_is_stopped_half_way_makes_nothing_known(
 
     with a_store(tmp_path) as store:
         store.ingest("local", events_of(messages("a", "b")))
-    monkeypatch.setattr(known, "query", stop_once)
+    monkeypatch.setattr(stored, "query", stop_once)
     with a_store(tmp_path) as store:
         with pytest.raises(NotNow, match="could not be read"):
             store.ingest("local", events_of(messages("a", "b", "c")))

@@ -25,7 +25,7 @@ ANY_NUMBER: Final = 2**62
 
 def events_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
     """The stored events of conversations as rows of `EVENT_ROW`, by arrival."""
-    events = _of_conversations(connection, _EVENTS, numbers).cast(EVENT_ROW).combine_chunks()
+    events = of_conversations(connection, _EVENTS, numbers).cast(EVENT_ROW).combine_chunks()
     return events.take(by_arrival(events["arrival"].to_numpy()))
 
 
@@ -40,7 +40,7 @@ class Held(NamedTuple):
 
 def held_of(connection: duckdb.DuckDBPyConnection, numbers: I64, most: int = ANY_NUMBER) -> Held:
     """All that is stored of conversations; of those with more than `most` events together, any `most` and one more."""
-    events = _of_conversations(connection, _EVENTS, numbers, f"limit {most + 1}").cast(EVENT_ROW)
+    events = of_conversations(connection, _EVENTS, numbers, f"limit {most + 1}").cast(EVENT_ROW)
     return Held(events, losses_of(connection, numbers))
 
 
@@ -55,19 +55,19 @@ def copies_of(connection: duckdb.DuckDBPyConnection, events: pa.Table) -> Held:
 
 def losses_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
     """The stored losses of conversations, rows of `kept.losses`."""
-    return _of_conversations(connection, "select * from kept.losses", numbers)
+    return of_conversations(connection, "select * from kept.losses", numbers)
 
 
 def ids_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> pa.Table:
     """The numbers, ascending, and ids of those conversations that the directory has."""
-    found = _of_conversations(connection, "select number, conversationId from kept.conversations", numbers)
+    found = of_conversations(connection, "select number, conversationId from kept.conversations", numbers)
     return found.sort_by("number").combine_chunks()
 
 
 def sizes_of(connection: duckdb.DuckDBPyConnection, numbers: I64) -> I64:
     """How many events are stored of each of these different conversations."""
     counted = "select number, count(*) as size from kept.events"
-    found = _of_conversations(connection, counted, numbers, "group by number")
+    found = of_conversations(connection, counted, numbers, "group by number")
     ascending = np.argsort(numbers)
     sizes = np.zeros(len(numbers), np.int64)
     sizes[ascending[np.searchsorted(numbers[ascending], found["number"].to_numpy())]] = found["size"].to_numpy()
@@ -112,7 +112,7 @@ def met_by(arrivals: I64, losses: pa.Table) -> tuple[I64, I64]:
     return losses_by_row(np.searchsorted(arrivals, losses["arrival"].to_numpy()), losses, len(arrivals))
 
 
-def _of_conversations(connection: duckdb.DuckDBPyConnection, sql: str, numbers: I64, after: str = "") -> pa.Table:
+def of_conversations(connection: duckdb.DuckDBPyConnection, sql: str, numbers: I64, after: str = "") -> pa.Table:
     """The rows of a table that are of conversations. It stands alone: only then row groups are skipped."""
     with registered(connection, asked=pa.table({"number": numbers})):
         return query(connection, f"{sql} where number in (select number from asked) {after}")  # noqa: S608

@@ -20,10 +20,9 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from handletime.segments.columns import I64
 from handletime.store.arrow import query, registered
 from handletime.store.directory import Conversation, Directory, find
-from handletime.store.events import sizes_of
+from handletime.store.events import of_conversations, sizes_of
 
 WHOLE_EVENTS: Final = 2_000
 """The most events of a conversation all of whose ids are read when it is heard of again."""
@@ -86,7 +85,7 @@ class Known:
         found = find(cursor, missing)
         stored = np.array(list(found.values()), np.int64)
         # Mostly few: they are read without being counted first.
-        ids = _ids_of(cursor, stored, WHOLE_AT_ONCE + 1)
+        ids = of_conversations(cursor, _IDS, stored, f"limit {WHOLE_AT_ONCE + 1}")
         fit = ids.num_rows <= WHOLE_AT_ONCE
         counted, counts = np.unique(ids["number"], return_counts=True) if fit else (stored, sizes_of(cursor, stored))
         sizes: dict[int, int] = dict(zip(counted.tolist(), counts.tolist(), strict=True))
@@ -102,7 +101,7 @@ class Known:
                 whole[heard.number] = heard
                 left -= size
         if whole:
-            self._learn(whole, ids if fit else _ids_of(cursor, np.array(list(whole), np.int64), WHOLE_AT_ONCE))
+            self._learn(whole, ids if fit else of_conversations(cursor, _IDS, np.array(list(whole), np.int64)))
         for heard in whole.values():
             heard.whole = True
 
@@ -187,12 +186,6 @@ class Known:
             self.count(read)
 
 
-def _ids_of(cursor: duckdb.DuckDBPyConnection, numbers: I64, most: int) -> pa.Table:
-    """The ids and revisions of the stored events of conversations, up to a number of events."""
-    with registered(cursor, asked=pa.table({"number": numbers})):
-        return query(cursor, f"{_IDS} limit {most}")
-
-
 def _bytes_of(ids: Collection[str]) -> int:
     return sum(map(getsizeof, ids)) + len(ids) * ID_BYTES
 
@@ -201,5 +194,5 @@ _IS_WHOLE: Final = attrgetter("whole")
 _OPEN: Final = """
     select account, conversationId from kept.open_conversations join kept.conversations using (number, account)
     order by start desc limit ?"""
-_IDS: Final = "select number, eventId, revision from kept.events where number in (select number from asked)"
+_IDS: Final = "select number, eventId, revision from kept.events"
 _ASKED: Final = "select number, eventId, revision from kept.events semi join asked using (number, eventId)"
