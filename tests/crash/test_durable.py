@@ -15,6 +15,7 @@ import pytest
 
 from handletime.errors import NotNow
 from handletime.keys.keys import create
+from handletime.store.backlog import STUCK_MAX_S
 from handletime.upkeep.client import ask
 from handletime.upkeep.commands import Forget, Removed
 from tests.crash.client import ACCOUNT, Batch, Client, prepared, resend
@@ -198,7 +199,9 @@ def checkpoint(folder: Path) -> int:
 
 
 def wait_until_ready(url: str) -> None:
-    for _ in range(600):
+    """What could not be folded is tried again after 5 s, then 10, then 20 (`backlog.STUCK_S`)."""
+    until = time.monotonic() + STUCK_MAX_S
+    while time.monotonic() < until:
         if httpx.get(f"{url}/readyz").status_code == 200:
             return
         time.sleep(0.02)

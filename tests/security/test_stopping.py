@@ -44,7 +44,7 @@ from handletime.api.connections import Connections
 from handletime.api.serve import ListenSettings
 from handletime.api.stopping import Signals
 from contextlib import ExitStack
-from handletime.cli.server import end_with, free, run_app
+from handletime.cli.server import end, free, run_app
 from tests.api.world import World
 
 @get("/slow", sync_to_thread=True)
@@ -57,7 +57,7 @@ signal.pthread_sigmask(signal.SIG_BLOCK, ELSEWHERE)
 app = make_app(World().service, more_routes=[slow])
 host, port = free("127.0.0.1", 0, ExitStack())
 run_app(app, ListenSettings(host, port), Connections(), signals, 0.0, lambda url: print(url, flush=True), lambda: None)
-end_with(None)
+end()
 """
 BEYOND_S: Final = 15.0
 """Until what is cut off is gone, and the process with it."""

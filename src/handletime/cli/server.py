@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -71,8 +71,11 @@ _M_ARENA_MAX: Final = -8
 """A constant of malloc.h."""
 
 
-def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> None:
-    """Serves until SIGTERM or SIGINT; `listening` gets the address. Raises InputError, StoreError, OSError."""
+def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> NoReturn:
+    """Serves until SIGTERM or SIGINT, and ends the process; `listening` gets the address.
+
+    Raises InputError, StoreError, OSError, where it could not begin.
+    """
     begun = time.monotonic()
     limit_heaps()
     keep_private()
@@ -91,7 +94,8 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
         service, sessions = opened(settings, _api_settings(settings), meters, stack)
         host, port = free(settings.host, settings.port, stack)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
-        compiling = compile_beside(service, stack) if derives and not is_ready else None
+        if derives and not is_ready:
+            compile_beside(service, stack)
         if loading:
             loading.result()
         page = Page(service, sessions, Labels(settings.labels), with_now=is_store)
@@ -99,7 +103,7 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
         app = make_app(service, more_routes=routes, meters=meters, nowhere=page.answer_to_nowhere)
         run_app(app, listen, _connections_of(settings, meters), signals, begun, listening, page.stop)
     _log.info("stopped")
-    end_with(compiling)
+    end()
 
 
 def _store_service(
@@ -236,25 +240,26 @@ class Warming(threading.Thread):
             self._compiler.wait()
 
 
-def compile_beside(service: Service, stack: ExitStack) -> Warming:
-    """Compiles the derivation while the server listens; gives the state of that, until the stack ends."""
+def compile_beside(service: Service, stack: ExitStack) -> None:
+    """Compiles the derivation while the server listens, until the stack ends."""
     thread = Warming(service)
     stack.callback(thread.stop)
     thread.start()
-    return thread
 
 
-def end_with(compiling: Warming | None) -> None:
-    """Ends the process even where threads still do work that nobody waits for."""
-    left = [thread for thread in threading.enumerate() if thread is compiling or thread.name.startswith(QUERIES)]
+def end() -> NoReturn:
+    """Ends the process, when all is closed, whatever threads still do that nobody waits for.
+
+    Not by Python's own way out: it would wait for those threads, or take away under them what they use. A thread of
+    the HTTP server that comes back to Python in that moment aborts the process, before Python 3.14.
+    """
     until = time.monotonic() + ENDING_S
-    for thread in left:
-        thread.join(0 if thread is compiling else max(0, until - time.monotonic()))
-    if any(thread.is_alive() for thread in left):
-        # Neither can be interrupted, and Python's own way out would take away under it what it uses, or wait for it.
-        sys.stdout.flush()
-        logging.shutdown()
-        os._exit(0)
+    for thread in threading.enumerate():
+        if thread.name.startswith(QUERIES):
+            thread.join(max(0, until - time.monotonic()))
+    sys.stdout.flush()
+    logging.shutdown()
+    os._exit(0)
 
 
 def check_tls(cert: Path, key: Path) -> None:
