@@ -52,6 +52,8 @@ def sqlite_errors(path: Path) -> Iterator[None]:
                 raise NotNow("another process is writing for long; come again later") from error
             case sqlite3.SQLITE_FULL:
                 raise NotNow("the disk is full") from error
+            case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+                raise StoreError(f"{path} is damaged ({error}): restore a backup") from error
             case _:
                 # SQLite repeats statements of many lines.
                 raise StoreError(f"{path}: {' '.join(str(error).split())}") from error

@@ -355,8 +355,10 @@ def test_a_conversation_that_would_be_too_large_is_told(tmp_path: Path) -> None:
     body = "".join(line % number for number in range(120)).encode()
     into = ("ingest", "-", "--data", tmp_path / "store", "--conversation-events")
     done = handletime(*into, "100", stdin=body, code=1)
-    assert "conversation c has no room for this event: a conversation may have 100 events" in done.stderr
+    assert "conversation c has no room for event 100: a conversation may have 100 events" in done.stderr
     assert handletime(*into, "120", stdin=body).stdout == "120 events accepted, 0 duplicates\n"
+    to_a_server = ("ingest", "-", "--url", "http://127.0.0.1:1", "--token", "x", "--conversation-events", "200")
+    assert "counts with --data" in handletime(*to_a_server, stdin=body, code=2).stderr
 
 
 def test_what_is_in_flight_is_answered(folder: Path) -> None:

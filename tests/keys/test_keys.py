@@ -623,7 +623,7 @@ def test_keys_are_synced_with_their_folder_and_nonces_and_commits_are_not(tmp_pa
 
 def test_a_file_that_is_no_side_file_is_told(tmp_path: Path) -> None:
     (tmp_path / "side.sqlite").write_bytes(b"not a database at all, but long enough to be looked at" * 100)
-    with pytest.raises(StoreError, match=r"side\.sqlite: file is not a database"):
+    with pytest.raises(StoreError, match=r"side\.sqlite is damaged \(file is not a database\): restore a backup"):
         SideFile(tmp_path)
 
 

@@ -136,7 +136,7 @@ def test_a_conversation_has_no_more_events_than_it_may(tmp_path: Path) -> None:
         with pytest.raises(InvalidEvents) as refused:
             store.ingest("A", events_of([*messages("x", conversation="d"), *messages("2", "3", "4", "5")]))
         (fault,) = refused.value.faults
-        assert str(fault).startswith("event 4: conversationId: conversation c has no room for this event")
+        assert str(fault).startswith("event 4: conversationId: conversation c has no room for event 4: ")
         assert "3 events" in fault.message
         assert store.ingest("A", events_of(messages("2", "3"))) == (1, 1)
         assert store.ingest("A", events_of(messages("1", "2", "3"))) == (0, 3)

@@ -38,10 +38,9 @@ if TYPE_CHECKING:
 @click.option(
     "--conversation-events",
     type=SETTINGS["conversation_events"].type,
-    default=DEFAULTS["conversation_events"],
-    show_default=True,
+    show_default=str(DEFAULTS["conversation_events"]),
     metavar=SETTINGS["conversation_events"].metavar,
-    help="Events that one conversation may have, with --data.",
+    help="Events that one conversation may have, with --data; a server has a setting of its own.",
 )
 @account_option()
 def ingest(
@@ -49,7 +48,7 @@ def ingest(
     folder: Path | None,
     url: str | None,
     token: str | None,
-    conversation_events: int,
+    conversation_events: int | None,
     account: str,
 ) -> None:
     """Bring events into a store: NDJSON, a JSON array or Parquet; plain, gzip or zstd; `-` is standard input.
@@ -75,20 +74,23 @@ def ingest(
         raise click.ClickException(_faults(error, tally)) from error
     except BaseException:
         if tally.accepted or tally.duplicates:
-            click.echo(f"Before it stopped: {_summary(tally)}. Run it again: repeats are only duplicates.", err=True)
+            told = f"Before it stopped: {_summary(tally)}. When these come again they are duplicates."
+            click.echo(told, err=True)
         raise
     click.echo(_summary(tally))
 
 
 def _target(
-    folder: Path | None, url: str | None, token: str | None, conversation_events: int
+    folder: Path | None, url: str | None, token: str | None, conversation_events: int | None
 ) -> AbstractContextManager[Target]:
     from handletime.cli.sending import server_target, store_target
 
     if folder is not None and url is None:
-        return store_target(folder, conversation_events)
+        return store_target(folder, conversation_events or DEFAULTS["conversation_events"])
     if url is None or folder is not None:
         raise click.UsageError("name either --data DIR, or --url URL and --token TOKEN")
+    if conversation_events is not None:
+        raise click.UsageError("--conversation-events counts with --data; the server of --url has its own setting")
     if not token:
         raise click.UsageError("--url needs --token, or HANDLETIME_TOKEN in the environment")
     return server_target(url, token)

@@ -27,6 +27,7 @@ import pyarrow.compute as pc
 from handletime.cli.folder import make_folder, side_file
 from handletime.errors import InputError, InvalidEvents, NotNow
 from handletime.events.encode import to_ndjson
+from handletime.events.model import DEFAULT_ACCOUNT
 from handletime.store.opening import StoreSettings
 from handletime.store.requests import Ingested
 from handletime.store.store import Store
@@ -95,8 +96,9 @@ class Target:
     def _count(self, tally: Tally) -> None:
         try:
             done = self._waiting.popleft().result()
-        except InvalidEvents as error:  # Its events are counted within what was sent together, which nobody knows.
-            raise InputError("\n".join(fault.message for fault in error.faults)) from error
+        except InvalidEvents as error:  # Its events are counted within what was stored together, which nobody knows.
+            told = "Nothing of what would have been stored together was stored."
+            raise InputError("\n".join([*(fault.message for fault in error.faults), told])) from error
         tally.accepted += done.accepted
         tally.duplicates += done.duplicates
 
@@ -241,7 +243,10 @@ class Client:
         told = f"{self._url} refused the events of account {account} ({answer.status}): {_said(answer)}"
         if answer.status == 400:
             first = json.loads(body.partition(b"\n")[0])
-            told += f"\nIts lines count from event {first['eventId']} of conversation {first['conversationId']} on."
+            told += "\nLines and events are counted in what was sent together. It begins with the event of the id "
+            told += f"{first['eventId']} of conversation {first['conversationId']}."
+        if answer.status == 401 and account == DEFAULT_ACCOUNT:
+            told += f"\n{account} is the account of events that name none: --account says another."
         raise InputError(told)
 
 

@@ -279,9 +279,9 @@ def _too_many(
                 Fault(
                     row - first + 1,
                     "conversationId",
-                    f"conversation {asked.conversations[place][1]} has no room for this event: a conversation may "
-                    f"have {most:,} events (--conversation-events); events that it has already may be sent again and "
-                    "corrected",
+                    f"conversation {asked.conversations[place][1]} has no room for event {asked.ids[row]}: a "
+                    f"conversation may have {most:,} events (conversation-events); events that it has already may be "
+                    "sent again and corrected",
                     "event",
                 )
             )
