@@ -100,7 +100,7 @@ def _measured(inputs: Inputs, options: argparse.Namespace) -> Iterator[Section]:
         if name == "ingest":
             told(name)
             stored = ingest_stored.filled(inputs.folder, options.stored, told) if options.stored else None
-            yield ingest.measure(told, stored)
+            yield ingest.measure(told, stored, options.stored)
             continue
         if name in WITHOUT_EVENTS:
             told(name)

@@ -54,8 +54,8 @@ END: Final = int((START + timedelta(days=1)).timestamp() * 1000)
 START_S: Final = 2.0
 
 
-def measure(progress: Progress, stored: Path | None = None) -> Section:
-    """Events a second and the time of each answer, with a copy of a store (a new one).
+def measure(progress: Progress, stored: Path | None = None, events: int | None = None) -> Section:
+    """Events a second and the time of each answer, with a copy of a store of so many events (a new one).
 
     Raises BenchmarkFailed, OSError.
     """
@@ -84,8 +84,9 @@ def measure(progress: Progress, stored: Path | None = None) -> Section:
             rows += _quiet(server, a_key(folder, QUIET_ACCOUNT, ["ingest"]), *others)
     finally:
         shutil.rmtree(place)
+    full = f"{events:,} events stored before and " if events else ""
     return Section(
-        f"Ingest, durable, while {made['open']:,} conversations are open",
+        f"Ingest, durable, with {full}{made['open']:,} conversations open",
         ("", "events a second", "target", "p50, ms", "p99, ms (most)", "target"),
         rows,
         "Server and client on this machine; checkpoints are among what is measured. Bulk: `handletime ingest FILE "
