@@ -14,12 +14,13 @@ from typing import Final
 from bench import compare, derivation, end_to_end, ingest, ingest_stored, lake, machine, queries, startup
 from bench.data import Inputs
 from bench.process import BenchmarkFailed, compile_all
-from bench.results import RESULTS, Section, gigabytes, write
+from bench.results import RESULTS, Progress, Section, gigabytes, write
 
 EVENTS: Final = 10_000_000
 PEER_EVENTS: Final = 1_000_000
 SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages", "lake")
-WITHOUT_EVENTS: Final = {
+WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
+    "ingest": ingest.measure,
     "queries": queries.measure,
     "pages": queries.measure_pages,
     "lake": lake.measure,
@@ -97,16 +98,12 @@ def _measured(inputs: Inputs, options: argparse.Namespace) -> Iterator[Section]:
         "peers": (few, lambda: compare.measure(parquet(few), parquet(small), times, told)),
     }
     for name in options.only:
-        if name == "ingest":
-            told(name)
-            yield ingest.measure(told)
-            if options.stored:
-                stored = ingest_stored.filled(inputs.folder, options.stored, told)
-                yield ingest.measure(told, stored, options.stored)
-            continue
         if name in WITHOUT_EVENTS:
             told(name)
             yield WITHOUT_EVENTS[name](told)
+            if name == "ingest" and options.stored:
+                stored = ingest_stored.filled(inputs.folder, options.stored, told)
+                yield ingest.measure(told, stored, options.stored)
             continue
         events, measure = steps[name]
         for needed in (small, events):

@@ -46,6 +46,7 @@ def sqlite_errors(path: Path) -> Iterator[None]:
     except UnicodeDecodeError as error:  # In SQLite's own message, which repeats what is damaged.
         raise StoreError(f"{path} is damaged") from error
     except sqlite3.Error as error:
+        said = " ".join(str(error).split())  # SQLite repeats statements of many lines.
         # The low byte is the kind, the rest the special case. What is "not now" is told to clients: no paths.
         match getattr(error, "sqlite_errorcode", 0) & 0xFF:
             case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
@@ -53,7 +54,6 @@ def sqlite_errors(path: Path) -> Iterator[None]:
             case sqlite3.SQLITE_FULL:
                 raise NotNow("the disk is full") from error
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                raise StoreError(f"{path} is damaged ({error}): restore a backup") from error
+                raise StoreError(f"{path} is damaged ({said}): restore a backup") from error
             case _:
-                # SQLite repeats statements of many lines.
-                raise StoreError(f"{path}: {' '.join(str(error).split())}") from error
+                raise StoreError(f"{path}: {said}") from error
