@@ -26,7 +26,8 @@ from handletime.errors import InputError
 from handletime.events import model
 from handletime.events.book import event_of_line
 from handletime.segments.derive import derive
-from handletime.sources.liveperson import Event, History, events_of, read_history
+from handletime.sources.event import Event
+from handletime.sources.liveperson import History, events_of, read_history
 from tests.segments.tables import events_of as event_table
 from tests.segments.tables import in_order, rows_of
 from tests.store.worlds import a_store, stored_rows

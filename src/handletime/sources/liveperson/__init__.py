@@ -11,6 +11,6 @@ name places and ids, never what stood in a field.
 """
 
 from handletime.sources.liveperson.files import ConversationFault, History, read_history
-from handletime.sources.liveperson.record import Conversation, Event, events_of
+from handletime.sources.liveperson.record import Conversation, events_of
 
-__all__ = ["Conversation", "ConversationFault", "Event", "History", "events_of", "read_history"]
+__all__ = ["Conversation", "ConversationFault", "History", "events_of", "read_history"]

@@ -11,8 +11,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from handletime.errors import InputError
+from handletime.sources.event import Event, order
 from handletime.sources.liveperson.fields import UNREADABLE, is_absent
-from handletime.sources.liveperson.record import Event, events_of, order
+from handletime.sources.liveperson.record import events_of
 
 ANSWER_MAX: Final = 1 << 30
 """The longest answer, array or line, in bytes. An answer of LivePerson's holds at most 100 conversations."""

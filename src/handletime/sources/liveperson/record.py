@@ -30,11 +30,12 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Raw
 from msgspec.structs import replace
 
 from handletime.events import model
 from handletime.events.book import is_account
+from handletime.sources.event import Event, order
 from handletime.sources.liveperson.assignments import (
     Agents,
     Assigned,
@@ -76,31 +77,6 @@ _TRANSFERRED: Final = -2 * 10**9
 _ASSIGNED: Final = -(10**9)
 _CLOSED: Final = 2**53 - 1
 _COUNTED: Final = {"transferred": _TRANSFERRED, "assigned": _ASSIGNED}
-
-
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """An event of rules.md 1; `msgspec.json.encode` writes it as one. `time` is in epoch milliseconds."""
-
-    account_id: str | None = None
-    conversation_id: str
-    event_id: str
-    time: int
-    sequence: int
-    revision: int = 0
-    type: str
-    agent_id: int | None = None
-    group_id: int | None = None
-    user_type: str | None = None
-    skill_id: int | None = None
-    source: str | None = None
-    sent_by: str | None = None
-    reason: str | None = None
-    closed_by: str | None = None
-
-
-def order(event: Event) -> tuple[int, int, int, bytes]:
-    """The order of rules.md 1 within a conversation."""
-    return event.time, event.sequence, model.RANKS[model.TYPES.index(event.type)], event.event_id.encode()
 
 
 class Conversation(NamedTuple):

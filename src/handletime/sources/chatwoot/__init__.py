@@ -1,0 +1,8 @@
+"""Chatwoot's webhooks and REST answers become events (docs/chatwoot.md).
+
+    fields   what is read of them
+    webhook  one delivery as events
+    agents   whose id is whose: users, bots
+
+Texts, names, addresses and tokens are dropped at the door: only what `fields` names is ever decoded.
+"""
