@@ -59,10 +59,9 @@ def test_no_answer_lacks_what_was_acknowledged_before_the_question(tmp_path: Pat
             thread.start()
         ends = time.monotonic() + SECONDS
         try:
-            for asked in itertools.count():
+            for asked, (account, token) in enumerate(itertools.cycle(tokens.items())):
                 if asked >= QUESTIONS and time.monotonic() > ends:
                     break
-                account, token = list(tokens.items())[asked % len(tokens)]
                 before = acknowledged[account]
                 assert counted(server.url, account, token) >= before
         finally:

@@ -14,9 +14,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from handletime.events.decode import decode_lines
 from handletime.segments.derive import derive
 from handletime.sources.chatwoot.webhook import Mapped, Options, events_of
+from tests.segments.tables import events_of as event_table
 from tests.segments.tables import in_order, rows_of
 
 STORIES = Path(__file__).parent / "chatwoot"
@@ -36,8 +36,7 @@ def events(bodies: Iterable[dict[str, Any]], options: Options = INBOX) -> list[d
 
 
 def derived(told: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, object]]]:
-    lines = b"".join(msgspec.json.encode(event) + b"\n" for event in told)
-    tables = derive(decode_lines(lines, account="local").good_events("the story"))
+    tables = derive(event_table(told))
     return {name: in_order(rows_of(getattr(tables, name))) for name in ("agent_segments", "skill_segments")}
 
 

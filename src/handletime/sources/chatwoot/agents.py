@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from handletime.sources.chatwoot.fields import Identified, Meta
+from handletime.sources.chatwoot.fields import Meta
 
 BOTS: Final = 10**12
 """The agent of an agent bot is this and the bot's id."""
 INBOX_BOTS: Final = 2 * 10**12
 """The bot that an inbox has, whichever it is, is this and the inbox's id."""
-USER: Final = "user"
 
 
 def is_bot(agent: int) -> bool:
@@ -30,15 +29,13 @@ def assignee_of(meta: Meta | None) -> int | None:
     return meta.assignee.id + (BOTS if meta.assignee_type == "AgentBot" else 0)
 
 
-def writer_of(sender: Identified, meta: Meta | None, inbox: int | None) -> int | None:
-    """The agent who wrote a message.
+def writer_of(sender: int, type_: str | None, meta: Meta | None, inbox: int | None) -> int | None:
+    """The agent who wrote a message: a user by that id, or a bot.
 
     A bot is the one to whom the conversation is assigned, or else the bot of the inbox: a conversation that waits
     for that one does not say which it is, and its messages have to count as its own (docs/chatwoot.md).
     """
-    if sender.id is None:
-        return None
-    if sender.type == USER:
-        return sender.id
-    bot = BOTS + sender.id
+    if type_ == "user":
+        return sender
+    bot = BOTS + sender
     return bot if assignee_of(meta) == bot else bot_of(inbox)

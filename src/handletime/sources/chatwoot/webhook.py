@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -65,8 +65,10 @@ def events_of(body: bytes, options: Options) -> Mapped:
                 return Mapped(list(_written(msgspec.json.decode(body, type=Delivered), options)))
             case "conversation_updated":
                 return Mapped(list(_updated(msgspec.json.decode(body, type=Updated), options)))
-    except (ValueError, RecursionError) as error:  # msgspec's errors and UnicodeDecodeError are ValueErrors.
-        return Mapped([], "is nested too deep" if isinstance(error, RecursionError) else str(error))
+    except RecursionError:
+        return Mapped([], "is nested too deep")
+    except ValueError as error:  # msgspec's errors and UnicodeDecodeError are some.
+        return Mapped([], str(error))
     return Mapped([])
 
 
@@ -79,12 +81,10 @@ class Told(ValueError):
 
 def _created(conversation: Conversation, options: Options) -> Iterator[Event]:
     at = seconds(conversation.created_at, "created_at")
-    fresh = _is_fresh(conversation, at)
+    is_fresh = _is_fresh(conversation, at)
     make = partial(Event, conversation_id=id_of(conversation), time=at, sequence=0, revision=TOLD)
-    team = options.skill == "team"
-    skill = skill_of(conversation, options) if not team or fresh else None
-    yield make(event_id="o", type="opened", source=source_of(conversation), skill_id=skill)
-    if not fresh:
+    yield make(event_id="o", type="opened", **_opening(conversation, options, is_fresh=is_fresh))
+    if not is_fresh:
         return
     if conversation.status == "pending":
         yield from _assigned(make, "o:a", _bot(conversation))
@@ -103,22 +103,20 @@ def _written(message: Delivered, options: Options) -> Iterator[Event]:
     if kind is None:
         return
     if kind == "consumer" and conversation.status == "open" and _is_fresh(conversation, at):
-        skill = skill_of(conversation, options)
-        yield make(event_id=f"{id_}:r", type="resumed", source=source_of(conversation), skill_id=skill)
+        yield make(event_id=f"{id_}:r", type="resumed", **_opening(conversation, options, is_fresh=True))
         yield from _assigned(make, f"{id_}:a", assignee_of(conversation.meta))
     writer = None
     if kind == "agent" and message.sender is not None and not echoes(message):
-        number(message.sender.id, "sender.id")
-        writer = writer_of(
-            message.sender, conversation.meta if _is_fresh(conversation, at) else None, inbox_of(conversation)
-        )
+        sender = number(message.sender.id, "sender.id")
+        meta = conversation.meta if _is_fresh(conversation, at) else None
+        writer = writer_of(sender, message.sender.type, meta, inbox_of(conversation))
     yield make(event_id=id_, type="message", sent_by=kind, agent_id=writer)
 
 
 def _updated(conversation: Updated, options: Options) -> Iterator[Event]:
     changes = {name: change for each in conversation.changed_attributes or [] for name, change in each.items()}
     team = changes.get("team_id") if options.skill == "team" else None
-    moved = [changes[name] for name in _ASSIGNEES if name in changes]
+    moved = any(name in changes for name in _ASSIGNEES)
     if "status" not in changes and not moved and team is None:
         return
     at = instant(changes["updated_at"].current_value) if "updated_at" in changes else None
@@ -140,8 +138,7 @@ def _updated(conversation: Updated, options: Options) -> Iterator[Event]:
 
     is_open = now == "open" or (now is None and is_fresh and conversation.status == "open")
     if reopened or (moved and holder is not None and is_open):
-        skill = skill_of(conversation, options) if is_fresh or options.skill == "inbox" else None
-        yield make(event_id=f"{id_}:r", type="resumed", source=source_of(conversation), skill_id=skill)
+        yield make(event_id=f"{id_}:r", type="resumed", **_opening(conversation, options, is_fresh=is_fresh))
     if team is not None:
         yield make(event_id=f"{id_}:t", type="transferred", reason="skill", skill_id=_team(team.current_value))
     elif handed_over:
@@ -195,6 +192,12 @@ def _bot(conversation: Conversation) -> int | None:
     """The bot that has a pending conversation."""
     assignee = assignee_of(conversation.meta)
     return assignee if assignee is not None and is_bot(assignee) else bot_of(inbox_of(conversation))
+
+
+def _opening(conversation: Conversation, options: Options, *, is_fresh: bool) -> dict[str, Any]:
+    """The fields of `opened` and `resumed`: the inbox never changes, the team only a fresh state tells."""
+    known = is_fresh or options.skill == "inbox"
+    return {"source": source_of(conversation), "skill_id": skill_of(conversation, options) if known else None}
 
 
 def _assigned(make: Callable[..., Event], id_: str, agent: int | None) -> Iterator[Event]:
