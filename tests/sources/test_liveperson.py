@@ -1,7 +1,7 @@
 """LivePerson's messaging history becomes events as liveperson-history.md says.
 
 Covers: sources/liveperson/assignments, sources/liveperson/fields, sources/liveperson/files.
-Covers: sources/liveperson/record, sources/liveperson/span.
+Covers: sources/liveperson/record, sources/liveperson/span, sources/tables.
 """
 
 from __future__ import annotations

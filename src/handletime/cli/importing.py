@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO
 
 import click
 
 from handletime.answers.words import count
 from handletime.cli.eventfile import OUT_HELP, event_file, out_path
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
 FAULTS_SHOWN = 20
-LINES = 50_000
 
 
 @click.group("import", short_help="Turn other systems' records into events.")
@@ -34,19 +30,20 @@ def liveperson(files: tuple[str, ...], out: str, faults: IO[str] | None) -> None
     record twice, or a newer copy of it, makes no doubles. What is missing in a record or contradicts itself is
     reported; the rest of it is imported. There is no focus in the history: handle time is unknown.
     """
+    from handletime.events.model import DEFAULT_ACCOUNT
     from handletime.events.unpack import opened
     from handletime.sources.liveperson import read_history
+    from handletime.sources.tables import tables_of
 
     with ExitStack() as stack:
         streams = [(_name(file), stack.enter_context(opened(file))) for file in files]
         history = read_history(streams)
         write = stack.enter_context(event_file(out))
-        written, conversations = 0, set()
-        for lines in _batches(history.events):
-            table, names = _decoded(lines)
+        written, conversations = 0, set[str]()
+        for table in tables_of(history.events, account=DEFAULT_ACCOUNT):
             write(table)
             written += table.num_rows
-            conversations |= names
+            conversations.update(table["conversationId"].unique().to_pylist())
     told = [str(fault) for fault in history.faults]
     for line in told if faults else told[:FAULTS_SHOWN]:
         click.echo(line, file=faults or sys.stderr)
@@ -59,26 +56,3 @@ def liveperson(files: tuple[str, ...], out: str, faults: IO[str] | None) -> None
 
 def _name(file: str) -> str:
     return "standard input" if file == "-" else file
-
-
-def _batches(events: Iterable[Any]) -> Iterator[list[bytes]]:
-    """Events as lines of NDJSON, some at a time."""
-    import msgspec
-
-    lines: list[bytes] = []
-    for event in events:
-        lines.append(msgspec.json.encode(event))
-        if len(lines) == LINES:
-            yield lines
-            lines = []
-    if lines:
-        yield lines
-
-
-def _decoded(lines: list[bytes]) -> tuple[Any, set[str]]:
-    """The lines as events, decoded as from any other source, and the ids of their conversations."""
-    from handletime.events.decode import decode_lines
-    from handletime.events.model import DEFAULT_ACCOUNT
-
-    events = decode_lines(b"\n".join(lines), account=DEFAULT_ACCOUNT).good_events("the imported events")
-    return events, set(events["conversationId"].unique().to_pylist())
