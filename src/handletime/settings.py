@@ -301,6 +301,8 @@ DEFAULTS: Final[Mapping[str, Any]] = {
 """Default values by field. Settings without a default are required."""
 
 
+SOURCES: Final = "source"
+"""The key of a file of settings below which sources of deliveries stand, each a table of its own."""
 FILE_MAX: Final = 1 << 20
 """The most bytes of a file of settings."""
 
@@ -310,17 +312,33 @@ def read_file(path: Path) -> Mapping[str, str]:
 
     Paths in it start at its folder. Raises InputError: which key, and what is allowed.
     """
-    try:
-        given = tomllib.loads(read_regular(path, FILE_MAX).decode())
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: must be UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"{path}: is no TOML: {error}") from error
+    given = _read(path)
+    given.pop(SOURCES, None)
     known = {setting.name: name for name, setting in SETTINGS.items()}
     unknown = [key for key in given if key not in known]
     if unknown:
         raise InputError("\n".join(f"{path}: {key}: is no setting{_suggested(key, known)}" for key in unknown))
     return {known[key]: _written(path, SETTINGS[known[key]], value) for key, value in given.items()}
+
+
+def read_sources(path: Path) -> Mapping[str, Any]:
+    """The tables `[source.NAME]` of a TOML file by name, as they stand there (`deliveries.source` reads them).
+
+    Raises InputError.
+    """
+    tables = _read(path).get(SOURCES, {})
+    if not isinstance(tables, dict):
+        raise InputError(f"{path}: {SOURCES}: must be tables, [{SOURCES}.NAME]")
+    return tables
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(read_regular(path, FILE_MAX).decode())
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: must be UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is no TOML: {error}") from error
 
 
 def _suggested(key: str, known: Mapping[str, str]) -> str:

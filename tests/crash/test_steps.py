@@ -45,6 +45,8 @@ PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:
 MIGRATION = ("migrating", "migrated")
 BACKUP = ("store-copied", "folder-complete", "folder-named")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
+DELIVERIES = ("deliveries-kept", "deliveries-stored", "deliveries-settled")
+"""Tested in `tests/api/test_sources.py`."""
 LAKE = ("lake-begun", "lake-committed", "lake-finished")
 """Tested in `tests/lake/spark` and, from Python, in `tests/lake/test_tables.py`."""
 
@@ -55,7 +57,7 @@ def test_every_step_is_one_that_is_tested() -> None:
         for path in (ROOT / "src").rglob("*.py")
         for name in re.findall(r'crash_point\("([\w-]+)"\)', path.read_text())
     }
-    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS, *LAKE)
+    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS, *DELIVERIES, *LAKE)
     assert named == {step.partition(":")[0] for step in steps}
 
 

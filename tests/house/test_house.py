@@ -36,12 +36,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "keys": {"events"},
     "segments": {"events"},
     "answers": {"events", "segments"},
+    "deliveries": {"events", "sources", "store", "keys"},
     "store": {"events", "segments", "answers"},
     "lake": {"events", "segments", "answers", "store"},
-    "upkeep": {"events", "segments", "answers", "store", "keys"},
-    "api": {"events", "segments", "answers", "store", "keys"},
+    "upkeep": {"events", "segments", "answers", "store", "keys", "deliveries"},
+    "api": {"events", "segments", "answers", "store", "keys", "deliveries"},
     "web": {"events", "segments", "answers", "store", "keys", "api"},
-    "cli": {"events", "sources", "simulate", "keys", "segments", "answers", "store", "lake", "upkeep", "api", "web"},
+    "cli": {"events", "sources", "simulate", "keys", "segments", "answers", "store", "lake", "upkeep", "api", "web"}
+    | {"deliveries"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -27,7 +27,7 @@ from handletime.api.auth import AUTHORIZATION_MAX, NONCE_MAX, URL_MAX, WINDOW_S
 from handletime.api.body import SENT_MAX, UNPACKED_MAX, Coding, unpacked
 from handletime.api.csv_table import ROWS_MAX
 from handletime.api.errors import Refused
-from handletime.api.events import FUTURE_MAX, SMALL
+from handletime.api.events import SMALL
 from handletime.api.operations import TIMEFRAME_MAX, TIMEFRAME_MAX_WITH_TO
 from handletime.api.parameters import Parameter, Wrong, an_id, some_ids
 from handletime.api.serve import HEADER_BYTES, HEADER_TIMEOUT_MS
@@ -37,6 +37,7 @@ from handletime.errors import FAULTS_SHOWN, TooMany
 from handletime.events import model
 from handletime.events.book import LINE_MAX, NESTING_MAX
 from handletime.events.decode import decode_lines
+from handletime.events.model import FUTURE_MAX
 from handletime.settings import SETTINGS, Size
 from handletime.store.budget import Budget
 from handletime.web.sign_in import FORM_MAX

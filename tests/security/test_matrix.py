@@ -68,6 +68,8 @@ OPEN: Final[dict[str, str]] = {
     "GET /static/{version}/{name}": f"/static/{tag()}/page.css",
 }
 """Routes for everybody, and where: they know no account."""
+DELIVERIES: Final = {"GET /api/account/{account}/sources/{source}", "POST /api/account/{account}/sources/{source}"}
+"""Routes that need no key, but a proof (test_sources.py)."""
 PERMISSIONS: Final[tuple[Permission, ...]] = ("handle-time", "operations", "ingest")
 
 
@@ -145,7 +147,7 @@ def routes() -> set[str]:
 
 
 def test_every_route_has_a_row() -> None:
-    assert routes() == {*API, *PAGES, *FORMS, *OPEN}
+    assert routes() == {*API, *PAGES, *FORMS, *OPEN, *DELIVERIES}
 
 
 def ask(

@@ -36,6 +36,7 @@ from handletime.api.paths import canonical, spellings
 from handletime.api.prometheus import Meters, metrics
 from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
+from handletime.api.sources import Doors, deliver
 from handletime.api.trace import Trace, begin
 from handletime.api.turns import FairThreads
 from handletime.errors import TooMany
@@ -50,6 +51,7 @@ ROUTES: Final[list[Any]] = [
     domain,
     domains,
     events,
+    deliver,
     conversation_explained,
     segment_explained,
     healthz,
@@ -64,7 +66,9 @@ UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static", "domain"
 which clients ask for before every call, many behind one address (http-api.md 4).
 """
 OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"})
-"""Routes that need no key: every request is counted as one without a key. All other routes ask for a key themselves."""
+"""Routes that need no key: every request is counted as one without a key. All other routes ask for a key themselves,
+or for a proof (`source`).
+"""
 QUERIES: Final = "query"
 """The name of the threads that answer queries."""
 GONE: Final = 499
@@ -80,17 +84,18 @@ _SOURCE: Final = replace(SOURCE, required=False)
 def make_app(
     service: Service,
     *,
+    doors: Doors | None = None,
     more_routes: list[Any] | None = None,
     meters: Meters | None = None,
     nowhere: Nowhere = answer_to,
 ) -> ASGIApp:
-    """The ASGI application over a service. `more_routes` are those of the page.
+    """The ASGI application over a service. `doors` let deliveries in, `more_routes` are those of the page.
 
     `meters` observe the store, if it is observed. `nowhere` answers paths that lead to no route.
     """
     meters = meters or Meters()
     meters.watch_answers(service.answers)
-    intake = Intake(service)
+    intake, doors = Intake(service), doors or Doors(service)
     log = RequestLog()
 
     @asynccontextmanager
@@ -127,6 +132,7 @@ def make_app(
         dependencies={
             "service": Provide(lambda: service, sync_to_thread=False),
             "intake": Provide(lambda: intake, sync_to_thread=False),
+            "doors": Provide(lambda: doors, sync_to_thread=False),
             "meters": Provide(lambda: meters, sync_to_thread=False),
         },
         before_request=let_in,

@@ -22,7 +22,7 @@ from handletime.api.turns import FairThreads
 from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere
 from handletime.events.blocks import Lines
 from handletime.events.decode import Decoded, decode_lines
-from handletime.events.model import EPOCH, EVENTS
+from handletime.events.model import EPOCH, EVENTS, FUTURE_MAX
 from handletime.store.budget import Budget, Share
 from handletime.store.requests import Ingested, Outcome
 
@@ -30,7 +30,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 NDJSON: Final = "application/x-ndjson"
-FUTURE_MAX: Final = timedelta(hours=24)
 DECODERS: Final = 4
 SMALL: Final = 16 << 10
 """Bytes of NDJSON up to which requests may be decoded together."""

@@ -21,12 +21,14 @@ from handletime.api import (
     files,
     health,
     operations,
+    sources,
     unit_files,
 )
 from handletime.api.csv_table import TYPE as CSV
 from handletime.api.errors import JSON
 from handletime.api.examples import Example, examples
 from handletime.api.parameters import Parameter
+from handletime.deliveries.source import NAME
 from handletime.events import model
 from handletime.events.model import FIELDS, Field
 from handletime.segments.explain import RULES, Explanation
@@ -125,6 +127,21 @@ METHODS: Final = (
         {JSON: events.Accepted},
         "ingest",
         verb="post",
+    ),
+    Method(
+        "deliver",
+        f"{_ACCOUNT}/sources/{{source}}",
+        "Keeps a delivery of another system (a webhook); its events follow",
+        {JSON: sources.Kept},
+        verb="post",
+        missing=True,
+    ),
+    Method(
+        "deliverPurpose",
+        f"{_ACCOUNT}/sources/{{source}}",
+        "What the address is for",
+        {"text/plain": None},
+        missing=True,
     ),
     Method(
         "explainConversation",
@@ -292,7 +309,7 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
     if method.permission:
         operation["description"] = " ".join([f"Needs the permission `{method.permission}`.", *_about_tables(method)])
     if method.verb == "post":
-        operation["requestBody"] = _events_body(method)
+        operation["requestBody"] = _events_body(method) if method.permission else _any_body()
     return operation
 
 
@@ -325,6 +342,7 @@ def _path_parameters(path: str) -> Iterator[Doc]:
     schemas: dict[str, Doc] = {
         "accountId": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
         "service": {"type": "string", "pattern": "^[a-zA-Z0-9]{1,64}$"},
+        "source": {"type": "string", "pattern": f"^{NAME.pattern}$"},
         "conversationId": {"type": "string", "minLength": 1, "maxLength": 128},
         "segmentId": {"type": "string", "minLength": 1},
     }
@@ -346,7 +364,7 @@ def _statuses(method: Method) -> list[int]:
     if method.missing:
         statuses += [404]
     if method.verb == "post":
-        statuses += [408, 413, 415]
+        statuses += [408, 413, 415 if method.permission else 401]
     return sorted(statuses)
 
 
@@ -414,6 +432,14 @@ def _events_body(method: Method) -> Doc:
             JSON: {"schema": array} | ({"example": method.example.body} if method.example else {}),
             events.NDJSON: {"schema": array | {"description": lines}},
         },
+    }
+
+
+def _any_body() -> Doc:
+    return {
+        "required": True,
+        "description": "As its sender makes it, with the proof that the source was set up with. At most 32 MiB.",
+        "content": {JSON: {"schema": {}}},
     }
 
 

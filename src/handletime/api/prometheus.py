@@ -30,6 +30,7 @@ LIMITS: Final = (
     "memory",
     "address-connections",
     "streams",
+    "deliveries",
 )
 """The limits that requests can exceed: settings by name, and limits without a setting."""
 _FORMS: Final = {
@@ -76,6 +77,11 @@ class Meters:
             self._events.labels(result)
         for limit in LIMITS:
             self._refused.labels(limit)
+        self._deliveries = self._counter(
+            "source_deliveries", "Deliveries of sources that are done with, by what they became.", "result"
+        )
+        for result in ("mapped", "empty", "refused"):
+            self._deliveries.labels(result)
         ProcessCollector(registry=self.registry)
 
     def _gauge(self, name: str, meaning: str) -> Gauge:
@@ -90,6 +96,15 @@ class Meters:
     def watch(self, state: Callable[[], State]) -> None:
         """Shows the state of the store, as it is at each request of `/metrics`."""
         self.registry.register(_StoreGauges(state))
+
+    def watch_deliveries(self, backlog: Callable[[], tuple[int, int | None]], now: Callable[[], int]) -> None:
+        """Shows how many deliveries wait to be mapped, and since when, as it is at each request of `/metrics`."""
+        self.registry.register(_DeliveriesGauges(backlog, now))
+
+    def mapped(self, *, mapped: int, empty: int, refused: int) -> None:
+        """Counts deliveries that became events, that hold none, and that could not be mapped."""
+        for result, number in (("mapped", mapped), ("empty", empty), ("refused", refused)):
+            self._deliveries.labels(result).inc(number)
 
     def watch_answers(self, answers: Budget) -> None:
         """Shows the memory that is held by answers which are not yet sent."""
@@ -177,6 +192,19 @@ class _StoreGauges(Collector):
         yield _gauge("ingest_oldest_seconds", "Age of the oldest of them.", state.oldest_s)
         yield _gauge("journal_events", "Acknowledged events that are not yet in the tables.", state.unfolded_events)
         yield _gauge("journal_oldest_seconds", "Age of the oldest of them, at most.", state.unfolded_s)
+
+
+class _DeliveriesGauges(Collector):
+    """The deliveries that wait."""
+
+    def __init__(self, backlog: Callable[[], tuple[int, int | None]], now: Callable[[], int]) -> None:
+        self._backlog, self._now = backlog, now
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        waiting, oldest = self._backlog()
+        age = 0.0 if oldest is None else max(0, self._now() - oldest) / 1000
+        yield _gauge("source_waiting_deliveries", "Deliveries that wait to be mapped.", waiting)
+        yield _gauge("source_oldest_seconds", "Age of the oldest of them.", age)
 
 
 def _gauge(name: str, meaning: str, value: float | None = None, labels: list[str] | None = None) -> GaugeMetricFamily:

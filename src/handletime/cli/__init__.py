@@ -16,6 +16,7 @@ from handletime.cli.keys import keys
 from handletime.cli.report import report
 from handletime.cli.serve import serve
 from handletime.cli.simulate import simulate
+from handletime.cli.sources import sources
 from handletime.cli.upkeep import UPKEEP
 from handletime.errors import HandletimeError, InvalidEvents
 
@@ -39,7 +40,7 @@ def cli() -> None:
     """
 
 
-for _command in (report, explain, derive, simulate, import_, serve, ingest, keys, config, *UPKEEP):
+for _command in (report, explain, derive, simulate, import_, serve, ingest, keys, sources, config, *UPKEEP):
     cli.add_command(_command)
 
 

@@ -38,7 +38,8 @@ def config() -> None:
 def show(ctx: click.Context, /, form: str, **values: Any) -> None:
     """Print each setting, its value and where it comes from, as `handletime serve` with the same options would have it.
 
-    The TOML can be used as a file of --config. No setting is secret, so nothing is left out.
+    The TOML can be used as a file of --config. No setting is secret, so none is left out; tables [source.NAME], which
+    hold secrets, are not shown.
     """
     shown = [
         _Shown(setting.name, _plain(values[field]), setting.unit, source_of(ctx, field))

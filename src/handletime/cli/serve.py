@@ -9,7 +9,7 @@ import click
 from click import ParameterSource
 
 from handletime.api.stopping import Signals
-from handletime.cli.settings import settings_of, settings_options, source_of
+from handletime.cli.settings import config_file, settings_of, settings_options, source_of
 from handletime.settings import SETTINGS
 
 _OF_STORES: Final = ("folder", "retain_days", "ingest_requests", "ingest_bytes", "conversation_events")
@@ -44,7 +44,10 @@ def serve(ctx: click.Context, /, **values: Any) -> None:
     signals = Signals()  # Before what takes long, and may keep an interruption to itself.
     from handletime.cli.server import run
 
-    run(settings, signals, lambda address: click.echo(f"handletime serves {settings.folder} at {address}"))
+    def listening(address: str) -> None:
+        click.echo(f"handletime serves {settings.folder} at {address}")
+
+    run(settings, config_file(ctx), signals, listening)
 
 
 def _check_store(ctx: click.Context, folder: Path | None) -> None:

@@ -34,18 +34,24 @@ from handletime.api.connections import Connections, Limits
 from handletime.api.prometheus import Meters
 from handletime.api.serve import ListenSettings, serve
 from handletime.api.service import ApiSettings, Service
+from handletime.api.sources import Doors
 from handletime.api.stopping import Signals
 from handletime.api.unit_files import ShelvedFiles
 from handletime.cli import warming
-from handletime.cli.folder import keep_private, make_folder, side_file
+from handletime.cli.folder import OWNER_ONLY, keep_private, make_folder, side_file
 from handletime.cli.lake_server import lake_service
 from handletime.cli.logs import log_to_stderr
 from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
+from handletime.deliveries.file import Deliveries
+from handletime.deliveries.mapper import Mapper
+from handletime.deliveries.source import Source, sources_of
+from handletime.deliveries.sources import Sources
 from handletime.errors import InputError
 from handletime.files import open_regular, read_regular
 from handletime.keys.keys import Keys
-from handletime.settings import SETTINGS, ServerSettings
+from handletime.keys.sealing import open_secret
+from handletime.settings import SETTINGS, ServerSettings, read_sources
 from handletime.store.opening import StoreSettings
 from handletime.store.shelf import Shelf
 from handletime.store.store import Store
@@ -71,8 +77,8 @@ _M_ARENA_MAX: Final = -8
 """A constant of malloc.h."""
 
 
-def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], None]) -> NoReturn:
-    """Serves until SIGTERM or SIGINT, and ends the process; `listening` gets the address.
+def run(settings: ServerSettings, config: Path | None, signals: Signals, listening: Callable[[str], None]) -> NoReturn:
+    """Serves until SIGTERM or SIGINT, and ends the process; `listening` gets the address. Sources stand in `config`.
 
     Raises InputError, StoreError, OSError, where it could not begin.
     """
@@ -90,8 +96,11 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
         is_ready = derives and is_complete()
         # Beside what takes as long: opening the store.
         loading = stack.enter_context(ThreadPoolExecutor(1, "loading")).submit(warming.warm_up) if is_ready else None
-        opened = _store_service if is_store else lake_service
-        service, sessions = opened(settings, _api_settings(settings), meters, stack)
+        doors: Doors | None = None
+        if is_store:
+            service, sessions, doors = _store_service(settings, config, meters, stack)
+        else:
+            service, sessions = lake_service(settings, _api_settings(settings), meters, stack)
         host, port = free(settings.host, settings.port, stack)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         if derives and not is_ready:
@@ -100,19 +109,19 @@ def run(settings: ServerSettings, signals: Signals, listening: Callable[[str], N
             loading.result()
         page = Page(service, sessions, Labels(settings.labels), with_now=is_store)
         routes = page_routes(page, with_now=is_store)
-        app = make_app(service, more_routes=routes, meters=meters, nowhere=page.answer_to_nowhere)
+        app = make_app(service, doors=doors, more_routes=routes, meters=meters, nowhere=page.answer_to_nowhere)
         run_app(app, listen, _connections_of(settings, meters), signals, begun, listening, page.stop)
     _log.info("stopped")
     end()
 
 
 def _store_service(
-    settings: ServerSettings, api: ApiSettings, meters: Meters, stack: ExitStack
-) -> tuple[Service, Sessions]:
-    """The API and the page's sessions over a store, which is looked after, until the stack ends.
-
-    Raises InputError, StoreError, OSError.
+    settings: ServerSettings, config: Path | None, meters: Meters, stack: ExitStack
+) -> tuple[Service, Sessions, Doors]:
+    """The API, the page's sessions and the doors for deliveries over a store, which is looked after, until the stack
+    ends. Raises InputError, StoreError, OSError.
     """
+    configured = _configured(config)
     clock = SystemClock()
     make_folder(settings.folder)
     side = stack.enter_context(side_file(settings.folder))
@@ -129,8 +138,23 @@ def _store_service(
     stack.enter_context(CommandServer(data))
     if settings.retain_days is not None:
         stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
-    service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), api)
-    return service, stack.enter_context(Sessions(settings.folder / SESSIONS))
+    service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), _api_settings(settings))
+    sources = Sources(configured, side, open_secret(side))
+    deliveries = stack.enter_context(Deliveries(settings.folder))
+    stack.enter_context(Mapper(deliveries, sources, store, clock, meters))
+    meters.watch_deliveries(deliveries.backlog, clock.now)
+    doors = Doors(service, sources, deliveries)
+    return service, stack.enter_context(Sessions(settings.folder / SESSIONS)), doors
+
+
+def _configured(config: Path | None) -> list[Source]:
+    """The sources of the file of settings. Raises InputError."""
+    if config is None:
+        return []
+    found = sources_of(read_sources(config), config)
+    if found and config.stat().st_mode & OWNER_ONLY:
+        _log.warning("%s holds secrets of sources and is open to others; chmod 600 %s", config, config)
+    return found
 
 
 def _connections_of(settings: ServerSettings, meters: Meters) -> Connections:

@@ -54,6 +54,12 @@ def _read_config(ctx: click.Context, _: click.Parameter, path: Path | None) -> N
         raise click.UsageError(str(error)) from error
 
 
+def config_file(ctx: click.Context) -> Path | None:
+    """The file of --config."""
+    found: Path | None = ctx.meta.get(_FILE)
+    return found
+
+
 def settings_options(command: F) -> F:
     """All settings as options of a command, none required. The command gets them by field of `ServerSettings`."""
     for field, setting in reversed([*SETTINGS.items()]):

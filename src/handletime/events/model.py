@@ -43,6 +43,8 @@ TIME_MIN: Final = (datetime(1, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(milliseco
 TIME_MAX: Final = (datetime(9999, 12, 31, 23, 59, 59, 999000, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 MILLIS_MIN: Final = (datetime(2000, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 """A smaller number is no time in epoch milliseconds: it is one in seconds, or a mistake. RFC 3339 has older ones."""
+FUTURE_MAX: Final = timedelta(hours=24)
+"""How far ahead of the server's clock an event may be that comes over a network."""
 DEFAULT_ACCOUNT: Final = "local"
 UNASSIGNED: Final = -1
 """LivePerson's "unassigned": the group where an event names none, the skill before the first."""

@@ -141,7 +141,7 @@ def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
     A key that is revoked already stays as it is. Needs no secret key: it takes the seal away. Raises InputError
     where there is no such key.
     """
-    with _changing(side) as db:
+    with changing(side) as db:
         db.execute(
             "UPDATE keys SET revoked_ms = coalesce(revoked_ms, ?), sealed = ? WHERE id = ?",
             (clock.now(), NO_SEAL, key_id),
@@ -279,13 +279,13 @@ def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms
         _sha256(new.access_token),
     )
     sealed = secret.seal(row.bound(), (new.app_secret, new.access_token_secret))
-    with _changing(side) as db:
+    with changing(side) as db:
         db.execute(_NEW, (*row, sealed))
         crash_point("key-inserted")
 
 
 @contextmanager
-def _changing(side: SideFile) -> Iterator[sqlite3.Connection]:
+def changing(side: SideFile) -> Iterator[sqlite3.Connection]:
     """A transaction that changes keys. When this ends, it is on disk and counts in every server."""
     with side.writing_durably() as db:
         yield db

@@ -1,4 +1,4 @@
-"""The small SQLite file beside the store: keys, used nonces, the last commit's number (docs/decisions.md)."""
+"""The small SQLite file beside the store: keys, used nonces, sources, the last commit's number (docs/decisions.md)."""
 
 from __future__ import annotations
 
@@ -73,6 +73,15 @@ _MIGRATIONS: Final = (
     ),
     # The number of the journal's last acknowledged entry.
     ("ALTER TABLE commits ADD COLUMN entry INTEGER NOT NULL DEFAULT 0",),
+    # What `handletime connect` has set up (`keys.sources`). A change counts as one of keys.
+    (
+        """CREATE TABLE sources (
+            account TEXT NOT NULL,
+            name TEXT NOT NULL,
+            described BLOB NOT NULL,
+            sealed BLOB NOT NULL,
+            PRIMARY KEY (account, name)) WITHOUT ROWID""",
+    ),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 

@@ -7,11 +7,8 @@ together for one account, under a number that counts up. Every part of one has a
 from __future__ import annotations
 
 import hashlib
-import os
-import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
 from itertools import groupby
 from pathlib import Path
 from threading import Lock
@@ -22,8 +19,7 @@ import pyarrow as pa
 from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.errors import StoreError
-from handletime.files import sync
-from handletime.sqlite import open_existing, sqlite_errors, transaction
+from handletime.sqlite import Place, make, open_existing, sqlite_errors, transaction
 from handletime.store.schema import EVENT_ROW
 
 FILE: Final = "journal.sqlite"
@@ -34,7 +30,6 @@ PART_ROWS: Final = 50_000
 _PARTS: Final = 1 << 16
 """The most parts of an entry: their ids are the entry's number times this, and their place."""
 _VERSION: Final = 1
-_PAGE_BYTES: Final = 16_384
 _SCHEMA: Final = """create table parts (
     id integer primary key, parts integer not null, account text not null, events blob not null, sha256 blob not null)
 """
@@ -59,9 +54,9 @@ class Journal(Closing):
         """Opens the journal, or makes an empty one. Raises OSError too."""
         self.path = folder / FILE
         with sqlite_errors(self.path):
-            _make(self.path)
+            make(self.path, "journal", _VERSION, _SCHEMA)
             self._durable, self._quick = open_existing(self.path, "FULL"), open_existing(self.path, "NORMAL")
-        self._inode = self.path.stat().st_ino
+        self._place = Place(self.path)
         self._lock = Lock()
 
     def close(self) -> None:
@@ -77,7 +72,7 @@ class Journal(Closing):
         """
         rows = [row for entry in entries for row in _rows(entry)]
         with self._lock, sqlite_errors(self.path), transaction(self._durable, "BEGIN IMMEDIATE") as db:
-            self._check_place()
+            self._place.check()
             db.execute("delete from parts where id >= ?", (rows[0][0],))
             db.executemany("insert into parts values (?, ?, ?, ?, ?)", rows)
         crash_point("journal-appended")
@@ -125,15 +120,6 @@ class Journal(Closing):
             return [str(error)]
         return [f"{self.path}: {text}" for (text,) in found if text != "ok"]
 
-    def _check_place(self) -> None:
-        """Raises StoreError where the file is not the one that was opened: what is written now would be lost."""
-        try:
-            there = self.path.stat().st_ino
-        except FileNotFoundError:
-            there = 0
-        if there != self._inode:
-            raise StoreError(f"{self.path} was removed or replaced while it was open")
-
 
 def _rows(entry: Entry) -> Iterator[tuple[int, int, str, bytes, bytes]]:
     batches = entry.events.combine_chunks().to_batches(PART_ROWS)
@@ -154,21 +140,3 @@ def _sha256(id_: int, parts: int, account: str, events: bytes) -> bytes:
     hasher = hashlib.sha256(f"{id_} {parts} {account}\0".encode())
     hasher.update(events)
     return hasher.digest()
-
-
-def _make(path: Path) -> None:
-    """Makes an empty journal where there is none. Raises StoreError where it is of another version."""
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        ((version,),) = db.execute("pragma user_version").fetchall()
-        if version == _VERSION:
-            return
-        ((tables,),) = db.execute("select count(*) from sqlite_master").fetchall()
-        if version or tables:
-            raise StoreError(f"{path} is no journal, or one of a newer handletime: it is of version {version}")
-        db.execute(f"pragma page_size = {_PAGE_BYTES}")
-        db.execute("pragma journal_mode = wal")
-        with transaction(db, "BEGIN IMMEDIATE"):
-            db.execute(_SCHEMA)
-            db.execute(f"pragma user_version = {_VERSION}")
-    sync(path.parent)

@@ -14,6 +14,8 @@ import duckdb
 import msgspec
 
 from handletime.crashpoints import crash_point
+from handletime.deliveries.file import FILE as DELIVERIES
+from handletime.deliveries.file import Deliveries
 from handletime.errors import InputError, StoreError
 from handletime.files import read_regular, sync
 from handletime.keys import sidefile
@@ -58,6 +60,10 @@ def back_up(store: Store, side: SideFile, target: Path, *, secret_key: bool, wat
         watch.progress("copying the keys", 0, 2)
         # Before the store, which then has the last commit that it names.
         side.copy_to(folder / sidefile.FILE)
+        if (store.folder / DELIVERIES).exists():
+            # Before the store too: what is mapped meanwhile is in both, and then a duplicate; never in none.
+            with Deliveries(store.folder) as deliveries:
+                deliveries.copy_to(folder / DELIVERIES)
         watch.progress("copying the store", 1, 2)
         commit, entry = _copy_store(store, folder / FILE, watch)
         watch.progress("finishing", 2, 2)
@@ -145,7 +151,7 @@ def _manifest(source: Path) -> Manifest:
     except msgspec.MsgspecError as error:
         raise InputError(f"{path} cannot be read, or is of a newer handletime: {error}") from error
     ours = {FILE, sidefile.FILE}
-    if not ours <= manifest.files.keys() <= ours | {KEY_FILE}:
+    if not ours <= manifest.files.keys() <= ours | {KEY_FILE, DELIVERIES}:
         raise InputError(f"{path} names other files than a backup has")
     for name, size in manifest.files.items():
         there = (source / name).stat().st_size if (source / name).is_file() else None
@@ -156,7 +162,7 @@ def _manifest(source: Path) -> Manifest:
 
 
 def _require_no_store(folder: Path) -> None:
-    ours = (FILE, sidefile.FILE, JOURNAL, KEY_FILE, "shelf.sqlite")
+    ours = (FILE, sidefile.FILE, JOURNAL, DELIVERIES, KEY_FILE, "shelf.sqlite")
     there = sorted(path.name for name in ours for path in folder.glob(f"{name}*"))
     if there:
         raise StoreError(f"{folder} has a store ({', '.join(there)}): move it away first")

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from handletime.deliveries.file import FILE as DELIVERIES
+from handletime.deliveries.file import Deliveries
 from handletime.errors import HandletimeError, StoreError
 from handletime.keys.sealing import open_secret
 from handletime.keys.sealing import problems as key_problems
@@ -171,6 +173,9 @@ def _check_beside(data: DataFolder, watch: Watch) -> list[str]:
     if reached < acknowledged:
         problems.append(f"the store has commit {reached}, but {acknowledged} was acknowledged")
     problems += data.store.journal.problems()
+    if (data.folder / DELIVERIES).exists():
+        with Deliveries(data.folder) as deliveries:
+            problems += deliveries.problems()
     problems += data.shelf.problems()
     for account in data.shelf.accounts():
         with data.shelf.making(account):

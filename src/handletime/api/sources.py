@@ -1,0 +1,123 @@
+"""`POST …/sources/{name}`: takes what another system sends by itself; its events follow (http-api.md 5.1)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from concurrent.futures import Future
+from typing import Final, Protocol
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+from litestar import Response, route
+from litestar.di import NamedDependency
+from litestar.enums import HttpMethod
+
+from handletime.api.body import receive
+from handletime.api.errors import JSON, Refused
+from handletime.api.service import HttpRequest, InPath, Service, existing_account
+from handletime.api.trace import trace_of
+from handletime.deliveries.proof import Given, Wrong
+from handletime.deliveries.source import NAME, Source
+from handletime.errors import NotHere, Unauthorized
+from handletime.store.budget import Budget
+
+BYTES_MAX: Final = 256 << 20
+"""The most bytes of deliveries under way at once: that are being received, or are not yet durable."""
+PURPOSE: Final = (
+    "Deliveries of another system (webhooks) are sent here, with POST. "
+    "They prove themselves as the server's settings say; their events follow within a second.\n"
+)
+_WRONG: Final = (
+    "This is no delivery of a source that this server knows: its signature, its token, its secret or its time does not "
+    "hold."
+)
+_log: Final = logging.getLogger(__name__)
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """The answer: nothing, for nobody who sends deliveries reads more than the status."""
+
+
+class Keeps(Protocol):
+    """Where deliveries are kept."""
+
+    def keep(self, account: str, source: str, received: int, body: bytes) -> Future[None]:
+        """Keeps a delivery; it is durable when the future is done."""
+
+
+class Finds(Protocol):
+    """Where sources are found."""
+
+    def find(self, account: str, name: str) -> Source | None:
+        """A source; None where there is none."""
+
+
+class Doors:
+    """Lets deliveries in; none where there are no `sources`. Everything happens in the event loop."""
+
+    def __init__(self, service: Service, sources: Finds | None = None, deliveries: Keeps | None = None) -> None:
+        self.service = service
+        self._sources, self._deliveries = sources, deliveries
+        self._budget = Budget(BYTES_MAX, "deliveries")
+
+    async def take(self, request: HttpRequest, account: str, name: str) -> None:
+        """Keeps a delivery; it is durable then.
+
+        Raises Unauthorized, NotHere, Refused, BadRequest, TooMany, NotNow, StoreError.
+        """
+        if (read_only := self.service.store.read_only) is not None:
+            raise NotHere(read_only)
+        source = self._sources.find(account, name) if self._sources else None
+        if source is None or self._deliveries is None:
+            raise self._stranger(request)
+        given = Given(lambda header: request.headers.get(header, ""), _secret(request))
+        received = self.service.clock.now()
+        try:
+            source.proof.check(given, received)
+            with self._budget.share(account) as share:
+                body = await receive(request, share, self.service.settings.body_idle_seconds)
+                source.proof.check_body(given, body)
+                trace_of(request.scope).key = f"source {name}"
+                kept = self._deliveries.keep(account, name, received, bytes(body))
+                await asyncio.shield(asyncio.wrap_future(kept))
+        except Wrong as error:
+            _log.info("source %s: a delivery was refused: %s", name, error)
+            raise self._stranger(request) from None
+
+    def _stranger(self, request: HttpRequest) -> Unauthorized:
+        self.service.count_stranger(request)
+        return Unauthorized("oauth_problem=token_rejected", _WRONG, 'Webhook realm="handletime"')
+
+
+def _secret(request: HttpRequest) -> str:
+    """The parameter `secret`; "" where there is none, or several."""
+    given = parse_qs(request.scope["query_string"].decode("latin-1")).get("secret", [])
+    return given[0] if len(given) == 1 else ""
+
+
+# One handler for both: of several, the framework's answer to OPTIONS names the methods of one.
+@route(
+    "/api/account/{account:str}/sources/{source:str}",
+    http_method=["GET", "POST"],
+    status_code=200,
+    name="source",
+    request_max_body_size=None,
+)
+async def deliver(
+    request: HttpRequest, doors: NamedDependency[Doors], account: InPath, source: InPath
+) -> Response[bytes]:
+    """Keeps a delivery and answers at once, whatever it says. Who only looks is told what the address is for."""
+    if request.method == HttpMethod.GET:
+        return _purpose(request, doors.service, account, unquote(source))
+    await doors.take(request, unquote(account), unquote(source))
+    return Response(msgspec.json.encode(Kept()), media_type=JSON)
+
+
+def _purpose(request: HttpRequest, service: Service, account: str, source: str) -> Response[bytes]:
+    """The same for every name, so that nobody can try which there are. Raises Refused (404), TooMany."""
+    service.count_stranger(request)
+    existing_account(account)
+    if not NAME.fullmatch(source):
+        raise Refused(404)
+    return Response(PURPOSE.encode(), media_type="text/plain; charset=utf-8")

@@ -1,0 +1,105 @@
+"""`handletime sources`: how deliveries of other systems (webhooks) fare. Works while the server runs."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from handletime.answers.words import count, utc
+from handletime.cli.folder import data_option
+
+if TYPE_CHECKING:
+    from handletime.deliveries.file import Deliveries, Standing
+
+WAITED_S: Final = 10.0
+"""Seconds that `retry` waits for the server to have tried again."""
+LOOKED_S: Final = 0.2
+PROBLEMS_SHOWN: Final = 5
+
+
+@click.group(short_help="See how webhooks of other systems fare.")
+def sources() -> None:
+    """See how deliveries of other systems (webhooks) fare, and try again those that could not be mapped.
+
+    Which sources there are stands in the server's settings file, as [source.NAME], or was set up by `handletime
+    connect`; docs/webhooks.md says how.
+    """
+
+
+@sources.command(short_help="What came of each source, and what could not be mapped.")
+@data_option
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def status(folder: Path, as_json: bool) -> None:
+    """Print what came of each source: how many deliveries became events, held none, wait, or could not be mapped.
+
+    What could not be mapped is kept for a week, without texts, with the reason.
+    """
+    import msgspec
+
+    with _opened(folder) as deliveries:
+        found = deliveries.standings()
+    if as_json:
+        click.echo(msgspec.json.encode([each._asdict() for each in found]))
+    elif not found:
+        click.echo("No delivery has come yet. docs/webhooks.md says what to do when none comes.")
+    else:
+        click.echo("\n\n".join(map(_said, found)))
+
+
+def _said(standing: Standing) -> str:
+    last = f", last at {_utc(standing.last)}" if standing.last is not None else ""
+    lines = [
+        f"{standing.source} of account {standing.account}{last}",
+        f"  {count(standing.mapped, 'delivery', 'deliveries')} became events, {standing.empty:,} held none",
+    ]
+    if standing.oldest is not None:
+        lines.append(f"  {standing.waiting:,} wait to be mapped, since {_utc(standing.oldest)}")
+    kept = sum(standing.problems.values())
+    lines.append(f"  {standing.refused:,} could not be mapped" + (f", of which {kept:,} are kept:" if kept else ""))
+    shown = list(standing.problems.items())
+    lines += [f"    {number:,} × {problem}" for problem, number in shown[:PROBLEMS_SHOWN]]
+    if len(shown) > PROBLEMS_SHOWN:
+        lines.append(f"    … and {len(shown) - PROBLEMS_SHOWN:,} other reasons; --json has them all")
+    return "\n".join(lines)
+
+
+@sources.command(short_help="Try again what could not be mapped.")
+@data_option
+@click.argument("name", required=False)
+def retry(folder: Path, name: str | None) -> None:
+    """Try again the deliveries of a source, or of all, that could not be mapped: after a mapping was mended.
+
+    The running server maps them at once, else the next one that starts. They have lost their texts; a mapping that
+    needs one names its key in the setting `keep`.
+    """
+    with _opened(folder) as deliveries:
+        numbers = deliveries.retry(name)
+        if not numbers:
+            click.echo("There is nothing to try again.")
+            return
+        until = time.monotonic() + WAITED_S
+        while (waiting := deliveries.still_waiting(numbers)) and time.monotonic() < until:
+            time.sleep(LOOKED_S)
+        again = deliveries.still_refused(numbers)
+    tried = count(len(numbers), "delivery", "deliveries")
+    if waiting:
+        click.echo(f"{tried} will be tried again; {waiting:,} still wait: they are mapped while the server runs.")
+    else:
+        click.echo(f"{tried} tried again: {len(numbers) - again:,} mapped, {again:,} refused again.")
+
+
+def _utc(millis: int) -> str:
+    return utc(datetime.fromtimestamp(millis / 1000, UTC))
+
+
+def _opened(folder: Path) -> Deliveries:
+    from handletime.deliveries.file import Deliveries
+    from handletime.store.opening import FILE
+
+    if not (folder / FILE).exists():
+        raise click.UsageError(f"{folder} has no store: there is no {FILE} in it")
+    return Deliveries(folder)

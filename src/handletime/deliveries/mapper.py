@@ -1,0 +1,204 @@
+"""Maps deliveries that wait, many together, and has their events stored. Each source has a thread of its own, while
+something of it waits: a mapping that takes long holds up nobody else.
+
+deliveries ─> bodies of one source ─> events ─> store ─> removed, or kept without texts and told
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+
+import numpy as np
+import pyarrow.compute as pc
+
+from handletime.clock import Clock
+from handletime.closing import Closing
+from handletime.crashpoints import crash_point
+from handletime.deliveries.file import Deliveries, Delivery, Done, RefusedBody
+from handletime.deliveries.texts import without_texts
+from handletime.errors import HandletimeError, InvalidEvents, NotNow
+from handletime.events.model import EPOCH, FUTURE_MAX
+from handletime.sources.batch import Batch, batch_of, said
+from handletime.sources.chatwoot.webhook import events_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from handletime.deliveries.source import Source
+    from handletime.store.requests import Outcome
+
+COLLECTED_S: Final = 0.05
+"""Seconds for which bodies are collected, to be mapped together."""
+BODIES_MAX: Final = 2_000
+BYTES_MAX: Final = 16 << 20
+"""The most bodies, and about the most bytes of bodies, that are mapped together."""
+LOOKED_S: Final = 1.0
+"""Seconds between two looks at what waits: another process may have put it there."""
+TIDIED_S: Final = 5.0
+"""Seconds between two times at which the file's log is emptied."""
+EXPIRED_S: Final = 600.0
+AGAIN_S: Final = (0.5, 30.0)
+"""Seconds before events are brought to the store again that it could not take: the first time, and at most."""
+TOLD_MAX: Final = 5
+"""The most problems of one batch that the log names."""
+_log: Final = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """Where events go."""
+
+    def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
+        """Stores several requests of one account, one after the other; `sizes` are their numbers of events."""
+
+
+class Finds(Protocol):
+    """Where sources are found."""
+
+    def find(self, account: str, name: str) -> Source | None:
+        """A source; None where there is none."""
+
+
+class Observer(Protocol):
+    """What is told of deliveries."""
+
+    def mapped(self, *, mapped: int, empty: int, refused: int) -> None:
+        """Counts deliveries that are done with: those that became events, that hold none, and that could not be."""
+
+
+Maps = Callable[["Source", list[tuple[bytes, int]]], Batch]
+"""Maps bodies of a source, each with when it came (epoch milliseconds)."""
+
+
+def map_bodies(source: Source, bodies: list[tuple[bytes, int]]) -> Batch:
+    """The events of bodies of a source. Raises nothing for what a body holds."""
+    assert source.chatwoot is not None  # noqa: S101
+    return batch_of([events_of(body, source.chatwoot) for body, _ in bodies], account=source.account)
+
+
+class Mapper(Closing):
+    """Maps what waits, until it is closed."""
+
+    def __init__(
+        self, deliveries: Deliveries, sources: Finds, store: Store, clock: Clock, observer: Observer | None = None
+    ) -> None:
+        self._deliveries, self._sources, self._store, self._clock = deliveries, sources, store, clock
+        self._observer = observer
+        self._stopped = threading.Event()
+        self._wake = threading.Event()
+        self._lines: dict[tuple[str, str], threading.Thread] = {}
+        self._looking = threading.Thread(target=self._look, name="deliveries-waiting", daemon=True)
+        deliveries.arrived = self._wake.set
+        self._looking.start()
+
+    def close(self) -> None:
+        """Ends. What is being mapped may be mapped again at the next start, which changes nothing."""
+        self._stopped.set()
+        self._wake.set()
+        self._looking.join()
+        for line in self._lines.values():
+            line.join()
+
+    def _look(self) -> None:
+        tidied = expired = -EXPIRED_S
+        while not self._stopped.is_set():
+            try:
+                for line in self._deliveries.lines():
+                    if (thread := self._lines.get(line)) is None or not thread.is_alive():
+                        self._lines[line] = threading.Thread(target=self._work, args=line, name="mapping", daemon=True)
+                        self._lines[line].start()
+                now = time.monotonic()
+                if now - tidied > TIDIED_S:
+                    self._deliveries.tidy()
+                    tidied = now
+                if now - expired > EXPIRED_S:
+                    self._deliveries.expire(self._clock.now())
+                    expired = now
+            except NotNow as error:
+                _log.warning("deliveries wait: %s", error)
+            except (HandletimeError, OSError):
+                _log.exception("deliveries cannot be mapped")
+            self._wake.wait(LOOKED_S)
+            self._stopped.wait(COLLECTED_S)
+            self._wake.clear()
+
+    def _work(self, account: str, name: str) -> None:
+        """Maps what waits of one source, until nothing does."""
+        while not self._stopped.is_set():
+            try:
+                waiting = self._deliveries.waiting(account, name, BODIES_MAX, BYTES_MAX)
+                if not waiting:
+                    return
+                done = self._done(account, name, waiting)
+                if done is None:  # it is stopped
+                    return
+                self._deliveries.settle(account, name, done, self._clock.now())
+            except (HandletimeError, OSError) as error:
+                _log.error("deliveries of source %s wait: %s", name, error)
+                return  # The next look begins again.
+            except Exception:
+                _log.exception("deliveries of source %s wait", name)
+                return
+            if self._observer is not None:
+                self._observer.mapped(mapped=len(done.mapped), empty=len(done.empty), refused=len(done.refused))
+            self._tell(name, done.refused)
+
+    def _done(self, account: str, name: str, waiting: list[Delivery]) -> Done | None:
+        """Maps deliveries and has their events stored; None where this ends before."""
+        source = self._sources.find(account, name)
+        if source is None:
+            gone = "there is no such source any more"
+            return Done(refused=[RefusedBody(each, gone, without_texts(each.body)) for each in waiting])
+        batch = map_bodies(source, [(each.body, each.received) for each in waiting])
+        batch = batch.without(self._too_late(batch))
+        places = [place for place, size in enumerate(batch.sizes) if size]
+        problems = dict(batch.problems)
+        if places:
+            outcomes = self._stored(account, batch, [batch.sizes[place] for place in places])
+            if outcomes is None:
+                return None
+            crash_point("deliveries-stored")
+            for place, outcome in zip(places, outcomes, strict=True):
+                if isinstance(outcome, InvalidEvents):
+                    problems[place] = said(outcome.faults)
+        return Done(
+            [waiting[place].number for place in places if place not in problems],
+            [each.number for place, each in enumerate(waiting) if not batch.sizes[place] and place not in problems],
+            [
+                RefusedBody(waiting[place], problem, without_texts(waiting[place].body, source.keep))
+                for place, problem in sorted(problems.items())
+            ],
+        )
+
+    def _too_late(self, batch: Batch) -> dict[int, str]:
+        """The bodies of which an event is too far in the future (http-api.md 5)."""
+        if not batch.events.num_rows:
+            return {}
+        latest = EPOCH + timedelta(milliseconds=self._clock.now()) + FUTURE_MAX
+        late = pc.greater(batch.events["time"], latest).to_numpy()
+        bodies = np.repeat(np.arange(len(batch.sizes)), batch.sizes)[late]
+        return {int(body): "time: must not be more than 24 hours in the future" for body in bodies}
+
+    def _stored(self, account: str, batch: Batch, sizes: Sequence[int]) -> list[Outcome] | None:
+        """What became of the events of each body, once the store takes them; None where this ends before."""
+        pause, most = AGAIN_S
+        while True:
+            try:
+                return self._store.submit_together(account, batch.events, sizes).result()
+            except (HandletimeError, OSError) as error:
+                _log.warning("deliveries wait for the store: %s", error)
+            if self._stopped.wait(pause):
+                return None
+            pause = min(2 * pause, most)
+
+    def _tell(self, name: str, refused: Sequence[RefusedBody]) -> None:
+        for each in refused[:TOLD_MAX]:
+            _log.warning("source %s: delivery %d was not mapped: %s", name, each.delivery.number, each.problem)
+        if len(refused) > TOLD_MAX:
+            more = len(refused) - TOLD_MAX
+            _log.warning("source %s: %d more were not mapped; `handletime sources status` says why", name, more)

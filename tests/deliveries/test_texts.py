@@ -1,0 +1,77 @@
+"""What is kept of a body that could not be mapped."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from handletime.deliveries.texts import without_texts
+from handletime.sources.chatwoot.webhook import Options, events_of
+
+SAMPLES = sorted((Path(__file__).parents[1] / "sources" / "chatwoot").glob("[0-8]*.json"))
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_chatwoots_deliveries_can_be_mapped_without_their_texts(path: Path) -> None:
+    body = path.read_bytes()
+    assert events_of(without_texts(body), Options()) == events_of(body, Options())
+
+
+def test_there_are_samples() -> None:
+    assert len(SAMPLES) == 27
+
+
+def test_texts_and_names_go_ids_and_times_stay() -> None:
+    body = {
+        "id": "abc-12",
+        "content": "hello",
+        "sender": {"name": "Made Up", "email": "made@up.example", "id": 7, "phone_number": 49123456, "type": "user"},
+        "created_at": "2026-11-20T09:00:00.000Z",
+        "contact_id": "made@up.example",
+        "external_id": "+49 170 1234567",
+        "note": "call me",
+        "made up key": 1,
+        "state": {"current_value": "open", "previous_value": None},
+        "list": ["x", 1, True],
+        "status": "a status that is a whole sentence, with commas",
+    }
+    assert json.loads(without_texts(json.dumps(body).encode())) == {
+        "id": "abc-12",
+        "content": None,
+        "sender": {"name": None, "email": None, "id": 7, "phone_number": None, "type": "user"},
+        "created_at": "2026-11-20T09:00:00.000Z",
+        "contact_id": None,
+        "external_id": None,
+        "note": None,
+        "?": 1,
+        "state": {"current_value": "open", "previous_value": None},
+        "list": [None, 1, True],
+        "status": None,
+    }
+
+
+def test_what_may_be_kept_besides() -> None:
+    body = b'{"code":"a long text","other":"a long text"}'
+    assert without_texts(body, ["code"]) == b'{"code":"a long text","other":null}'
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b" " * (1 << 21)])
+def test_of_what_is_no_json_nothing_is_kept(body: bytes) -> None:
+    assert without_texts(body) == b""
+
+
+WORDS = st.text(st.characters(codec="utf-8"), max_size=20)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | WORDS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4),
+)
+
+
+@given(JSON)
+def test_no_address_is_ever_kept(value: object) -> None:
+    kept = without_texts(json.dumps({"id": "x@y", "value": value}).encode())
+    assert b"@" not in kept
