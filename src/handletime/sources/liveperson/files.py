@@ -157,7 +157,7 @@ def _records_in(text: bytes) -> list[Raw] | None:
     except UNREADABLE:
         pass
     try:
-        return _split(_without_lone_surrogates(text))
+        return _split(without_lone_surrogates(text))
     except UNREADABLE:
         return None
 
@@ -171,7 +171,7 @@ def _split(text: bytes) -> list[Raw]:
     return msgspec.json.decode(answer.conversation_history_records, type=list[Raw])
 
 
-def _without_lone_surrogates(text: bytes) -> bytes:
+def without_lone_surrogates(text: bytes) -> bytes:
     r"""Half characters, of texts cut in two, become `\u0000`: no text is kept, and no id may hold it."""
     return _ESCAPE.sub(lambda found: rb"\u0000" if found[1] else found[0], text)
 
