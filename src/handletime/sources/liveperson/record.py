@@ -175,6 +175,8 @@ class _Survey(NamedTuple):
 
     def left_out_of(self, parts: Placed[Happened]) -> Placed[Happened]:
         """The parts that do not belong to the survey."""
+        if not self.dialogs and not self.bots and self.start == model.TIME_MAX:
+            return parts
         return [(place, part) for place, part in parts if not self._has(part)]
 
     def _has(self, part: Timed) -> bool:
