@@ -168,9 +168,17 @@ class _Validator(RequestValidator):
         return True
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, *_: object) -> None:
+        """A client that has gone is no error."""
+
+
 @contextmanager
-def serving(stub: Stub) -> Iterator[Stub]:
-    """Serves on a free port of loopback, in threads, until the end; `stub.url` is its address."""
+def serving(stub: Stub, do_get: Callable[[BaseHTTPRequestHandler], object] | None = None) -> Iterator[Stub]:
+    """Serves on a free port of loopback, in threads, until the end; `stub.url` is its address.
+
+    `do_get` answers in the place of the Domain API.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -179,6 +187,9 @@ def serving(stub: Stub) -> Iterator[Stub]:
             pass
 
         def do_GET(self) -> None:
+            if do_get is not None:
+                do_get(self)
+                return None
             assert "Authorization" not in self.headers
             path = f"/api/account/{ACCOUNT}/service/msgHist/baseURI.json?version=1.0"
             if self.path != path:
@@ -205,7 +216,7 @@ def serving(stub: Stub) -> Iterator[Stub]:
                 return reply(self, 400)
             return reply(self, 200, answer)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import cache
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -150,7 +149,7 @@ def elements(raw: Raw, type_: type[Part], name: str, tell: Tell, *, needed: bool
             tell(f"{name}: is missing")
         return parts
     try:
-        return [(f"{name}[{index}]", part) for index, part in enumerate(_list_of(type_).decode(raw))]
+        return [(f"{name}[{index}]", part) for index, part in enumerate(_LISTS[type_].decode(raw))]
     except UNREADABLE:  # Those that can be read count; the others are told.
         pass
     try:
@@ -166,9 +165,10 @@ def elements(raw: Raw, type_: type[Part], name: str, tell: Tell, *, needed: bool
     return parts
 
 
-@cache
-def _list_of(type_: type[Part]) -> msgspec.json.Decoder[list[Part]]:
-    return msgspec.json.Decoder(list[type_])  # type: ignore[valid-type]  # it is a type, at run time
+_LISTS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    type_: msgspec.json.Decoder(list[type_])  # type: ignore[valid-type]  # it is a type, at run time
+    for type_ in (Dialog, Message, Participant, Transfer, Interaction)
+}
 
 
 def is_absent(value: Raw) -> bool:
@@ -229,21 +229,28 @@ def wrong(value: object, allowed: str) -> str:
 
 def told_time(millis: object, text: object, place: str, tell: Tell) -> int | None:
     """Epoch milliseconds as `moment` reads them. Reports where the `…L` of `place` is none, or disagrees."""
-    at, name = instant(integer(millis)), place.rpartition(".")[2]
+    at = _millis(millis)
     if at is None:
+        name = place.rpartition(".")[2]
         at = _instant_of(text)
         usable = "counts" if at is not None else "is no time with an offset"
         tell(f"{place}L: {_why_not(millis)}" + ("" if is_nobody(text) else f"; {name} {usable}"))
         return at
     if text is not None and _instant_of(text, UTC) != at:
-        tell(f"{place}: disagrees with {name}L, which counts")
+        tell(f"{place}: disagrees with {place.rpartition('.')[2]}L, which counts")
     return at
 
 
 def moment(millis: object, text: object) -> int | None:
     """Epoch milliseconds: the `…L` counts, without it the text, which has an offset. None where neither is a time."""
-    at = instant(integer(millis))
+    at = _millis(millis)
     return _instant_of(text) if at is None else at
+
+
+def _millis(value: object) -> int | None:
+    if type(value) is int and model.MILLIS_MIN <= value <= model.TIME_MAX:
+        return value
+    return instant(integer(value))
 
 
 def _why_not(millis: object) -> str:

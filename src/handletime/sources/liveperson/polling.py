@@ -8,9 +8,8 @@
    is neither has not changed. The ends overlap by `OVERLAP`, and once a day by `DEEP_OVERLAP`, since LivePerson's index
    lags behind.
 
-Pages are numbered by offset, so a conversation can be missed between two pages when another one leaves the query
-meanwhile. Only open ones can, by closing; they come with those that ended. A query that gave fewer conversations than
-it has is asked again.
+Pages are numbered by offset. When a conversation leaves a query that is being paged (an open one closes), those behind
+it move forward, and one could fall between two pages: so each page shares `SHARED` with the one before it.
 What comes twice is a duplicate in the store, a newer copy of a record corrects the older one (record.py).
 """
 
@@ -36,8 +35,10 @@ KEPT: Final = 400 * DAY
 """LivePerson keeps conversations for 13 months."""
 OFFSET_MAX: Final = 10_000
 """A query with more conversations is asked in parts: search engines do not page as far as one likes."""
+SHARED: Final = 10
+"""Conversations that a page has in common with the one before it."""
 TIMES: Final = 3
-"""How often a query is asked that gives fewer conversations than it has."""
+"""How often a query is asked whose pages do not meet, or that gives fewer conversations than it has."""
 
 
 class State(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -124,17 +125,20 @@ def _conversations(ask: Ask, query: Query, tell: Tell) -> Iterator[list[Conversa
 
 
 def _all_pages(ask: Ask, query: Query, first: Page, tell: Tell) -> Iterator[list[Conversation]]:
-    for _ in range(TIMES):
-        page, offset, seen = first, 0, set[str]()
-        while page.records:
+    """The pages of a query, and again where one does not begin with a conversation of the page before it."""
+    for again in range(TIMES):
+        page, offset, seen = ask(query, 0) if again else first, 0, set[str]()
+        while True:
             conversations = [events_of(record) for record in page.records]
             yield conversations
-            seen.update(one.conversation_id or str(place) for place, one in enumerate(conversations, offset))
-            offset += len(page.records)
-            if len(seen) >= page.total:
-                return
+            ids = [one.conversation_id or f"{offset + place}" for place, one in enumerate(conversations)]
+            is_gapless = not seen or not ids or ids[0] in seen
+            is_last = seen.issuperset(ids) or offset + len(ids) >= page.total + bool(offset)
+            seen.update(ids)
+            if is_last or not is_gapless:
+                break
+            offset += max(len(ids) - SHARED, 1)
             page = ask(query, offset)
-        if len(seen) >= page.total:
+        if is_gapless and len(seen) >= page.total:
             return
-        first = ask(query, 0)
-    tell(f"LivePerson gave {len(seen)} conversations of {page.total} that it says began in a window")
+    tell(f"LivePerson gave {len(seen)} conversations of {page.total}, asked {TIMES} times")
