@@ -158,7 +158,12 @@ def _poll(
     tally, seen = Tally(), set[str]()
     found: list[str] = []
     key = credentials_of(source.credentials, os.environ)
-    with Search(source.account, key, source.url) as search, named as store, _progress(state) as progress:
+    with (
+        Search(source.account, key, source.url) as search,
+        named as store,
+        _progress(state) as progress,
+        _telling(faults) as tell,
+    ):
         for pages, then in steps(search.page, state, now, found.append):
             for page in pages:
                 seen.update(one.conversation_id for one in page)
@@ -166,8 +171,9 @@ def _poll(
                 for table in tables_of(_events(page, account), account=source.account):
                     store.put(table, tally)
             store.finish(tally)
-            wrong = notes.keep(then, found)
-            _tell(wrong, faults)
+            untold = notes.untold(found)
+            tell(untold)
+            notes.keep(then, untold)
             found.clear()
             progress(then)
     stored = f"{count(tally.accepted, 'event')} accepted, {count(tally.duplicates, 'duplicate')}"
@@ -180,15 +186,26 @@ def _events(page: list[Conversation], account: str | None) -> Iterator[Event]:
     return (replace(event, account_id=account) for event in events) if account else events
 
 
-def _tell(wrong: list[str], file: Path | None) -> None:
-    if file is not None:
-        with file.open("a") as out:
-            out.writelines(f"{line}\n" for line in wrong)
-        return
-    for line in wrong[:FAULTS_SHOWN]:
-        click.echo(line, err=True)
-    if len(wrong) > FAULTS_SHOWN:
-        click.echo(f"… and {len(wrong) - FAULTS_SHOWN:,} more; --faults FILE has them all", err=True)
+@contextmanager
+def _telling(file: Path | None) -> Iterator[Callable[[list[str]], None]]:
+    """Tells faults as they are found: all of them to a file, or the first on standard error."""
+    number = 0
+
+    def tell(wrong: list[str]) -> None:
+        nonlocal number
+        if file is not None:
+            with file.open("a") as out:
+                out.writelines(f"{line}\n" for line in wrong)
+        else:
+            for line in wrong[: max(FAULTS_SHOWN - number, 0)]:
+                click.echo(line, err=True)
+        number += len(wrong)
+
+    try:
+        yield tell
+    finally:
+        if number > FAULTS_SHOWN and file is None:
+            click.echo(f"… and {number - FAULTS_SHOWN:,} more; --faults FILE has them all", err=True)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -47,15 +48,16 @@ class Notes:
             raise InputError(f"{file} is about {noted.bound}, not about {bound}; name another --state")
         self.state, self._told = noted.state, dict.fromkeys(noted.told)
 
-    def keep(self, state: State, faults: list[str]) -> list[str]:
-        """Notes, durably, how far it is; gives the faults that were not told before, each once. Raises OSError."""
-        new = {_digest(fault): fault for fault in faults}
-        new = {digest: fault for digest, fault in new.items() if digest not in self._told}
-        self._told.update(dict.fromkeys(new))
+    def untold(self, faults: Iterable[str]) -> list[str]:
+        """Those of some faults that have not been told yet, each once."""
+        return list({digest: fault for fault in faults if (digest := _digest(fault)) not in self._told}.values())
+
+    def keep(self, state: State, told: Iterable[str]) -> None:
+        """Notes, durably, how far it is, and faults that have been told. Raises OSError."""
+        self._told.update(dict.fromkeys(map(_digest, told)))
         self.state = state
         noted = _Noted(self._bound, state, list(self._told)[-TOLD_MAX:])
         self._write(msgspec.json.format(msgspec.json.encode(noted)))
-        return list(new.values())
 
     def _write(self, text: bytes) -> None:
         """Replaces the file as a whole; it is its owner's only."""
