@@ -25,5 +25,6 @@ def tables_of(events: Iterable[Event], *, account: str) -> Iterator[pa.Table]:
     Raises InvalidEvents where a source made an event that is none: a line is then the number of the event in its table.
     """
     each = iter(events)
-    while lines := [msgspec.json.encode(event) for event in islice(each, EVENTS_MAX)]:
-        yield decode_lines(b"\n".join(lines), account=account, unit="event").good_events("the imported events")
+    encoder = msgspec.json.Encoder()
+    while lines := encoder.encode_lines(islice(each, EVENTS_MAX)):
+        yield decode_lines(lines, account=account, unit="event").good_events("the imported events")
