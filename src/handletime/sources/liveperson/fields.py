@@ -206,9 +206,11 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 def integer(value: object) -> int | None:
     """A signed 64-bit integer, also as a string of digits; None where it is none."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
+    if type(value) is not int:
+        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+            return None
         value = int(value)
-    return value if type(value) is int and model.INTEGER_MIN <= value <= model.INTEGER_MAX else None
+    return value if model.INTEGER_MIN <= value <= model.INTEGER_MAX else None
 
 
 _DIGITS: Final = re.compile("-?[0-9]{1,19}")
