@@ -30,6 +30,7 @@ from handletime.sources.event import Event
 from handletime.sources.liveperson import History, events_of, read_history
 from tests.segments.tables import events_of as event_table
 from tests.segments.tables import in_order, rows_of
+from tests.sources.liveperson_stub import as_of
 from tests.store.worlds import a_store, stored_rows
 
 SAMPLE = Path(__file__).parents[1] / "golden" / "liveperson-history-sample.json"
@@ -819,31 +820,6 @@ def test_a_list_that_is_none_is_told(name: str) -> None:
 
 
 # --- conversations that go on -----------------------------------------------------------------------------
-
-
-def as_of(record: dict[str, Any], moment: int) -> dict[str, Any] | None:
-    """What LivePerson would have answered at a moment: what is later is not there yet."""
-    if record["info"]["startTimeL"] > moment:
-        return None
-    then = copy.deepcopy(record)
-    for name, parts in then.items():
-        if isinstance(parts, list) and name != "dialogs":
-            then[name] = [part for part in parts if part.get("timeL", part.get("interactionTimeL", 0)) <= moment]
-    then["dialogs"] = [dialog for dialog in then.get("dialogs", []) if dialog["startTimeL"] <= moment]
-    for span in [then["info"], *then["dialogs"]]:
-        if not 0 <= span["endTimeL"] <= moment:
-            span.update(status="OPEN", endTime="undefined", endTimeL=-1, closeReason=None)
-    if then["info"].get("conversationEndTimeL", 0) > moment:
-        del then["info"]["conversationEndTimeL"], then["info"]["conversationEndTime"]
-    elif "conversationEndTimeL" in then["info"]:
-        then["info"]["closeReason"] = record["info"]["closeReason"]
-    if then.get("transfers"):
-        then["info"]["latestSkillId"] = then["transfers"][-1]["targetSkillId"]
-    elif not then["agentParticipants"]:
-        then["info"]["latestSkillId"] = -1
-    elif record.get("transfers"):
-        then["info"]["latestSkillId"] = record["transfers"][0]["sourceSkillId"]
-    return then
 
 
 @pytest.mark.parametrize("seed", range(6))

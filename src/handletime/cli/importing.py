@@ -33,14 +33,14 @@ def liveperson(files: tuple[str, ...], out: str, faults: IO[str] | None) -> None
     from handletime.events.model import DEFAULT_ACCOUNT
     from handletime.events.unpack import opened
     from handletime.sources.liveperson import read_history
-    from handletime.sources.tables import tables_of
+    from handletime.sources.tables import tables_of_lines
 
     with ExitStack() as stack:
         streams = [(_name(file), stack.enter_context(opened(file))) for file in files]
         history = read_history(streams)
         write = stack.enter_context(event_file(out))
         written, conversations = 0, set[str]()
-        for table in tables_of(history.events, account=DEFAULT_ACCOUNT):
+        for table in tables_of_lines(history.lines, account=DEFAULT_ACCOUNT):
             write(table)
             written += table.num_rows
             conversations.update(table["conversationId"].unique().to_pylist())

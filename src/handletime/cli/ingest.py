@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from handletime.answers.words import count
+from handletime.cli.connecting import target
 from handletime.cli.console import account_option, reading
 from handletime.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from handletime.cli.sending import Tally, Target
+    from handletime.cli.sending import Tally
     from handletime.errors import InvalidEvents
 
 
@@ -61,15 +60,16 @@ def ingest(
 
     tally = Tally()
     try:
-        with _target(folder, url, token, conversation_events) as target, reading(files, account) as (blocks, progress):
+        named = target(folder, url, token, conversation_events, options=("--url", "--token"))
+        with named as store, reading(files, account) as (blocks, progress):
             try:
                 for events in good_events(blocks):
-                    target.put(events, tally)
+                    store.put(events, tally)
             except InvalidEvents:
-                target.finish(tally)  # Stores what came before the faults.
+                store.finish(tally)  # Stores what came before the faults.
                 raise
             progress("storing", 0, 0)
-            target.finish(tally)
+            store.finish(tally)
     except InvalidEvents as error:
         raise click.ClickException(_faults(error, tally)) from error
     except BaseException:
@@ -78,22 +78,6 @@ def ingest(
             click.echo(told, err=True)
         raise
     click.echo(_summary(tally))
-
-
-def _target(
-    folder: Path | None, url: str | None, token: str | None, conversation_events: int | None
-) -> AbstractContextManager[Target]:
-    from handletime.cli.sending import server_target, store_target
-
-    if folder is not None and url is None:
-        return store_target(folder, conversation_events or DEFAULTS["conversation_events"])
-    if url is None or folder is not None:
-        raise click.UsageError("name either --data DIR, or --url URL and --token TOKEN")
-    if conversation_events is not None:
-        raise click.UsageError("--conversation-events counts with --data; the server of --url has its own setting")
-    if not token:
-        raise click.UsageError("--url needs --token, or HANDLETIME_TOKEN in the environment")
-    return server_target(url, token)
 
 
 def _summary(tally: Tally) -> str:

@@ -34,11 +34,19 @@ def _lines(events: pa.RecordBatch) -> bytes:
 
 def _member(column: pa.Array, field: model.Field) -> pa.Array:
     """`,"name":value` of each event, empty where it has none."""
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    default = field.default if field.optional is None else None
-    texts = [
-        "" if value in (None, default) else f',"{field.name}":{msgspec.json.encode(value).decode()}'
-        for value in encoded.dictionary.to_pylist()
-    ]
-    indices = pc.fill_null(encoded.indices.cast(pa.int32()), len(texts))
-    return pa.array([*texts, ""], pa.string()).take(indices)
+    name = f',"{field.name}":'
+    if pa.types.is_int64(column.type):
+        values = pc.binary_join_element_wise(name, column.cast(pa.string()), "")
+    elif pa.types.is_string(column.type) and not pc.any(pc.match_substring_regex(column, _ESCAPED)).as_py():
+        values = pc.binary_join_element_wise(f'{name}"', column, '"', "")
+    else:
+        encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+        texts = [f"{name}{msgspec.json.encode(value).decode()}" for value in encoded.dictionary.to_pylist()]
+        values = pa.array(texts, pa.string()).take(encoded.indices.cast(pa.int32()))
+    if field.default is not None and field.optional is None:
+        values = pc.if_else(pc.equal(column, field.default), "", values)
+    return pc.fill_null(values, "")
+
+
+_ESCAPED: Final = '["\\\\\\x00-\\x1f\\x7f-\\x9f]'
+"""What JSON writes in another way, and more."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec import Struct
 
 from handletime.events import model
 
 
-class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False, rename="camel"):
     """An event of rules.md 1. `time` is in epoch milliseconds; what is None is left out."""
 
     account_id: str | None = None
@@ -30,4 +32,7 @@ class Event(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel
 
 def order(event: Event) -> tuple[int, int, int, bytes]:
     """A sort key: the order of rules.md 1 within a conversation."""
-    return event.time, event.sequence, model.RANKS[model.TYPES.index(event.type)], event.event_id.encode()
+    return event.time, event.sequence, _RANKS[event.type], event.event_id.encode()
+
+
+_RANKS: Final = dict(zip(model.TYPES, model.RANKS, strict=True))

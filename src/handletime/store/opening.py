@@ -89,7 +89,8 @@ class FolderLock:
             os.close(self._handle)
             raise StoreError(
                 f"{folder} is in use by another handletime{f' (process {owner})' if owner else ''}: "
-                "stop it first, or use what works beside a server (`ingest --url`, `backup`, `check`, `rebuild` …)"
+                "stop it first, or use what works beside a server "
+                "(`ingest --url`, `connect … --to`, `backup`, `check`, `rebuild` …)"
             ) from None
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -23,7 +23,7 @@ UNREADABLE: Final = (ValueError, RecursionError)
 Tell = Callable[[str], None]
 
 
-class Record(Struct, rename="camel"):
+class Record(Struct, rename="camel", gc=False):
     """A record's parts that are read, as they stand."""
 
     info: Raw = Raw()
@@ -35,7 +35,7 @@ class Record(Struct, rename="camel"):
     dialogs: Raw = Raw()
 
 
-class Span(Struct, rename="camel"):
+class Span(Struct, rename="camel", gc=False):
     """When something began and ended."""
 
     status: object = None
@@ -46,7 +46,7 @@ class Span(Struct, rename="camel"):
     close_reason: object = None
 
 
-class Info(Span, rename="camel"):
+class Info(Span, rename="camel", gc=False):
     """`info`: the conversation."""
 
     conversation_id: object = None
@@ -58,14 +58,14 @@ class Info(Span, rename="camel"):
     is_partial: object = None
 
 
-class Dialog(Span, rename="camel"):
+class Dialog(Span, rename="camel", gc=False):
     """An element of `dialogs`."""
 
     dialog_id: object = None
     dialog_type: object = None
 
 
-class Timed(Struct, rename="camel"):
+class Timed(Struct, rename="camel", gc=False):
     """Something that happened at one moment, in one dialog."""
 
     dialog_id: object = None
@@ -83,7 +83,7 @@ class Timed(Struct, rename="camel"):
         return ""
 
 
-class Message(Timed, rename="camel"):
+class Message(Timed, rename="camel", gc=False):
     """An element of `messageRecords`, without what was written."""
 
     message_id: object = None
@@ -98,7 +98,7 @@ class Message(Timed, rename="camel"):
         return written(self.participant_id)
 
 
-class Participant(Timed, rename="camel"):
+class Participant(Timed, rename="camel", gc=False):
     """An element of `agentParticipants` or `agentParticipantsActive`, without the name."""
 
     agent_id: object = None
@@ -112,7 +112,7 @@ class Participant(Timed, rename="camel"):
         return written(self.agent_id)
 
 
-class Transfer(Timed, rename="camel"):
+class Transfer(Timed, rename="camel", gc=False):
     """An element of `transfers`."""
 
     reason: object = None
@@ -122,7 +122,7 @@ class Transfer(Timed, rename="camel"):
     assigned_agent_id: object = None
 
 
-class Interaction(Timed, rename="camel"):
+class Interaction(Timed, rename="camel", gc=False):
     """An element of `interactions`."""
 
     time: object = field(default=None, name="interactionTime")
@@ -149,6 +149,10 @@ def elements(raw: Raw, type_: type[Part], name: str, tell: Tell, *, needed: bool
             tell(f"{name}: is missing")
         return parts
     try:
+        return [(f"{name}[{index}]", part) for index, part in enumerate(_LISTS[type_].decode(raw))]
+    except UNREADABLE:  # Those that can be read count; the others are told.
+        pass
+    try:
         items = msgspec.json.decode(raw, type=list[Raw])
     except UNREADABLE:
         tell(f"{name}: must be a list; it is not imported")
@@ -159,6 +163,12 @@ def elements(raw: Raw, type_: type[Part], name: str, tell: Tell, *, needed: bool
         except UNREADABLE:
             tell(f"{name}[{index}]: must be a JSON object of readable values; it is not imported")
     return parts
+
+
+_LISTS: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    type_: msgspec.json.Decoder(list[type_])  # type: ignore[valid-type]  # it is a type, at run time
+    for type_ in (Dialog, Message, Participant, Transfer, Interaction)
+}
 
 
 def is_absent(value: Raw) -> bool:
@@ -176,12 +186,14 @@ def is_nobody(value: object) -> bool:
 
 def written(value: object) -> str:
     """A value as a string. A number counts as its digits, anything else as None."""
-    return str(value) if type(value) in (str, int) else ""
+    if isinstance(value, str):
+        return value
+    return str(value) if type(value) is int else ""
 
 
 def says(value: object, word: str) -> bool:
     """Whether a field holds this word (in lower case), in any letter case."""
-    return written(value).casefold() == word
+    return isinstance(value, str) and value.casefold() == word
 
 
 def is_text(value: object, longest: int) -> bool:
@@ -194,9 +206,14 @@ _CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 def integer(value: object) -> int | None:
     """A signed 64-bit integer, also as a string of digits; None where it is none."""
-    if isinstance(value, str) and re.fullmatch("-?[0-9]{1,19}", value):
+    if type(value) is not int:
+        if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+            return None
         value = int(value)
-    return value if type(value) is int and model.INTEGER_MIN <= value <= model.INTEGER_MAX else None
+    return value if model.INTEGER_MIN <= value <= model.INTEGER_MAX else None
+
+
+_DIGITS: Final = re.compile("-?[0-9]{1,19}")
 
 
 def told_integer(value: object, place: str, tell: Tell) -> int | None:
@@ -214,21 +231,28 @@ def wrong(value: object, allowed: str) -> str:
 
 def told_time(millis: object, text: object, place: str, tell: Tell) -> int | None:
     """Epoch milliseconds as `moment` reads them. Reports where the `…L` of `place` is none, or disagrees."""
-    at, name = instant(integer(millis)), place.rpartition(".")[2]
+    at = _millis(millis)
     if at is None:
+        name = place.rpartition(".")[2]
         at = _instant_of(text)
         usable = "counts" if at is not None else "is no time with an offset"
         tell(f"{place}L: {_why_not(millis)}" + ("" if is_nobody(text) else f"; {name} {usable}"))
         return at
     if text is not None and _instant_of(text, UTC) != at:
-        tell(f"{place}: disagrees with {name}L, which counts")
+        tell(f"{place}: disagrees with {place.rpartition('.')[2]}L, which counts")
     return at
 
 
 def moment(millis: object, text: object) -> int | None:
     """Epoch milliseconds: the `…L` counts, without it the text, which has an offset. None where neither is a time."""
-    at = instant(integer(millis))
+    at = _millis(millis)
     return _instant_of(text) if at is None else at
+
+
+def _millis(value: object) -> int | None:
+    if type(value) is int and model.MILLIS_MIN <= value <= model.TIME_MAX:
+        return value
+    return instant(integer(value))
 
 
 def _why_not(millis: object) -> str:
@@ -247,5 +271,11 @@ def _instant_of(text: object, zone: tzinfo | None = None) -> int | None:
         at = datetime.fromisoformat(text)  # type: ignore[arg-type]  # TypeError if it is no string
     except (TypeError, ValueError):
         return None
-    at = at.replace(tzinfo=at.tzinfo or zone)
-    return None if at.tzinfo is None else instant((at - model.EPOCH) // timedelta(milliseconds=1))
+    if at.tzinfo is None:
+        if zone is None:
+            return None
+        at = at.replace(tzinfo=zone)
+    return instant((at - model.EPOCH) // _MILLISECOND)
+
+
+_MILLISECOND: Final = timedelta(milliseconds=1)

@@ -35,10 +35,22 @@ class ConversationFault(Struct, frozen=True):
 
 
 class History(NamedTuple):
-    """All events, each once, by account, conversation and order; and all faults, before the first event."""
+    """All events, each once, by account, conversation and order; and all faults, before the first event.
 
-    events: Iterator[Event]
+    `lines` has the events of one conversation after the other, as NDJSON.
+    """
+
+    lines: Iterator[bytes]
     faults: list[ConversationFault]
+
+    @property
+    def events(self) -> Iterator[Event]:
+        """What stands in the lines, which it uses up."""
+        return chain.from_iterable(map(_DECODER.decode_lines, self.lines))
+
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECODER: Final = msgspec.json.Decoder(Event)
 
 
 # --- many records -------------------------------------------------------------------------------------------
@@ -65,18 +77,12 @@ def read_history(sources: Iterable[tuple[str, IO[bytes]]]) -> History:
             for message in wrong:
                 tell(file, conversation_id, message if conversation_id else f"{place}: {message}")
             if events:
-                copies.setdefault((account, conversation_id), {}).setdefault(msgspec.json.encode(events), file)
+                copies.setdefault((account, conversation_id), {}).setdefault(_ENCODER.encode_lines(events), file)
     for (_, conversation_id), versions in copies.items():
         if len(versions) > 1:
             for older, message in _merge(versions):
                 tell(older, conversation_id, message)
-    return History(_each_event(copies), list(faults.values()))
-
-
-def _each_event(copies: dict[tuple[str, str], dict[bytes, str]]) -> Iterator[Event]:
-    for key in sorted(copies):
-        for events in copies[key]:
-            yield from msgspec.json.decode(events, type=list[Event])
+    return History((lines for key in sorted(copies) for lines in copies[key]), list(faults.values()))
 
 
 def _merge(versions: dict[bytes, str]) -> list[tuple[str, str]]:
@@ -84,18 +90,18 @@ def _merge(versions: dict[bytes, str]) -> list[tuple[str, str]]:
     differing: list[tuple[str, str]] = []
     merged: dict[str, Event] = {}
     for events, file in sorted(versions.items(), key=_newness, reverse=True):
-        for event in msgspec.json.decode(events, type=list[Event]):
+        for event in _DECODER.decode_lines(events):
             standing = merged.setdefault(event.event_id, event)
             if standing != event and standing.revision == event.revision:
                 differing.append((file, f"{event.event_id}: copies of the record differ; the newest counts"))
     versions.clear()
-    versions[msgspec.json.encode(sorted(merged.values(), key=order))] = ""
+    versions[_ENCODER.encode_lines(sorted(merged.values(), key=order))] = ""
     return differing
 
 
 def _newness(version: tuple[bytes, str]) -> tuple[int, bool, int, bytes]:
     """A sort key: the copy with the newest moment, then closed before open, then the one that holds more."""
-    events = msgspec.json.decode(version[0], type=list[Event])
+    events = _DECODER.decode_lines(version[0])
     newest = max(max(event.time, event.revision) for event in events)
     return newest, any(event.type == "closed" for event in events), len(events), version[0]
 
@@ -157,7 +163,7 @@ def _records_in(text: bytes) -> list[Raw] | None:
     except UNREADABLE:
         pass
     try:
-        return _split(_without_lone_surrogates(text))
+        return _split(without_lone_surrogates(text))
     except UNREADABLE:
         return None
 
@@ -171,7 +177,7 @@ def _split(text: bytes) -> list[Raw]:
     return msgspec.json.decode(answer.conversation_history_records, type=list[Raw])
 
 
-def _without_lone_surrogates(text: bytes) -> bytes:
+def without_lone_surrogates(text: bytes) -> bytes:
     r"""Half characters, of texts cut in two, become `\u0000`: no text is kept, and no id may hold it."""
     return _ESCAPE.sub(lambda found: rb"\u0000" if found[1] else found[0], text)
 

@@ -161,8 +161,8 @@ def _newest(info: Info, dialogs: Placed[Dialog], happened: Iterable[tuple[str, T
     times = [moment(span.start_time_l, span.start_time) for span in spans]
     times += [moment(span.end_time_l, span.end_time) for span in spans]
     times += [moment(info.conversation_end_time_l, info.conversation_end_time)]
-    times += [part.moment for _, part in happened]
-    return max((time for time in times if time is not None), default=0)
+    times += [moment(part.time_l, part.time) for _, part in happened]
+    return max(filter(None, times), default=0)
 
 
 class _Survey(NamedTuple):
@@ -175,6 +175,8 @@ class _Survey(NamedTuple):
 
     def left_out_of(self, parts: Placed[Happened]) -> Placed[Happened]:
         """The parts that do not belong to the survey."""
+        if not self.dialogs and not self.bots and self.start == model.TIME_MAX:
+            return parts
         return [(place, part) for place, part in parts if not self._has(part)]
 
     def _has(self, part: Timed) -> bool:
@@ -226,8 +228,8 @@ def _once_each(placed: PlacedEvents, tell: Tell) -> Iterable[Event]:
     kept: dict[str, Event] = {}
     counts: Counter[tuple[str, int]] = Counter()
     for place, event in placed:
-        first = kept.get(event.event_id)
-        if first is not None:
+        first = kept.setdefault(event.event_id, event)
+        if first is not event:
             if replace(event, sequence=first.sequence) != first:
                 tell(f"{place}: has the id of another event of this record; not imported")
             continue
