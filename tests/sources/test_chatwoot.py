@@ -61,6 +61,7 @@ def test_the_story_by_inbox() -> None:
         "m1001 message consumer",
         f"m1002 message {BOT} agent",
         "u1795165230912:t transferred skill",
+        "u1795165230912:a withdrawn",
         "u1795165241662:r resumed 3",
         "u1795165241662:a assigned 7",
         "m1003 message system",

@@ -8,7 +8,8 @@
 
 The state in a body is of the moment when it was rendered. It is fresh if that was within `FRESH_MS` of what happened.
 Facts that only the state tells have revision 1 where it is fresh, else 0 or no event; all others have revision 1. What
-a fresh state tells more exactly (a team, which bot wrote) has revision 2, so that a copy made later never stands.
+a fresh state tells more exactly (a team, which bot wrote) has revision 2, so that a copy made later never stands; where
+it tells that nobody has the conversation, `withdrawn` stands in the place of what a copy made later guesses.
 """
 
 from __future__ import annotations
@@ -135,7 +136,8 @@ def _updated(conversation: Updated, options: Options) -> Iterator[Event]:
     handed_over = was == "pending" and now == "open"
     to_bot = now == "pending" and was != "pending"
     holder, revision = _changed_assignee(changes), TOLD
-    if to_bot or (not moved and (reopened or handed_over or team is not None)):
+    by_state = to_bot or (not moved and (reopened or handed_over or team is not None))
+    if by_state:
         holder = _bot(conversation) if to_bot else assignee_of(conversation.meta)
         revision = TOLD if is_fresh else GUESSED
 
@@ -150,6 +152,8 @@ def _updated(conversation: Updated, options: Options) -> Iterator[Event]:
         yield make(event_id=f"{id_}:t", type="transferred", reason="backToQueue")
     if holder is not None:
         yield from assigned(partial(make, revision=revision), f"{id_}:a", holder)
+    elif by_state and is_fresh:  # A copy made later may name somebody who got the conversation since.
+        yield make(event_id=f"{id_}:a", type="withdrawn")
     if now == "resolved":
         by, revision = closed_by(conversation, at, options)
         yield make(event_id=f"{id_}:c", type="closed", closed_by=by, revision=revision)
