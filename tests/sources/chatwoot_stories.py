@@ -58,7 +58,7 @@ def _possible(
         return [*always, *[lambda: chatwoot.change(id_, later(), assignee=agent)] * 4]
     return [
         *always,
-        *[lambda: chatwoot.reply(id_, later(), now.assignee[1])] * 3,  # type: ignore[index]
+        *[lambda: chatwoot.reply(id_, later(), now.assignee[1])] * 3,
         lambda: chatwoot.change(id_, later(), assignee=None),
         lambda: chatwoot.change(id_, later(), assignee=dice.choice([each for each in (7, 8, 9) if each != agent])),
         lambda: chatwoot.change(id_, later(), team=dice.choice([5, 6])),

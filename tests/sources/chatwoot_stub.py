@@ -23,8 +23,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-TOKEN: Final = "made-up-administrator"
-SECRET: Final = "made-up-secret-of-the-webhook"
+TOKEN: Final = "made-up-administrator"  # noqa: S105
+SECRET: Final = "made-up-secret-of-the-webhook"  # noqa: S105
 ACCOUNT: Final = 1
 KINDS: Final = ("incoming", "outgoing", "activity", "template")
 Json = dict[str, Any]
@@ -76,7 +76,7 @@ class Job:
 
 
 class Chatwoot:
-    """The model. Each thing that happens appends its jobs to `jobs`; times are epoch milliseconds, given by the caller."""
+    """The model. Each thing that happens appends its jobs to `jobs`; callers say when, in epoch milliseconds."""
 
     def __init__(self) -> None:
         self.conversations: dict[int, Conversation] = {}
@@ -267,9 +267,7 @@ class Chatwoot:
         by_age = order == "created_at_asc"
         listed.sort(key=lambda each: (each.created, each.id) if by_age else (-each.active, each.id))
         meta = {"mine_count": 0, "assigned_count": 0, "unassigned_count": 0, "all_count": len(listed)}
-        return {
-            "data": {"meta": meta, "payload": [self._record(each) for each in listed[25 * (page - 1) : 25 * page]]}
-        }
+        return {"data": {"meta": meta, "payload": [self._record(each) for each in listed[25 * (page - 1) : 25 * page]]}}
 
     def _record(self, conversation: Conversation) -> Json:
         state = self._state(conversation)

@@ -227,7 +227,11 @@ def test_lost_deliveries_are_made_good_where_rest_has_the_facts(seed: int) -> No
     for own in SEEDS:
         chatwoot, bodies, jobs = lived(seed + own, bots=False, millis=False)
         dice = random.Random(seed + own)
-        kept = [body for body, known in zip(bodies, in_rest(chatwoot, jobs), strict=True) if not known or dice.random() < 0.4]
+        kept = [
+            body
+            for body, known in zip(bodies, in_rest(chatwoot, jobs), strict=True)
+            if not known or dice.random() < 0.4
+        ]
         told = [*delivered(kept, INBOX), *backfilled(chatwoot, INBOX)]
         assert derived(told) == derived(delivered(bodies, INBOX)), seed + own
 

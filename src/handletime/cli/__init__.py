@@ -8,6 +8,7 @@ import click
 
 from handletime import __version__
 from handletime.cli.config import config
+from handletime.cli.connect import connect
 from handletime.cli.derive import derive
 from handletime.cli.explain import explain
 from handletime.cli.importing import import_
@@ -39,7 +40,7 @@ def cli() -> None:
     """
 
 
-for _command in (report, explain, derive, simulate, import_, serve, ingest, keys, config, *UPKEEP):
+for _command in (report, explain, derive, simulate, import_, connect, serve, ingest, keys, config, *UPKEEP):
     cli.add_command(_command)
 
 
