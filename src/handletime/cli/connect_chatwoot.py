@@ -34,6 +34,8 @@ PROBLEMS_SHOWN: Final = 20
 LABEL_MAX: Final = 200
 """The same as `web.labels.LABEL_MAX`, whose import takes long; a test compares them."""
 STATE_MAX: Final = 1 << 16
+PAGE_CONVERSATIONS: Final = 25
+"""Conversations on a page, where Chatwoot's operator set nothing else; only the progress counts on it."""
 
 
 class Source(NamedTuple):
@@ -257,7 +259,7 @@ def _webhook(client: Client, address: str, state: State, state_file: Path) -> We
 def _advice(address: str) -> str:
     lines = [
         f"Deliveries go to {address}. Where none come:",
-        "  – Chatwoot has to reach that address: https with a certificate that it trusts, a host name with a dot in it;",
+        "  – Chatwoot has to reach that address: https with a certificate that it trusts, a host name with a dot;",
         "  – from 4.14 it refuses private addresses: start it with SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true;",
         "  – it waits 5 s for an answer and never sends again: run this again with --since and --until to fill a gap.",
         "What no Chatwoot tells: whether the consumer or the agent closed, takeovers, and what is on agents' screens",
@@ -319,7 +321,8 @@ class _Backfill:
 
     def __init__(self, client: Client, options: Options, silent: Period, state: State) -> None:
         self._client, self._options, self._silent, self._state = client, options, silent, state
-        self._conversations = self._reconstructed = self._looked = 0
+        self._conversations = self._reconstructed = 0
+        self._looked = (state.page - 1) * PAGE_CONVERSATIONS
         self._problems: list[str] = []
         self._newest = 0.0
         self._is_sorted = True
@@ -331,8 +334,7 @@ class _Backfill:
         listed, total = self._client.conversations(self._state.page)
         if not listed:
             return None
-        before = (self._state.page - 1) * len(listed) if not self._looked else 0
-        self._looked += len(listed) + before
+        self._looked += len(listed)
         created = [self._newest, *(each.created for each in listed)]
         self._is_sorted &= created == sorted(created)
         self._newest = created[-1]
@@ -364,15 +366,12 @@ class _Backfill:
         stored = f"{count(tally.accepted, 'event')} accepted, {count(tally.duplicates, 'duplicate')}"
         click.echo(f"Backfill: {count(self._conversations, 'conversation')}; {stored}")
         if self._reconstructed:
+            until = datetime.fromtimestamp(self._silent.until / 1000, UTC)
             click.echo(
-                f"Of these, {count(self._reconstructed, 'conversation')} are reconstructed, before "
-                f"{_moment(self._silent.until)}: an agent's first message counts as the assignment, closes before the last "
-                "one are not known."
+                f"Reconstructed before {utc(until)}: {count(self._reconstructed, 'conversation')}. An agent's first "
+                "message counts as the assignment; who had it without writing, transfers to the queue and closes "
+                "before the last one are not known."
             )
-
-
-def _moment(at: int) -> str:
-    return utc(datetime.fromtimestamp(at / 1000, UTC))
 
 
 # --- files ----------------------------------------------------------------------------------------------------
@@ -386,13 +385,13 @@ def _add_labels(path: Path, account: str, names: Iterable[Name], skill: str) -> 
     known = read_labels(path) if there else {}
     text = path.read_text("utf-8") if there else "kind,id,label,account\n"
     columns = len(next(csv.reader([text.lstrip("\ufeff").partition("\n")[0]])))
-    new: list[list[object]] = []
+    new: list[list[str]] = []
     for kind, id_, name in names:
         label = _label(name)
         as_: Kind = "agent" if kind == "agent" else "skill"
         taken = any(id_ in known.get((whose, as_), {}) for whose in ("", account))
         if label and not taken and kind in ("agent", skill):
-            new.append([as_, id_, label, account][:columns])
+            new.append([as_, str(id_), label, account][:columns])
     added = io.StringIO()
     csv.writer(added, lineterminator="\n").writerows(new)
     if new or not there:

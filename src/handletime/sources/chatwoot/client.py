@@ -24,6 +24,8 @@ PACE_S: Final = 0.1
 TIMEOUT_S: Final = 30.0
 TRIES: Final = 6
 """So often something is asked for that is not answered."""
+PAUSE_S: Final = 0.5
+"""Seconds to wait before asking again, twice as long each time, but at most `PAUSE_MAX_S`."""
 PAUSE_MAX_S: Final = 60.0
 ANSWER_MAX: Final = 32 << 20
 """The most bytes of an answer."""
@@ -185,7 +187,7 @@ class Client:
 
     def _ask(self, method: str, path: str, **more: Any) -> bytes:
         """The body of an answer. What changes something is asked for once, all else up to `TRIES` times."""
-        pause, why = 0.5, ""
+        pause, why = PAUSE_S, ""
         for left in reversed(range(TRIES)):
             self._wait_for_turn()
             try:
@@ -228,7 +230,8 @@ class Client:
                 what = f"knows no such token, or nobody in account {self._account} has it"
             return f"{self._url} refuses {path} (401): it {what}"
         if status == 404:
-            return f"{self._url} has no {path} (404): is {self._account} the account's number, and this Chatwoot's address?"
+            told = f"is {self._account} the account's number, and this Chatwoot's address?"
+            return f"{self._url} has no {path} (404): {told}"
         if 300 <= status < 400:
             host = urlsplit(headers.get("Location", "")).netloc
             elsewhere = f" to {host}" if host.isascii() and host.isprintable() and host else ""

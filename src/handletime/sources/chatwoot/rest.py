@@ -6,8 +6,9 @@
 | a message | `message`; in a time without deliveries, `assigned` before an agent's | `m<id>`, `m<id>:a` |
 | the present state, true since `updated_at` | open: `resumed`, `assigned`; resolved: `closed` | `u<ms>:r`, `:a`, `:c` |
 
-All have revision 0 and the ids of the deliveries that tell the same, so that these win. What the state says is true at
-`updated_at`, whatever happened before: where deliveries told it, it changes nothing; where they were lost, it is mended.
+All have revision 0 and the ids of the deliveries that tell the same, so that these win. What the state says is true
+at `updated_at`, whatever came before: where deliveries told it, it changes nothing; where they were lost, it makes
+that good.
 """
 
 from __future__ import annotations
