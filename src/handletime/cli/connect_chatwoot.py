@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from handletime.answers.words import Kind, count, utc
 from handletime.cli.console import Instant, progress_bar
+from handletime.cli.folder import keep_private
 from handletime.clock import SystemClock
 from handletime.errors import InputError, StoreError
 from handletime.settings import DEFAULTS
@@ -185,6 +186,7 @@ def chatwoot(
     from handletime.sources.chatwoot.webhook import Options
 
     account = account or str(number)
+    keep_private()
     _check(account, name, folder, server, key)
     place = Place(folder, server, key)
     hook = f"{_base(address or server)}/api/account/{account}/sources/{name}"
