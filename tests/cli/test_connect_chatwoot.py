@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -14,14 +15,16 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 from pyarrow.dataset import dataset
 
 from handletime.cli import connect_chatwoot
+from handletime.sources.chatwoot.webhook import Options, events_of
 from handletime.web import labels
 from tests.cli.conftest import Run
 from tests.crash.nursery import LIMIT_S, Child, shared
-from tests.sources.chatwoot_stories import story
+from tests.sources.chatwoot_stories import in_rest, lived, story
 from tests.sources.chatwoot_stub import SECRET, TOKEN, Chatwoot, Server, serving
 
 
@@ -211,13 +214,60 @@ def test_killed_in_the_backfill_it_goes_on_and_has_all(
     assert not [each for each in server.asked if "page=1" in each]
     whole = connect("--data", "whole", "--state", "other.state", "--until", "2030-01-01")
     assert whole.returncode == 0, whole.stderr
-    assert segments(run, tmp_path, "store") == segments(run, tmp_path, "whole") != []
+    assert segments(run, tmp_path, "store", "one") == segments(run, tmp_path, "whole", "two") != []
 
 
-def segments(run: Run, folder: Path, place: str) -> list[dict[str, Any]]:
+def test_lost_deliveries_are_brought_into_the_same_segments(
+    run: Run, chatwoot: Chatwoot, connect: Connect, tmp_path: Path, seed: int
+) -> None:
+    """What came: in any order, some of it twice; what REST has, often not at all."""
+    dice = random.Random(seed)
+    chatwoot.conversations.clear()
+    chatwoot.jobs.clear()
+    chatwoot.answer("POST", "/api/v1/accounts/1/webhooks", _asked({"url": HOOK, "subscriptions": []}))
+    whole, came = list[bytes](), list[bytes]()
+    for id_ in range(1, 31):
+        _, bodies, jobs = lived(seed + id_, chatwoot=chatwoot, first=id_, bots=False, millis=False)
+        whole += bodies
+        known = in_rest(chatwoot, jobs)
+        came += [body for body, is_known in zip(bodies, known, strict=True) if not is_known or dice.random() < 0.3]
+    came += dice.sample(came, len(came) // 3)
+    dice.shuffle(came)
+    for place, part in (("whole", whole), ("store", came[::2]), ("store", came[1::2])):
+        told = [event for body in part for event in events_of(body, Options()).events]
+        lines = b"\n".join(map(msgspec.json.encode, told))
+        assert run("ingest", "-", "--data", place, "--account", "acme", stdin=lines).returncode == 0
+    assert segments(run, tmp_path, "store", "before") != segments(run, tmp_path, "whole", "whole.out")
+    done = connect()
+    assert "Backfill: 30 conversations; " in done.stdout, done.stderr
+    assert segments(run, tmp_path, "store", "after") == segments(run, tmp_path, "whole", "again")
+
+
+def test_a_running_server_takes_the_events_and_its_folder_does_not(run: Run, connect: Connect, tmp_path: Path) -> None:
+    running = shared().start(tmp_path / "serve", "serve", "--data", tmp_path / "store", "--port", "0")
+    try:
+        url = running.address()
+        assert url is not None, running.log.read_text()
+        beside = connect()
+        assert beside.returncode == 1
+        assert "Where a server runs on the folder, its events go to --to SERVER." in beside.stderr
+        created = run("keys", "create", "acme", "--data", "store", "--json", "--permission", "ingest").stdout
+        token = json.loads(created)["token"]
+        done = connect("--to", url, "--key", token)
+        assert "Backfill: 60 conversations; " in done.stdout, done.stderr
+        assert token not in done.stdout + done.stderr
+        refused = connect("--to", url, "--key", "made-up")
+        assert "refused the events of account acme (401)" in refused.stderr
+    finally:
+        running.kill(signal.SIGTERM)
+        running.wait()
+    assert segments(run, tmp_path, "store", "out")
+
+
+def segments(run: Run, folder: Path, place: str, out: str) -> list[dict[str, Any]]:
     """The agent segments of a store."""
-    assert run("export", "--data", place, "--out", f"{place}.out").returncode == 0
-    rows = dataset(folder / f"{place}.out" / "agent_segments", format="parquet").to_table().to_pylist()
+    assert run("export", "--data", place, "--out", out).returncode == 0
+    rows = dataset(folder / out / "agent_segments", format="parquet").to_table().to_pylist()
     return sorted(rows, key=lambda row: str(row["segmentId"]))
 
 

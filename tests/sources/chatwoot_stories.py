@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
-from tests.sources.chatwoot_stub import Chatwoot
+from tests.sources.chatwoot_stub import Chatwoot, Deliverer, Job, iso
 
 START: Final = 1_795_165_200_000
 APART_MS: Final = 3_000
@@ -64,3 +64,32 @@ def _possible(
         lambda: chatwoot.change(id_, later(), team=dice.choice([5, 6])),
         lambda: chatwoot.change(id_, later(), status="resolved"),
     ]
+
+
+def lived(
+    seed: int, after_each: Callable[[Chatwoot], object] = lambda _: None, chatwoot: Chatwoot | None = None, **more: Any
+) -> tuple[Chatwoot, list[bytes], list[Job]]:
+    """A story whose deliveries were all made at once: the model, the bodies and the jobs, in order."""
+    chatwoot, bodies, jobs = chatwoot or Chatwoot(), list[bytes](), list[Job]()
+    deliverer = Deliverer(chatwoot, bodies.append)
+    for _ in story(chatwoot, random.Random(seed), **more):
+        jobs += chatwoot.jobs
+        deliverer.run()
+        after_each(chatwoot)
+    return chatwoot, bodies, jobs
+
+
+def in_rest(chatwoot: Chatwoot, jobs: Sequence[Job]) -> list[bool]:
+    """Of which deliveries of a conversation REST has the facts.
+
+    It has the opening, the messages, and the last change where nothing came after. Of messages that open a
+    conversation again it has the message, but not that; of a change to nobody it has nothing.
+    """
+    known = [job.event in ("conversation_created", "message_created") for job in jobs]
+    for index, job in enumerate(jobs):
+        if any(change.get("status", {}).get("previous_value") == "resolved" for change in job.changes or []):
+            known[index - 2] = False  # Between them is `conversation_status_changed`.
+    now = chatwoot.conversations[jobs[0].conversation]
+    changed = (jobs[-1].changes or [{}])[-1].get("updated_at", {}).get("current_value")
+    known[-1] |= changed == iso(now.updated) and (now.status == "resolved" or now.assignee is not None)
+    return known

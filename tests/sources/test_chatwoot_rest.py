@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from handletime.sources.chatwoot.rest import History, Period, history_of
 from handletime.sources.chatwoot.webhook import Options, events_of
 from tests.segments.tables import events_of as event_table
 from tests.segments.tables import in_order, rows_of
-from tests.sources.chatwoot_stories import START, story
-from tests.sources.chatwoot_stub import Chatwoot, Deliverer, Job, iso
+from tests.sources.chatwoot_stories import START, in_rest, lived
+from tests.sources.chatwoot_stub import Chatwoot
 
 STORIES = Path(__file__).parent / "chatwoot"
 INBOX, TEAM = Options(), Options(skill="team")
@@ -72,19 +72,6 @@ def backfilled(chatwoot: Chatwoot, options: Options, silent: Period = NEVER) -> 
 def derived(told: Iterable[Row]) -> dict[str, list[Row]]:
     tables = derive(event_table(told))
     return {name: in_order(rows_of(getattr(tables, name))) for name in ("agent_segments", "skill_segments")}
-
-
-def lived(
-    seed: int, after_each: Callable[[Chatwoot], object] = lambda _: None, **more: Any
-) -> tuple[Chatwoot, list[bytes], list[Job]]:
-    """A story whose deliveries were all made at once: the model, the bodies and the jobs, in order."""
-    chatwoot, bodies, jobs = Chatwoot(), list[bytes](), list[Job]()
-    deliverer = Deliverer(chatwoot, bodies.append)
-    for _ in story(chatwoot, random.Random(seed), **more):
-        jobs += chatwoot.jobs
-        deliverer.run()
-        after_each(chatwoot)
-    return chatwoot, bodies, jobs
 
 
 # --- one conversation -----------------------------------------------------------------------------------------
@@ -205,21 +192,6 @@ def test_a_backfill_at_any_moment_changes_nothing_of_what_deliveries_told(option
         both = [*delivered(bodies, options), *told]
         random.Random(seed + own).shuffle(both)
         assert derived(both) == wanted, seed + own
-
-
-def in_rest(chatwoot: Chatwoot, jobs: list[Job]) -> list[bool]:
-    """Of which deliveries REST has the facts: the opening, the messages, and the last change where nothing came after.
-
-    Of messages that open a conversation again it has the message, but not that; of a change to nobody it has nothing.
-    """
-    known = [job.event in ("conversation_created", "message_created") for job in jobs]
-    for index, job in enumerate(jobs):
-        if any(change.get("status", {}).get("previous_value") == "resolved" for change in job.changes or []):
-            known[index - 2] = False  # Between them is `conversation_status_changed`.
-    now = chatwoot.conversations[42]
-    changed = (jobs[-1].changes or [{}])[-1].get("updated_at", {}).get("current_value")
-    known[-1] |= changed == iso(now.updated) and (now.status == "resolved" or now.assignee is not None)
-    return known
 
 
 def test_lost_deliveries_are_made_good_where_rest_has_the_facts(seed: int) -> None:
