@@ -152,9 +152,15 @@ def test_nobody_there_is_said_at_once(server: Server) -> None:
         client.auto_resolve_minutes()
 
 
-@pytest.mark.parametrize("url", ["example.com", "ftp://example.com", "https://a:b@example.com", "https://x/?y=1"])
+@pytest.mark.parametrize(
+    "url", ["example.com", "ftp://x.com", "https://a:b@x.com", "https://x/?y", "http://[", "http://x:99999"]
+)
 def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(InputError, match="is no address of a Chatwoot"):
         Client(url, TOKEN, 1)
+
+
+@pytest.mark.parametrize("token", ["", "made\nup", "mäde"])
+def test_a_token_that_is_none_is_refused(token: str) -> None:
     with pytest.raises(InputError, match="the token is empty, or holds characters that none has"):
-        Client("https://example.com", "made\nup", 1)
+        Client("https://example.com", token, 1)

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 import click
 from msgspec import Struct
@@ -224,10 +223,11 @@ def _check(account: str, name: str, folder: Path | None, server: str | None, key
 
 
 def _base(address: str | None) -> str:
-    parts = urlsplit(address or "")
+    from handletime.sources.chatwoot.client import is_address
+
     if address is None:
         raise click.UsageError("name --address URL: where Chatwoot reaches the server")
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+    if not is_address(address):
         raise click.BadParameter("must be https://host or http://host:port", param_hint="--address")
     return address.rstrip("/")
 
@@ -238,7 +238,8 @@ def _keep(source: Source, folder: Path | None, settings_out: Path | None) -> Non
         raise click.UsageError("a source cannot be kept in a store's folder: name --settings-out FILE")
     path = settings_out or Path(f"{source.name}.toml")
     _write_whole(path, source.toml().encode())
-    click.echo(f"Secret: in {path}; put what stands there into the server's settings file, and start the server anew")
+    click.echo(f"Secret: in {path}; put what stands there into the server's settings file, and start the server anew.")
+    click.echo("Until it runs so, it refuses deliveries: then run this again, with --until and that time.")
 
 
 # --- the webhook ----------------------------------------------------------------------------------------------
@@ -326,6 +327,7 @@ class _Backfill:
         self._conversations = self._reconstructed = 0
         self._looked = (state.page - 1) * PAGE_CONVERSATIONS
         self._problems: list[str] = []
+        self._problems_more = 0
         self._newest = 0.0
         self._is_sorted = True
 
@@ -353,15 +355,17 @@ class _Backfill:
         found = history_of(raw, self._client.messages(id_), self._options, self._silent)
         self._conversations += 1
         self._reconstructed += found.is_reconstructed
-        self._problems += [f"conversation {id_}: {problem}" for problem in found.problems]
+        room = max(0, PROBLEMS_SHOWN - len(self._problems))
+        self._problems += [f"conversation {id_}: {problem}" for problem in found.problems[:room]]
+        self._problems_more += len(found.problems[room:])
         return found.events
 
     def tell(self, tally: Tally) -> None:
         """Says what was brought, and what of it is inferred."""
-        for problem in self._problems[:PROBLEMS_SHOWN]:
+        for problem in self._problems:
             click.echo(problem, err=True)
-        if len(self._problems) > PROBLEMS_SHOWN:
-            click.echo(f"… and {len(self._problems) - PROBLEMS_SHOWN:,} more", err=True)
+        if self._problems_more:
+            click.echo(f"… and {self._problems_more:,} more", err=True)
         if not self._is_sorted:
             told = "This Chatwoot lists conversations by their last activity: run this again to find those that moved."
             click.echo(told, err=True)

@@ -67,11 +67,22 @@ class Webhook(Struct):
 
 
 class Name(NamedTuple):
-    """What somebody or something is called: `kind` is `agent`, or `inbox` or `team`."""
+    """What somebody or something is called, "" where it has no name: `kind` is `agent`, or `inbox` or `team`."""
 
     kind: str
     id: int
     name: str
+
+
+def is_address(url: str) -> bool:
+    """Whether this is an address of a server, as `https://host:port/path`, and nothing else."""
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, httpx.URL(url).host
+    except (ValueError, httpx.InvalidURL):
+        return False
+    plain = not (parts.username or parts.password or parts.query or parts.fragment)
+    return parts.scheme in ("http", "https") and bool(host) and port != 0 and plain
 
 
 class Client:
@@ -80,8 +91,7 @@ class Client:
 
     def __init__(self, url: str, token: str, account: int) -> None:
         """`url` is Chatwoot's address, `account` the number in the addresses of its pages."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        if not is_address(url):
             raise InputError(f"{url} is no address of a Chatwoot; write https://host")
         if not token or not (token.isascii() and token.isprintable()):
             raise InputError("the token is empty, or holds characters that none has")
@@ -114,14 +124,14 @@ class Client:
     def names(self) -> Iterator[Name]:
         """Agents, inboxes and teams; bots as agents with the ids that events have for them."""
         for agent in self._get("/agents", list[_Named]):
-            yield Name("agent", agent.id, agent.available_name or agent.name)
+            yield Name("agent", agent.id, agent.available_name or agent.name or "")
         for bot in self._get("/agent_bots", list[_Named], missing=[]):
-            yield Name("agent", BOTS + bot.id, bot.name)
+            yield Name("agent", BOTS + bot.id, bot.name or "")
         for inbox in self._get("/inboxes", _Payload[list[_Named]]).payload:
-            yield Name("inbox", inbox.id, inbox.name)
-            yield Name("agent", INBOX_BOTS + inbox.id, f"Bot of {inbox.name}")
+            yield Name("inbox", inbox.id, inbox.name or "")
+            yield Name("agent", INBOX_BOTS + inbox.id, f"Bot of {inbox.name or inbox.id}")
         for team in self._get("/teams", list[_Named]):
-            yield Name("team", team.id, team.name)
+            yield Name("team", team.id, team.name or "")
 
     def conversations(self, page: int) -> Page:
         """A page, from 1 on, of all conversations, the oldest first: new ones come at the end, so no page shifts."""
@@ -192,7 +202,7 @@ class Client:
             self._wait_for_turn()
             try:
                 status, headers, content = self._once(method, path, **more)
-            except httpx.TransportError as error:
+            except httpx.RequestError as error:
                 why = f"{self._url} cannot be reached: {_transport(error)}"
                 if not self._reached or method != "GET":
                     raise InputError(why) from None
@@ -243,7 +253,7 @@ class _Refused(InputError):
     """An answer that says no."""
 
 
-def _transport(error: httpx.TransportError) -> str:
+def _transport(error: httpx.RequestError) -> str:
     text = str(error) or type(error).__name__
     return f"{text} (its certificate is not trusted)" if "CERTIFICATE_VERIFY_FAILED" in text else text
 
@@ -268,7 +278,7 @@ class _Account(Struct):
 
 class _Named(Struct):
     id: int
-    name: str
+    name: str | None = None
     available_name: str | None = None
 
 
