@@ -1,7 +1,4 @@
-"""`handletime connect chatwoot`, against a Chatwoot of our own and a real store.
-
-Covers: cli/connect, cli/connect_chatwoot.
-"""
+"""`handletime connect chatwoot`, against a Chatwoot of our own and a real store."""
 
 from __future__ import annotations
 
@@ -241,6 +238,17 @@ def test_lost_deliveries_are_brought_into_the_same_segments(
     done = connect()
     assert "Backfill: 30 conversations; " in done.stdout, done.stderr
     assert segments(run, tmp_path, "store", "after") == segments(run, tmp_path, "whole", "again")
+
+
+def test_what_may_be_missing_is_said(connect: Connect, chatwoot: Chatwoot, server: Server) -> None:
+    chatwoot.sorts = False
+    wrong = json.dumps({"payload": [{"id": 1, "message_type": 0, "created_at": "made up"}]}).encode()
+    server.before = lambda target: (200, {}, wrong) if "/conversations/7/messages" in target else None
+    done = connect()
+    assert "conversation 7: message 1: created_at: must be epoch seconds" in done.stderr
+    assert "lists conversations by their last activity: run this again" in done.stderr
+    assert "Backfill: 60 conversations; " in done.stdout
+    assert "made up" not in done.stderr
 
 
 def test_a_running_server_takes_the_events_and_its_folder_does_not(run: Run, connect: Connect, tmp_path: Path) -> None:

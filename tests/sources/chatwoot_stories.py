@@ -16,8 +16,11 @@ APART_MS: Final = 3_000
 def story(
     chatwoot: Chatwoot, dice: random.Random, *, steps: int = 12, first: int = 42, bots: bool = True, millis: bool = True
 ) -> Iterator[int]:
-    """Lets a conversation happen, and stops after each thing, with its time. Without `millis`, at whole seconds."""
-    at = START + dice.randrange(1000) if millis else START
+    """Lets the conversation with the id `first` happen, and stops after each thing, with its time.
+
+    Larger ids begin later. Without `millis`, all is at whole seconds.
+    """
+    at = START + 60_000 * first + (dice.randrange(1000) if millis else 0)
 
     def later() -> int:
         nonlocal at

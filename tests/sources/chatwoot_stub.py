@@ -83,7 +83,7 @@ class Chatwoot:
         self.jobs: list[Job] = []
         self.webhooks: list[Json] = []
         self.agents, self.inboxes, self.teams, self.bots = [7, 8, 9], [3, 4], [5, 6], [2]
-        self.signs, self.has_bots = True, True
+        self.signs = self.has_bots = self.sorts = True
         self.auto_resolve: Json = {"auto_resolve_duration": None}
         self._next = 1000
         self.lock = threading.RLock()
@@ -264,7 +264,7 @@ class Chatwoot:
     def _listed(self, query: Json) -> Json:
         page, order = int(query.get("page", 1)), query.get("sort_by")
         listed = [each for each in self.conversations.values() if query.get("status") in ("all", each.status)]
-        by_age = order == "created_at_asc"
+        by_age = self.sorts and order == "created_at_asc"
         listed.sort(key=lambda each: (each.created, each.id) if by_age else (-each.active, each.id))
         meta = {"mine_count": 0, "assigned_count": 0, "unassigned_count": 0, "all_count": len(listed)}
         return {"data": {"meta": meta, "payload": [self._record(each) for each in listed[25 * (page - 1) : 25 * page]]}}

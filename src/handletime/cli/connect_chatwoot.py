@@ -7,7 +7,7 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from handletime.sources.chatwoot.webhook import Options
     from handletime.sources.event import Event
 
-PROBLEMS_SHOWN: Final = 20
+FAULTS_SHOWN: Final = 20
 LABEL_MAX: Final = 200
 """The same as `web.labels.LABEL_MAX`, whose import takes long; a test compares them."""
 STATE_MAX: Final = 1 << 16
@@ -326,8 +326,7 @@ class _Backfill:
         self._client, self._options, self._silent, self._state = client, options, silent, state
         self._conversations = self._reconstructed = 0
         self._looked = (state.page - 1) * PAGE_CONVERSATIONS
-        self._problems: list[str] = []
-        self._problems_more = 0
+        self._faults, self._said = 0, list[str]()
         self._newest = 0.0
         self._is_sorted = True
 
@@ -352,20 +351,34 @@ class _Backfill:
     def _events(self, id_: int, raw: bytes) -> Iterable[Event]:
         from handletime.sources.chatwoot.rest import history_of
 
-        found = history_of(raw, self._client.messages(id_), self._options, self._silent)
+        found = history_of(raw, self._messages(id_), self._options, self._silent)
         self._conversations += 1
         self._reconstructed += found.is_reconstructed
-        room = max(0, PROBLEMS_SHOWN - len(self._problems))
-        self._problems += [f"conversation {id_}: {problem}" for problem in found.problems[:room]]
-        self._problems_more += len(found.problems[room:])
+        for problem in found.problems:
+            self._fault(id_, problem)
         return found.events
+
+    def _messages(self, id_: int) -> Iterator[bytes]:
+        from handletime.sources.chatwoot.client import MESSAGES_MAX
+
+        taken = 0
+        for message in self._client.messages(id_):
+            taken += 1
+            yield message
+        if taken >= MESSAGES_MAX:
+            self._fault(id_, f"later messages than the first {MESSAGES_MAX:,} were not asked for")
+
+    def _fault(self, id_: int, what: str) -> None:
+        self._faults += 1
+        if self._faults <= FAULTS_SHOWN:
+            self._said.append(f"conversation {id_}: {what}")
 
     def tell(self, tally: Tally) -> None:
         """Says what was brought, and what of it is inferred."""
-        for problem in self._problems:
-            click.echo(problem, err=True)
-        if self._problems_more:
-            click.echo(f"… and {self._problems_more:,} more", err=True)
+        for fault in self._said:
+            click.echo(fault, err=True)
+        if self._faults > FAULTS_SHOWN:
+            click.echo(f"… and {self._faults - FAULTS_SHOWN:,} more", err=True)
         if not self._is_sorted:
             told = "This Chatwoot lists conversations by their last activity: run this again to find those that moved."
             click.echo(told, err=True)
