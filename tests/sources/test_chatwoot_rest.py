@@ -20,7 +20,7 @@ from handletime.sources.chatwoot.webhook import Options, events_of
 from tests.segments.tables import events_of as event_table
 from tests.segments.tables import in_order, rows_of
 from tests.sources.chatwoot_stories import START, in_rest, lived
-from tests.sources.chatwoot_stub import Chatwoot
+from tests.sources.chatwoot_stub import Chatwoot, Deliverer
 
 STORIES = Path(__file__).parent / "chatwoot"
 INBOX, TEAM = Options(), Options(skill="team")
@@ -224,3 +224,20 @@ def plain(row: Row) -> Row:
         name: len(value) if isinstance(value, list) else value is None if name == "firstResponseMillis" else value
         for name, value in row.items()
     }
+
+
+def test_deliveries_made_late_tell_all_changes(seed: int) -> None:
+    """Where all jobs run at the end, in any order and some twice: only who keeps a conversation at its reopening, and
+    what bots have, stands in states alone."""
+    tried = 0
+    for own in SEEDS:
+        chatwoot, bodies, jobs = lived(seed + own, bots=False)
+        if any("resolved" in str(job.changes) for job in jobs[:-1]):
+            continue
+        tried += 1
+        chatwoot.jobs, late = list(jobs), list[bytes]()
+        Deliverer(chatwoot, late.append).run_late(random.Random(seed + own), doubled=0.3)
+        wanted = derived(delivered(bodies, INBOX))
+        assert derived(delivered(late, INBOX)) == wanted, seed + own
+        assert derived([*backfilled(chatwoot, INBOX), *delivered(late, INBOX)]) == wanted, seed + own
+    assert tried
