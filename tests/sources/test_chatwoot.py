@@ -61,6 +61,7 @@ def test_the_story_by_inbox() -> None:
         "m1001 message consumer",
         f"m1002 message {BOT} agent",
         "u1795165230912:t transferred skill",
+        "u1795165230912:a withdrawn",
         "u1795165241662:r resumed 3",
         "u1795165241662:a assigned 7",
         "m1003 message system",
@@ -144,6 +145,32 @@ def test_a_state_that_is_not_fresh_assigns_nobody_or_gives_way() -> None:
     assert [event.get("revision", 0) for event in events([reopened])] == [1, 1]
     reopened["updated_at"] += 60
     assert [event.get("revision", 0) for event in events([reopened])] == [1, 0]
+
+
+def revisions(body: dict[str, Any], options: Options = INBOX) -> dict[str, int]:
+    """The revisions of a body's events, by the end of their ids."""
+    return {event["eventId"].partition(":")[2]: event.get("revision", 0) for event in events([body], options)}
+
+
+def later(body: dict[str, Any], **state: object) -> dict[str, Any]:
+    """A delivery as it would be if its job ran a minute later."""
+    new = {"updated_at": (body.get("conversation") or body)["updated_at"] + 60, **state}
+    return body | ({"conversation": body["conversation"] | new} if "conversation" in body else new)
+
+
+def test_of_a_delivery_and_its_copy_made_later_the_first_stands() -> None:
+    assigned = {"meta": body_of("06-")["meta"]}
+    handed_over = body_of("04-")
+    assert [event["type"] for event in events([handed_over])] == ["transferred", "withdrawn"]
+    assert revisions(handed_over) == {"t": 1, "a": 1}
+    assert [event["type"] for event in events([later(handed_over, **assigned)])] == ["transferred", "assigned"]
+    assert revisions(later(handed_over, **assigned)) == {"t": 1, "a": 0}
+    to_the_bot = a_change(status=("open", "pending"))
+    assert (revisions(to_the_bot), revisions(later(to_the_bot))) == ({"t": 1, "a": 1}, {"t": 1, "a": 0})
+    by_the_bot = body_of("03-")
+    assert (revisions(by_the_bot), revisions(later(by_the_bot))) == ({"": 2}, {"": 1})
+    opened = body_of("01-")
+    assert (revisions(opened, TEAM), revisions(later(opened), TEAM)) == ({"": 2, "a": 1}, {"": 1})
 
 
 def test_who_closed_is_known_of_the_system_alone() -> None:

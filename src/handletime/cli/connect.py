@@ -1,16 +1,17 @@
-"""`handletime connect`: other platforms' events come by themselves."""
+"""`handletime connect`: other systems' events, from now on and from before."""
 
 from __future__ import annotations
 
 import click
 
+from handletime.cli.connect_chatwoot import chatwoot
 from handletime.cli.connect_liveperson import liveperson
 
 
-@click.group(short_help="Connect to a platform whose events come by themselves.")
+@click.group(short_help="Connect another system, so that its events come by themselves.")
 def connect() -> None:
-    """Connect to a platform whose events come by themselves. Texts and personal data are dropped at the door."""
+    """Connect another system, so that its events come by themselves. Message text and personal data never do."""
 
 
-for _command in (liveperson,):
-    connect.add_command(_command)
+connect.add_command(chatwoot)
+connect.add_command(liveperson)

@@ -26,11 +26,12 @@ class Identified(Struct):
 
 
 class Meta(Struct):
-    """Who has a conversation."""
+    """Who has a conversation; in REST also its channel."""
 
     assignee: Identified | None = None
     assignee_type: str | None = None
     team: Identified | None = None
+    channel: str | None = None
 
 
 class Conversation(Struct):

@@ -7,7 +7,9 @@
 | `conversation_updated` | `resumed`, `transferred`, `assigned`, `closed` | `u<ms>:r`, `:t`, `:a`, `:c` |
 
 The state in a body is of the moment when it was rendered. It is fresh if that was within `FRESH_MS` of what happened.
-Facts that only the state tells have revision 1 where it is fresh, else 0 or no event; all others have revision 1.
+Facts that only the state tells have revision 1 where it is fresh, else 0 or no event; all others have revision 1. What
+a fresh state tells more exactly (a team, which bot wrote) has revision 2, so that a copy made later never stands; where
+it tells that nobody has the conversation, `withdrawn` stands in the place of what a copy made later guesses.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ FRESH_MS: Final = 2_000
 """A state is fresh if it was rendered less than this after what happened."""
 TOLD: Final = 1
 """The revision of what a delivery tells."""
+SURE: Final = 2
+"""The revision of what a delivery tells more exactly because its state is fresh."""
 GUESSED: Final = 0
 """The revision of what its state says too late, and of what REST tells."""
 IDS_MAX: Final = BOTS - 1
@@ -83,13 +87,13 @@ def _created(conversation: Conversation, options: Options) -> Iterator[Event]:
     at = seconds(conversation.created_at, "created_at")
     is_fresh = _is_fresh(conversation, at)
     make = partial(Event, conversation_id=id_of(conversation), time=at, sequence=0, revision=TOLD)
-    yield make(event_id="o", type="opened", **_opening(conversation, options, is_fresh=is_fresh))
+    yield make(**_begun(conversation, options, is_fresh=is_fresh), event_id="o", type="opened")
     if not is_fresh:
         return
     if conversation.status == "pending":
-        yield from _assigned(make, "o:a", _bot(conversation))
+        yield from assigned(make, "o:a", _bot(conversation))
     elif conversation.status == "open":
-        yield from _assigned(make, "o:a", assignee_of(conversation.meta))
+        yield from assigned(make, "o:a", assignee_of(conversation.meta))
 
 
 def _written(message: Delivered, options: Options) -> Iterator[Event]:
@@ -103,14 +107,15 @@ def _written(message: Delivered, options: Options) -> Iterator[Event]:
     if kind is None:
         return
     if kind == "consumer" and conversation.status == "open" and _is_fresh(conversation, at):
-        yield make(event_id=f"{id_}:r", type="resumed", **_opening(conversation, options, is_fresh=True))
-        yield from _assigned(make, f"{id_}:a", assignee_of(conversation.meta))
-    writer = None
+        yield make(**_begun(conversation, options, is_fresh=True), event_id=f"{id_}:r", type="resumed")
+        yield from assigned(make, f"{id_}:a", assignee_of(conversation.meta))
+    writer, revision = None, TOLD
     if kind == "agent" and message.sender is not None and not echoes(message):
         sender = number(message.sender.id, "sender.id")
-        meta = conversation.meta if _is_fresh(conversation, at) else None
-        writer = writer_of(sender, message.sender.type, meta, inbox_of(conversation))
-    yield make(event_id=id_, type="message", sent_by=kind, agent_id=writer)
+        is_fresh = _is_fresh(conversation, at)
+        writer = writer_of(sender, message.sender.type, conversation.meta if is_fresh else None, inbox_of(conversation))
+        revision = SURE if is_fresh and message.sender.type != "user" else TOLD
+    yield make(event_id=id_, type="message", sent_by=kind, agent_id=writer, revision=revision)
 
 
 def _updated(conversation: Updated, options: Options) -> Iterator[Event]:
@@ -131,14 +136,14 @@ def _updated(conversation: Updated, options: Options) -> Iterator[Event]:
     handed_over = was == "pending" and now == "open"
     to_bot = now == "pending" and was != "pending"
     holder, revision = _changed_assignee(changes), TOLD
-    if to_bot:
-        holder = _bot(conversation)
-    elif not moved and (reopened or handed_over or team is not None):
-        holder, revision = assignee_of(conversation.meta), TOLD if is_fresh else GUESSED
+    by_state = to_bot or (not moved and (reopened or handed_over or team is not None))
+    if by_state:
+        holder = _bot(conversation) if to_bot else assignee_of(conversation.meta)
+        revision = TOLD if is_fresh else GUESSED
 
     is_open = now == "open" or (now is None and is_fresh and conversation.status == "open")
     if reopened or (moved and holder is not None and is_open):
-        yield make(event_id=f"{id_}:r", type="resumed", **_opening(conversation, options, is_fresh=is_fresh))
+        yield make(**_begun(conversation, options, is_fresh=is_fresh), event_id=f"{id_}:r", type="resumed")
     if team is not None:
         yield make(event_id=f"{id_}:t", type="transferred", reason="skill", skill_id=_team(team.current_value))
     elif handed_over:
@@ -146,9 +151,11 @@ def _updated(conversation: Updated, options: Options) -> Iterator[Event]:
     elif (to_bot and not reopened) or (moved and holder is None and now != "resolved"):
         yield make(event_id=f"{id_}:t", type="transferred", reason="backToQueue")
     if holder is not None:
-        yield from _assigned(partial(make, revision=revision), f"{id_}:a", holder)
+        yield from assigned(partial(make, revision=revision), f"{id_}:a", holder)
+    elif by_state and is_fresh:  # A copy made later may name somebody who got the conversation since.
+        yield make(event_id=f"{id_}:a", type="withdrawn")
     if now == "resolved":
-        by, revision = _closed_by(conversation, at, options)
+        by, revision = closed_by(conversation, at, options)
         yield make(event_id=f"{id_}:c", type="closed", closed_by=by, revision=revision)
 
 
@@ -177,32 +184,16 @@ def _team(value: object) -> int:
     return model.UNASSIGNED if value is None else number(value, "team_id")
 
 
-def _closed_by(conversation: Conversation, at: int, options: Options) -> tuple[str, int]:
-    """Who closed a conversation, as far as that can be known, and the revision of this."""
-    last = conversation.last_activity_at
-    if last is None or options.auto_resolve_minutes is None:
-        return "agent", TOLD
-    silent_ms = at - seconds(last, "last_activity_at")
-    if silent_ms < 0:  # There has been more since.
-        return "agent", GUESSED
-    return "system" if silent_ms >= options.auto_resolve_minutes * 60_000 else "agent", TOLD
-
-
 def _bot(conversation: Conversation) -> int | None:
     """The bot that has a pending conversation."""
     assignee = assignee_of(conversation.meta)
     return assignee if assignee is not None and is_bot(assignee) else bot_of(inbox_of(conversation))
 
 
-def _opening(conversation: Conversation, options: Options, *, is_fresh: bool) -> dict[str, Any]:
-    """The fields of `opened` and `resumed`: the inbox never changes, the team only a fresh state tells."""
-    known = is_fresh or options.skill == "inbox"
-    return {"source": source_of(conversation), "skill_id": skill_of(conversation, options) if known else None}
-
-
-def _assigned(make: Callable[..., Event], id_: str, agent: int | None) -> Iterator[Event]:
-    if agent is not None:
-        yield make(event_id=id_, type="assigned", agent_id=agent, user_type="bot" if is_bot(agent) else None)
+def _begun(conversation: Conversation, options: Options, *, is_fresh: bool) -> dict[str, Any]:
+    """The fields of `opened` and `resumed`, and their revision: a fresh state may say more."""
+    revision = SURE if is_fresh and options.skill == "team" else TOLD
+    return {"revision": revision, **opening(conversation, options, is_fresh=is_fresh)}
 
 
 def _is_fresh(conversation: Conversation, at: int) -> bool:
@@ -265,8 +256,32 @@ def skill_of(conversation: Conversation, options: Options) -> int | None:
 
 def source_of(conversation: Conversation) -> str | None:
     """The channel: `WebWidget`, `Whatsapp`, `Email`, …"""
-    found = _CHANNEL.fullmatch(conversation.channel or "")
+    channel = conversation.channel or (conversation.meta.channel if conversation.meta else None)
+    found = _CHANNEL.fullmatch(channel or "")
     return found[1] if found else None
+
+
+def opening(conversation: Conversation, options: Options, *, is_fresh: bool) -> dict[str, Any]:
+    """The fields of `opened` and `resumed`: the inbox never changes, the team only a fresh state tells. Raises Told."""
+    known = is_fresh or options.skill == "inbox"
+    return {"source": source_of(conversation), "skill_id": skill_of(conversation, options) if known else None}
+
+
+def assigned(make: Callable[..., Event], id_: str, agent: int | None) -> Iterator[Event]:
+    """An assignment to an agent, a user or a bot; none to nobody. `make` gives it all but what is said here."""
+    if agent is not None:
+        yield make(event_id=id_, type="assigned", agent_id=agent, user_type="bot" if is_bot(agent) else None)
+
+
+def closed_by(conversation: Conversation, at: int, options: Options) -> tuple[str, int]:
+    """Who closed a conversation, as far as that can be known, and the revision of this. Raises Told."""
+    last = conversation.last_activity_at
+    if last is None or options.auto_resolve_minutes is None:
+        return "agent", TOLD
+    silent_ms = at - seconds(last, "last_activity_at")
+    if silent_ms < 0:  # There has been more since.
+        return "agent", GUESSED
+    return "system" if silent_ms >= options.auto_resolve_minutes * 60_000 else "agent", TOLD
 
 
 def seconds(value: float, name: str) -> int:
