@@ -43,7 +43,9 @@ class MappingFailed(InputError):
 class Engine:
     """A mapping and the database it runs in, for one thread. Its relations are made first, then it is locked."""
 
-    def __init__(self, text: str, name: str, *, memory_bytes: int, spill: str = "", limit_s: float | None = None) -> None:
+    def __init__(
+        self, text: str, name: str, *, memory_bytes: int, spill: str = "", limit_s: float | None = None
+    ) -> None:
         """`name` is what messages call the mapping. `spill` is a folder for what does not fit into memory, if any may.
 
         Raises InputError where the text is not exactly one select.
@@ -74,6 +76,7 @@ class Engine:
         """The mapping's columns and their types, over the input as it is declared. Raises InputError."""
         with self._limited():
             try:
+                self._sessions[0].execute("explain " + self.text)  # its errors have the line
                 return self._sessions[0].sql(f"from ({self.text}\n) limit 0").to_arrow_table().schema
             except duckdb.Error as error:
                 raise InputError(f"{self.name}: {told(error, self.text)}") from None

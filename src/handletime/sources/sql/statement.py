@@ -21,9 +21,7 @@ _TYPES: Final = (
 )
 _INTO_TYPE: Final = re.compile(rf"\A[^\n]*\bto (?:type )?['\"]?({_TYPES})\b")
 _LINE: Final = re.compile(r"^LINE (\d+): ", re.MULTILINE)
-NO_ZONE: Final = (
-    "this timestamp has no time zone; say which one it is of, as in (created_at::timestamp) at time zone 'Europe/Berlin'"
-)
+NO_ZONE: Final = "this timestamp has no time zone; say which one it is of, as in (created_at::timestamp) at time zone 'Europe/Berlin'"
 """The way out for a timestamp without zone. Macros raise it, too."""
 
 
@@ -42,7 +40,9 @@ def checked(text: str, name: str) -> str:
                 changing = [kind for kind in _kinds(json.loads(tree)) if kind.endswith("_QUERY_NODE")]
                 if not changing:
                     return statements[0].query.rstrip().rstrip(";")
-                raise InputError(f"{name}: a mapping only reads; it may not {changing[0].split('_')[0].lower()} anything")
+                raise InputError(
+                    f"{name}: a mapping only reads; it may not {changing[0].split('_')[0].lower()} anything"
+                )
         except duckdb.Error as error:
             raise InputError(f"{name}: {of_text(error)}") from None
     found = ", ".join(statement.type.name for statement in statements) or "nothing"

@@ -54,9 +54,7 @@ class Webhook:
     `input` has `body` (JSON), `received` (timestamptz) and `row` (bigint, of this batch).
     """
 
-    def __init__(
-        self, text: str, name: str, *, limit_s: float = LIMIT_S, memory_bytes: int = MEMORY_BYTES
-    ) -> None:
+    def __init__(self, text: str, name: str, *, limit_s: float = LIMIT_S, memory_bytes: int = MEMORY_BYTES) -> None:
         """Checks the mapping over no body at all. `name` is what messages call it.
 
         A batch may take `limit_s` and, in a process of its own, `memory_bytes`. Raises InputError.
