@@ -36,17 +36,17 @@ def test_an_export_becomes_events_without_its_other_columns(run: Run, export: Pa
     assert [json.loads(line) for line in written.splitlines()] == [
         {
             **{"time": "2026-11-20T09:00:00.000Z", "accountId": "local", "conversationId": "a", "eventId": "a"},
-            **{"sequence": 0, "type": "opened", "skillId": 7},
+            **{"type": "opened", "skillId": 7},
         },
         {
             **{"time": "2026-11-20T09:00:01.000Z", "accountId": "local", "conversationId": "b", "eventId": "b"},
-            **{"sequence": 0, "type": "opened"},
+            **{"type": "opened"},
         },
     ]
 
 
 def test_faults_name_the_row_of_the_input_and_the_others_are_written(run: Run, export: Path, tmp_path: Path) -> None:
-    export.write_text(export.read_text() + "c,2026-11-20 10:00:02,1.2E+17,Made Up\n,2026-11-20 10:00:03,8,Made Up\n")
+    export.write_text(export.read_text() + "c,2026-11-20 10:00:02,1.2E+17,Made Up\nd,2026-11-20 10:00,8,Made Up\n")
     done = run("import", "sql", "my.sql", export, "--out", "events.ndjson", "--faults", "faults.txt")
     assert done.returncode == 0
     assert "2 events of 2 conversations; 2 things found wrong" in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -17,10 +18,14 @@ from handletime.sources.sql.statement import NO_ZONE
 
 ROW: Final = "row"
 _NAMES: Final = {name.lower(): name for name in (*(field.name for field in FIELDS), ROW)}
+_STRINGS: Final = [field.name for field in FIELDS if field.kind in ("id", "text")]
 _INTEGERS: Final = [field.name for field in FIELDS if field.kind == "integer"]
 _SHORT: Final = r"^-?[0-9]{1,18}$"
 _TEXTS: Final = (pa.string(), pa.large_string(), pa.string_view())
 _SPREADSHEET: Final = "is no whole number; a spreadsheet may have shortened it (1.23E+17, 12.0): export it as text"
+
+_PARTS: Final = re.compile(r"^-?\d+ (?=looks like )")
+"""What the decoder repeats of an input: a number as time."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -71,7 +76,7 @@ def decoded(batch: Batch, *, account: str, first_row: int = 1) -> Mapped:
     keep = np.setdiff1d(np.arange(table.num_rows), list(bad))
     good = decode_columns(table.take(keep) if bad else table, account=account)
     for refused in good.refused:
-        bad[int(keep[refused.line - 1])] = [(fault.field, fault.message) for fault in refused.faults]
+        bad[int(keep[refused.line - 1])] = [(fault.field, _PARTS.sub("", fault.message)) for fault in refused.faults]
     unit = "row" if by_input else "row of the result"
     faults = [Fault(int(places[place]), *what, unit) for place in sorted(bad) for what in bad[place]]
     return Mapped(good.events, places[np.setdiff1d(np.arange(table.num_rows), list(bad))], faults, by_input)
@@ -86,7 +91,7 @@ def _row_numbers(table: pa.Table, first_row: int) -> tuple[Rows, bool]:
 
 
 def _prepared(table: pa.Table) -> tuple[pa.Table, dict[int, list[tuple[str, str]]]]:
-    """Columns under their names of rules.md 1, digits in texts as integers; and what is wrong, by place."""
+    """Columns under their names of rules.md 1, digits in texts as integers, whole numbers as ids; and what is wrong, by place."""
     table = table.rename_columns([_NAMES[name.lower()] for name in table.column_names])
     bad: dict[int, list[tuple[str, str]]] = {}
     for place, name in enumerate(table.column_names):
@@ -95,6 +100,8 @@ def _prepared(table: pa.Table) -> tuple[pa.Table, dict[int, list[tuple[str, str]
             column, wrong = _whole_numbers(column)
         elif name in (*_INTEGERS, "time") and pa.types.is_decimal(column.type) and column.type.scale == 0:
             column, wrong = _whole_numbers(column.cast(pa.string()))
+        elif name in _STRINGS and pa.types.is_integer(column.type):
+            column, wrong = column.cast(pa.string()), []
         else:
             continue
         for row in wrong:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from threading import Timer
 from types import TracebackType
-from typing import Final, NamedTuple, Self, cast
+from typing import IO, Final, NamedTuple, Self, cast
 
 import msgspec
 import numpy as np
@@ -164,15 +164,15 @@ class Webhook:
     ) -> tuple[bytes, bytes] | str:
         """Sends a message, if there is one, and gives the next; or why there is none. A silent process is killed."""
         process = cast("subprocess.Popen[bytes]", self._process)
-        assert process.stdin and process.stdout  # noqa: S101 — pipes, both
+        requests, answers = cast("IO[bytes]", process.stdin), cast("IO[bytes]", process.stdout)
         timer = Timer(limit_s, process.kill)
         timer.daemon = True
         timer.start()
         answer = None
         try:
             if kind is not None and content is not None:
-                worker.send(process.stdin, kind, memoryview(content))
-            answer = worker.received(process.stdout)
+                worker.send(requests, kind, memoryview(content))
+            answer = worker.received(answers)
         except OSError:
             pass
         finally:
