@@ -46,13 +46,15 @@ def test_an_export_becomes_events_without_its_other_columns(run: Run, export: Pa
 
 
 def test_faults_name_the_row_of_the_input_and_the_others_are_written(run: Run, export: Path, tmp_path: Path) -> None:
-    export.write_text(export.read_text() + "c,2026-11-20 10:00:02,1.2E+17,Made Up\nd,2026-11-20 10:00,8,Made Up\n")
+    export.write_text(
+        export.read_text() + "c,2026-11-20 10:00:02,1.2E+17,Made Up\nd\x07,2026-11-20 10:00:03,8,Made Up\n"
+    )
     done = run("import", "sql", "my.sql", export, "--out", "events.ndjson", "--faults", "faults.txt")
     assert done.returncode == 0
-    assert "2 events of 2 conversations; 2 things found wrong" in done.stdout
-    first, second = (tmp_path / "faults.txt").read_text().splitlines()
+    assert "2 events of 2 conversations; 3 things found wrong" in done.stdout
+    first, second, _third = (tmp_path / "faults.txt").read_text().splitlines()
     assert first.startswith("my.sql: row 3: skillId: is no whole number; a spreadsheet may have shortened it")
-    assert second.startswith("my.sql: row 4: conversationId: is missing")
+    assert second.startswith("my.sql: row 4: conversationId: must be a string of 1 to 128")
 
 
 def test_rows_of_the_result_are_counted_where_the_mapping_passes_on_no_rows(run: Run, export: Path) -> None:

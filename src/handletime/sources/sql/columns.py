@@ -91,7 +91,7 @@ def _row_numbers(table: pa.Table, first_row: int) -> tuple[Rows, bool]:
 
 
 def _prepared(table: pa.Table) -> tuple[pa.Table, dict[int, list[tuple[str, str]]]]:
-    """Columns under their names of rules.md 1, digits in texts as integers, whole numbers as ids; and what is wrong, by place."""
+    """Columns under their names of rules.md 1, with digits as integers and whole numbers as ids; and what is wrong."""
     table = table.rename_columns([_NAMES[name.lower()] for name in table.column_names])
     bad: dict[int, list[tuple[str, str]]] = {}
     for place, name in enumerate(table.column_names):

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from handletime.errors import InputError
-from handletime.sources.sql.statement import NO_ZONE, checked, told
+from handletime.sources.sql.statement import NO_ZONE, check, told
 
 MACROS: Final = (
     "create macro txt(json_, path_) as json_extract_string(json_, path_)",
@@ -50,7 +50,8 @@ class Engine:
 
         Raises InputError where the text is not exactly one select.
         """
-        self.text, self.name, self._limit_s = checked(text, name), name, limit_s
+        check(text, name)
+        self.text, self.name, self._limit_s = text, name, limit_s
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,  # the order of rows is the same each time
             "memory_limit": f"{memory_bytes // 1024}KiB",
@@ -77,7 +78,7 @@ class Engine:
         with self._limited():
             try:
                 self._sessions[0].execute("explain " + self.text)  # its errors have the line
-                return self._sessions[0].sql(f"from ({self.text}\n) limit 0").to_arrow_table().schema
+                return self._sessions[0].sql(self.text).limit(0).to_arrow_table().schema
             except duckdb.Error as error:
                 raise InputError(f"{self.name}: {told(error, self.text)}") from None
 
@@ -89,6 +90,25 @@ class Engine:
                 yield from _side_by_side(first, second)
             except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
                 raise MappingFailed(f"{self.name}: {told(error, self.text)}") from None
+
+    def whole(self, most: int) -> Batch:
+        """All of the mapping's rows, which may be `most`; one column is `time`. Raises MappingFailed."""
+        with self._limited():
+            try:  # one after the other: each needs memory
+                first, second = (self._read(session, most) for session in self._sessions)
+            except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
+                raise MappingFailed(f"{self.name}: {told(error, self.text)}") from None
+        return Batch(first, second.column(_time(second.schema)))
+
+    def _read(self, session: duckdb.DuckDBPyConnection, most: int) -> pa.Table:
+        batches, rows = [], 0
+        reader = session.sql(self.text).to_arrow_reader(most + 1)
+        for batch in reader:
+            batches.append(batch)
+            rows += batch.num_rows
+            if rows > most:
+                raise MappingFailed(f"{self.name}: the mapping makes more than {most:,} rows of its input")
+        return pa.Table.from_batches(batches, reader.schema)
 
     def close(self) -> None:
         """Frees all of it."""
@@ -116,10 +136,14 @@ class Engine:
 
 def _side_by_side(first: pa.RecordBatchReader, second: pa.RecordBatchReader) -> Iterator[Batch]:
     """Batches of the first, each with the times of the same rows of the second."""
-    place = [name.lower() for name in first.schema.names].index("time")
+    place = _time(second.schema)
     waiting = second.schema.empty_table()
     for batch in first:
         while waiting.num_rows < batch.num_rows and (more := next(second, None)) is not None:
             waiting = pa.concat_tables([waiting, pa.Table.from_batches([more])])
         yield Batch(pa.Table.from_batches([batch]), waiting.column(place).slice(0, batch.num_rows))
         waiting = waiting.slice(batch.num_rows)
+
+
+def _time(schema: pa.Schema) -> int:
+    return [name.lower() for name in schema.names].index("time")

@@ -21,12 +21,14 @@ _TYPES: Final = (
 )
 _INTO_TYPE: Final = re.compile(rf"\A[^\n]*\bto (?:type )?['\"]?({_TYPES})\b")
 _LINE: Final = re.compile(r"^LINE (\d+): ", re.MULTILINE)
-NO_ZONE: Final = "this timestamp has no time zone; say which one it is of, as in (created_at::timestamp) at time zone 'Europe/Berlin'"
+NO_ZONE: Final = (
+    "this timestamp has no time zone; say of which one it is, as in created_at::timestamp at time zone 'Europe/Berlin'"
+)
 """The way out for a timestamp without zone. Macros raise it, too."""
 
 
-def checked(text: str, name: str) -> str:
-    """A mapping's text without its last semicolon. Raises InputError where it is not exactly one select.
+def check(text: str, name: str) -> None:
+    """Raises InputError where a mapping's text is not exactly one select.
 
     `name` is what messages call the mapping.
     """
@@ -39,7 +41,7 @@ def checked(text: str, name: str) -> str:
                 (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
                 changing = [kind for kind in _kinds(json.loads(tree)) if kind.endswith("_QUERY_NODE")]
                 if not changing:
-                    return statements[0].query.rstrip().rstrip(";")
+                    return
                 raise InputError(
                     f"{name}: a mapping only reads; it may not {changing[0].split('_')[0].lower()} anything"
                 )

@@ -27,7 +27,7 @@ BODY_MAX_BYTES: Final = 4 << 20
 """The longest body that is mapped."""
 DEPTH_MAX: Final = 100
 """How deep arrays and objects of a body may lie in each other."""
-MEMORY_BYTES: Final = 256 << 20
+MEMORY_BYTES: Final = 512 << 20
 LIMIT_S: Final = 2.0
 BATCH_LIMIT_S: Final = 30.0
 """How long bodies of a batch that fails are tried apart, until those that are left are kept back untried."""
@@ -141,8 +141,6 @@ class Webhook:
         first = self._exchanged(worker.ROWS, worker.packed(table), self._limit_s + _GRACE_S)
         if isinstance(first, str):
             return first
-        if not first[1]:
-            return Batch(EVENTS.empty_table(), EVENTS.empty_table()["time"])
         second = self._exchanged(None, None, self._limit_s + _GRACE_S)
         if isinstance(second, str):
             return second

@@ -102,18 +102,9 @@ def _give(engine: Engine, bodies: pa.Table) -> None:
 
 
 def _answer(engine: Engine, answers: IO[bytes]) -> None:
-    rows, times, count = [], [], 0
-    for batch in engine.run(RESULT_ROWS_MAX + 1):
-        count += batch.rows.num_rows
-        if count > RESULT_ROWS_MAX:
-            raise InputError(f"{engine.name}: the mapping makes more than {RESULT_ROWS_MAX:,} rows of these bodies")
-        rows.append(batch.rows)
-        times.append(pa.table({"time": batch.times}))
-    if not rows:
-        send(answers, ROWS, b"")
-        return
-    send(answers, ROWS, memoryview(packed(pa.concat_tables(rows))))
-    send(answers, AGAIN, memoryview(packed(pa.concat_tables(times))))
+    batch = engine.whole(RESULT_ROWS_MAX)
+    send(answers, ROWS, memoryview(packed(batch.rows)))
+    send(answers, AGAIN, memoryview(packed(pa.table({"time": batch.times}))))
 
 
 if __name__ == "__main__":
