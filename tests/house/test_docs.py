@@ -23,7 +23,7 @@ from handletime.segments.files import SCHEMAS
 ROOT: Final = Path(__file__).parents[2]
 DOCS: Final = ROOT / "docs"
 SOURCE: Final = ROOT / "src" / "handletime"
-PAPERS: Final = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+PAPERS: Final = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
 RULES: Final = DOCS / "rules.md"
 TABLES: Final = DOCS / "tables.md"
 

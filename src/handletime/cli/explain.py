@@ -65,9 +65,7 @@ def explain(
 
         click.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode())
     else:
-        from rich.console import Console
-
-        _print(explanation, Console(width=None if Console().is_terminal else WIDTH, highlight=False))
+        show(explanation)
 
 
 def _find(files: Sequence[str], conversation: str, account: str, chosen: bool, memory: int) -> Explanation:
@@ -93,6 +91,13 @@ def _find(files: Sequence[str], conversation: str, account: str, chosen: bool, m
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------
+
+
+def show(explanation: Explanation) -> None:
+    """Prints an explanation for people."""
+    from rich.console import Console
+
+    _print(explanation, Console(width=None if Console().is_terminal else WIDTH, highlight=False))
 
 
 def _print(explanation: Explanation, console: Console) -> None:

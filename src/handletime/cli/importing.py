@@ -10,6 +10,7 @@ import click
 
 from handletime.answers.words import count
 from handletime.cli.eventfile import OUT_HELP, event_file, out_path
+from handletime.cli.import_sql import sql
 
 FAULTS_SHOWN = 20
 
@@ -56,3 +57,6 @@ def liveperson(files: tuple[str, ...], out: str, faults: IO[str] | None) -> None
 
 def _name(file: str) -> str:
     return "standard input" if file == "-" else file
+
+
+import_.add_command(sql)

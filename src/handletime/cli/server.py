@@ -45,6 +45,7 @@ from handletime.clock import SystemClock
 from handletime.compiled import can_be_kept, is_complete
 from handletime.deliveries.file import Deliveries
 from handletime.deliveries.mapper import Mapper
+from handletime.deliveries.mapping import read_mapping
 from handletime.deliveries.source import Source, sources_of
 from handletime.deliveries.sources import Sources
 from handletime.errors import InputError
@@ -152,6 +153,9 @@ def _configured(config: Path | None) -> list[Source]:
     if config is None:
         return []
     found = sources_of(read_sources(config), config)
+    for source in found:
+        if source.mapping is not None:
+            read_mapping(source.mapping).close()  # What is wrong with it ends the start.
     if found and config.stat().st_mode & OWNER_ONLY:
         _log.warning("%s holds secrets of sources and is open to others; chmod 600 %s", config, config)
     return found

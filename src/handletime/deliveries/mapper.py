@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
@@ -21,11 +21,11 @@ from handletime.clock import Clock
 from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.deliveries.file import Deliveries, Delivery, Done, RefusedBody
+from handletime.deliveries.mapping import Mapping
 from handletime.deliveries.texts import without_texts
 from handletime.errors import HandletimeError, InvalidEvents, NotNow
 from handletime.events.model import EPOCH, FUTURE_MAX
-from handletime.sources.batch import Batch, batch_of, said
-from handletime.sources.chatwoot.webhook import events_of
+from handletime.sources.batch import MappedBodies, said
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +45,8 @@ TIDIED_S: Final = 5.0
 EXPIRED_S: Final = 600.0
 AGAIN_S: Final = (0.5, 30.0)
 """Seconds before events are brought to the store again that it could not take: the first time, and at most."""
+FAILED_S: Final = 5.0
+"""Seconds after which mapping is tried again that failed as a whole."""
 TOLD_MAX: Final = 5
 """The most problems of one batch that the log names."""
 _log: Final = logging.getLogger(__name__)
@@ -71,16 +73,6 @@ class Observer(Protocol):
         """Counts deliveries that are done with: those that became events, that hold none, and that could not be."""
 
 
-Maps = Callable[["Source", list[tuple[bytes, int]]], Batch]
-"""Maps bodies of a source, each with when it came (epoch milliseconds)."""
-
-
-def map_bodies(source: Source, bodies: list[tuple[bytes, int]]) -> Batch:
-    """The events of bodies of a source. Raises nothing for what a body holds."""
-    assert source.chatwoot is not None  # noqa: S101
-    return batch_of([events_of(body, source.chatwoot) for body, _ in bodies], account=source.account)
-
-
 class Mapper(Closing):
     """Maps what waits, until it is closed."""
 
@@ -92,6 +84,7 @@ class Mapper(Closing):
         self._stopped = threading.Event()
         self._wake = threading.Event()
         self._lines: dict[tuple[str, str], threading.Thread] = {}
+        self._mappings: dict[tuple[str, str], Mapping] = {}
         self._looking = threading.Thread(target=self._look, name="deliveries-waiting", daemon=True)
         deliveries.arrived = self._wake.set
         self._looking.start()
@@ -103,6 +96,8 @@ class Mapper(Closing):
         self._looking.join()
         for line in self._lines.values():
             line.join()
+        for mapping in self._mappings.values():
+            mapping.close()
 
     def _look(self) -> None:
         tidied = expired = -EXPIRED_S
@@ -140,9 +135,11 @@ class Mapper(Closing):
                 self._deliveries.settle(account, name, done, self._clock.now())
             except (HandletimeError, OSError) as error:
                 _log.error("deliveries of source %s wait: %s", name, error)
+                self._stopped.wait(FAILED_S)
                 return  # The next look begins again.
             except Exception:
                 _log.exception("deliveries of source %s wait", name)
+                self._stopped.wait(FAILED_S)
                 return
             if self._observer is not None:
                 self._observer.mapped(mapped=len(done.mapped), empty=len(done.empty), refused=len(done.refused))
@@ -154,8 +151,12 @@ class Mapper(Closing):
         if source is None:
             gone = "there is no such source any more"
             return Done(refused=[RefusedBody(each, gone, without_texts(each.body)) for each in waiting])
-        batch = map_bodies(source, [(each.body, each.received) for each in waiting])
-        batch = batch.without(self._too_late(batch))
+        mapping = self._mappings.setdefault((account, name), Mapping())
+        batch = mapping.map_bodies(source, [(each.body, each.received) for each in waiting])
+        late = self._too_late(batch)
+        if late and not batch.is_apart:
+            return self._halves(account, name, waiting)
+        batch = batch.without(late)
         places = [place for place, size in enumerate(batch.sizes) if size]
         problems = dict(batch.problems)
         if places:
@@ -166,16 +167,29 @@ class Mapper(Closing):
             for place, outcome in zip(places, outcomes, strict=True):
                 if isinstance(outcome, InvalidEvents):
                     problems[place] = said(outcome.faults)
+            if len(problems) > len(batch.problems) and not batch.is_apart:
+                return self._halves(account, name, waiting)
+        # Where nobody knows which bodies the events are of, it counts as all.
+        empty = [place for place, size in enumerate(batch.sizes) if not size and (batch.is_apart or not places)]
         return Done(
-            [waiting[place].number for place in places if place not in problems],
-            [each.number for place, each in enumerate(waiting) if not batch.sizes[place] and place not in problems],
+            [each.number for place, each in enumerate(waiting) if place not in problems and place not in empty],
+            [waiting[place].number for place in empty if place not in problems],
             [
                 RefusedBody(waiting[place], problem, without_texts(waiting[place].body, source.keep))
                 for place, problem in sorted(problems.items())
             ],
         )
 
-    def _too_late(self, batch: Batch) -> dict[int, str]:
+    def _halves(self, account: str, name: str, waiting: list[Delivery]) -> Done | None:
+        """The same of each half, where something is wrong and nobody knows with which body."""
+        middle = len(waiting) // 2
+        first = self._done(account, name, waiting[:middle])
+        second = first and self._done(account, name, waiting[middle:])
+        if first is None or second is None:
+            return None
+        return Done([*first.mapped, *second.mapped], [*first.empty, *second.empty], [*first.refused, *second.refused])
+
+    def _too_late(self, batch: MappedBodies) -> dict[int, str]:
         """The bodies of which an event is too far in the future (http-api.md 5)."""
         if not batch.events.num_rows:
             return {}
@@ -184,7 +198,7 @@ class Mapper(Closing):
         bodies = np.repeat(np.arange(len(batch.sizes)), batch.sizes)[late]
         return {int(body): "time: must not be more than 24 hours in the future" for body in bodies}
 
-    def _stored(self, account: str, batch: Batch, sizes: Sequence[int]) -> list[Outcome] | None:
+    def _stored(self, account: str, batch: MappedBodies, sizes: Sequence[int]) -> list[Outcome] | None:
         """What became of the events of each body, once the store takes them; None where this ends before."""
         pause, most = AGAIN_S
         while True:

@@ -1,0 +1,69 @@
+"""How the bodies of one source become events: by Chatwoot's rules, or by the user's mapping."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+
+from handletime.closing import Closing
+from handletime.deliveries.source import Source
+from handletime.errors import InputError
+from handletime.files import read_regular
+from handletime.sources.batch import MappedBodies, batch_of
+from handletime.sources.chatwoot.webhook import events_of
+from handletime.sources.sql.webhook import Webhook
+
+TEXT_MAX: Final = 1 << 20
+"""The most bytes of a file with a mapping."""
+_log: Final = logging.getLogger(__name__)
+
+
+class Mapping(Closing):
+    """The mapping of one source, for one thread at a time. A mapping in a file is read again when the file changes."""
+
+    def __init__(self) -> None:
+        self._read: tuple[Path, int, int] | None = None
+        self._webhook: Webhook | None = None
+
+    def close(self) -> None:
+        """Ends the process of a mapping, if there is one."""
+        if self._webhook is not None:
+            self._webhook.close()
+            self._webhook = None
+
+    def map_bodies(self, source: Source, bodies: list[tuple[bytes, int]]) -> MappedBodies:
+        """The events of bodies, each with when it came (epoch milliseconds).
+
+        Raises nothing for what a body holds; InputError and OSError where there is no mapping that can be used.
+        """
+        if source.chatwoot is not None:
+            return batch_of([events_of(body, source.chatwoot) for body, _ in bodies], account=source.account)
+        assert source.mapping is not None  # noqa: S101 - a source is of one kind or the other
+        return self._current(source.name, source.mapping).map_bodies(bodies, account=source.account)
+
+    def _current(self, name: str, file: Path) -> Webhook:
+        """The mapping as its file says. One that has become wrong is told, and the last one stays."""
+        about = file.stat()
+        read = (file, about.st_mtime_ns, about.st_size)
+        if self._webhook is None or read != self._read:
+            try:
+                new = read_mapping(file)
+            except InputError as error:
+                if self._webhook is None:
+                    raise
+                _log.error("source %s is mapped as before: %s", name, error)
+            else:
+                self.close()
+                self._webhook = new
+            self._read = read
+        return self._webhook
+
+
+def read_mapping(file: Path) -> Webhook:
+    """The mapping in a file, checked. Raises InputError, OSError."""
+    try:
+        text = read_regular(file, TEXT_MAX).decode()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file}: must be UTF-8") from error
+    return Webhook(text, str(file))

@@ -1,0 +1,102 @@
+"""The text of a mapping: exactly one select, and what may be said of an error without repeating the data."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import duckdb
+
+from handletime.errors import InputError
+
+TEXT_MAX: Final = 1 << 20
+"""The most characters of a mapping."""
+TAKES_TIME: Final = "the mapping took too long and was stopped"
+TAKES_MEMORY: Final = "the mapping needs more memory than it may have"
+_TYPES: Final = (
+    "BIGINT|BLOB|BOOLEAN|BOOL|DATE|DECIMAL|DOUBLE|FLOAT|HUGEINT|INTEGER|INTERVAL|INT8|INT16|INT32|INT64|INT128|JSON|"
+    "SMALLINT|TIMESTAMP WITH TIME ZONE|TIMESTAMP|TIME|TINYINT|UUID|VARCHAR"
+)
+_INTO_TYPE: Final = re.compile(rf"\A[^\n]*\bto (?:type )?['\"]?({_TYPES})\b")
+_LINE: Final = re.compile(r"^LINE (\d+): ", re.MULTILINE)
+NO_ZONE: Final = (
+    "this timestamp has no time zone; say of which one it is, as in created_at::timestamp at time zone 'Europe/Berlin'"
+)
+"""The way out for a timestamp without zone. Macros raise it, too."""
+
+
+def check(text: str, name: str) -> None:
+    """Raises InputError where a mapping's text is not exactly one select.
+
+    `name` is what messages call the mapping.
+    """
+    if len(text) > TEXT_MAX:
+        raise InputError(f"{name}: a mapping has at most {TEXT_MAX:,} characters")
+    with duckdb.connect(":memory:", config={"threads": 1}) as parser:
+        try:
+            statements = parser.extract_statements(text)
+            if len(statements) == 1 and statements[0].type is duckdb.StatementType.SELECT:
+                (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
+                changing = [kind for kind in _kinds(json.loads(tree)) if kind.endswith("_QUERY_NODE")]
+                if not changing:
+                    return
+                raise InputError(
+                    f"{name}: a mapping only reads; it may not {changing[0].split('_')[0].lower()} anything"
+                )
+        except duckdb.Error as error:
+            raise InputError(f"{name}: {of_text(error)}") from None
+    found = ", ".join(statement.type.name for statement in statements) or "nothing"
+    raise InputError(f"{name}: a mapping is exactly one select; this has {found}")
+
+
+def _kinds(tree: object) -> Iterator[str]:
+    """The types of all nodes of a parsed statement."""
+    if isinstance(tree, dict):
+        yield str(tree.get("type", ""))
+        for value in tree.values():
+            yield from _kinds(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _kinds(value)
+
+
+def told(error: Exception, text: str) -> str:
+    """What is wrong, without a word of the data: DuckDB's own messages quote values where they come from rows.
+
+    The error is DuckDB's, or Arrow's about one of DuckDB's. `text` is the mapping: its line is shown, where the error
+    names one.
+    """
+    message = str(error)
+    if isinstance(error, duckdb.InterruptException) or message.startswith("INTERRUPT Error"):
+        return TAKES_TIME
+    if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or message.startswith("Out of Memory Error"):
+        return TAKES_MEMORY
+    if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
+        return of_text(error)
+    into = _INTO_TYPE.match(message)
+    if NO_ZONE in message:
+        what = NO_ZONE
+    elif into:
+        what = f"a value could not become {into[1]}; try_cast(… as {into[1]}) gives null there"
+    elif "Malformed JSON" in message:
+        what = "a value is no JSON"
+    elif isinstance(error, duckdb.PermissionException):
+        what = "a mapping may not read files, load extensions or change settings"
+    else:
+        what = "a value could not be worked with"
+    return what + _place(message, text)
+
+
+def of_text(error: Exception) -> str:
+    """An error about the mapping's own text, whole: a word of SQL, a column or a function that is not there."""
+    return re.sub(r"\n\s*\n", "\n", str(error)).strip()
+
+
+def _place(message: str, text: str) -> str:
+    """The mapping's line that an error names."""
+    numbers = _LINE.findall(message)
+    lines = text.splitlines()
+    number = int(numbers[-1]) if numbers else 0
+    return f"\nline {number} of the mapping: {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
