@@ -324,5 +324,17 @@ def test_a_state_of_another_account_is_refused(connect: Connect, tmp_path: Path)
     assert "is no state of this command" in connect().stderr
 
 
+def test_a_file_with_other_settings_is_not_replaced(connect: Connect, tmp_path: Path) -> None:
+    (tmp_path / "source.toml").write_text('[source.chatwoot]\nkind = "chatwoot"\n')
+    (tmp_path / "source.toml").chmod(0o644)
+    assert connect("--no-backfill").returncode == 0
+    assert (tmp_path / "source.toml").stat().st_mode & 0o777 == 0o600
+    ours = (tmp_path / "source.toml").read_text()
+    for other in ("port = 8080\n", f"{ours}[source.other]\n", "source = 1\n", "\xff", ""):
+        (tmp_path / "source.toml").write_text(other, "latin-1")
+        assert "source.toml holds something else" in connect("--no-backfill").stderr
+        assert (tmp_path / "source.toml").read_text("latin-1") == other
+
+
 def test_labels_are_as_long_as_the_page_takes_them() -> None:
     assert connect_chatwoot.LABEL_MAX == labels.LABEL_MAX

@@ -109,6 +109,12 @@ def test_what_changes_something_is_asked_for_once(client: Client, server: Server
     assert (len(server.asked), chatwoot.webhooks) == (1, [])
 
 
+def test_a_webhook_that_is_not_taken_is_said(client: Client) -> None:
+    client.make_webhook(HOOK)
+    with pytest.raises(InputError, match=r"refuses /webhooks \(422\): it does not take what is asked for"):
+        client.make_webhook(HOOK)
+
+
 @pytest.mark.parametrize(
     ("status", "headers", "content", "said"),
     [

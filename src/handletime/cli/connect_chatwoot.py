@@ -7,6 +7,7 @@ import io
 import json
 import os
 import tempfile
+import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -34,6 +35,8 @@ FAULTS_SHOWN: Final = 20
 LABEL_MAX: Final = 200
 """The same as `web.labels.LABEL_MAX`, whose import takes long; a test compares them."""
 STATE_MAX: Final = 1 << 16
+OWNER_RW: Final = 0o600
+"""The permissions of what nobody else is to read: secrets, names."""
 PAGE_CONVERSATIONS: Final = 25
 """Conversations on a page, where Chatwoot's operator set nothing else; only the progress counts on it."""
 
@@ -248,13 +251,24 @@ def _keep(source: Source, folder: Path | None, settings_out: Path | None) -> Non
         click.echo(f"Secret: kept, sealed, in {folder}; a server that runs there takes deliveries from now on.")
         return
     path = settings_out or Path(f"{source.name}.toml")
-    _write_whole(path, f"{source.toml()}\n".encode())
+    if path.exists() and not _is_alone(path, source.name):
+        raise InputError(f"{path} holds something else; name a new file with --settings-out")
+    _write_whole(path, f"{source.toml()}\n".encode(), mode=OWNER_RW)
     click.echo(f"Secret: in {path}; put what stands there into the server's settings file, and start the server anew.")
     click.echo("Until it runs so, it refuses deliveries: then run this again, with --until and that time.")
 
 
 def _json(described: dict[str, str | int]) -> bytes:
     return json.dumps(described).encode()
+
+
+def _is_alone(path: Path, name: str) -> bool:
+    """Whether a file holds this source and nothing else."""
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except ValueError:
+        return False
+    return found.keys() == {"source"} and isinstance(found["source"], dict) and found["source"].keys() == {name}
 
 
 # --- the webhook ----------------------------------------------------------------------------------------------
@@ -429,7 +443,8 @@ def _add_labels(path: Path, account: str, names: Iterable[Name], skill: str) -> 
     added = io.StringIO()
     csv.writer(added, lineterminator="\n").writerows(new)
     if new or not there:
-        _write_whole(path, (text if text.endswith("\n") else text + "\n").encode() + added.getvalue().encode())
+        whole = (text if text.endswith("\n") else text + "\n") + added.getvalue()
+        _write_whole(path, whole.encode(), mode=path.stat().st_mode & 0o777 if there else OWNER_RW)
     return len(new)
 
 
@@ -458,17 +473,16 @@ def _state(path: Path, fresh: State) -> State:
 def _save(path: Path, state: State) -> None:
     import msgspec
 
-    _write_whole(path, msgspec.json.encode(state))
+    _write_whole(path, msgspec.json.encode(state), mode=OWNER_RW)
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def _write_whole(path: Path, content: bytes, *, mode: int) -> None:
     """Replaces a file durably: whoever reads it, and whenever this is killed, it is the old one or the new one.
 
-    A new one is its owner's only. Raises OSError.
+    Raises OSError.
     """
     from handletime.files import sync
 
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".handletime-", delete=False) as file:
         staged = Path(file.name)
         try:

@@ -242,6 +242,8 @@ class Client:
         if status == 404:
             told = f"is {self._account} the account's number, and this Chatwoot's address?"
             return f"{self._url} has no {path} (404): {told}"
+        if status == 422:
+            return f"{self._url} refuses {path} (422): it does not take what is asked for; is the address one for it?"
         if 300 <= status < 400:
             host = urlsplit(headers.get("Location", "")).netloc
             elsewhere = f" to {host}" if host.isascii() and host.isprintable() and host else ""
