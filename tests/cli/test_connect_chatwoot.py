@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import threading
+import time
 import tomllib
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -22,7 +23,7 @@ from handletime.web import labels
 from tests.cli.conftest import Run
 from tests.crash.nursery import LIMIT_S, Child, shared
 from tests.sources.chatwoot_stories import in_rest, lived, story
-from tests.sources.chatwoot_stub import SECRET, TOKEN, Chatwoot, Server, serving
+from tests.sources.chatwoot_stub import SECRET, TOKEN, Chatwoot, Deliverer, Server, post, serving
 
 
 class Done(NamedTuple):
@@ -104,6 +105,7 @@ def test_all_is_connected_and_what_happened_before_is_brought(
                 "kind": "chatwoot",
                 "account": "acme",
                 "secret": SECRET,
+                "proof": "signature",
                 "skill": "inbox",
                 "auto-resolve-minutes": 43_200,
             }
@@ -272,6 +274,53 @@ def test_a_running_server_takes_the_events_and_its_folder_does_not(run: Run, con
     assert segments(run, tmp_path, "store", "out")
 
 
+def test_from_a_chatwoot_to_segments_through_a_running_server(run: Run, tmp_path: Path) -> None:
+    chatwoot, dice = Chatwoot(), random.Random(7)
+    running = shared().start(tmp_path / "serve", "serve", "--data", tmp_path / "store", "--port", "0")
+    try:
+        url = running.address()
+        assert url is not None, running.log.read_text()
+        token = json.loads(run("keys", "create", "acme", "--data", "store", "--json").stdout)["token"]
+        with serving(chatwoot) as desk:
+            given = ("connect", "chatwoot", "--url", desk.url, "--account", 1, "--as", "acme", "--data", "store")
+            done = run(*given, "--to", url, "--no-backfill", CHATWOOT_TOKEN=TOKEN, HANDLETIME_TOKEN=token)
+            assert "Secret: kept, sealed, in store" in done.stdout, done.stderr
+            assert SECRET not in done.stdout + done.stderr
+            hook = chatwoot.webhooks[0]["url"]
+            assert hook == f"{url}/api/account/acme/sources/chatwoot"
+            delivered: list[bytes] = []
+            send = post(hook)
+            deliverer = Deliverer(chatwoot, lambda body: delivered.append(body) if send(body) else None)
+            for id_ in range(2, 12):
+                for _ in story(chatwoot, dice, first=id_, steps=8):
+                    deliverer.hold()
+            deliverer.run_late(dice, doubled=0.2)
+            assert len(delivered) > 100
+            assert not post(hook, "another secret")(delivered[0])
+            eventually(lambda: all(each["waiting"] == 0 for each in standings(run)))
+            (standing,) = standings(run)
+            assert standing["mapped"] + standing["empty"] == len(delivered)
+            assert standing["refused"] == 0
+    finally:
+        running.kill(signal.SIGTERM)
+        running.wait()
+    lines = b"\n".join(msgspec.json.encode(event) for body in delivered for event in events_of(body, Options()).events)
+    assert run("ingest", "-", "--data", "other", "--account", "acme", stdin=lines).returncode == 0
+    assert segments(run, tmp_path, "store", "out") == segments(run, tmp_path, "other", "out2")
+
+
+def standings(run: Run) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(run("sources", "status", "--data", "store", "--json").stdout)
+    return found
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def segments(run: Run, folder: Path, place: str, out: str) -> list[dict[str, Any]]:
     """The agent segments of a store."""
     assert run("export", "--data", place, "--out", out).returncode == 0
@@ -305,7 +354,7 @@ def test_what_is_wrong_is_said(
     [
         (["--to", "http://127.0.0.1:1"], "--to needs --key"),
         (["--as", "no-account"], "must be 1 to 64 letters and digits"),
-        (["--name", "../x"], "must be 1 to 64 letters, digits and -"),
+        (["--name", "../x"], "must be 1 to 40 small letters, digits, - and _"),
         (["--address", "example.com"], "must be https://host"),
         (["--url", "ftp://example.com"], "is no address of a Chatwoot"),
     ],
