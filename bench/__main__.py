@@ -11,20 +11,44 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import compare, derivation, end_to_end, history, ingest, ingest_stored, lake, machine, queries, startup
+from bench import (
+    compare,
+    derivation,
+    end_to_end,
+    history,
+    ingest,
+    ingest_stored,
+    lake,
+    machine,
+    queries,
+    startup,
+    webhooks,
+)
 from bench.data import Inputs
 from bench.process import BenchmarkFailed, compile_all
 from bench.results import RESULTS, Progress, Section, gigabytes, write
 
 EVENTS: Final = 10_000_000
 PEER_EVENTS: Final = 1_000_000
-SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages", "lake", "history")
+SECTIONS: Final = (
+    "derivation",
+    "end-to-end",
+    "startup",
+    "peers",
+    "ingest",
+    "queries",
+    "pages",
+    "lake",
+    "history",
+    "webhooks",
+)
 WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "ingest": ingest.measure,
     "queries": queries.measure,
     "pages": queries.measure_pages,
     "lake": lake.measure,
     "history": history.measure,
+    "webhooks": webhooks.measure,
 }
 """Sections that make what they need by themselves."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from handletime.deliveries.file import FILE, KEPT_MS, Deliveries, Delivery, Done, RefusedBody, Standing
+from handletime.deliveries.file import FILE, KEPT_MS, Came, Deliveries, Delivery, Done, RefusedBody, Standing
 from handletime.errors import StoreError
 
 NOW = 1_795_165_200_000
@@ -23,8 +23,7 @@ def deliveries(tmp_path: Path) -> Iterator[Deliveries]:
 
 
 def keep(deliveries: Deliveries, *bodies: bytes, source: str = "chatwoot", at: int = NOW) -> None:
-    for future in [deliveries.keep("acme", source, at, body) for body in bodies]:
-        future.result(30)
+    deliveries.keep([Came("acme", source, at, body) for body in bodies])
 
 
 def waiting(deliveries: Deliveries, source: str = "chatwoot") -> list[Delivery]:
@@ -107,7 +106,7 @@ def test_refused_ones_go_after_a_week(deliveries: Deliveries) -> None:
 def test_whoever_waits_is_told_that_the_file_was_removed(deliveries: Deliveries) -> None:
     deliveries.path.rename(deliveries.path.with_suffix(".away"))
     with pytest.raises(StoreError, match="was removed or replaced"):
-        deliveries.keep("acme", "chatwoot", NOW, b"1").result(30)
+        keep(deliveries, b"1")
 
 
 def test_a_copy_is_whole(deliveries: Deliveries, tmp_path: Path) -> None:

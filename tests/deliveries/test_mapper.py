@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from handletime.clock import SystemClock
-from handletime.deliveries.file import Deliveries, Standing
+from handletime.deliveries.file import Came, Deliveries, Standing
 from handletime.deliveries.mapper import Mapper
 from handletime.deliveries.proof import InAddress
 from handletime.deliveries.source import Source
@@ -48,8 +48,7 @@ class Place:
 
     def send(self, *bodies: bytes, source: str = "chatwoot") -> None:
         now = SystemClock().now()
-        for future in [self.deliveries.keep("acme", source, now, body) for body in bodies]:
-            future.result(LIMIT_S)
+        self.deliveries.keep([Came("acme", source, now, body) for body in bodies])
 
     def standing(self) -> Standing:
         """How the one source stands once nothing waits."""
@@ -158,7 +157,7 @@ def test_a_source_that_is_set_up_meanwhile_counts_at_once_and_one_that_is_gone_i
 
 def test_what_waits_when_it_ends_is_mapped_at_the_next_start(tmp_path: Path) -> None:
     with Deliveries(tmp_path) as deliveries:
-        deliveries.keep("acme", "chatwoot", SystemClock().now(), samples()[0]).result(LIMIT_S)
+        deliveries.keep([Came("acme", "chatwoot", SystemClock().now(), samples()[0])])
     with ExitStack() as stack:
         assert Place(tmp_path, stack).standing().mapped == 1
 

@@ -111,6 +111,7 @@ def make_app(
             asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
             threads.shutdown(wait=False)
             intake.close()
+            doors.close()
             log.close()
 
     async def let_in(request: HttpRequest) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from concurrent.futures import Future
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, Protocol
 from urllib.parse import parse_qs, unquote
 
@@ -17,6 +18,7 @@ from handletime.api.body import receive
 from handletime.api.errors import JSON, Refused
 from handletime.api.service import HttpRequest, InPath, Service, existing_account
 from handletime.api.trace import trace_of
+from handletime.deliveries.file import Came
 from handletime.deliveries.proof import Given, Wrong
 from handletime.deliveries.source import NAME, Source
 from handletime.errors import NotHere, Unauthorized
@@ -42,8 +44,8 @@ class Kept(msgspec.Struct, frozen=True):
 class Keeps(Protocol):
     """Where deliveries are kept."""
 
-    def keep(self, account: str, source: str, received: int, body: bytes) -> Future[None]:
-        """Keeps a delivery; it is durable when the future is done."""
+    def keep(self, came: Sequence[Came]) -> None:
+        """Keeps deliveries, all of them or none; they are durable when this returns."""
 
 
 class Finds(Protocol):
@@ -60,6 +62,13 @@ class Doors:
         self.service = service
         self._sources, self._deliveries = sources, deliveries
         self._budget = Budget(BYTES_MAX, "deliveries")
+        self._waiting: list[tuple[Came, asyncio.Future[None]]] = []
+        self._writing: asyncio.Task[None] | None = None
+        self._thread = ThreadPoolExecutor(1, "deliveries")
+
+    def close(self) -> None:
+        """Waits for what is under way."""
+        self._thread.shutdown()
 
     async def take(self, request: HttpRequest, account: str, name: str) -> None:
         """Keeps a delivery; it is durable then.
@@ -79,11 +88,36 @@ class Doors:
                 body = await receive(request, share, self.service.settings.body_idle_seconds)
                 source.proof.check_body(given, body)
                 trace_of(request.scope).key = f"source {name}"
-                kept = self._deliveries.keep(account, name, received, bytes(body))
-                await asyncio.shield(asyncio.wrap_future(kept))
+                await self._kept(self._deliveries, Came(account, name, received, bytes(body)))
         except Wrong as error:
             _log.info("source %s: a delivery was refused: %s", name, error)
             raise self._stranger(request) from None
+
+    async def _kept(self, deliveries: Keeps, came: Came) -> None:
+        """Keeps a delivery, together with those that come while others are written."""
+        loop = asyncio.get_running_loop()
+        done = loop.create_future()
+        self._waiting.append((came, done))
+        if self._writing is None:
+            self._writing = loop.create_task(self._write(deliveries))
+        await done
+
+    async def _write(self, deliveries: Keeps) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while together := self._waiting:
+                self._waiting = []
+                error: Exception | None = None
+                try:
+                    await loop.run_in_executor(self._thread, deliveries.keep, [came for came, _ in together])
+                except Exception as raised:  # whatever it was, whoever waits is told
+                    error = raised
+                for _, done in together:
+                    if done.done():  # Its client has gone.
+                        continue
+                    done.set_result(None) if error is None else done.set_exception(error)
+        finally:
+            self._writing = None
 
     def _stranger(self, request: HttpRequest) -> Unauthorized:
         self.service.count_stranger(request)

@@ -1,7 +1,7 @@
 """Deliveries as they came, until they are mapped; and for a week those that could not be, without texts.
 
-An SQLite file of its own. One thread writes what came meanwhile, with one sync for all of it. What is removed is
-overwritten with zeros (`secure_delete`), and the log, which repeats what was written, is emptied by `tidy`.
+An SQLite file of its own. Deliveries that came together are written with one sync. What is removed is overwritten
+with zeros (`secure_delete`), and the log, which repeats what was written, is emptied by `tidy`.
 """
 
 from __future__ import annotations
@@ -9,10 +9,8 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import Any, Final, Literal, NamedTuple
 
 from handletime.clock import DAY
@@ -36,8 +34,15 @@ _SCHEMA: Final = (
         account text not null, source text not null, mapped integer not null, empty integer not null,
         refused integer not null, last integer not null, primary key (account, source)) without rowid""",
 )
-_WRITTEN_TOGETHER: Final = 2_000
-"""The most deliveries of one transaction."""
+
+
+class Came(NamedTuple):
+    """A delivery that has come, at `received` (epoch milliseconds)."""
+
+    account: str
+    source: str
+    received: int
+    body: bytes
 
 
 class Delivery(NamedTuple):
@@ -82,11 +87,6 @@ class Standing(NamedTuple):
     problems: dict[str, int]
 
 
-class _Came(NamedTuple):
-    row: tuple[str, str, int, bytes]
-    durable: Future[None]
-
-
 class Deliveries(Closing):
     """The open file of a folder. Any thread may use it, and several processes may have it open at once.
 
@@ -105,8 +105,6 @@ class Deliveries(Closing):
             self._quick, self._reader = self._open("NORMAL"), self._open("NORMAL")
         self._place = Place(self.path)
         self._lock, self._reading = threading.Lock(), threading.Lock()
-        self._came: SimpleQueue[_Came | None] = SimpleQueue()
-        self._writing: threading.Thread | None = None
 
     def _open(self, synchronous: Literal["FULL", "NORMAL"]) -> sqlite3.Connection:
         db = open_existing(self.path, synchronous)
@@ -114,10 +112,7 @@ class Deliveries(Closing):
         return db
 
     def close(self) -> None:
-        """Writes what came, and closes the file; what waits stays."""
-        if self._writing is not None:
-            self._came.put(None)
-            self._writing.join()
+        """Closes the file; what waits stays."""
         with suppress(HandletimeError):
             self.tidy()
         with self._lock, self._reading:
@@ -126,48 +121,12 @@ class Deliveries(Closing):
 
     # --- coming in
 
-    def keep(self, account: str, source: str, received: int, body: bytes) -> Future[None]:
-        """Keeps a delivery; it is durable when the future is done. For one thread, which is the first to call it."""
-        if self._writing is None:
-            self._writing = threading.Thread(target=self._write, name="deliveries", daemon=True)
-            self._writing.start()
-        came = _Came((account, source, received, body), Future())
-        came.durable.set_running_or_notify_cancel()  # From now on nobody can call it off.
-        self._came.put(came)
-        return came.durable
-
-    def _write(self) -> None:
-        ends = False
-        while not ends:
-            came = self._came.get()
-            together: list[_Came] = []
-            while came is not None:
-                together.append(came)
-                if len(together) == _WRITTEN_TOGETHER:
-                    break
-                try:
-                    came = self._came.get_nowait()
-                except Empty:
-                    break
-            ends = came is None
-            if together:
-                self._write_together(together)
-
-    def _write_together(self, together: Sequence[_Came]) -> None:
-        try:
-            with self._lock, sqlite_errors(self.path), transaction(self._durable, "BEGIN IMMEDIATE") as db:
-                self._place.check()
-                db.executemany(
-                    "insert into waiting (account, source, received, body) values (?, ?, ?, ?)",
-                    [came.row for came in together],
-                )
-            crash_point("deliveries-kept")
-        except BaseException as error:  # whatever it was, whoever waits is told
-            for came in together:
-                came.durable.set_exception(error)
-            return
-        for came in together:
-            came.durable.set_result(None)
+    def keep(self, came: Sequence[Came]) -> None:
+        """Keeps deliveries, all of them or none; they are durable when this returns."""
+        with self._lock, sqlite_errors(self.path), transaction(self._durable, "BEGIN IMMEDIATE") as db:
+            self._place.check()
+            db.executemany("insert into waiting (account, source, received, body) values (?, ?, ?, ?)", came)
+        crash_point("deliveries-kept")
         self.arrived()
 
     # --- going out
