@@ -1,6 +1,6 @@
 """`handletime connect liveperson`: a history that goes on, asked for while it does.
 
-Covers: cli/connect, cli/connecting, cli/connect_notes.
+Covers: cli/connecting, cli/connect_notes.
 """
 
 from __future__ import annotations

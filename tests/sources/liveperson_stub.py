@@ -76,9 +76,21 @@ def conversations(dice: random.Random, number: int, begin: int, end: int) -> lis
     for n in range(number):
         was = dice.choice(records)
         first, stretch = was["info"]["startTimeL"], dice.choice((1, 1, 1, 5, 40))
-        text = json.dumps(moved(was, first, dice.randrange(begin, end), stretch))
+        then = moved(was, first, dice.randrange(begin, end), stretch)
+        _join_late(then, "3900", dice.choice((0, 20_000)) * stretch)
+        text = json.dumps(then)
         made.append(json.loads(text.replace(was["info"]["conversationId"], f"c{n}")))
     return made
+
+
+def _join_late(record: Record, agent: str, by: int) -> None:
+    """Whoever takes a conversation over joins a while after that."""
+    for part in record["agentParticipants"]:
+        if part["agentId"] == agent:
+            part["timeL"] += by
+    for part in record.get("interactions") or []:
+        if part["assignedAgentId"] == agent:
+            part["interactionTimeL"] += by
 
 
 # --- the server --------------------------------------------------------------------------------------------

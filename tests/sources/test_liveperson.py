@@ -775,6 +775,22 @@ def test_a_close_before_the_start_is_not_imported() -> None:
     assert told(record) == ["dialogs[0].endTimeL: is before the conversation's start; no close is imported"]
 
 
+def test_whoever_takes_over_and_has_not_joined_yet_is_waited_for_while_the_conversation_is_open() -> None:
+    """Else the assignment would stand at the takeover in a store, whatever a newer copy says of the joining."""
+
+    def joins_late(record: dict[str, Any]) -> None:
+        record["agentParticipants"][1].update(timeL=at("10:12:20.000"), time=None)
+        record["interactions"] = []
+
+    record = a_record(change=joins_late)
+    then = as_of(record, at("10:12:10.000"))
+    assert then is not None
+    assert ("assigned", 3900) not in kinds(then)
+    assert ("assigned", 3900) in kinds(record)
+    del record["agentParticipants"][1]
+    assert ("assigned", 3900) in kinds(record)
+
+
 def test_a_joining_before_the_start_counts_from_the_start() -> None:
     record = a_record(change=lambda r: r["agentParticipants"][0].update(timeL=at("09:59:59.990"), time=None))
     assert kinds(record) == TAKEOVER

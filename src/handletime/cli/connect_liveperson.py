@@ -167,7 +167,7 @@ def _poll(
         for pages, then in steps(search.page, state, now, found.append):
             for page in pages:
                 seen.update(one.conversation_id for one in page)
-                found += [f"conversation {one.conversation_id}: {wrong}" for one in page for wrong in one.faults]
+                found += [f"{_named(one)}: {wrong}" for one in page for wrong in one.faults]
                 for table in tables_of(_events(page, account), account=source.account):
                     store.put(table, tally)
             store.finish(tally)
@@ -178,6 +178,10 @@ def _poll(
             progress(then)
     stored = f"{count(tally.accepted, 'event')} accepted, {count(tally.duplicates, 'duplicate')}"
     return f"{count(len(seen), 'conversation')}, {stored}"
+
+
+def _named(one: Conversation) -> str:
+    return f"conversation {one.conversation_id}" if one.conversation_id else "a record"
 
 
 def _events(page: list[Conversation], account: str | None) -> Iterator[Event]:

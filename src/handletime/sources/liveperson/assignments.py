@@ -67,11 +67,16 @@ def assignments(
     transfers: list[Transferred],
     agents: Agents,
     tell: Tell,
+    *,
+    is_over: bool,
 ) -> list[Assigned]:
-    """Who took the conversation when, by time; each assignment once, however many signs it has."""
+    """Who took the conversation when, by time; each assignment once, however many signs it has.
+
+    `is_over` says that no newer copy of the record will have more of them.
+    """
     assigned = _by_participants(participants, tell)
     assigned += _by_interactions(interactions, assigned, transfers, agents, tell)
-    assigned += _by_takeovers(assigned, transfers, agents, tell)
+    assigned += _by_takeovers(assigned, transfers, agents, tell, is_over=is_over)
     return sorted(_after_their_transfers(assigned, transfers, tell), key=lambda one: one.own_time)
 
 
@@ -198,9 +203,12 @@ def _is_second_sign(time: int, own: list[int], moves: list[int]) -> bool:
     )
 
 
-def _by_takeovers(assigned: list[Assigned], transfers: list[Transferred], agents: Agents, tell: Tell) -> list[Assigned]:
+def _by_takeovers(
+    assigned: list[Assigned], transfers: list[Transferred], agents: Agents, tell: Tell, *, is_over: bool
+) -> list[Assigned]:
     """Agents named by a transfer (`assignedAgentId`) who never join after it.
 
+    Of the last transfer nobody knows that while the conversation is open: a newer copy may have the joining.
     A takeover assigns them all the same, since nobody has to accept it. Any other transfer only offers them
     the conversation (hence SuggestedAgentTimeout).
     """
@@ -208,6 +216,8 @@ def _by_takeovers(assigned: list[Assigned], transfers: list[Transferred], agents
     for transfer, following in zip_longest(transfers, transfers[1:]):
         agent = agents.get(str(transfer.to), Agent())
         if transfer.to is None or transfer.reason == "backToQueue" or agent.user_type == "system":
+            continue
+        if following is None and not is_over:
             continue
         place, time = f"{transfer.place}.assignedAgentId", transfer.time
         until = model.TIME_MAX if following is None else max(following.time, time + NEAR_MS)

@@ -144,7 +144,8 @@ def _placed_events(parts: Record, info: Info, make: Make, tell: Tell) -> PlacedE
     moved = transfers_of(survey.left_out_of(transfers), tell)
     joined = survey.left_out_of(participants)
     agents = agents_of(joined)
-    assigned = assignments(joined, survey.left_out_of(interactions), moved, agents, tell)
+    taken = survey.left_out_of(interactions)
+    assigned = assignments(joined, taken, moved, agents, tell, is_over=not isinstance(close, Open))
 
     if start is not None:
         yield "info", _opened(info, start, moved, partial(make, revision=newest), tell)
