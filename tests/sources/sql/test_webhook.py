@@ -155,7 +155,7 @@ def test_any_bodies_give_what_each_gives_alone(webhook: Webhook, bodies: list[by
 @pytest.mark.parametrize(
     "runs_away",
     [
-        "(with recursive t(x) as (select 1 union all select x + 1 from t) select max(x) from t)",
+        "(select sum(r.range) from range(case txt(body, '$.bad') when 'yes' then 1000000000000 else 1 end) r)",
         "length(repeat('x', 1000000000 + \"row\"))",
         'len(list_transform(range(100000000 + "row"), lambda x: x + 1))',
         "len(regexp_extract_all(repeat('a', 20000000 + \"row\"), 'a'))",
@@ -163,8 +163,8 @@ def test_any_bodies_give_what_each_gives_alone(webhook: Webhook, bodies: list[by
 )
 def test_a_mapping_that_runs_away_is_stopped_and_the_next_batch_is_mapped(runs_away: str) -> None:
     text = f"""select 'c' as "conversationId", 'e' as "eventId", 'opened' as type, received as time,
-        case when txt(body, '$.bad') = 'yes' then {runs_away} end as "skillId" from input"""
-    with Webhook(text, "my.sql", limit_s=0.5) as webhook:
+        case when txt(body, '$.bad') = 'yes' then {runs_away} end as "skillId" from input"""  # noqa: S608
+    with Webhook(text, "my.sql", limit_s=2) as webhook:
         batch = mapped(webhook, b'{"bad": "no"}', b'{"bad": "yes"}')
         assert batch.events.num_rows == 1
         assert list(batch.problems) == [1]
