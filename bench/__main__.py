@@ -11,21 +11,22 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import compare, derivation, end_to_end, ingest, ingest_stored, lake, machine, queries, startup
+from bench import compare, derivation, end_to_end, ingest, ingest_stored, lake, machine, mapping, queries, startup
 from bench.data import Inputs
 from bench.process import BenchmarkFailed, compile_all
 from bench.results import RESULTS, Progress, Section, gigabytes, write
 
 EVENTS: Final = 10_000_000
 PEER_EVENTS: Final = 1_000_000
-SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages", "lake")
+SECTIONS: Final = ("derivation", "end-to-end", "startup", "peers", "ingest", "queries", "pages", "lake", "mapping")
 WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "ingest": ingest.measure,
     "queries": queries.measure,
     "pages": queries.measure_pages,
     "lake": lake.measure,
+    "mapping": mapping.measure,
 }
-"""Sections that make a store of their own."""
+"""Sections that make what they need themselves."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
