@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
@@ -103,7 +104,11 @@ class Engine:
 
     def _read(self, session: duckdb.DuckDBPyConnection, most: int) -> pa.Table:
         batches, rows = [], 0
-        reader = session.sql(self._select.text).to_arrow_reader(most + 1)
+        with (
+            warnings.catch_warnings()
+        ):  # a relation spares a copy of the rows, but is planned twice, which takes longer
+            warnings.simplefilter("ignore", UserWarning)
+            reader = session.execute(self._select.text).to_arrow_reader(most + 1)
         for batch in reader:
             batches.append(batch)
             rows += batch.num_rows
