@@ -9,16 +9,50 @@ with bodies as ( -- What is read of a body, in one go; texts and names are not.
     }'))
     from input
 ),
+steps as ( -- What a body tells, beside messages.
+    select
+        *,
+        unnest(case type
+            when 'LivechatSessionStart' then ['opened']
+            when 'LivechatSessionTaken' then ['assigned']
+            when 'LivechatSessionForwarded' then ['transferred', 'assigned']
+            when 'LivechatSession' then ['closed']
+        end) as step
+    from bodies
+),
 messages as (
     select "row", _id as room, unnest(messages) as message
     from bodies
     where type in ('LivechatSessionStart', 'LivechatSession', 'Message')
 )
 select
-    "row", _id as "conversationId", 'o' as "eventId", createdAt as "time", 'opened' as "type",
-    null as "agentId", null as "employeeId", id53(departmentId) as "skillId",
-    null as "sentBy", null as "reason", null as "closedBy"
-from bodies where type = 'LivechatSessionStart'
+    "row",
+    _id as "conversationId",
+    case step
+        when 'opened' then 'o'
+        when 'closed' then 'c'
+        when 'assigned' then 'a' || servedBy.ts
+        else 't' || coalesce(servedBy.ts, epoch_ms(received)::text)
+    end as "eventId",
+    case step
+        when 'opened' then createdAt
+        when 'closed' then closedAt
+        -- A chat that is forwarded without a new agent waits in the department; only the delivery has a time then.
+        else coalesce(servedBy.ts, strftime(received at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%gZ'))
+    end as "time",
+    step as "type",
+    case step when 'assigned' then id53(servedBy._id) end as "agentId",
+    servedBy._id as "employeeId",
+    id53(departmentId) as "skillId",
+    null as "sentBy",
+    case when oldDepartmentId <> departmentId then 'skill' else 'agent' end as "reason",
+    case
+        when closer = 'visitor' then 'consumer'
+        when closedBy._id = 'rocket.cat' then 'system'  -- chats that were silent for too long
+        else 'agent'
+    end as "closedBy"
+from steps
+where step <> 'assigned' or servedBy._id is not null
 
 union all -- Each message has its id, so it may come in several bodies.
 select
@@ -27,30 +61,3 @@ select
     case when message.agentId is null then 'consumer' else 'agent' end, null, null
 from messages
 where message.closingMessage is null and message.navigation is null
-
-union all -- A chat that is forwarded without a new agent waits in the department; only the delivery has a time then.
-select
-    "row", _id, 't' || coalesce(servedBy.ts, epoch_ms(received)::text),
-    coalesce(servedBy.ts, strftime(received at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%gZ')), 'transferred',
-    null, null, id53(departmentId),
-    null, case when oldDepartmentId <> departmentId then 'skill' else 'agent' end, null
-from bodies where type = 'LivechatSessionForwarded'
-
-union all
-select
-    "row", _id, 'a' || servedBy.ts, servedBy.ts, 'assigned',
-    id53(servedBy._id), servedBy._id, id53(departmentId),
-    null, null, null
-from bodies where type in ('LivechatSessionTaken', 'LivechatSessionForwarded') and servedBy._id is not null
-
-union all
-select
-    "row", _id, 'c', closedAt, 'closed',
-    null, null, null,
-    null, null,
-    case
-        when closer = 'visitor' then 'consumer'
-        when closedBy._id = 'rocket.cat' then 'system'  -- chats that were silent for too long
-        else 'agent'
-    end
-from bodies where type = 'LivechatSession'
