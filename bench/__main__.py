@@ -20,6 +20,7 @@ from bench import (
     ingest_stored,
     lake,
     machine,
+    mapping,
     queries,
     startup,
     webhooks,
@@ -40,6 +41,7 @@ SECTIONS: Final = (
     "pages",
     "lake",
     "history",
+    "mapping",
     "webhooks",
 )
 WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
@@ -48,6 +50,7 @@ WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "pages": queries.measure_pages,
     "lake": lake.measure,
     "history": history.measure,
+    "mapping": mapping.measure,
     "webhooks": webhooks.measure,
 }
 """Sections that make what they need by themselves."""

@@ -1,6 +1,6 @@
 """`handletime import sql`.
 
-Covers: cli/import_sql, cli/mapping_check.
+Covers: cli/mapping_check.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import pytest
 from handletime.sources.sql.shipped import NAMES
 from tests.cli.conftest import Run
 
-SAMPLES = Path(__file__).parents[1] / "sources" / "sql"
+ROOT = Path(__file__).parents[2]
+SAMPLES = ROOT / "tests" / "sources" / "sql"
 MAPPING = """select id as "conversationId", id as "eventId", 'opened' as "type", "row",
     created::timestamp at time zone 'Europe/Berlin' as "time", skill as "skillId" from input"""
 
@@ -144,3 +145,25 @@ def test_a_shipped_mapping_is_printed_to_begin_with(run: Run, tmp_path: Path) ->
     by_name = run("import", "sql", "csv", SAMPLES / "csv.csv", "--out", "-")
     assert by_name.stdout.count("\n") == 12
     assert run("import", "sql", "mine.sql", SAMPLES / "csv.csv", "--out", "-").stdout == by_name.stdout
+
+
+def test_the_ten_minutes_of_the_docs(run: Run, tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "mappings.md").read_text()
+    for name, kind in (("export.csv", "csv"), ("mine.sql", "sql")):
+        (tmp_path / name).write_text(text.split(f"```{kind}\n")[1].split("```")[0])
+    commands = [line for block in text.split("```sh\n")[1:] for line in block.split("```")[0].splitlines()]
+    assert len(commands) == 3
+    for command in commands:
+        done = run(*command.removeprefix("handletime ").split())
+        assert (done.returncode, done.stderr) == (0, "")
+    checked = run("import", "sql", "mine.sql", "export.csv", "--check").stdout
+    assert "5 events of 1 conversation; 0 things found wrong" in checked
+    assert "Agent segment of human 1001" in checked
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_shipped_mapping_has_a_page_that_names_its_command(name: str) -> None:
+    page = (ROOT / "docs" / "mappings" / f"{name}.md").read_text()
+    assert "handletime import sql " + ("mine.sql" if name == "csv" else name) in page
+    assert "handle time is unknown" in page
+    assert f"(mappings/{name}.md)" in (ROOT / "docs" / "mappings.md").read_text()

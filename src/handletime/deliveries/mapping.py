@@ -9,13 +9,11 @@ from typing import Final
 from handletime.closing import Closing
 from handletime.deliveries.source import Source
 from handletime.errors import InputError
-from handletime.files import read_regular
 from handletime.sources.batch import MappedBodies, batch_of
 from handletime.sources.chatwoot.webhook import events_of
+from handletime.sources.sql.shipped import mapping_text
 from handletime.sources.sql.webhook import Webhook
 
-TEXT_MAX: Final = 1 << 20
-"""The most bytes of a file with a mapping."""
 _log: Final = logging.getLogger(__name__)
 
 
@@ -44,8 +42,8 @@ class Mapping(Closing):
 
     def _current(self, name: str, file: Path) -> Webhook:
         """The mapping as its file says. One that has become wrong is told, and the last one stays."""
-        about = file.stat()
-        read = (file, about.st_mtime_ns, about.st_size)
+        about = file.stat() if file.is_file() else None
+        read = (file, about.st_mtime_ns, about.st_size) if about else (file, 0, 0)
         if self._webhook is None or read != self._read:
             try:
                 new = read_mapping(file)
@@ -61,9 +59,6 @@ class Mapping(Closing):
 
 
 def read_mapping(file: Path) -> Webhook:
-    """The mapping in a file, checked. Raises InputError, OSError."""
-    try:
-        text = read_regular(file, TEXT_MAX).decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file}: must be UTF-8") from error
-    return Webhook(text, str(file))
+    """The mapping in a file, or the shipped one of that name, checked. Raises InputError, OSError."""
+    name = str(file) if file.is_file() else file.name
+    return Webhook(mapping_text(name), name)

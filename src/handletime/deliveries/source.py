@@ -69,7 +69,7 @@ ALLOWED: Final[Mapping[str, str]] = {
     "secret": f"the secret that deliveries are signed with, or carry: {SECRET_LEAST} characters or more",
     "skill": "what counts as skill, inbox or team (chatwoot)",
     "auto-resolve-minutes": "minutes after which Chatwoot resolves a silent conversation, 1 or more (chatwoot)",
-    "mapping": "the file of a mapping (sql)",
+    "mapping": "the file of a mapping, or the name of a shipped one (sql)",
     "proof": "signature, token (in a header) or address (the address ends in ?secret=…)",
     "header": "the header that has the signature or the token",
     "form": f"how the header is written around {HEX} or {BASE64}: sha256={HEX}",

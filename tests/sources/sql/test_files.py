@@ -18,7 +18,7 @@ Row = dict[str, object]
 
 def read(*files: Path, csv: Csv | None = None, select: str = "from input") -> list[Row]:
     """The rows of `input`, or of another select."""
-    engine = Engine("select 1", "my.sql", memory_bytes=128 << 20)
+    engine = Engine("select 1", "my.sql", memory_bytes=512 << 20)
     try:
         load(engine, {"input": [str(file) for file in files]}, csv or Csv())
         engine.lock()
@@ -83,8 +83,9 @@ def test_columns_of_parquet_stay_as_they_are(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("a.csv", b"a,b\n1,2\n1,Jane,3\n", "line 3 is no CSV of this form: 3 columns instead of 2"),
-        ("a.csv", b'a,b\n1,"Jane\n', "is no CSV of this form"),
+        ("a.csv", b"a,b\n1,2\n1,Jane,3\n", "some rows have not the columns of line 1"),
+        ("a.csv", b"a,b\n" + b"1,2\n" * 30_000 + b"1,Jane,3\n", "line 30002 is no CSV of this form"),
+        ("a.csv", b'a,b\n1,"Jane\n', "a quote is not closed; --delimiter and --quote say the form"),
         ("a.csv", b"a,b\n1,J\xe4ne\n", "line 2 is not in this encoding; give --encoding latin-1"),
         ("a.csv", b"a;b\n1;2\n", "has one column with ; in its name; give --delimiter ';'"),
         ("a.csv", b"a\tb\n1\t2\n", "give --delimiter 'tab'"),
@@ -117,7 +118,7 @@ def test_other_mistakes_are_said(tmp_path: Path) -> None:
         read(Path("https://example.com/a.csv"))
     with pytest.raises(InputError, match="this encoding is not known"):
         read(tmp_path / "a.csv", csv=Csv(encoding="klingon"))
-    engine = Engine("select 1", "my.sql", memory_bytes=128 << 20)
+    engine = Engine("select 1", "my.sql", memory_bytes=512 << 20)
     with pytest.raises(InputError, match="an input's name is letters, digits and _"):
         load(engine, {'a"b': ["a.csv"]}, Csv())
     engine.close()

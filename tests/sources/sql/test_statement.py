@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from handletime.errors import InputError
-from handletime.sources.sql.statement import TAKES_MEMORY, TAKES_TIME, TEXT_MAX, check, told
+from handletime.sources.sql.statement import TAKES_MEMORY, TAKES_TIME, TEXT_MAX, Select, checked, told
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from handletime.sources.sql.statement import TAKES_MEMORY, TAKES_TIME, TEXT_MAX,
     ],
 )
 def test_one_select_is_taken(text: str) -> None:
-    check(text, "my.sql")
+    assert checked(text, "my.sql").text.startswith(("select", "with", "values"))
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_one_select_is_taken(text: str) -> None:
 )
 def test_anything_else_is_refused_with_what_it_is(text: str, says: str) -> None:
     with pytest.raises(InputError) as refused:
-        check(text, "my.sql")
+        checked(text, "my.sql")
     assert str(refused.value).startswith("my.sql: ")
     assert says in str(refused.value)
 
@@ -76,22 +76,27 @@ def test_errors_repeat_nothing_of_the_data(sql: str, says: str, name: str) -> No
         database.execute("create table input as select $1 as name", [name])
         with pytest.raises(duckdb.Error) as raised:
             database.execute(text).fetchall()
-    what = told(raised.value, text)
+    what = told(raised.value, Select(text))
     assert says in what or name != "Jane Doe"
     for word in ("Jane", "Doe", "Neill", "says", "hi"):
         assert word not in what.replace("this", "")
 
 
-def test_errors_name_the_line_of_the_mapping() -> None:
-    text = "select\n    name::int as a\nfrom input"
+@pytest.mark.parametrize("before", ["", "\n", "-- a comment\n\n  ", "/* two\nlines */"])
+def test_errors_name_the_line_of_the_mapping(before: str) -> None:
+    text = before + "select\n    name::int as a\nfrom input"
+    line, select = 2 + before.count("\n"), checked(text, "my.sql")
     with duckdb.connect() as database:
         database.execute("create table input as select 'Jane' as name")
         with pytest.raises(duckdb.Error) as raised:
-            database.execute(text)
-    assert told(raised.value, text).endswith("\nline 2 of the mapping: name::int as a")
+            database.sql(select.text).fetchall()
+        assert told(raised.value, select).endswith(f"\nline {line} of the mapping: name::int as a")
+        with pytest.raises(duckdb.Error) as raised:
+            database.execute(select.text.replace("name", "nome"))
+        assert f"\nLINE {line}:     nome::int as a" in told(raised.value, select)
 
 
 def test_limits_are_named() -> None:
-    assert told(duckdb.InterruptException("INTERRUPT Error: Interrupted!"), "") == TAKES_TIME
-    assert told(OSError("Out of Memory Error: failed to allocate"), "") == TAKES_MEMORY
-    assert told(MemoryError(), "") == TAKES_MEMORY
+    assert told(duckdb.InterruptException("INTERRUPT Error: Interrupted!"), Select("")) == TAKES_TIME
+    assert told(OSError("Out of Memory Error: failed to allocate"), Select("")) == TAKES_MEMORY
+    assert told(MemoryError(), Select("")) == TAKES_MEMORY

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import pyarrow as pa
 
 from handletime.errors import InputError
-from handletime.sources.sql.statement import NO_ZONE, check, told
+from handletime.sources.sql.statement import NO_ZONE, checked, told
 
 MACROS: Final = (
     "create macro txt(json_, path_) as json_extract_string(json_, path_)",
@@ -50,8 +51,7 @@ class Engine:
 
         Raises InputError where the text is not exactly one select.
         """
-        check(text, name)
-        self.text, self.name, self._limit_s = text, name, limit_s
+        self.name, self._select, self._limit_s = name, checked(text, name), limit_s
         config: dict[str, str | bool | int | float | list[str]] = {
             "threads": 1,  # the order of rows is the same each time
             "memory_limit": f"{memory_bytes // 1024}KiB",
@@ -77,19 +77,21 @@ class Engine:
         """The mapping's columns and their types, over the input as it is declared. Raises InputError."""
         with self._limited():
             try:
-                self._sessions[0].execute("explain " + self.text)  # its errors have the line
-                return self._sessions[0].sql(self.text).limit(0).to_arrow_table().schema
+                self._sessions[0].execute("explain " + self._select.text)  # its errors have the line
+                return self._sessions[0].sql(self._select.text).limit(0).to_arrow_table().schema
             except duckdb.Error as error:
-                raise InputError(f"{self.name}: {told(error, self.text)}") from None
+                raise InputError(f"{self.name}: {told(error, self._select)}") from None
 
     def run(self, batch_rows: int) -> Iterator[Batch]:
         """The mapping's rows, in its order, in batches; one column is `time`. Raises MappingFailed."""
         with self._limited():
             try:
-                first, second = (session.sql(self.text).to_arrow_reader(batch_rows) for session in self._sessions)
+                first, second = (
+                    session.sql(self._select.text).to_arrow_reader(batch_rows) for session in self._sessions
+                )
                 yield from _side_by_side(first, second)
             except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
-                raise MappingFailed(f"{self.name}: {told(error, self.text)}") from None
+                raise MappingFailed(f"{self.name}: {told(error, self._select)}") from None
 
     def whole(self, most: int) -> Batch:
         """All of the mapping's rows, which may be `most`; one column is `time`. Raises MappingFailed."""
@@ -97,12 +99,16 @@ class Engine:
             try:  # one after the other: each needs memory
                 first, second = (self._read(session, most) for session in self._sessions)
             except (duckdb.Error, pa.ArrowException, OSError, MemoryError) as error:
-                raise MappingFailed(f"{self.name}: {told(error, self.text)}") from None
+                raise MappingFailed(f"{self.name}: {told(error, self._select)}") from None
         return Batch(first, second.column(_time(second.schema)))
 
     def _read(self, session: duckdb.DuckDBPyConnection, most: int) -> pa.Table:
         batches, rows = [], 0
-        reader = session.sql(self.text).to_arrow_reader(most + 1)
+        with (
+            warnings.catch_warnings()
+        ):  # A relation spares a copy of the rows, but is planned twice, which takes longer.
+            warnings.simplefilter("ignore", UserWarning)
+            reader: Any = session.execute(self._select.text).to_arrow_reader(most + 1)
         for batch in reader:
             batches.append(batch)
             rows += batch.num_rows

@@ -17,7 +17,7 @@ _CSV: Final = (".csv", ".tsv", ".txt")
 _JSON: Final = (".json", ".ndjson", ".jsonl")
 _KINDS: Final = "CSV (.csv, .tsv, .txt), JSON (.json, .ndjson, .jsonl), both also .gz, or Parquet (.parquet)"
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
-_OBJECT_MAX_BYTES: Final = 64 << 20
+_OBJECT_MAX_BYTES: Final = 32 << 20
 """The longest record of JSON: an export may be one object."""
 _DELIMITERS: Final = {";": ";", "\t": "tab", "|": "|"}
 
@@ -87,7 +87,7 @@ def _reading(kind: str, files: Sequence[str], csv: Csv) -> tuple[str, dict[str, 
     values |= {"quote": csv.quote, "encoding": csv.encoding, "header": csv.header}
     return (
         "read_csv($files, all_varchar = true, delim = $delimiter, quote = $quote, escape = $quote, header = $header, "
-        "encoding = $encoding, nullstr = $null, union_by_name = true)"
+        "encoding = $encoding, nullstr = $null, skip = 0, comment = '', union_by_name = true)"
     ), values
 
 
@@ -103,8 +103,14 @@ def _why(error: duckdb.Error) -> str:
     message = str(error)
     if isinstance(error, duckdb.OutOfMemoryException):
         return TAKES_MEMORY
+    if "does not support the encoding" in message:
+        return "this encoding is not known; utf-8, utf-16 and latin-1 are"
+    if "when sniffing" in message:
+        return (
+            "some rows have not the columns of line 1, or a quote is not closed; --delimiter and --quote say the form"
+        )
     line = re.search(r"CSV Error on Line: (\d+)", message)
-    if "unicode" in message or "utf-8" in message:
+    if "unicode" in message:
         return f"line {line[1] if line else '1'} is not in this encoding; give --encoding latin-1 or utf-16"
     if line:
         columns = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
@@ -113,6 +119,4 @@ def _why(error: duckdb.Error) -> str:
     record = re.search(r"at byte (\d+) in (?:record/value|line) (\d+)", message)
     if record:
         return f"record {record[2]} is no JSON (byte {record[1]})"
-    if "ncoding" in message:
-        return "this encoding is not known; utf-8, utf-16 and latin-1 are"
     return "cannot be read; is it what its name says?"

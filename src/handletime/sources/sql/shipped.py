@@ -1,4 +1,4 @@
-"""Mappings that are shipped: `examples/NAME.sql`, each with a page `docs/mappings/NAME.md`."""
+"""Mappings that are shipped: `examples/NAME.sql`, each with a page that docs/mappings.md links to."""
 
 from __future__ import annotations
 

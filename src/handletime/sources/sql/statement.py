@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import duckdb
 
@@ -27,8 +27,15 @@ NO_ZONE: Final = (
 """The way out for a timestamp without zone. Macros raise it, too."""
 
 
-def check(text: str, name: str) -> None:
-    """Raises InputError where a mapping's text is not exactly one select.
+class Select(NamedTuple):
+    """The text of a mapping from its first word on, and how many lines come before that: DuckDB counts from there."""
+
+    text: str
+    lines_before: int = 0
+
+
+def checked(text: str, name: str) -> Select:
+    """A mapping's select. Raises InputError where the text is not exactly one.
 
     `name` is what messages call the mapping.
     """
@@ -41,7 +48,8 @@ def check(text: str, name: str) -> None:
                 (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
                 changing = [kind for kind in _kinds(json.loads(tree)) if kind.endswith("_QUERY_NODE")]
                 if not changing:
-                    return
+                    select = statements[0].query
+                    return Select(select, text[: text.find(select)].count("\n"))
                 raise InputError(
                     f"{name}: a mapping only reads; it may not {changing[0].split('_')[0].lower()} anything"
                 )
@@ -62,11 +70,10 @@ def _kinds(tree: object) -> Iterator[str]:
             yield from _kinds(value)
 
 
-def told(error: Exception, text: str) -> str:
+def told(error: Exception, select: Select) -> str:
     """What is wrong, without a word of the data: DuckDB's own messages quote values where they come from rows.
 
-    The error is DuckDB's, or Arrow's about one of DuckDB's. `text` is the mapping: its line is shown, where the error
-    names one.
+    The error is DuckDB's, or Arrow's about one of DuckDB's. The mapping's line is shown, where the error names one.
     """
     message = str(error)
     if isinstance(error, duckdb.InterruptException) or message.startswith("INTERRUPT Error"):
@@ -74,7 +81,7 @@ def told(error: Exception, text: str) -> str:
     if isinstance(error, duckdb.OutOfMemoryException | MemoryError) or message.startswith("Out of Memory Error"):
         return TAKES_MEMORY
     if isinstance(error, duckdb.ParserException | duckdb.BinderException | duckdb.CatalogException):
-        return of_text(error)
+        return of_text(error, select.lines_before)
     into = _INTO_TYPE.match(message)
     if NO_ZONE in message:
         what = NO_ZONE
@@ -86,17 +93,20 @@ def told(error: Exception, text: str) -> str:
         what = "a mapping may not read files, load extensions or change settings"
     else:
         what = "a value could not be worked with"
-    return what + _place(message, text)
+    return what + _place(message, select)
 
 
-def of_text(error: Exception) -> str:
+def of_text(error: Exception, lines_before: int = 0) -> str:
     """An error about the mapping's own text, whole: a word of SQL, a column or a function that is not there."""
-    return re.sub(r"\n\s*\n", "\n", str(error)).strip()
+    message = _LINE.sub(lambda line: f"LINE {int(line[1]) + lines_before}: ", str(error))
+    return re.sub(r"\n\s*\n", "\n", message).strip()
 
 
-def _place(message: str, text: str) -> str:
+def _place(message: str, select: Select) -> str:
     """The mapping's line that an error names."""
     numbers = _LINE.findall(message)
-    lines = text.splitlines()
+    lines = select.text.splitlines()
     number = int(numbers[-1]) if numbers else 0
-    return f"\nline {number} of the mapping: {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
+    if not 0 < number <= len(lines):
+        return ""
+    return f"\nline {number + select.lines_before} of the mapping: {lines[number - 1].strip()}"

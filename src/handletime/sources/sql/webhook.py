@@ -141,7 +141,8 @@ class Webhook:
         """What the process makes of bodies, or why it makes nothing of them."""
         columns = [range(1, len(bodies) + 1), [body.decode() for body, _ in bodies], [at for _, at in bodies]]
         table = pa.table([pa.array(list(column)) for column in columns], schema=worker.BODIES)
-        if self._process is None:
+        if self._process is None or self._process.poll() is not None:
+            self.close()
             self._started()
         first = self._exchanged(worker.ROWS, worker.packed(table), self._limit_s + _GRACE_S)
         if isinstance(first, str):
@@ -154,8 +155,11 @@ class Webhook:
 
     def _started(self) -> pa.Schema:
         """Starts the process; the mapping's columns. Raises InputError."""
-        command = [sys.executable, "-m", worker.__name__]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 — ours
+        command = [sys.executable, "-P", "-m", worker.__name__]
+        # What Python says of an error may repeat what stood in a body: nobody gets to see it.
+        self._process = subprocess.Popen(  # noqa: S603 — all of it is ours
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
         answer = self._exchanged(worker.SCHEMA, self._settings, self._limit_s + 10 * _GRACE_S)
         if isinstance(answer, str):
             self.close()
