@@ -61,9 +61,10 @@ ROUTES: Final[list[Any]] = [
     docs,
     docs_style,
 ]
-UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static", "domain", "domains"})
+UNCOUNTED: Final = frozenset({"healthz", "readyz", "metrics", "static", "domain", "domains", "source"})
 """Routes without a limit: whoever watches the server, files that are in memory anyway, and the look-up of the host,
 which clients ask for before every call, many behind one address (http-api.md 4).
+`source` itself counts whom it refuses.
 """
 OPEN: Final = frozenset({"begin", "openapi", "docs", "docs-style", "sign-in", "sign-in-post", "sign-out"})
 """Routes that need no key: every request is counted as one without a key. All other routes ask for a key themselves,

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Timer
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import duckdb
 import pyarrow as pa
@@ -108,7 +108,7 @@ class Engine:
             warnings.catch_warnings()
         ):  # A relation spares a copy of the rows, but is planned twice, which takes longer.
             warnings.simplefilter("ignore", UserWarning)
-            reader: Any = session.execute(self._select.text).to_arrow_reader(most + 1)
+            reader = cast("pa.RecordBatchReader", session.execute(self._select.text).to_arrow_reader(most + 1))
         for batch in reader:
             batches.append(batch)
             rows += batch.num_rows
