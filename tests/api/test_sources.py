@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +35,28 @@ kind = "chatwoot"
 account = "acme"
 secret = "another-made-up-secret"
 proof = "address"
+"""
+MAPPED = """
+[source.rocketchat]
+kind = "sql"
+account = "acme"
+mapping = "rocketchat"
+proof = "token"
+header = "X-RocketChat-Livechat-Token"
+secret = "made-up-secret"
+[source.endless]
+kind = "sql"
+account = "acme"
+mapping = "endless.sql"
+proof = "address"
+secret = "made-up-secret"
+"""
+ENDLESS = """
+with recursive more(n) as (select 1 union all select n + 1 from more where n > 0)
+select 'c' as "conversationId", n::text as "eventId", received as "time", 'opened' as "type" from more, input
+"""
+MENDED = """
+select 'mended' as "conversationId", "row"::text as "eventId", received as "time", 'opened' as "type", "row" from input
 """
 PATH = "/api/account/acme/sources/chatwoot"
 
@@ -62,13 +85,14 @@ class Place:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def standing(self) -> Any:
-        """How the one source stands once nothing waits."""
+    def standing(self, name: str = "") -> Any:
+        """How a source, or the only one, stands once nothing waits."""
         deadline = time.monotonic() + LIMIT_S
         while time.monotonic() < deadline:
             standings = json.loads(self.command("status", "--json"))
-            if standings and not any(each["waiting"] for each in standings):
-                return standings[0]
+            found = [each for each in standings if each["source"] == name or not name]
+            if found and not any(each["waiting"] for each in found):
+                return found[0]
             time.sleep(0.1)
         raise AssertionError(standings)
 
@@ -217,6 +241,36 @@ def test_what_was_answered_becomes_events_though_the_server_is_killed(place: Pla
             }
             assert made <= set(place.events(client, conversation)), conversation
     again.kill()
+
+
+def test_mappings_in_sql_and_one_that_never_ends_harms_nobody_else(place: Place) -> None:
+    place.file.write_text(SETTINGS + MAPPED)
+    endless = place.file.with_name("endless.sql")
+    endless.write_text(MENDED)
+    bodies = json.loads((SAMPLES.parent / "sql" / "rocketchat.json").read_bytes())
+    server, client = place.start()
+    with client:
+        endless.write_text(ENDLESS)
+        path = "/api/account/acme/sources"
+        token = {"X-RocketChat-Livechat-Token": "made-up-secret"}
+        for body in bodies:
+            assert client.post(f"{path}/endless?secret=made-up-secret", json=body).json() == {}
+            assert client.post(f"{path}/rocketchat", json=body, headers=token).json() == {}
+        assert client.post(f"{path}/rocketchat", json=bodies[0]).status_code == 401
+        assert place.standing("rocketchat")["mapped"] == len(bodies)
+        assert place.events(client, bodies[0]["_id"])
+        refused = place.standing("endless")
+        assert refused["mapped"] == 0
+        assert refused["refused"] == len(bodies)
+        endless.write_text(MENDED)
+        said = place.command("retry", "endless")
+        assert f"{len(bodies)} deliveries tried again: {len(bodies)} mapped, 0 refused again." in said
+        assert place.events(client, "mended")
+    server.kill(signal.SIGTERM)
+    assert server.wait() == 0
+    place.file.write_text(SETTINGS + MAPPED.replace("endless.sql", "nothing.sql"))
+    refused = place.nursery.done("serve", "--data", place.folder, "--config", place.file)
+    assert "nothing.sql: there is no such file" in refused.stderr
 
 
 def test_a_backup_and_a_check_know_what_was_refused(place: Place, server: httpx.Client, tmp_path: Path) -> None:

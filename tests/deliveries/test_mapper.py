@@ -1,6 +1,6 @@
 """Deliveries that wait become events of a real store; what cannot is kept without texts.
 
-Covers: deliveries/sources.
+Covers: deliveries/mapping, deliveries/sources.
 """
 
 from __future__ import annotations

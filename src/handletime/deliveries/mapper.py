@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from handletime.deliveries.source import Source
     from handletime.store.requests import Outcome
 
-COLLECTED_S: Final = 0.05
+COLLECTED_S: Final = 0.25
 """Seconds for which bodies are collected, to be mapped together."""
 BODIES_MAX: Final = 2_000
 BYTES_MAX: Final = 16 << 20
