@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -58,6 +59,24 @@ def sync(path: Path) -> None:
         raise OSError(error.errno, f"{error.strerror}: it cannot be synced to the disk", str(path)) from error
     finally:
         os.close(handle)
+
+
+def replace_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Replaces a file durably: whoever reads it, and whenever this is killed, it is the old one or the new one.
+
+    Raises OSError.
+    """
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".handletime-", delete=False) as file:
+        staged = Path(file.name)
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            staged.chmod(mode)
+            staged.replace(path)
+        finally:
+            staged.unlink(missing_ok=True)
+    sync(path.parent)
 
 
 def _size_in_words(size: int) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
@@ -18,11 +16,12 @@ import click
 from msgspec import Struct
 
 from handletime.answers.words import Kind, count, utc
+from handletime.cli.connecting import target
 from handletime.cli.console import Instant, progress_bar
 from handletime.cli.folder import keep_private, make_folder, side_file
 from handletime.clock import SystemClock
 from handletime.errors import InputError, StoreError
-from handletime.settings import DEFAULTS
+from handletime.files import replace_whole
 
 if TYPE_CHECKING:
     from handletime.cli.sending import Tally, Target
@@ -35,8 +34,6 @@ FAULTS_SHOWN: Final = 20
 LABEL_MAX: Final = 200
 """The same as `web.labels.LABEL_MAX`, whose import takes long; a test compares them."""
 STATE_MAX: Final = 1 << 16
-OWNER_RW: Final = 0o600
-"""The permissions of what nobody else is to read: secrets, names."""
 PAGE_CONVERSATIONS: Final = 25
 """Conversations on a page, where Chatwoot's operator set nothing else; only the progress counts on it."""
 
@@ -75,24 +72,6 @@ class State(Struct, forbid_unknown_fields=True):
     since: int | None = None
     until: int | None = None
     page: int = 1
-
-
-class Place(NamedTuple):
-    """Where events go: into the store of a folder, or to a server."""
-
-    folder: Path | None
-    server: str | None
-    key: str | None
-
-    def target(self) -> AbstractContextManager[Target]:
-        """Opens it. Raises StoreError, NotNow, InputError, OSError."""
-        from handletime.cli.sending import server_target, store_target
-
-        if self.server is not None:
-            return server_target(self.server, self.key or "")
-        if self.folder is None:
-            raise click.UsageError("name --data DIR, or --to SERVER and --key TOKEN, or both")
-        return store_target(self.folder, DEFAULTS["conversation_events"])
 
 
 @click.command(short_help="Chatwoot: webhook, names, and what happened before.")
@@ -193,7 +172,7 @@ def chatwoot(
     account = account or str(number)
     keep_private()
     _check(account, name, folder, server, key)
-    place = Place(folder, server, key)
+    where = target(None if server else folder, server, key)
     hook = f"{_base(address or server)}/api/account/{account}/sources/{name}"
     state_file = state_file or Path(f"handletime-{name}.state")
     url = url.rstrip("/")
@@ -212,7 +191,7 @@ def chatwoot(
         proof: Literal["signature", "address"] = "signature" if webhook.secret else "address"
         _keep(Source(name, account, secret, proof, skill, minutes), folder, settings_out)
         if not no_backfill:
-            _backfill(client, place, Options(skill, minutes), state, state_file, since, until)
+            _backfill(client, where, Options(skill, minutes), state, state_file, since, until)
     click.echo(_advice(hook))
 
 
@@ -253,7 +232,7 @@ def _keep(source: Source, folder: Path | None, settings_out: Path | None) -> Non
     path = settings_out or Path(f"{source.name}.toml")
     if path.exists() and not _is_alone(path, source.name):
         raise InputError(f"{path} holds something else; name a new file with --settings-out")
-    _write_whole(path, f"{source.toml()}\n".encode(), mode=OWNER_RW)
+    replace_whole(path, f"{source.toml()}\n".encode())
     click.echo(f"Secret: in {path}; put what stands there into the server's settings file, and start the server anew.")
     click.echo("Until it runs so, it refuses deliveries: then run this again, with --until and that time.")
 
@@ -305,7 +284,7 @@ def _advice(address: str) -> str:
 
 def _backfill(
     client: Client,
-    place: Place,
+    where: AbstractContextManager[Target],
     options: Options,
     state: State,
     state_file: Path,
@@ -329,15 +308,13 @@ def _backfill(
     silent = Period(since if since is not None else nothing.since, until if until is not None else nothing.until)
     backfill, tally = _Backfill(client, options, silent, state), Tally()
     try:
-        with place.target() as target, progress_bar("conversations") as (bar, task):
-            while (page := backfill.send(target, tally)) is not None:
+        with where as store, progress_bar("conversations") as (bar, task):
+            while (page := backfill.send(store, tally)) is not None:
                 bar.update(task, total=page.total, completed=page.done)
                 state.page += 1
                 _save(state_file, state)
     except StoreError as error:
-        if place.server is None:
-            raise StoreError(f"{error}\nWhere a server runs on the folder, its events go to --to SERVER.") from error
-        raise
+        raise StoreError(f"{error}\nWhere a server runs on the folder, its events go to --to SERVER.") from error
     state.page = 1
     _save(state_file, state)
     backfill.tell(tally)
@@ -444,7 +421,7 @@ def _add_labels(path: Path, account: str, names: Iterable[Name], skill: str) -> 
     csv.writer(added, lineterminator="\n").writerows(new)
     if new or not there:
         whole = (text if text.endswith("\n") else text + "\n") + added.getvalue()
-        _write_whole(path, whole.encode(), mode=path.stat().st_mode & 0o777 if there else OWNER_RW)
+        replace_whole(path, whole.encode(), *([path.stat().st_mode & 0o777] if there else []))
     return len(new)
 
 
@@ -473,24 +450,4 @@ def _state(path: Path, fresh: State) -> State:
 def _save(path: Path, state: State) -> None:
     import msgspec
 
-    _write_whole(path, msgspec.json.encode(state), mode=OWNER_RW)
-
-
-def _write_whole(path: Path, content: bytes, *, mode: int) -> None:
-    """Replaces a file durably: whoever reads it, and whenever this is killed, it is the old one or the new one.
-
-    Raises OSError.
-    """
-    from handletime.files import sync
-
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".handletime-", delete=False) as file:
-        staged = Path(file.name)
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            staged.chmod(mode)
-            staged.replace(path)
-        finally:
-            staged.unlink(missing_ok=True)
-    sync(path.parent)
+    replace_whole(path, msgspec.json.encode(state))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -13,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from handletime.errors import InputError
-from handletime.files import read_regular, sync
+from handletime.files import read_regular, replace_whole
 from handletime.sources.liveperson.polling import State
 
 TOLD_MAX: Final = 10_000
@@ -57,21 +55,7 @@ class Notes:
         self._told.update(dict.fromkeys(map(_digest, told)))
         self.state = state
         noted = _Noted(self._bound, state, list(self._told)[-TOLD_MAX:])
-        self._write(msgspec.json.format(msgspec.json.encode(noted)))
-
-    def _write(self, text: bytes) -> None:
-        """Replaces the file as a whole; it is its owner's only."""
-        folder = self.file.parent
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".handletime-", delete=False) as file:
-            staged = Path(file.name)
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                staged.replace(self.file)
-            finally:
-                staged.unlink(missing_ok=True)
-        sync(folder)
+        replace_whole(self.file, msgspec.json.format(msgspec.json.encode(noted)))
 
 
 def _digest(fault: str) -> str:
