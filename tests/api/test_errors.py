@@ -256,7 +256,7 @@ def test_what_fails_while_an_error_is_answered_is_told_and_logged(caplog: pytest
 
     async def asked() -> httpx.Response:
         gateway: Any = Gateway(
-            failing, Meters(), Budget(1 << 20, "memory"), re.compile(b"/metrics"), answer_to, RequestLog()
+            failing, Meters(), Budget(1 << 20, "memory"), re.compile(b"/metrics"), answer_to, RequestLog(), failing
         )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://a") as client:
             return await client.get("/metrics")

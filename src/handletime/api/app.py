@@ -36,7 +36,7 @@ from handletime.api.paths import canonical, spellings
 from handletime.api.prometheus import Meters, metrics
 from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
-from handletime.api.sources import Doors, deliver
+from handletime.api.sources import PATH, Doors, deliver
 from handletime.api.trace import Trace, begin
 from handletime.api.turns import FairThreads
 from handletime.errors import TooMany
@@ -134,7 +134,6 @@ def make_app(
         dependencies={
             "service": Provide(lambda: service, sync_to_thread=False),
             "intake": Provide(lambda: intake, sync_to_thread=False),
-            "doors": Provide(lambda: doors, sync_to_thread=False),
             "meters": Provide(lambda: meters, sync_to_thread=False),
         },
         before_request=let_in,
@@ -144,7 +143,7 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Gateway(app, meters, service.answers, spellings(route.path for route in app.routes), lost, log)
+    return Gateway(app, meters, service.answers, spellings(route.path for route in app.routes), lost, log, doors)
 
 
 class Gateway:
@@ -162,14 +161,18 @@ class Gateway:
         paths: re.Pattern[bytes],
         nowhere: Nowhere,
         log: RequestLog,
+        doors: ASGIApp,
     ) -> None:
-        """`paths` matches all paths of routes in their one spelling; `nowhere` answers the others."""
+        """`paths` matches all paths of routes in their one spelling; `nowhere` answers the others. `doors` take
+        deliveries.
+        """
         self._app = app
         self._meters = meters
         self._answers = answers
         self._paths = paths
         self._nowhere = nowhere
         self._log = log
+        self._doors = doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the application."""
@@ -194,6 +197,8 @@ class Gateway:
                 await incoming.ignore()
             if not _has_one_host(request):
                 app: ASGIApp = self._refuse_host
+            elif method == HttpMethod.POST and PATH.fullmatch(sent):
+                app = self._doors
             else:
                 app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
             await app(scope, incoming, Counting(trace, Compressing(request, answer)))
