@@ -11,11 +11,12 @@ from typing import Final
 
 from bench.process import handletime, run
 from bench.results import Progress, Section, amount
+from handletime.deliveries.mapper import BODIES_MAX
 from handletime.sources.sql.shipped import shipped
 from handletime.sources.sql.webhook import Webhook
 
 TARGET: Final = 20_000
-BATCH: Final = 1_000
+BATCH: Final = BODIES_MAX
 _BATCHES: Final = 50
 _FILE_BODIES: Final = 200_000
 _KINDS: Final = ("LivechatSessionStart", "LivechatSessionTaken", "Message", "Message", "Message", "LivechatSession")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from handletime.clock import DAY
 from handletime.closing import Closing
@@ -19,9 +19,12 @@ from handletime.crashpoints import crash_point
 from handletime.errors import HandletimeError, StoreError
 from handletime.sqlite import Place, make, open_existing, sqlite_errors, transaction
 
+T = TypeVar("T")
 FILE: Final = "deliveries.sqlite"
 KEPT_MS: Final = 7 * DAY
 """How long a body that could not be mapped is kept, from when it came."""
+_ROWS: Final = 500
+"""The most rows of one statement."""
 _VERSION: Final = 1
 _SCHEMA: Final = (
     """create table waiting (
@@ -125,7 +128,13 @@ class Deliveries(Closing):
         """Keeps deliveries, all of them or none; they are durable when this returns."""
         with self._lock, sqlite_errors(self.path), transaction(self._durable, "BEGIN IMMEDIATE") as db:
             self._place.check()
-            db.executemany("insert into waiting (account, source, received, body) values (?, ?, ?, ?)", came)
+            for some in _parts(came):
+                rows = ", ".join(["(?, ?, ?, ?)"] * len(some))
+                # One statement for many rows: between two, this thread would wait for the interpreter, which is busy.
+                db.execute(
+                    f"insert into waiting (account, source, received, body) values {rows}",  # noqa: S608 - only `?`
+                    [value for each in some for value in each],
+                )
         crash_point("deliveries-kept")
         self.arrived()
 
@@ -152,7 +161,9 @@ class Deliveries(Closing):
         ]
         counts = (account, source, len(done.mapped), len(done.empty), len(done.refused), now)
         with self._lock, sqlite_errors(self.path), transaction(self._quick, "BEGIN IMMEDIATE") as db:
-            db.executemany("delete from waiting where number = ?", [(number,) for number in numbers])
+            for some in _parts(numbers):
+                places = ", ".join("?" * len(some))
+                db.execute(f"delete from waiting where number in ({places})", some)  # noqa: S608 - only `?`
             db.executemany("insert or replace into refused values (?, ?, ?, ?, ?, ?)", kept)
             db.execute(
                 """insert into counts values (?, ?, ?, ?, ?, ?) on conflict do update set
@@ -239,3 +250,8 @@ class Deliveries(Closing):
     def _read(self, sql: str, values: Sequence[object] = ()) -> list[Any]:
         with self._reading, sqlite_errors(self.path):
             return self._reader.execute(sql, values).fetchall()
+
+
+def _parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Some values at a time."""
+    return (values[first : first + _ROWS] for first in range(0, len(values), _ROWS))
