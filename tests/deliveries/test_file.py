@@ -93,6 +93,22 @@ def test_refused_ones_wait_again_with_their_time_but_not_those_without_a_body(de
     assert deliveries.still_refused([first.number]) == 1
 
 
+def test_what_is_tried_again_counts_once(deliveries: Deliveries) -> None:
+    keep(deliveries, b"1", b"2", b"3")
+    bodies = [b'{"id":1}', b'{"id":2}', b""]
+    refused = [RefusedBody(each, "no", body) for each, body in zip(waiting(deliveries), bodies, strict=True)]
+    deliveries.settle("acme", "chatwoot", Done(refused=refused), NOW)
+    for _ in range(3):
+        deliveries.retry()
+        assert deliveries.standings()[0].refused == 1
+        again = [RefusedBody(each, "still", each.body) for each in waiting(deliveries)]
+        deliveries.settle("acme", "chatwoot", Done(refused=again), NOW)
+        assert deliveries.standings()[0].refused == 3
+    deliveries.retry()
+    deliveries.settle("acme", "chatwoot", Done(mapped=[each.number for each in waiting(deliveries)]), NOW)
+    assert (deliveries.standings()[0].mapped, deliveries.standings()[0].refused) == (2, 1)
+
+
 def test_refused_ones_go_after_a_week(deliveries: Deliveries) -> None:
     keep(deliveries, b"1")
     (one,) = waiting(deliveries)

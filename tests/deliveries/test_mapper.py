@@ -119,7 +119,7 @@ def test_what_cannot_be_mapped_is_kept_without_texts_and_tried_again(tmp_path: P
         }
         assert place.events("5") == 0
         assert len(place.deliveries.retry()) == 2
-        assert place.standing().refused == 5
+        assert place.standing().refused == 3
 
 
 def test_while_the_store_is_busy_deliveries_wait(tmp_path: Path) -> None:

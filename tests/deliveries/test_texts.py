@@ -59,6 +59,33 @@ def test_what_may_be_kept_besides() -> None:
     assert without_texts(body, ["code"]) == b'{"code":"a long text","other":null}'
 
 
+def test_nothing_stays_below_what_is_personal() -> None:
+    body = b"""{"contact_inbox":{"id":3,"source_id":"491701234567","hmac_verified":false},"name":{"id":"Made Up"},
+        "phones":[],"phone_number":[{"type":"work","id":491701234567}],"address":{"state":"Bavaria","code":"kept"}}"""
+    assert json.loads(without_texts(body, ["code"])) == {
+        "contact_inbox": {"id": None, "source_id": None, "hmac_verified": False},
+        "name": {"id": None},
+        "phones": [],
+        "phone_number": [{"type": None, "id": None}],
+        "address": {"state": None, "code": "kept"},
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["whatsapp:+491701234567", "sms:+49 170 1234567", "tel +49(170)1234567", "0049 170 12"]
+)
+def test_no_phone_number_is_kept_within_an_id(text: str) -> None:
+    assert json.loads(without_texts(json.dumps({"id": text}).encode())) == {"id": None}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-11-20T09:00:00+01:00", "2026-11-20 00:00:00 +0100", "5f0e9c1a-0012-4a5b-9f00-001234567890", "ab+1234567"],
+)
+def test_what_only_looks_like_a_phone_number_is_kept(text: str) -> None:
+    assert json.loads(without_texts(json.dumps({"id": text}).encode())) == {"id": text}
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b" " * (1 << 21)])
 def test_of_what_is_no_json_nothing_is_kept(body: bytes) -> None:
     assert without_texts(body) == b""

@@ -188,7 +188,7 @@ class Deliveries(Closing):
     def retry(self, source: str | None = None) -> list[int]:
         """Lets refused deliveries, of one source or of all, wait to be mapped again; gives their numbers.
 
-        Those of which no body was kept stay refused.
+        Those of which no body was kept stay refused. They count again when they are done with.
         """
         which = "length(body) > 0 and (? is null or source = ?)"
         with self._lock, sqlite_errors(self.path), transaction(self._durable, "BEGIN IMMEDIATE") as db:
@@ -197,6 +197,12 @@ class Deliveries(Closing):
                 where {which} returning number""",  # noqa: S608 - it is ours
                 (source, source),
             ).fetchall()
+            db.execute(
+                f"""update counts set refused = refused - again.number from (
+                    select account, source, count(*) as number from refused where {which} group by 1, 2
+                ) as again where counts.account = again.account and counts.source = again.source""",  # noqa: S608
+                (source, source),
+            )
             db.execute(f"delete from refused where {which}", (source, source))  # noqa: S608
         return [number for (number,) in rows]
 

@@ -19,10 +19,11 @@ _PERSONAL: Final = re.compile(
     "address|birth|city|contact|country|email|fax|ip|latitude|location|longitude|mail|mobile|name|password|phone"
     "|postcode|street|tel|token|zip"
 )
-"""Words of keys whose values are not kept, not even numbers."""
+"""Words of keys of which nothing is kept, no number and nothing below them."""
 _PLAIN: Final = re.compile(r"[\w.:/+ -]{1,64}", re.ASCII)
 """What a kept text may look like: an id, a time, a word. Nothing with an `@`."""
-_PHONE: Final = re.compile(r"\+[\d ()/-]{6,}|00[\d ]{6,}")
+_PHONE: Final = re.compile(r"(?<![0-9A-Za-z])\+[\d ()/-]{6,}|\A00[\d ]{6,}")
+"""A number with the code of a country, also within an id: `whatsapp:+491701234567`."""
 _KEY: Final = re.compile(r"[A-Za-z_$][\w.$-]{0,63}", re.ASCII)
 _DEPTH_MAX: Final = 40
 _SIZE_MAX: Final = 1 << 20
@@ -37,28 +38,32 @@ def without_texts(body: bytes, keep: Collection[str] = ()) -> bytes:
         return b""
     try:
         value = msgspec.json.decode(body)
-        return msgspec.json.encode(_kept(value, "", frozenset(keep), 0))
+        return msgspec.json.encode(_kept(value, "", frozenset(keep), 0, is_personal=False))
     except (ValueError, RecursionError):
         return b""
 
 
-def _kept(value: object, key: str, keep: frozenset[str], depth: int) -> object:
+def _kept(value: object, key: str, keep: frozenset[str], depth: int, *, is_personal: bool) -> object:
+    """`is_personal` says that it lies below a key of which nothing is kept."""
     if depth > _DEPTH_MAX:
         return None
     words = [word.lower() for word in _WORDS.findall(key)]
-    is_wanted = key in keep
+    is_personal = is_personal or any(map(_PERSONAL.fullmatch, words))
     if isinstance(value, dict):
-        return {_name(each): _kept(below, _key(str(each), key), keep, depth + 1) for each, below in value.items()}
+        return {
+            _name(each): _kept(below, _key(str(each), key), keep, depth + 1, is_personal=is_personal)
+            for each, below in value.items()
+        }
     if isinstance(value, list):
-        return [_kept(each, key, keep, depth + 1) for each in value]
-    if value is None or isinstance(value, bool) or is_wanted:
+        return [_kept(each, key, keep, depth + 1, is_personal=is_personal) for each in value]
+    if value is None or isinstance(value, bool) or key in keep:
         return value
-    if any(map(_PERSONAL.fullmatch, words)):
+    if is_personal:
         return None
     if isinstance(value, int | float):
         return value
     text = str(value)
-    is_plain = words and _KEPT.fullmatch(words[-1]) and _PLAIN.fullmatch(text) and not _PHONE.match(text)
+    is_plain = words and _KEPT.fullmatch(words[-1]) and _PLAIN.fullmatch(text) and not _PHONE.search(text)
     return text if is_plain else None
 
 
