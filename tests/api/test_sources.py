@@ -55,6 +55,11 @@ ENDLESS = """
 with recursive more(n) as (select 1 union all select n + 1 from more where n > 0)
 select 'c' as "conversationId", n::text as "eventId", received as "time", 'opened' as "type" from more, input
 """
+NEEDS_A_TEXT = """
+select 'text' as "conversationId", "row"::text as "eventId", received as "time", "row",
+    case txt(body, '$.messages[0].username') when 'ann' then 'closed' else 'opened' end as "type"
+from input
+"""
 MENDED = """
 select 'mended' as "conversationId", "row"::text as "eventId", received as "time", 'opened' as "type", "row" from input
 """
@@ -169,6 +174,8 @@ def test_who_may_not_deliver_is_a_401_whatever_is_wrong(place: Place, server: ht
     assert {(answer.status_code, answer.text, answer.headers["www-authenticate"]) for answer in wrong} == {
         (401, wrong[0].text, 'Webhook realm="handletime"')
     }
+    told = place.folder.with_name("store.log").read_text()
+    assert "there is no source nosuch of account acme" in told
     right = server.post("/api/account/acme/sources/old?secret=another-made-up-secret", content=body)
     assert right.status_code == 200
     assert place.standing()["mapped"] == 1
@@ -262,6 +269,10 @@ def test_mappings_in_sql_and_one_that_never_ends_harms_nobody_else(place: Place)
         refused = place.standing("endless")
         assert refused["mapped"] == 0
         assert refused["refused"] == len(bodies)
+        endless.write_text(NEEDS_A_TEXT)
+        assert "0 mapped" in place.command("retry", "endless")
+        assert "username: not kept; name it in the setting keep" in place.command("status")
+        assert place.events(client, "text") == []
         endless.write_text(MENDED)
         said = place.command("retry", "endless")
         assert f"{len(bodies)} deliveries tried again: {len(bodies)} mapped, 0 refused again." in said

@@ -280,7 +280,8 @@ def test_from_a_chatwoot_to_segments_through_a_running_server(run: Run, tmp_path
     try:
         url = running.address()
         assert url is not None, running.log.read_text()
-        token = json.loads(run("keys", "create", "acme", "--data", "store", "--json").stdout)["token"]
+        created = run("keys", "create", "acme", "--data", "store", "--json", "--permission", "ingest").stdout
+        token = json.loads(created)["token"]
         with serving(chatwoot) as desk:
             given = ("connect", "chatwoot", "--url", desk.url, "--account", 1, "--as", "acme", "--data", "store")
             done = run(*given, "--to", url, "--no-backfill", CHATWOOT_TOKEN=TOKEN, HANDLETIME_TOKEN=token)

@@ -142,11 +142,12 @@ def test_a_conversation_at_its_bound_refuses_its_own_deliveries_only(tmp_path: P
         assert place.events("8") > 0
 
 
-def test_a_source_that_is_set_up_meanwhile_counts_at_once_and_one_that_is_gone_is_told(tmp_path: Path) -> None:
+def test_a_source_that_is_set_up_meanwhile_counts_soon_and_one_that_is_gone_is_told(tmp_path: Path) -> None:
     with ExitStack() as stack:
         place = Place(tmp_path, stack)
         assert place.sources.find("acme", "second") is None
         keep_source(place.side, KeptSource("acme", "second", b'{"kind":"chatwoot"}', "made-up-secret"))
+        eventually(lambda: place.sources.find("acme", "second") is not None)
         found = place.sources.find("acme", "second")
         assert found is not None
         assert found.kind == "chatwoot"

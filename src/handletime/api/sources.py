@@ -23,6 +23,7 @@ from handletime.deliveries.file import Came
 from handletime.deliveries.proof import Given, Wrong
 from handletime.deliveries.source import NAME, Source
 from handletime.errors import NotHere, Unauthorized
+from handletime.events.book import is_account
 from handletime.store.budget import Budget
 
 BYTES_MAX: Final = 256 << 20
@@ -100,7 +101,10 @@ class Doors:
             raise NotHere(read_only)
         source = self._sources.find(account, name) if self._sources else None
         if source is None or self._deliveries is None:
-            raise self._stranger(request)
+            refusal = self._stranger(request)
+            if NAME.fullmatch(name) and is_account(account):
+                _log.info("a delivery was refused: there is no source %s of account %s", name, account)
+            raise refusal
         given = Given(lambda header: request.headers.get(header, ""), _secret(request))
         received = self.service.clock.now()
         try:

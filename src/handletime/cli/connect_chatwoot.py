@@ -177,6 +177,8 @@ def chatwoot(
     state_file = state_file or Path(f"handletime-{name}.state")
     url = url.rstrip("/")
     state = _state(state_file, State(url, number, account))
+    if server is not None:
+        _try_server(server, key or "", account)
     with Client(url, token, number) as client:
         minutes = client.auto_resolve_minutes()
         resolves = f"resolves after {count(minutes, 'silent minute')}" if minutes else "resolves nothing by itself"
@@ -207,6 +209,20 @@ def _check(account: str, name: str, folder: Path | None, server: str | None, key
         raise click.UsageError("name --data DIR, or --to SERVER and --key TOKEN, or both")
     if server is not None and not key:
         raise click.UsageError("--to needs --key, or HANDLETIME_TOKEN in the environment")
+
+
+def _try_server(server: str, key: str, account: str) -> None:
+    """Sends no events: an address, a key or an account that is wrong is told before anything is changed in Chatwoot.
+
+    Raises InputError, NotNow.
+    """
+    from handletime.cli.sending import Client
+
+    client = Client(server, key)
+    try:
+        client.send(account, b"\n")
+    finally:
+        client.stop()
 
 
 def _base(address: str | None) -> str:
@@ -274,7 +290,7 @@ def _advice(address: str) -> str:
         "  – from 4.14 it refuses private addresses: start it with SAFE_FETCH_ALLOW_PRIVATE_NETWORK=true;",
         "  – it waits 5 s for an answer and never sends again: run this again with --since and --until to fill a gap.",
         "What no Chatwoot tells: whether the consumer or the agent closed, takeovers, and what is on agents' screens",
-        "(handle time is unknown until the focus tracker tells that).",
+        "(so handle time is unknown).",
     ]
     return "\n".join(lines)
 

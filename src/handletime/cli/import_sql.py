@@ -143,6 +143,8 @@ def sql(
         click.echo(f"{out or 'would be written'}: {made}; {count(len(told), 'thing')} found wrong")
     if check:
         looked.tell(memory)
+    elif told and not written:
+        sys.exit(1)
 
 
 def _mapped(mapping: str, inputs: dict[str, list[str]], csv: Csv, memory: int, account: str) -> Iterator[Mapped]:

@@ -73,8 +73,8 @@ def _said(standing: Standing) -> str:
 def retry(folder: Path, name: str | None) -> None:
     """Try again the deliveries of a source, or of all, that could not be mapped: after a mapping was mended.
 
-    The running server maps them at once, else the next one that starts. They have lost their texts; a mapping that
-    needs one names its key in the setting `keep`.
+    The running server maps them at once, else the next one that starts. They have lost their texts: where a mapping
+    needs one, its key has to stand in the source's setting `keep` before the delivery comes.
     """
     with _opened(folder) as deliveries:
         numbers = deliveries.retry(name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Final
 
 import msgspec
 
+NOT_KEPT: Final = "\ue000"
+"""Stands in place of what is not kept: a character of nobody's, so that a mapping which needs it is found out."""
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _KEPT: Final = re.compile(
     "ids?|uuid|sid|rid|account|audience|at|channel|closer|created|date|direction|ended|events?|finished|group|kind|level"
@@ -30,7 +32,9 @@ _SIZE_MAX: Final = 1 << 20
 
 
 def without_texts(body: bytes, keep: Collection[str] = ()) -> bytes:
-    """A JSON body whose texts are null, except ids, times, types and states; b"" where it is no JSON, or over 1 MiB.
+    """A JSON body without texts, except ids, times, types and states; b"" where it is no JSON, or over 1 MiB.
+
+    `NOT_KEPT` stands where something was.
 
     `keep` names further keys whose texts may stay. Names of keys that could be somebody's become `?`.
     """
@@ -43,10 +47,31 @@ def without_texts(body: bytes, keep: Collection[str] = ()) -> bytes:
         return b""
 
 
+def not_kept(body: bytes) -> set[str]:
+    """The keys of a kept body of which something is not there any more; none of a body as it came."""
+    if NOT_KEPT.encode() not in body:
+        return set()
+    try:
+        return set(_marked(msgspec.json.decode(body), ""))
+    except (ValueError, RecursionError):
+        return set()
+
+
+def _marked(value: object, key: str) -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, below in value.items():
+            yield from _marked(below, str(name))
+    elif isinstance(value, list):
+        for each in value:
+            yield from _marked(each, key)
+    elif value == NOT_KEPT:
+        yield key
+
+
 def _kept(value: object, key: str, keep: frozenset[str], depth: int, *, is_personal: bool) -> object:
     """`is_personal` says that it lies below a key of which nothing is kept."""
     if depth > _DEPTH_MAX:
-        return None
+        return NOT_KEPT
     words = [word.lower() for word in _WORDS.findall(key)]
     is_personal = is_personal or any(map(_PERSONAL.fullmatch, words))
     if isinstance(value, dict):
@@ -59,12 +84,12 @@ def _kept(value: object, key: str, keep: frozenset[str], depth: int, *, is_perso
     if value is None or isinstance(value, bool) or key in keep:
         return value
     if is_personal:
-        return None
+        return NOT_KEPT
     if isinstance(value, int | float):
         return value
     text = str(value)
     is_plain = words and _KEPT.fullmatch(words[-1]) and _PLAIN.fullmatch(text) and not _PHONE.search(text)
-    return text if is_plain else None
+    return text if is_plain else NOT_KEPT
 
 
 def _key(key: str, above: str) -> str:
