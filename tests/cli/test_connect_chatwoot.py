@@ -302,6 +302,10 @@ def test_from_a_chatwoot_to_segments_through_a_running_server(run: Run, tmp_path
             (standing,) = standings(run)
             assert standing["mapped"] + standing["empty"] == len(delivered)
             assert standing["refused"] == 0
+            unknown = run("sources", "remove", "acme", "two", "--data", "store")
+            assert "set up by connect: chatwoot of acme" in unknown.stderr
+            assert run("sources", "remove", "acme", "chatwoot", "--data", "store").returncode == 0
+            eventually(lambda: not send(delivered[0]))
     finally:
         running.kill(signal.SIGTERM)
         running.wait()

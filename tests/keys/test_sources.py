@@ -10,7 +10,7 @@ import pytest
 from handletime.keys.keys import create
 from handletime.keys.sealing import open_secret
 from handletime.keys.sidefile import SideFile
-from handletime.keys.sources import KeptSource, keep_source, kept_sources
+from handletime.keys.sources import KeptSource, keep_source, kept_sources, remove_source, source_names
 
 ONE = KeptSource("acme", "chatwoot", b'{"kind":"chatwoot"}', "made-up-secret")
 
@@ -23,6 +23,10 @@ def test_a_source_is_kept_in_place_of_an_older_one(tmp_path: Path) -> None:
         keep_source(side, ONE._replace(account="other"))
         assert side.key_changes() > before
         assert kept_sources(side, open_secret(side)) == [ONE, ONE._replace(account="other")]
+        assert source_names(side) == [("acme", "chatwoot"), ("other", "chatwoot")]
+        assert remove_source(side, "other", "chatwoot")
+        assert not remove_source(side, "other", "chatwoot")
+        assert source_names(side) == [("acme", "chatwoot")]
     assert b"made-up-secret" not in (tmp_path / "side.sqlite").read_bytes()
     assert "made-up-secret" not in repr(ONE)
 

@@ -7,7 +7,7 @@ import io
 import json
 import tomllib
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
@@ -179,6 +179,9 @@ def chatwoot(
     state = _state(state_file, State(url, number, account))
     if server is not None:
         _try_server(server, key or "", account)
+    elif not no_backfill:
+        with _beside_no_server(), target(folder, None, None):
+            pass  # No server runs on it: that is told before anything is changed in Chatwoot.
     with Client(url, token, number) as client:
         minutes = client.auto_resolve_minutes()
         resolves = f"resolves after {count(minutes, 'silent minute')}" if minutes else "resolves nothing by itself"
@@ -223,6 +226,15 @@ def _try_server(server: str, key: str, account: str) -> None:
         client.send(account, b"\n")
     finally:
         client.stop()
+
+
+@contextmanager
+def _beside_no_server() -> Iterator[None]:
+    """Says what to do where a store cannot be opened."""
+    try:
+        yield
+    except StoreError as error:
+        raise StoreError(f"{error}\nWhere a server runs on the folder, its events go to --to SERVER.") from error
 
 
 def _base(address: str | None) -> str:
@@ -323,14 +335,11 @@ def _backfill(
     nothing = Period()
     silent = Period(since if since is not None else nothing.since, until if until is not None else nothing.until)
     backfill, tally = _Backfill(client, options, silent, state), Tally()
-    try:
-        with where as store, progress_bar("conversations") as (bar, task):
-            while (page := backfill.send(store, tally)) is not None:
-                bar.update(task, total=page.total, completed=page.done)
-                state.page += 1
-                _save(state_file, state)
-    except StoreError as error:
-        raise StoreError(f"{error}\nWhere a server runs on the folder, its events go to --to SERVER.") from error
+    with _beside_no_server(), where as store, progress_bar("conversations") as (bar, task):
+        while (page := backfill.send(store, tally)) is not None:
+            bar.update(task, total=page.total, completed=page.done)
+            state.page += 1
+            _save(state_file, state)
     state.page = 1
     _save(state_file, state)
     backfill.tell(tally)

@@ -155,7 +155,10 @@ def _configured(config: Path | None) -> list[Source]:
     found = sources_of(read_sources(config), config)
     for source in found:
         if source.mapping is not None:
-            read_mapping(source.mapping).close()  # What is wrong with it ends the start.
+            try:
+                read_mapping(source.mapping).close()
+            except InputError as error:
+                raise InputError(f"{config}: source.{source.name}.mapping: {error}") from error
     if found and config.stat().st_mode & OWNER_ONLY:
         _log.warning("%s holds secrets of sources and is open to others; chmod 600 %s", config, config)
     return found

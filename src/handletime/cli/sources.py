@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from handletime.answers.words import count, utc
-from handletime.cli.folder import data_option
+from handletime.cli.folder import data_option, side_file
 
 if TYPE_CHECKING:
     from handletime.deliveries.file import Deliveries, Standing
@@ -40,14 +40,19 @@ def status(folder: Path, as_json: bool) -> None:
     """
     import msgspec
 
-    with _opened(folder) as deliveries:
+    from handletime.keys.sources import source_names
+
+    with _opened(folder) as deliveries, side_file(folder) as side:
         found = deliveries.standings()
+        heard = {(each.account, each.source) for each in found}
+        silent = [each for each in source_names(side) if each not in heard]
     if as_json:
         click.echo(msgspec.json.encode([each._asdict() for each in found]))
-    elif not found:
-        click.echo("No delivery has come yet. docs/webhooks.md says what to do when none comes.")
-    else:
-        click.echo("\n\n".join(map(_said, found)))
+        return
+    told = [*map(_said, found), *(f"{name} of account {account}: nothing has come yet" for account, name in silent)]
+    if not found:
+        told.append("No delivery has come yet. docs/webhooks.md says what to do when none comes.")
+    click.echo("\n\n".join(told))
 
 
 def _said(standing: Standing) -> str:
@@ -94,6 +99,26 @@ def retry(folder: Path, name: str | None) -> None:
 
 def _utc(millis: int) -> str:
     return utc(datetime.fromtimestamp(millis / 1000, UTC))
+
+
+@sources.command(short_help="Remove a source that `connect` has set up.")
+@data_option
+@click.argument("account")
+@click.argument("name")
+def remove(folder: Path, account: str, name: str) -> None:
+    """Remove a source of an account that `handletime connect` has set up: its deliveries are refused from now on.
+
+    The webhook in the other system stays: remove it there. A source of the settings file goes with its table there.
+    """
+    from handletime.keys.sources import remove_source, source_names
+
+    _opened(folder).close()  # It is a store's folder.
+    with side_file(folder) as side:
+        if remove_source(side, account, name):
+            click.echo(f"{name} of account {account} is removed.")
+            return
+        names = ", ".join(f"{each} of {whose}" for whose, each in source_names(side)) or "none"
+    raise click.UsageError(f"there is no source {name} of account {account} in {folder}; set up by connect: {names}")
 
 
 def _opened(folder: Path) -> Deliveries:

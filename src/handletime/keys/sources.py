@@ -37,6 +37,18 @@ def keep_source(side: SideFile, source: KeptSource) -> None:
         db.execute("INSERT OR REPLACE INTO sources VALUES (?, ?, ?, ?)", (*source[:3], sealed))
 
 
+def remove_source(side: SideFile, account: str, name: str) -> bool:
+    """Removes a source for good, in every server; says whether there was one. Raises what `SideFile` raises."""
+    with changing(side) as db:
+        return db.execute("DELETE FROM sources WHERE account = ? AND name = ?", (account, name)).rowcount == 1
+
+
+def source_names(side: SideFile) -> list[tuple[str, str]]:
+    """Account and name of each source that is kept, in order. Raises what `SideFile` raises."""
+    with side.reading() as db:
+        return db.execute("SELECT account, name FROM sources ORDER BY account, name").fetchall()
+
+
 def kept_sources(side: SideFile, secret: Secret) -> list[KeptSource]:
     """All that are kept, by account and name; without those whose seal does not hold, which the log names."""
     with side.reading() as db:
