@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import IO, BinaryIO, Final
 
 from handletime.errors import InputError, StoreError
 
@@ -66,17 +68,25 @@ def replace_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
 
     Raises OSError.
     """
+    with replacing(path, mode) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    sync(path.parent)
+
+
+@contextmanager
+def replacing(path: Path, mode: int) -> Iterator[IO[bytes]]:
+    """A file to write, which takes the name of another when this is left without an exception. Raises OSError."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".handletime-", delete=False) as file:
         staged = Path(file.name)
         try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            yield file
+            file.close()
             staged.chmod(mode)
             staged.replace(path)
         finally:
             staged.unlink(missing_ok=True)
-    sync(path.parent)
 
 
 def _size_in_words(size: int) -> str:

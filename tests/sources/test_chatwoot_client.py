@@ -1,6 +1,6 @@
 """Chatwoot's REST API is asked in a bounded way, and what is wrong with its answers is said.
 
-Covers: sources/chatwoot/client.
+Covers: sources/asking, sources/chatwoot/client.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from handletime.api.service import HttpRequest, InPath, Service, TheService, exi
 from handletime.api.trace import trace_of
 from handletime.deliveries.file import Came
 from handletime.deliveries.proof import Given, Wrong
-from handletime.deliveries.source import NAME, Source
+from handletime.deliveries.source import NAME, Finds
 from handletime.errors import NotHere, Unauthorized
 from handletime.events.book import is_account
 from handletime.store.budget import Budget
@@ -56,13 +56,6 @@ class Keeps(Protocol):
 
     def keep(self, came: Sequence[Came]) -> None:
         """Keeps deliveries, all of them or none; they are durable when this returns."""
-
-
-class Finds(Protocol):
-    """Where sources are found."""
-
-    def find(self, account: str, name: str) -> Source | None:
-        """A source; None where there is none."""
 
 
 class Doors:

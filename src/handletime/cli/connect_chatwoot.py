@@ -254,7 +254,8 @@ def _keep(source: Source, folder: Path | None, settings_out: Path | None) -> Non
 
         make_folder(folder)
         with side_file(folder) as side:
-            keep_source(side, KeptSource(source.account, source.name, _json(source.described()), source.secret))
+            described = json.dumps(source.described()).encode()
+            keep_source(side, KeptSource(source.account, source.name, described, source.secret))
         click.echo(f"Secret: kept, sealed, in {folder}; a server that runs there takes deliveries from now on.")
         return
     path = settings_out or Path(f"{source.name}.toml")
@@ -263,10 +264,6 @@ def _keep(source: Source, folder: Path | None, settings_out: Path | None) -> Non
     replace_whole(path, f"{source.toml()}\n".encode())
     click.echo(f"Secret: in {path}; put what stands there into the server's settings file, and start the server anew.")
     click.echo("Until it runs so, it refuses deliveries: then run this again, with --until and that time.")
-
-
-def _json(described: dict[str, str | int]) -> bytes:
-    return json.dumps(described).encode()
 
 
 def _is_alone(path: Path, name: str) -> bool:
@@ -413,8 +410,7 @@ class _Backfill:
         if not self._is_sorted:
             told = "This Chatwoot lists conversations by their last activity: run this again to find those that moved."
             click.echo(told, err=True)
-        stored = f"{count(tally.accepted, 'event')} accepted, {count(tally.duplicates, 'duplicate')}"
-        click.echo(f"Backfill: {count(self._conversations, 'conversation')}; {stored}")
+        click.echo(f"Backfill: {count(self._conversations, 'conversation')}; {tally.said()}")
         if self._reconstructed:
             until = datetime.fromtimestamp(self._silent.until / 1000, UTC)
             click.echo(

@@ -176,8 +176,7 @@ def _poll(
             notes.keep(then, untold)
             found.clear()
             progress(then)
-    stored = f"{count(tally.accepted, 'event')} accepted, {count(tally.duplicates, 'duplicate')}"
-    return f"{count(len(seen), 'conversation')}, {stored}"
+    return f"{count(len(seen), 'conversation')}, {tally.said()}"
 
 
 def _named(one: Conversation) -> str:

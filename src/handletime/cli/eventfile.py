@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
+
+from handletime.files import replacing
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,17 +43,8 @@ def event_file(path: str) -> Iterator[Callable[[pa.Table], object]]:
             yield write
         sys.stdout.buffer.flush()
         return
-    target = Path(path)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".handletime-", delete=False) as file:
-        staged = Path(file.name)
-        try:
-            with _written(path, file) as write:
-                yield write
-            file.close()
-            staged.chmod(0o644)
-            staged.replace(target)
-        finally:
-            staged.unlink(missing_ok=True)
+    with replacing(Path(path), 0o644) as file, _written(path, file) as write:
+        yield write
 
 
 @contextmanager

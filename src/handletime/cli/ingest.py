@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from handletime.answers.words import count
 from handletime.cli.connecting import target
 from handletime.cli.console import account_option, reading
 from handletime.settings import DEFAULTS, SETTINGS
@@ -74,18 +73,14 @@ def ingest(
         raise click.ClickException(_faults(error, tally)) from error
     except BaseException:
         if tally.accepted or tally.duplicates:
-            told = f"Before it stopped: {_summary(tally)}. When these come again they are duplicates."
+            told = f"Before it stopped: {tally.said()}. When these come again they are duplicates."
             click.echo(told, err=True)
         raise
-    click.echo(_summary(tally))
-
-
-def _summary(tally: Tally) -> str:
-    return f"{count(tally.accepted, 'event')} accepted, {count(tally.duplicates, 'duplicate')}"
+    click.echo(tally.said())
 
 
 def _faults(error: InvalidEvents, tally: Tally) -> str:
-    before = f"Of what came before: {_summary(tally)}."
+    before = f"Of what came before: {tally.said()}."
     return "\n".join(
         [f"{error.count()}:", *(f"  {fault}" for fault in error.faults), before, "Mend the file and run it again."]
     )

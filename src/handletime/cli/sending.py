@@ -24,10 +24,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.answers.words import count
 from handletime.cli.folder import make_folder, side_file
 from handletime.errors import InputError, InvalidEvents, NotNow
 from handletime.events.encode import to_ndjson
 from handletime.events.model import DEFAULT_ACCOUNT
+from handletime.sources.asking import retry_after
 from handletime.store.opening import StoreSettings
 from handletime.store.requests import Ingested
 from handletime.store.store import Store
@@ -52,6 +54,10 @@ class Tally(msgspec.Struct):
 
     accepted: int = 0
     duplicates: int = 0
+
+    def said(self) -> str:
+        """The same in words."""
+        return f"{count(self.accepted, 'event')} accepted, {count(self.duplicates, 'duplicate')}"
 
 
 class Target:
@@ -206,7 +212,8 @@ class Client:
                 if answer.status not in (429, 503):
                     return self._stored(account, answer, body)
                 why = f"{self._url} is too busy: {_said(answer)}"
-                give_up, pause = begun + BUSY_S, _pause(answer.retry_after)
+                asked = retry_after(answer.retry_after)
+                give_up, pause = begun + BUSY_S, 5.0 if asked is None else min(asked, PAUSE_MAX_S)
             if time.monotonic() + pause > give_up or self._stopped.wait(pause):
                 raise NotNow(why)
 
@@ -265,7 +272,3 @@ def _said(answer: Answer) -> str:
         return "\n  ".join(map(str, [body["message"], *body.get("causes", [])]))
     except (ValueError, TypeError, KeyError, AttributeError):
         return "it does not say why"
-
-
-def _pause(retry_after: str) -> float:
-    return min(float(retry_after), PAUSE_MAX_S) if retry_after.isdecimal() and retry_after.isascii() else 5.0

@@ -14,7 +14,6 @@ from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
 import pyarrow.compute as pc
 
 from handletime.clock import Clock
@@ -30,7 +29,7 @@ from handletime.sources.batch import MappedBodies, said
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from handletime.deliveries.source import Source
+    from handletime.deliveries.source import Finds
     from handletime.store.requests import Outcome
 
 COLLECTED_S: Final = 0.25
@@ -57,13 +56,6 @@ class Store(Protocol):
 
     def submit_together(self, account: str, events: pa.Table, sizes: Sequence[int]) -> Future[list[Outcome]]:
         """Stores several requests of one account, one after the other; `sizes` are their numbers of events."""
-
-
-class Finds(Protocol):
-    """Where sources are found."""
-
-    def find(self, account: str, name: str) -> Source | None:
-        """A source; None where there is none."""
 
 
 class Observer(Protocol):
@@ -195,8 +187,7 @@ class Mapper(Closing):
             return {}
         latest = EPOCH + timedelta(milliseconds=self._clock.now()) + FUTURE_MAX
         late = pc.greater(batch.events["time"], latest).to_numpy()
-        bodies = np.repeat(np.arange(len(batch.sizes)), batch.sizes)[late]
-        return {int(body): "time: must not be more than 24 hours in the future" for body in bodies}
+        return {int(body): "time: must not be more than 24 hours in the future" for body in batch.owners()[late]}
 
     def _stored(self, account: str, batch: MappedBodies, sizes: Sequence[int]) -> list[Outcome] | None:
         """What became of the events of each body, once the store takes them; None where this ends before."""

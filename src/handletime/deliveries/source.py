@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -43,6 +43,13 @@ class Source(Struct, frozen=True, kw_only=True):
     def kind(self) -> str:
         """What it is called in the settings file."""
         return "sql" if self.chatwoot is None else "chatwoot"
+
+
+class Finds(Protocol):
+    """Where sources are found."""
+
+    def find(self, account: str, name: str) -> Source | None:
+        """A source; None where there is none."""
 
 
 class Described(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="kebab", omit_defaults=True):

@@ -31,12 +31,15 @@ class MappedBodies(NamedTuple):
     problems: dict[int, str]
     is_apart: bool = True
 
+    def owners(self) -> npt.NDArray[np.int64]:
+        """The place of the body of each event."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
     def without(self, problems: dict[int, str]) -> MappedBodies:
         """The same without the events of further bodies, and why."""
         if not problems:
             return self
-        bodies = np.repeat(np.arange(len(self.sizes)), self.sizes)
-        events = self.events.filter(~np.isin(bodies, list(problems)))
+        events = self.events.filter(~np.isin(self.owners(), list(problems)))
         sizes = [0 if body in problems else size for body, size in enumerate(self.sizes)]
         return MappedBodies(events, sizes, {**self.problems, **problems}, self.is_apart)
 
@@ -47,13 +50,10 @@ def batch_of(bodies: Sequence[tuple[Sequence[Event], str | None]], *, account: s
     lines = [(place, event) for place, (events, problem) in enumerate(bodies) if problem is None for event in events]
     text = b"\n".join(msgspec.json.encode(event) for _, event in lines)
     decoded = decode_lines(text, account=account)
-    sizes = np.bincount([place for place, _ in lines] or [0], minlength=len(bodies)) if lines else [0] * len(bodies)
-    if not decoded.refused:
-        return MappedBodies(decoded.events, list(map(int, sizes)), problems)
     wrong = {refused.line - 1: said(refused.faults) for refused in decoded.refused}
-    taken = np.bincount([place for line, (place, _) in enumerate(lines) if line not in wrong], minlength=len(bodies))
-    batch = MappedBodies(decoded.events, list(map(int, taken)), problems)
-    return batch.without({lines[line][0]: said for line, said in wrong.items()})
+    taken = np.array([place for line, (place, _) in enumerate(lines) if line not in wrong], np.int64)
+    batch = MappedBodies(decoded.events, np.bincount(taken, minlength=len(bodies)).tolist(), problems)
+    return batch.without({lines[line][0]: why for line, why in wrong.items()})
 
 
 def in_order(
@@ -61,7 +61,7 @@ def in_order(
 ) -> MappedBodies:
     """Events in any order, with the place of the body of each, as a batch of so many bodies."""
     order = np.argsort(owners, kind="stable")
-    sizes = np.bincount(owners, minlength=bodies) if bodies else np.zeros(0, np.int64)
+    sizes = np.bincount(owners, minlength=bodies)
     return MappedBodies(events.take(order), sizes.tolist(), dict(sorted(problems.items())), is_apart)
 
 

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from handletime.errors import InputError, NotNow
+from handletime.sources.asking import retry_after
 from handletime.sources.chatwoot.agents import BOTS, INBOX_BOTS
 
 T = TypeVar("T")
@@ -214,7 +215,8 @@ class Client:
                 if status != 429 and (status < 500 or method != "GET"):
                     raise _Refused(self._refusal(status, headers, path))
                 why = f"{self._url} does not answer {path} ({status})"
-                wait = _wait(headers.get("Retry-After", ""), pause)
+                asked = retry_after(headers.get("Retry-After", ""))
+                wait = pause if asked is None else min(asked, PAUSE_MAX_S)
             if left:
                 time.sleep(wait)
             pause = min(2 * pause, PAUSE_MAX_S)
@@ -258,11 +260,6 @@ class _Refused(InputError):
 def _transport(error: httpx.RequestError) -> str:
     text = str(error) or type(error).__name__
     return f"{text} (its certificate is not trusted)" if "CERTIFICATE_VERIFY_FAILED" in text else text
-
-
-def _wait(retry_after: str, pause: float) -> float:
-    asked = float(retry_after) if retry_after.isascii() and retry_after.isdecimal() else pause
-    return min(asked, PAUSE_MAX_S)
 
 
 # --- what is read of the answers ------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 from handletime.clock import MINUTE
 from handletime.errors import HandletimeError, InputError, NotNow
 from handletime.events.book import is_account
+from handletime.sources.asking import retry_after
 from handletime.sources.liveperson.credentials import Credentials
 from handletime.sources.liveperson.fields import UNREADABLE
 from handletime.sources.liveperson.files import without_lone_surrogates
@@ -198,9 +199,7 @@ def _refuse(answer: httpx.Response, place: str, kind: str) -> None:
     if status == 200:
         return
     if status in _BUSY or status >= 500:
-        given = answer.headers.get("Retry-After", "")
-        wait_s = float(given) if given.isascii() and given.isdecimal() else 0.0
-        raise _Again(f"is busy or broken (status {status})", wait_s)
+        raise _Again(f"is busy or broken (status {status})", retry_after(answer.headers.get("Retry-After", "")) or 0.0)
     hints = {
         400: "it does not understand the question",
         401: f"it refuses {kind}: it is wrong, has run out or is switched off",
