@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Final, TypeVar
 
+from handletime.processors import processors
+
 T = TypeVar("T")
 SMALL: Final = 4096
 """Work of fewer pieces than this is not worth a thread."""
-
-
-def processors() -> int:
-    """How many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def shares_of(count: int, least: int = SMALL, each: int = 1) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ import duckdb
 
 from handletime.errors import StoreError
 from handletime.files import require_writable, sync
-from handletime.segments.threads import processors
+from handletime.processors import processors
 from handletime.store.schema import migrate, version_of
 
 FILE: Final = "store.duckdb"

@@ -4,6 +4,7 @@
     assignments  who had the conversation when
     span         when it began and ended
     record       one record as events
+    processes    many records as events, on all processors
     files        many records, and one conversation out of all its copies
 
 Texts, names and personal data are dropped at the door: only what `fields` names is ever decoded, and faults

@@ -13,7 +13,7 @@ from msgspec import Raw, Struct
 from handletime.errors import InputError
 from handletime.sources.event import Event, order
 from handletime.sources.liveperson.fields import UNREADABLE, is_absent
-from handletime.sources.liveperson.record import events_of
+from handletime.sources.liveperson.processes import converted
 
 ANSWER_MAX: Final = 1 << 30
 """The longest answer, array or line, in bytes. An answer of LivePerson's holds at most 100 conversations."""
@@ -62,7 +62,8 @@ def read_history(sources: Iterable[tuple[str, IO[bytes]]]) -> History:
     A file is one answer, an array of records, or lines of which each is a record, an answer or an array.
     Copies of one conversation become one: the newest counts, whatever the order of the files, and what only
     older ones have is added. Holds the events in memory, not the records.
-    Raises InputError for a file that is not JSON, or longer than `ANSWER_MAX` without being lines.
+    Raises InputError for a file that is not JSON, or longer than `ANSWER_MAX` without being lines, and what
+    `processes.converted` raises.
     """
     copies: dict[tuple[str, str], dict[bytes, str]] = {}
     faults: dict[tuple[str, str], ConversationFault] = {}
@@ -71,13 +72,12 @@ def read_history(sources: Iterable[tuple[str, IO[bytes]]]) -> History:
         fault = ConversationFault(file, conversation_id, message)
         faults.setdefault((conversation_id or file, message), fault)
 
-    for file, stream in sources:
-        for place, record in _records(file, stream):
-            account, conversation_id, events, wrong = events_of(record)
-            for message in wrong:
-                tell(file, conversation_id, message if conversation_id else f"{place}: {message}")
-            if events:
-                copies.setdefault((account, conversation_id), {}).setdefault(_ENCODER.encode_lines(events), file)
+    records = ((file, place, record) for file, stream in sources for place, record in _records(file, stream))
+    for file, place, account, conversation_id, lines, wrong in converted(records):
+        for message in wrong:
+            tell(file, conversation_id, message if conversation_id else f"{place}: {message}")
+        if lines:
+            copies.setdefault((account, conversation_id), {}).setdefault(lines, file)
     for (_, conversation_id), versions in copies.items():
         if len(versions) > 1:
             for older, message in _merge(versions):
