@@ -11,6 +11,7 @@ import duckdb
 
 from handletime.errors import InputError
 from handletime.sources.sql.engine import Engine
+from handletime.sources.sql.looks import SHEET, require_likely
 from handletime.sources.sql.statement import TAKES_MEMORY
 
 _CSV: Final = (".csv", ".tsv", ".txt")
@@ -51,7 +52,10 @@ def load(engine: Engine, inputs: Mapping[str, Sequence[str]], csv: Csv) -> None:
         kinds = {_kind(file) for file in files}
         if len(kinds) > 1:
             raise InputError(f"{', '.join(files)}: files of one input are of one kind")
-        source, values = _reading(kinds.pop(), files, csv)
+        kind = kinds.pop()
+        for file in files:
+            require_likely(file, kind, csv.encoding, header=csv.header)
+        source, values = _reading(kind, files, csv)
         try:
             columns = [str(row[0]) for row in engine.database.execute(f"describe from {source}", values).fetchall()]
             _require_columns(columns, files)
@@ -67,9 +71,9 @@ def _kind(file: str) -> str:
         return "csv"
     if suffix in _JSON:
         return "json"
-    if suffix == ".parquet":
+    if file.lower().endswith(".parquet"):
         return "parquet"
-    hint = "; save the sheet as CSV, with times and long numbers as text" if suffix.startswith(".xls") else ""
+    hint = f"; {SHEET}" if suffix.startswith(".xls") else ""
     raise InputError(f"{file}: what can be read is {_KINDS}{hint}")
 
 
@@ -105,6 +109,10 @@ def _why(error: duckdb.Error) -> str:
         return TAKES_MEMORY
     if "does not support the encoding" in message:
         return "this encoding is not known; utf-8, utf-16 and latin-1 are"
+    if re.search(r"File is not [\w-]+ encoded", message):
+        return "is not in the encoding of --encoding; utf-8, utf-16 and latin-1 are known"
+    if "end of GZIP stream" in message:
+        return "ends too early; copy it again"
     if "when sniffing" in message:
         return (
             "some rows have not the columns of line 1, or a quote is not closed; --delimiter and --quote say the form"
