@@ -133,7 +133,32 @@ def test_a_column_that_is_not_there_is_said_with_the_line(run: Run, export: Path
     assert 'Referenced column "createdat" not found' in done.stderr
     assert "created" in done.stderr
     assert "LINE 2" in done.stderr
+    assert done.stderr.endswith(f"\ninput ({export}) has id, created, skill, name\n")
     assert not (export.parent / "events.ndjson").exists()
+
+
+def test_a_shipped_mapping_says_what_it_lacks_and_what_there_is(run: Run, export: Path) -> None:
+    (export.parent / "export.json").write_text('{"a": 1}')
+    (export.parent / "odd.csv").write_text(",".join(["a\x1b" + "b" * 100, *(f"c{n}" for n in range(52))]) + "\n")
+    two = ["csv", "odd.csv", "--input", "b=export.csv", "--input", "b=export.csv"]
+    for arguments, says in (
+        (
+            ["zendesk", "export.csv"],
+            "zendesk: needs the column created_at, which is missing\ninput (export.csv) has id",
+        ),
+        (["intercom", "export.csv"], "intercom: needs the column body of JSON files, which is missing\ninput (export."),
+        (["csv", "export.json"], "csv: needs the column conversation, which is missing\ninput (export.json) has body"),
+        (two, f"input (odd.csv) has a?{'b' * 78}…, c0, c1, c2"),
+        (two, "c48 and 3 more\n"),
+        (two, "\nb (export.csv and 1 more) has id, created, skill, name\n"),
+    ):
+        done = run("import", "sql", *arguments, "--check")
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert done.stderr.endswith(f"docs/mappings/{arguments[0]}.md says what this mapping reads.\n")
+    done = run("import", "sql", "intercom", "export.json", "--out", "events.ndjson")
+    assert done.stdout == "events.ndjson: 0 events of 0 conversations; 0 things found wrong\n"
+    assert done.stderr == "docs/mappings/intercom.md says what this mapping reads.\n"
 
 
 def test_a_shipped_mapping_is_printed_to_begin_with(run: Run, tmp_path: Path) -> None:

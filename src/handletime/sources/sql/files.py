@@ -20,6 +20,9 @@ _KINDS: Final = "CSV (.csv, .tsv, .txt), JSON (.json, .ndjson, .jsonl), both als
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
 _OBJECT_MAX_BYTES: Final = 32 << 20
 """The longest record of JSON: an export may be one object."""
+_COLUMNS_SHOWN: Final = 50
+_SHOWN_MAX: Final = 80
+"""The most characters of a column's name in a list of them."""
 _DELIMITERS: Final = {";": ";", "\t": "tab", "|": "|"}
 
 
@@ -63,6 +66,26 @@ def load(engine: Engine, inputs: Mapping[str, Sequence[str]], csv: Csv) -> None:
             engine.database.execute(f'create table "{name}" as select {numbers}* from {source}', values)  # noqa: S608
         except duckdb.Error as error:
             raise InputError(f"{', '.join(files)}: {_why(error)}") from None
+
+
+def columns_told(engine: Engine, inputs: Mapping[str, Sequence[str]]) -> str:
+    """Which columns each input has, beside `row`: a line for each, for people."""
+    lines = []
+    for name, files in inputs.items():
+        columns = [_shown(column) for column in engine.columns(name) if column.lower() != "row"]
+        lines.append(f"{name} ({_first(files, 1)}) has {_first(columns, _COLUMNS_SHOWN)}")
+    return "\n".join(lines)
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _shown(column: str) -> str:
+    """A column's name, not too long and without what a terminal would take as an instruction."""
+    name = "".join(char if char.isprintable() else "?" for char in column)
+    return name if len(name) <= _SHOWN_MAX else f"{name[:_SHOWN_MAX]}…"
 
 
 def _kind(file: str) -> str:
