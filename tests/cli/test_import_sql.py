@@ -9,7 +9,9 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from handletime.cli import cli
 from handletime.sources.sql.shipped import NAMES
 from tests.cli.conftest import Run
 
@@ -170,6 +172,16 @@ def test_a_shipped_mapping_is_printed_to_begin_with(run: Run, tmp_path: Path) ->
     by_name = run("import", "sql", "csv", SAMPLES / "csv.csv", "--out", "-")
     assert by_name.stdout.count("\n") == 12
     assert run("import", "sql", "mine.sql", SAMPLES / "csv.csv", "--out", "-").stdout == by_name.stdout
+
+
+def test_the_first_run_says_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handletime.compiled.can_be_kept", lambda: True)
+    for is_begun, said in ((False, ["Compiling the reader; ", "Compiling the derivation; "]), (True, [])):
+        monkeypatch.setattr("handletime.compiled.is_begun", lambda _room, is_begun=is_begun: is_begun)
+        done = CliRunner().invoke(cli, ["import", "sql", "csv", str(SAMPLES / "csv.csv"), "--check"])
+        assert done.exit_code == 0
+        assert [line.partition("only")[0] for line in done.stderr.splitlines()] == said
+        assert "only the first run does this" not in done.stdout
 
 
 def test_the_ten_minutes_of_the_docs(run: Run, tmp_path: Path) -> None:

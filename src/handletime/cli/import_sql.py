@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from handletime.answers.words import count
-from handletime.cli.console import account_option, memory_option, progress_bar
+from handletime.cli.console import account_option, memory_option, progress_bar, tell_compiling
 from handletime.cli.eventfile import OUT_HELP, event_file, out_path
 from handletime.errors import InputError
 
@@ -187,6 +187,7 @@ def _mapped(mapping: str, inputs: dict[str, list[str]], csv: Csv, memory: int, a
             load(engine, inputs, csv)
             engine.lock()
             check_columns(_schema(engine, mapping, inputs), mapping)
+            tell_compiling(derives=False)
             first = 1
             for batch in engine.run(BATCH_ROWS):
                 bar.update(task, description=f"mapped {first + batch.rows.num_rows - 1:,} rows")
