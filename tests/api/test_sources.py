@@ -5,6 +5,7 @@ Covers: cli/sources.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import hmac
 import json
@@ -220,6 +221,50 @@ def test_bad_bodies_are_kept_and_told_and_never_half_taken(place: Place, server:
     said = place.command("retry")
     assert "tried again: 0 mapped" in said
     assert "words" not in place.folder.with_name("store.log").read_text()
+
+
+def test_a_body_may_be_compressed_and_is_signed_as_it_was_sent(place: Place, server: httpx.Client) -> None:
+    body = samples()[0]
+    packed = gzip.compress(body)
+    coded = {"Content-Encoding": "gzip"}
+    assert server.post(PATH, content=packed, headers=signed(packed) | coded).status_code == 200
+    assert place.standing()["mapped"] == 1
+    assert server.post(PATH, content=packed, headers=signed(body) | coded).status_code == 401
+    broken = packed[:-9]
+    assert server.post(PATH, content=broken, headers=signed(broken) | coded).status_code == 400
+    other = {"Content-Encoding": "br"}
+    assert server.post(PATH, content=packed, headers=signed(packed) | other).status_code == 415
+    bomb = gzip.compress(b" " * (33 << 20))
+    assert server.post(PATH, content=bomb, headers=signed(bomb) | coded).status_code == 413
+    assert place.standing()["mapped"] == 1
+
+
+def test_a_removed_file_is_told_and_not_made_anew_beside_the_server(place: Place, server: httpx.Client) -> None:
+    body = samples()[0]
+    for path in place.folder.glob("deliveries.sqlite*"):
+        path.unlink()
+    answer = server.post(PATH, content=body, headers=signed(body))
+    assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
+    assert "deliveries.sqlite was removed or replaced" in place.folder.with_name("store.log").read_text()
+    assert place.command("status").startswith("There is no file of deliveries: ")
+    assert place.command("retry") == "There is nothing to try again.\n"
+    assert place.command("discard") == "0 deliveries removed.\n"
+    assert not (place.folder / "deliveries.sqlite").exists()
+
+
+def test_what_could_not_be_mapped_can_be_removed_at_once(place: Place, server: httpx.Client) -> None:
+    body = b'{"event":"message_created","id":"x"}'
+    server.post(PATH, content=body, headers=signed(body)).raise_for_status()
+    server.post(PATH, content=b"{", headers=signed(b"{")).raise_for_status()
+    place.standing()
+    assert "2 could not be mapped, of which 1 are kept, to be tried again:" in place.command("status")
+    nosuch = place.nursery.done("sources", "retry", "nosuch", "--data", place.folder)
+    assert (nosuch.returncode, "sources of which something came: chatwoot" in nosuch.stderr) == (2, True)
+    forgotten = place.nursery.done("forget", "--account=acme", "--conversation=7", "--data", place.folder)
+    assert "1 delivery of account acme that could not be mapped may have its id" in forgotten.stderr
+    assert place.command("discard", "chatwoot") == "2 deliveries removed.\n"
+    assert place.standing()["problems"] == {}
+    assert place.command("status").endswith("2 could not be mapped\n")
 
 
 @pytest.mark.parametrize("step", ["deliveries-kept", "deliveries-stored", "deliveries-settled"])

@@ -45,8 +45,8 @@ def test_what_came_waits_in_order_until_it_is_settled(deliveries: Deliveries) ->
     assert waiting(deliveries) == []
     assert deliveries.backlog() == (1, NOW)
     assert deliveries.standings() == [
-        Standing("acme", "another", 1, NOW, 0, 0, 0, None, {}),
-        Standing("acme", "chatwoot", 0, None, 1, 1, 1, NOW + 1, {"no": 1}),
+        Standing("acme", "another", 1, NOW, 0, 0, 0, None, 0, {}),
+        Standing("acme", "chatwoot", 0, None, 1, 1, 1, NOW + 1, 1, {"no": 1}),
     ]
 
 

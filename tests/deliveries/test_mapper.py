@@ -1,6 +1,6 @@
 """Deliveries that wait become events of a real store; what cannot is kept without texts.
 
-Covers: deliveries/mapping, deliveries/sources.
+Covers: deliveries/sources.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from handletime.clock import SystemClock
+from handletime.clock import DAY, SystemClock
 from handletime.deliveries.file import Came, Deliveries, Standing
 from handletime.deliveries.mapper import Mapper
 from handletime.deliveries.proof import InAddress
@@ -38,13 +38,19 @@ CHATWOOT = Source(account="acme", name="chatwoot", proof=InAddress("made-up-secr
 class Place:
     """A store, its side file, deliveries and their mapper."""
 
-    def __init__(self, folder: Path, stack: ExitStack, settings: StoreSettings | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        stack: ExitStack,
+        settings: StoreSettings | None = None,
+        clock: Clock | SystemClock | None = None,
+    ) -> None:
         self.side = stack.enter_context(SideFile(folder))
         self.store = stack.enter_context(Store(folder, self.side, settings or StoreSettings()))
         self.deliveries = stack.enter_context(Deliveries(folder))
         self.sources = Sources([CHATWOOT], self.side, open_secret(self.side))
         self.taker: Taker = Taker(self.store)
-        stack.enter_context(Mapper(self.deliveries, self.sources, self.taker, SystemClock()))
+        stack.enter_context(Mapper(self.deliveries, self.sources, self.taker, clock or SystemClock()))
 
     def send(self, *bodies: bytes, source: str = "chatwoot") -> None:
         now = SystemClock().now()
@@ -58,6 +64,16 @@ class Place:
     def events(self, conversation: str) -> int:
         prepared = self.store.reader("acme").prepared(conversation)
         return 0 if prepared is None else len(prepared.events)
+
+
+class Clock:
+    """A clock that shows what one sets."""
+
+    def __init__(self, millis: int) -> None:
+        self.millis = millis
+
+    def now(self) -> int:
+        return self.millis
 
 
 class Taker:
@@ -152,8 +168,32 @@ def test_a_source_that_is_set_up_meanwhile_counts_soon_and_one_that_is_gone_is_t
         assert found is not None
         assert found.kind == "chatwoot"
         assert place.sources.find("other", "second") is None
-        place.send(samples()[0], source="gone")
-        assert place.standing().problems == {"there is no such source any more": 1}
+
+
+def test_deliveries_wait_a_day_for_a_source_that_is_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    now = SystemClock().now()
+    with ExitStack() as stack:
+        place = Place(tmp_path, stack)
+        place.deliveries.keep([Came("acme", "gone", at, samples()[0]) for at in (now - DAY - 1000, now)])
+        eventually(lambda: [each.refused for each in place.deliveries.standings()] == [1])
+        eventually(lambda: "wait for source gone of account acme" in caplog.text)
+        (standing,) = place.deliveries.standings()
+        assert (standing.waiting, standing.problems) == (1, {"there is no such source any more": 1})
+        keep_source(place.side, KeptSource("acme", "gone", b'{"kind":"chatwoot"}', "made-up-secret"))
+        assert place.standing().mapped == 1
+
+
+def test_while_the_clock_is_wrong_deliveries_wait(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        place = Place(tmp_path, stack, clock=(clock := Clock(86_400_000)))
+        place.deliveries.keep([Came("acme", "chatwoot", clock.now(), body) for body in (b"{", samples()[0])])
+        time.sleep(1.5)
+        assert place.deliveries.backlog()[0] == 2
+        clock.millis = SystemClock().now()
+        standing = place.standing()
+        assert (standing.mapped, standing.problems) == (1, {"Input data was truncated": 1})
+        place.deliveries.expire(clock.now())
+        assert place.standing().problems
 
 
 def test_what_waits_when_it_ends_is_mapped_at_the_next_start(tmp_path: Path) -> None:

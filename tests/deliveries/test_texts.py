@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handletime.deliveries.texts import NOT_KEPT, not_kept, without_texts
+from handletime.deliveries.texts import NOT_KEPT, filled, not_kept, without_texts
 from handletime.sources.chatwoot.webhook import Options, events_of
 
 SAMPLES = sorted((Path(__file__).parents[1] / "sources" / "chatwoot").glob("[0-8]*.json"))
@@ -22,8 +22,14 @@ def test_chatwoots_deliveries_can_be_mapped_without_their_texts(path: Path) -> N
 
 
 def kept(body: bytes) -> object:
-    """What is kept, with null in place of what is not."""
-    return json.loads(body.replace(NOT_KEPT.encode(), b"").replace(b'""', b"null"))
+    """What is kept, with null in place of what is not, and "" in place of such keys."""
+
+    def shown(value: object) -> object:
+        if isinstance(value, dict):
+            return {key.replace(NOT_KEPT, ""): shown(below) for key, below in value.items()}
+        return [shown(each) for each in value] if isinstance(value, list) else None if value == NOT_KEPT else value
+
+    return shown(json.loads(body))
 
 
 def test_there_are_samples() -> None:
@@ -52,7 +58,7 @@ def test_texts_and_names_go_ids_and_times_stay() -> None:
         "contact_id": None,
         "external_id": None,
         "note": None,
-        "?": 1,
+        "": 1,
         "state": {"current_value": "open", "previous_value": None},
         "list": [None, 1, True],
         "status": None,
@@ -61,7 +67,7 @@ def test_texts_and_names_go_ids_and_times_stay() -> None:
 
 def test_what_may_be_kept_besides() -> None:
     body = b'{"code":"a long text","other":"a long text"}'
-    assert without_texts(body, ["code"]) == b'{"code":"a long text","other":"\xee\x80\x80"}'
+    assert without_texts(body, ["code"]) == b'{"code":"a long text","other":"%b"}' % NOT_KEPT.encode()
 
 
 def test_nothing_stays_below_what_is_personal() -> None:
@@ -91,7 +97,38 @@ def test_what_only_looks_like_a_phone_number_is_kept(text: str) -> None:
     assert kept(without_texts(json.dumps({"id": text}).encode())) == {"id": text}
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"\xff", b"[" * 100_000, b" " * (1 << 21)])
+@pytest.mark.parametrize("text", ["in progress", "open", "2026-11-20 10:00:00 CET", "Fri Nov"])
+def test_states_of_a_word_or_two_and_times_are_kept(text: str) -> None:
+    assert kept(without_texts(json.dumps({"status": text}).encode())) == {"status": text}
+
+
+@pytest.mark.parametrize("text", ["call me back", "Made Up called", "x" * 65, "a  b", "ends with a line\n", "open\n"])
+def test_no_sentence_is_kept_as_a_state(text: str) -> None:
+    assert kept(without_texts(json.dumps({"status": text}).encode())) == {"status": None}
+
+
+@pytest.mark.parametrize("key", ["wa_id", "msisdn", "whatsapp_id", "phoneNumber"])
+def test_no_number_of_a_person_is_kept(key: str) -> None:
+    assert kept(without_texts(json.dumps({key: "491701234567"}).encode())) == {key: None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b" " * (1 << 21),
+        b"[" * 60 + b"1" + b"]" * 60,
+        b'{"id":1,"id":2}',
+        b'[{"a":{"b":1,"c":2,"b":1}}]',
+        b"NaN",
+        b'{"id":1e999}',
+        b'{"id":' + b"9" * 5000 + b"}",
+    ],
+    ids=range(11),
+)
 def test_of_what_is_no_json_nothing_is_kept(body: bytes) -> None:
     assert without_texts(body) == b""
 
@@ -114,4 +151,14 @@ def test_what_is_not_kept_is_known() -> None:
         "what",
         "name",
     }
+    assert not_kept(without_texts(b'{"id":1,"made up":2}')) == {NOT_KEPT}
     assert not_kept(b'{"what":"some words"}') == set()
+
+
+def test_a_kept_body_can_be_filled() -> None:
+    body = without_texts(b'{"id":1,"made up":[2,"words"]}')
+    assert json.loads(filled(body, 'x"\\ä')) == {"id": 1, 'x"\\ä': [2, 'x"\\ä']}
+
+
+def test_large_numbers_stay_as_they_are() -> None:
+    assert without_texts(b'{"id":12345678901234567890123,"n":1.5}') == b'{"id":12345678901234567890123,"n":1.5}'

@@ -14,7 +14,7 @@ from litestar import Request, Response, route
 from litestar.types import Receive, Scope, Send
 from litestar.types.asgi_types import HTTPResponseBodyEvent, HTTPResponseStartEvent
 
-from handletime.api.body import receive
+from handletime.api.body import SENT_MAX, Coding, coding_of, receive, unpacked
 from handletime.api.errors import JSON, Refused
 from handletime.api.paths import spellings
 from handletime.api.service import HttpRequest, InPath, Service, TheService, existing_account
@@ -22,9 +22,9 @@ from handletime.api.trace import trace_of
 from handletime.deliveries.file import Came
 from handletime.deliveries.proof import Given, Wrong
 from handletime.deliveries.source import NAME, Finds
-from handletime.errors import NotHere, Unauthorized
+from handletime.errors import NotHere, NotNow, StoreError, Unauthorized
 from handletime.events.book import is_account
-from handletime.store.budget import Budget
+from handletime.store.budget import Budget, Share
 
 BYTES_MAX: Final = 256 << 20
 """The most bytes of deliveries under way at once: that are being received, or are not yet durable."""
@@ -88,7 +88,7 @@ class Doors:
     async def take(self, request: HttpRequest, account: str, name: str) -> None:
         """Keeps a delivery; it is durable then.
 
-        Raises Unauthorized, NotHere, Refused, BadRequest, TooMany, NotNow, StoreError.
+        Raises Unauthorized, NotHere, Refused, BadRequest, TooMany, NotNow.
         """
         if (read_only := self.service.store.read_only) is not None:
             raise NotHere(read_only)
@@ -102,11 +102,13 @@ class Doors:
         received = self.service.clock.now()
         try:
             source.proof.check(given, received)
+            coding = coding_of(request)
             with self._budget.share(account) as share:
                 body = await receive(request, share, self.service.settings.body_idle_seconds)
                 source.proof.check_body(given, body)
                 trace_of(request.scope).key = f"source {name}"
-                await self._kept(self._deliveries, Came(account, name, received, bytes(body)))
+                whole = bytes(body) if coding == "identity" else await asyncio.to_thread(_unpacked, body, coding, share)
+                await self._kept(self._deliveries, Came(account, name, received, whole))
         except Wrong as error:
             _log.info("source %s: a delivery was refused: %s", name, error)
             raise self._stranger(request) from None
@@ -128,6 +130,9 @@ class Doors:
                 error: Exception | None = None
                 try:
                     await loop.run_in_executor(self._thread, deliveries.keep, [came for came, _ in together])
+                except StoreError as raised:  # The sender can do nothing about it but come again.
+                    _log.error("deliveries cannot be kept: %s", raised)
+                    error = NotNow("deliveries cannot be kept now; the log says why")
                 except Exception as raised:  # whatever it was, whoever waits is told
                     error = raised
                 for _, done in together:
@@ -140,6 +145,18 @@ class Doors:
     def _stranger(self, request: HttpRequest) -> Unauthorized:
         self.service.count_stranger(request)
         return Unauthorized("oauth_problem=token_rejected", _WRONG, 'Webhook realm="handletime"')
+
+
+def _unpacked(body: bytearray, coding: Coding, share: Share) -> bytes:
+    """A body that was sent compressed. Raises BadRequest, Refused (413), TooMany."""
+    pieces, size = [], 0
+    for piece in unpacked(body, coding):
+        share.take(len(piece))
+        size += len(piece)
+        if size > SENT_MAX:
+            raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB when unpacked.")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _secret(request: HttpRequest) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,15 +44,17 @@ def status(folder: Path, as_json: bool) -> None:
 
     from handletime.keys.sources import source_names
 
-    with _opened(folder) as deliveries, side_file(folder) as side:
-        found = deliveries.standings()
+    with opened_deliveries(folder) as deliveries, side_file(folder) as side:
+        is_there, found = deliveries is not None, deliveries.standings() if deliveries else []
         heard = {(each.account, each.source) for each in found}
         silent = [each for each in source_names(side) if each not in heard]
     if as_json:
         click.echo(msgspec.json.encode([each._asdict() for each in found]))
         return
     told = [*map(_said, found), *(f"{name} of account {account}: nothing has come yet" for account, name in silent)]
-    if not found:
+    if not is_there:
+        told.append("There is no file of deliveries: a server makes it when it starts. Was it removed? Start it anew.")
+    elif not found:
         told.append("No delivery has come yet. docs/webhooks.md says what to do when none comes.")
     click.echo("\n\n".join(told))
 
@@ -63,8 +67,8 @@ def _said(standing: Standing) -> str:
     ]
     if standing.oldest is not None:
         lines.append(f"  {standing.waiting:,} wait to be mapped, since {_utc(standing.oldest)}")
-    kept = sum(standing.problems.values())
-    lines.append(f"  {standing.refused:,} could not be mapped" + (f", of which {kept:,} are kept:" if kept else ""))
+    kept = f", of which {standing.kept:,} are kept, to be tried again" if standing.kept else ""
+    lines.append(f"  {standing.refused:,} could not be mapped{kept}" + (":" if standing.problems else ""))
     shown = list(standing.problems.items())
     lines += [f"    {number:,} × {problem}" for problem, number in shown[:PROBLEMS_SHOWN]]
     if len(shown) > PROBLEMS_SHOWN:
@@ -81,9 +85,10 @@ def retry(folder: Path, name: str | None) -> None:
     The running server maps them at once, else the next one that starts. They have lost their texts: where a mapping
     needs one, its key has to stand in the source's setting `keep` before the delivery comes.
     """
-    with _opened(folder) as deliveries:
-        numbers = deliveries.retry(name)
-        if not numbers:
+    with opened_deliveries(folder) as deliveries:
+        _known(deliveries, name)
+        numbers = deliveries.retry(name) if deliveries else []
+        if not numbers or not deliveries:
             click.echo("There is nothing to try again.")
             return
         until = time.monotonic() + WAITED_S
@@ -101,6 +106,17 @@ def _utc(millis: int) -> str:
     return utc(datetime.fromtimestamp(millis / 1000, UTC))
 
 
+@sources.command(short_help="Remove what could not be mapped.")
+@data_option
+@click.argument("name", required=False)
+def discard(folder: Path, name: str | None) -> None:
+    """Remove at once the deliveries of a source, or of all, that could not be mapped and are kept for a week."""
+    with opened_deliveries(folder) as deliveries:
+        _known(deliveries, name)
+        number = deliveries.discard(name) if deliveries else 0
+    click.echo(f"{count(number, 'delivery', 'deliveries')} removed.")
+
+
 @sources.command(short_help="Remove a source that `connect` has set up.")
 @data_option
 @click.argument("account")
@@ -112,7 +128,7 @@ def remove(folder: Path, account: str, name: str) -> None:
     """
     from handletime.keys.sources import remove_source, source_names
 
-    _opened(folder).close()  # It is a store's folder.
+    _check(folder)
     with side_file(folder) as side:
         if remove_source(side, account, name):
             click.echo(f"{name} of account {account} is removed.")
@@ -121,10 +137,29 @@ def remove(folder: Path, account: str, name: str) -> None:
     raise click.UsageError(f"there is no source {name} of account {account} in {folder}; set up by connect: {names}")
 
 
-def _opened(folder: Path) -> Deliveries:
-    from handletime.deliveries.file import Deliveries
+def _known(deliveries: Deliveries | None, name: str | None) -> None:
+    """Raises UsageError where nothing has ever come of a source of this name."""
+    names = sorted({each.source for each in deliveries.standings()}) if deliveries else []
+    if name is not None and name not in names:
+        told = ", ".join(names) or "none"
+        raise click.UsageError(f"nothing has come of a source {name}; sources of which something came: {told}")
+
+
+def _check(folder: Path) -> None:
     from handletime.store.opening import FILE
 
     if not (folder / FILE).exists():
         raise click.UsageError(f"{folder} has no store: there is no {FILE} in it")
-    return Deliveries(folder)
+
+
+@contextmanager
+def opened_deliveries(folder: Path) -> Iterator[Deliveries | None]:
+    """The deliveries of a store; None where no server has made their file yet. Raises what `Deliveries` raises."""
+    from handletime.deliveries.file import FILE, Deliveries
+
+    _check(folder)
+    if not (folder / FILE).exists():
+        yield None
+        return
+    with Deliveries(folder) as deliveries:
+        yield deliveries

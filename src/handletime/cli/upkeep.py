@@ -16,6 +16,7 @@ import click
 from handletime.answers.words import count, utc
 from handletime.cli.console import Instant, progress_bar
 from handletime.cli.folder import data_option
+from handletime.cli.sources import opened_deliveries
 from handletime.settings import Size
 
 if TYPE_CHECKING:
@@ -105,9 +106,16 @@ def forget(folder: Path, account: str, conversation: str) -> None:
     from handletime.upkeep.commands import Forget, Removed
 
     removed = _ask(folder, Forget(account, conversation), Removed)
+    if removed.conversations:
+        click.echo("1 conversation removed")
+    with opened_deliveries(folder) as deliveries:
+        standings = deliveries.standings() if deliveries else []
+    if kept := sum(each.kept for each in standings if each.account == account):
+        which = f"{count(kept, 'delivery', 'deliveries')} of account {account} that could not be mapped"
+        told = "`handletime sources discard` removes what is kept of them"
+        click.echo(f"{which} may have its id, and would bring it back where they are tried again: {told}", err=True)
     if not removed.conversations:
         raise click.ClickException(f"account {account} has no conversation {conversation}")
-    click.echo("1 conversation removed")
 
 
 @click.command(short_help="Copy a store, also while it is in use.")

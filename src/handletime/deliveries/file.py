@@ -17,6 +17,7 @@ from handletime.clock import DAY
 from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.errors import HandletimeError, StoreError
+from handletime.events.model import MILLIS_MIN
 from handletime.sqlite import Place, make, open_existing, sqlite_errors, transaction
 
 T = TypeVar("T")
@@ -76,7 +77,8 @@ class Standing(NamedTuple):
     """A source's deliveries: how many wait, since when; how many were mapped, held no event, were refused, in all, and
     when that was last.
 
-    `problems` says of the refused ones that are still kept why, and how many of each. Times are epoch milliseconds.
+    `problems` says of the refused ones that are remembered why, and how many of each; of `kept` ones there is a body,
+    so that they can be tried again. Times are epoch milliseconds.
     """
 
     account: str
@@ -87,6 +89,7 @@ class Standing(NamedTuple):
     empty: int
     refused: int
     last: int | None
+    kept: int
     problems: dict[str, int]
 
 
@@ -179,8 +182,10 @@ class Deliveries(Closing):
             self._quick.execute("pragma wal_checkpoint(truncate)").fetchall()
 
     def expire(self, now: int) -> None:
-        """Removes what was refused over a week ago."""
+        """Removes what was refused over a week ago. What came while the clock was wrong counts as coming now."""
         with self._lock, sqlite_errors(self.path), transaction(self._quick, "BEGIN IMMEDIATE") as db:
+            for table in ("waiting", "refused"):
+                db.execute(f"update {table} set received = ? where received < ?", (now, MILLIS_MIN))  # noqa: S608 - ours
             db.execute("delete from refused where received < ?", (now - KEPT_MS,))
 
     # --- for people
@@ -206,6 +211,11 @@ class Deliveries(Closing):
             db.execute(f"delete from refused where {which}", (source, source))  # noqa: S608
         return [number for (number,) in rows]
 
+    def discard(self, source: str | None = None) -> int:
+        """Removes refused deliveries, of one source or of all, for good; gives how many."""
+        with self._lock, sqlite_errors(self.path), transaction(self._durable, "BEGIN IMMEDIATE") as db:
+            return db.execute("delete from refused where ? is null or source = ?", (source, source)).rowcount
+
     def still_waiting(self, numbers: Iterable[int]) -> int:
         """How many of these deliveries are not yet mapped or refused again."""
         waiting = {number for (number,) in self._read("select number from waiting")}
@@ -220,17 +230,23 @@ class Deliveries(Closing):
         """How each source stands, by account and name."""
         waiting = self._read("select account, source, count(*), min(received) from waiting group by account, source")
         counts = self._read("select account, source, mapped, empty, refused, last from counts")
-        reasons = self._read("select account, source, problem, count(*) from refused group by 1, 2, 3 order by 4 desc")
+        reasons = self._read(
+            """select account, source, problem, count(*), count(*) filter (where length(body) > 0) from refused
+            group by 1, 2, 3 order by 4 desc"""
+        )
         waiting_of = {(account, source): (number, oldest) for account, source, number, oldest in waiting}
         counts_of = {(account, source): tuple(rest) for account, source, *rest in counts}
         why_of: dict[tuple[str, str], dict[str, int]] = {}
-        for account, source, problem, number in reasons:
+        kept_of: dict[tuple[str, str], int] = {}
+        for account, source, problem, number, kept in reasons:
             why_of.setdefault((account, source), {})[problem] = number
+            kept_of[account, source] = kept_of.get((account, source), 0) + kept
         found = []
         for key in sorted({*waiting_of, *counts_of, *why_of}):
             number, oldest = waiting_of.get(key, (0, None))
             mapped, empty, refused, last = counts_of.get(key, (0, 0, 0, None))
-            found.append(Standing(*key, number, oldest, mapped, empty, refused, last, why_of.get(key, {})))
+            kept, why = kept_of.get(key, 0), why_of.get(key, {})
+            found.append(Standing(*key, number, oldest, mapped, empty, refused, last, kept, why))
         return found
 
     def backlog(self) -> tuple[int, int | None]:

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import pyarrow.compute as pc
 
-from handletime.clock import Clock
+from handletime.clock import DAY, Clock
 from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.deliveries.file import Deliveries, Delivery, Done, RefusedBody
 from handletime.deliveries.mapping import Mapping
 from handletime.deliveries.texts import without_texts
 from handletime.errors import HandletimeError, InvalidEvents, NotNow
-from handletime.events.model import EPOCH, FUTURE_MAX
+from handletime.events.model import EPOCH, FUTURE_MAX, MILLIS_MIN
 from handletime.sources.batch import MappedBodies, said
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from handletime.deliveries.source import Finds
+    from handletime.deliveries.source import Finds, Source
     from handletime.store.requests import Outcome
 
 COLLECTED_S: Final = 0.25
@@ -46,6 +46,8 @@ AGAIN_S: Final = (0.5, 30.0)
 """Seconds before events are brought to the store again that it could not take: the first time, and at most."""
 FAILED_S: Final = 5.0
 """Seconds after which mapping is tried again that failed as a whole."""
+SOURCELESS_MS: Final = DAY
+"""How long deliveries wait for a source that is not there any more: it may be a start without its settings file."""
 TOLD_MAX: Final = 5
 """The most problems of one batch that the log names."""
 _log: Final = logging.getLogger(__name__)
@@ -77,6 +79,7 @@ class Mapper(Closing):
         self._wake = threading.Event()
         self._lines: dict[tuple[str, str], threading.Thread] = {}
         self._mappings: dict[tuple[str, str], Mapping] = {}
+        self._missed: set[tuple[str, str]] = set()
         self._looking = threading.Thread(target=self._look, name="deliveries-waiting", daemon=True)
         deliveries.arrived = self._wake.set
         self._looking.start()
@@ -95,17 +98,19 @@ class Mapper(Closing):
         tidied = expired = -EXPIRED_S
         while not self._stopped.is_set():
             try:
+                if self._clock.now() < MILLIS_MIN:
+                    raise NotNow("the clock of this machine is wrong")
+                now = time.monotonic()
+                if now - expired > EXPIRED_S:
+                    self._deliveries.expire(self._clock.now())
+                    expired = now
                 for line in self._deliveries.lines():
                     if (thread := self._lines.get(line)) is None or not thread.is_alive():
                         self._lines[line] = threading.Thread(target=self._work, args=line, name="mapping", daemon=True)
                         self._lines[line].start()
-                now = time.monotonic()
                 if now - tidied > TIDIED_S:
                     self._deliveries.tidy()
                     tidied = now
-                if now - expired > EXPIRED_S:
-                    self._deliveries.expire(self._clock.now())
-                    expired = now
             except NotNow as error:
                 _log.warning("deliveries wait: %s", error)
             except (HandletimeError, OSError):
@@ -121,8 +126,9 @@ class Mapper(Closing):
                 waiting = self._deliveries.waiting(account, name, BODIES_MAX, BYTES_MAX)
                 if not waiting:
                     return
-                done = self._done(account, name, waiting)
-                if done is None:  # it is stopped
+                source = self._sources.find(account, name)
+                done = self._done(source, waiting) if source else self._sourceless(account, name, waiting)
+                if done is None:
                     return
                 self._deliveries.settle(account, name, done, self._clock.now())
             except (HandletimeError, OSError) as error:
@@ -137,22 +143,33 @@ class Mapper(Closing):
                 self._observer.mapped(mapped=len(done.mapped), empty=len(done.empty), refused=len(done.refused))
             self._tell(name, done.refused)
 
-    def _done(self, account: str, name: str, waiting: list[Delivery]) -> Done | None:
+    def _sourceless(self, account: str, name: str, waiting: list[Delivery]) -> Done | None:
+        """Refuses what has waited too long for a source; None where there is nothing, or nothing yet."""
+        latest = self._clock.now() - SOURCELESS_MS
+        gone = "there is no such source any more"
+        refused = [RefusedBody(each, gone, without_texts(each.body)) for each in waiting if each.received < latest]
+        if not refused and (account, name) not in self._missed:
+            self._missed.add((account, name))
+            _log.warning(
+                "deliveries wait for source %s of account %s, which is not there: is its settings file given? They "
+                "are refused a day after they came",
+                name,
+                account,
+            )
+        return Done(refused=refused) if refused else None
+
+    def _done(self, source: Source, waiting: list[Delivery]) -> Done | None:
         """Maps deliveries and has their events stored; None where this ends before."""
-        source = self._sources.find(account, name)
-        if source is None:
-            gone = "there is no such source any more"
-            return Done(refused=[RefusedBody(each, gone, without_texts(each.body)) for each in waiting])
-        mapping = self._mappings.setdefault((account, name), Mapping())
+        mapping = self._mappings.setdefault((source.account, source.name), Mapping())
         batch = mapping.map_bodies(source, [(each.body, each.received) for each in waiting])
         late = self._too_late(batch)
         if late and not batch.is_apart:
-            return self._halves(account, name, waiting)
+            return self._halves(source, waiting)
         batch = batch.without(late)
         places = [place for place, size in enumerate(batch.sizes) if size]
         problems = dict(batch.problems)
         if places:
-            outcomes = self._stored(account, batch, [batch.sizes[place] for place in places])
+            outcomes = self._stored(source.account, batch, [batch.sizes[place] for place in places])
             if outcomes is None:
                 return None
             crash_point("deliveries-stored")
@@ -160,23 +177,24 @@ class Mapper(Closing):
                 if isinstance(outcome, InvalidEvents):
                     problems[place] = said(outcome.faults)
             if len(problems) > len(batch.problems) and not batch.is_apart:
-                return self._halves(account, name, waiting)
+                return self._halves(source, waiting)
         # Where nobody knows which bodies the events are of, it counts as all.
-        empty = [place for place, size in enumerate(batch.sizes) if not size and (batch.is_apart or not places)]
+        empty = {place for place, size in enumerate(batch.sizes) if not size and (batch.is_apart or not places)}
+        tried = [place for place in range(len(waiting)) if place not in problems and place not in batch.untried]
         return Done(
-            [each.number for place, each in enumerate(waiting) if place not in problems and place not in empty],
-            [waiting[place].number for place in empty if place not in problems],
+            [waiting[place].number for place in tried if place not in empty],
+            [waiting[place].number for place in tried if place in empty],
             [
                 RefusedBody(waiting[place], problem, without_texts(waiting[place].body, source.keep))
                 for place, problem in sorted(problems.items())
             ],
         )
 
-    def _halves(self, account: str, name: str, waiting: list[Delivery]) -> Done | None:
+    def _halves(self, source: Source, waiting: list[Delivery]) -> Done | None:
         """The same of each half, where something is wrong and nobody knows with which body."""
         middle = len(waiting) // 2
-        first = self._done(account, name, waiting[:middle])
-        second = first and self._done(account, name, waiting[middle:])
+        first = self._done(source, waiting[:middle])
+        second = first and self._done(source, waiting[middle:])
         if first is None or second is None:
             return None
         return Done([*first.mapped, *second.mapped], [*first.empty, *second.empty], [*first.refused, *second.refused])

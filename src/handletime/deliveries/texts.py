@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Collection, Iterator
-from typing import Final
+from typing import Any, Final
 
-import msgspec
-
-NOT_KEPT: Final = "\ue000"
-"""Stands in place of what is not kept: a character of nobody's, so that a mapping which needs it is found out."""
+NOT_KEPT: Final = "\ue000not kept\ue000"
+"""Stands in place of what is not kept, and of a key that could be somebody's name: nobody sends it."""
 _WORDS: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+")
 _KEPT: Final = re.compile(
     "ids?|uuid|sid|rid|account|audience|at|channel|closer|created|date|direction|ended|events?|finished|group|kind|level"
@@ -19,11 +18,11 @@ _KEPT: Final = re.compile(
 """Last words of keys whose texts tell no more than what kind of thing this is, or when."""
 _PERSONAL: Final = re.compile(
     "address|birth|city|contact|country|email|fax|ip|latitude|location|longitude|mail|mobile|name|password|phone"
-    "|postcode|street|tel|token|zip"
+    "|msisdn|postcode|street|tel|token|wa|whatsapp|zip"
 )
 """Words of keys of which nothing is kept, no number and nothing below them."""
-_PLAIN: Final = re.compile(r"[\w.:/+ -]{1,64}", re.ASCII)
-"""What a kept text may look like: an id, a time, a word. Nothing with an `@`."""
+_PLAIN: Final = re.compile(r"(?=.{1,64}\Z)[\w.:/+-]+( [\w.:/+-]+)?( [+-]?[\d:]+| [A-Z]{1,4})?", re.ASCII)
+"""What a kept text may look like: an id, a word or two, a time with its zone. Nothing with an `@`, no sentence."""
 _PHONE: Final = re.compile(r"(?<![0-9A-Za-z])\+[\d ()/-]{6,}|\A00[\d ]{6,}")
 """A number with the code of a country, also within an id: `whatsapp:+491701234567`."""
 _KEY: Final = re.compile(r"[A-Za-z_$][\w.$-]{0,63}", re.ASCII)
@@ -32,35 +31,58 @@ _SIZE_MAX: Final = 1 << 20
 
 
 def without_texts(body: bytes, keep: Collection[str] = ()) -> bytes:
-    """A JSON body without texts, except ids, times, types and states; b"" where it is no JSON, or over 1 MiB.
+    """A JSON body without texts, except ids, times, types and states.
 
-    `NOT_KEPT` stands where something was.
-
-    `keep` names further keys whose texts may stay. Names of keys that could be somebody's become `?`.
+    `NOT_KEPT` stands where something was, also in place of a key that could be somebody's name. `keep` names keys that
+    stay, with their texts. b"" where nothing can be kept: of what is no JSON, over 1 MiB, nested deeper than 40 levels,
+    or has a key twice in one object, of which readers disagree.
     """
     if len(body) > _SIZE_MAX:
         return b""
     try:
-        value = msgspec.json.decode(body)
-        return msgspec.json.encode(_kept(value, "", frozenset(keep), 0, is_personal=False))
+        value = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse)
+        kept = _kept(value, "", frozenset(keep), 0, is_personal=False)
+        return json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return b""
 
 
 def not_kept(body: bytes) -> set[str]:
-    """The keys of a kept body of which something is not there any more; none of a body as it came."""
+    """The keys of a kept body of which something is not there any more; none of a body as it came.
+
+    `NOT_KEPT` is among them where a key itself is not there.
+    """
     if NOT_KEPT.encode() not in body:
         return set()
     try:
-        return set(_marked(msgspec.json.decode(body), ""))
+        value = json.loads(body)
     except (ValueError, RecursionError):
         return set()
+    return set(_marked(value, ""))
+
+
+def filled(body: bytes, text: str) -> bytes:
+    """A kept body with this text in each place of which something is not there any more."""
+    return body.replace(json.dumps(NOT_KEPT, ensure_ascii=False).encode(), json.dumps(text).encode())
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _marked(value: object, key: str) -> Iterator[str]:
     if isinstance(value, dict):
         for name, below in value.items():
-            yield from _marked(below, str(name))
+            if name == NOT_KEPT:
+                yield name
+            yield from _marked(below, name)
     elif isinstance(value, list):
         for each in value:
             yield from _marked(each, key)
@@ -71,12 +93,14 @@ def _marked(value: object, key: str) -> Iterator[str]:
 def _kept(value: object, key: str, keep: frozenset[str], depth: int, *, is_personal: bool) -> object:
     """`is_personal` says that it lies below a key of which nothing is kept."""
     if depth > _DEPTH_MAX:
-        return NOT_KEPT
+        raise ValueError("nested too deep")
     words = [word.lower() for word in _WORDS.findall(key)]
     is_personal = is_personal or any(map(_PERSONAL.fullmatch, words))
     if isinstance(value, dict):
         return {
-            _name(each): _kept(below, _key(str(each), key), keep, depth + 1, is_personal=is_personal)
+            each if each in keep or _KEY.fullmatch(each) else NOT_KEPT: _kept(
+                below, _key(each, key), keep, depth + 1, is_personal=is_personal
+            )
             for each, below in value.items()
         }
     if isinstance(value, list):
@@ -95,7 +119,3 @@ def _kept(value: object, key: str, keep: frozenset[str], depth: int, *, is_perso
 def _key(key: str, above: str) -> str:
     """What a key says of its value: `current_value` and the like say no more than the key above."""
     return above if key.endswith(("value", "values")) else key
-
-
-def _name(key: object) -> str:
-    return str(key) if _KEY.fullmatch(str(key)) else "?"

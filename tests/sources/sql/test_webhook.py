@@ -183,12 +183,24 @@ def test_a_process_that_was_killed_is_started_again(webhook: Webhook) -> None:
     assert (ids(batch), batch.problems) == (["a"], {})
 
 
-def test_what_fails_for_too_long_is_kept_back_untried(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("text", [WITH_ROWS, WITHOUT_ROWS], ids=["with rows", "without rows"])
+def test_what_there_is_no_time_for_stays_untried_but_each_time_something_is_done(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
     monkeypatch.setattr(module, "BATCH_LIMIT_S", -1.0)
-    with Webhook(WITH_ROWS, "my.sql") as webhook:
-        batch = mapped(webhook, a_body("a"), a_body("b"))
-    assert batch.events.num_rows == 0
-    assert set(batch.problems.values()) == {"was not tried: other bodies of its batch failed for too long"}
+    bodies = {str(number): a_body(str(number), at="yesterday" if number < 4 else None) for number in range(12)}
+    refused = []
+    with Webhook(text, "my.sql") as webhook:
+        for _ in range(12):
+            batch = mapped(webhook, *bodies.values())
+            assert sorted(
+                [*ids(batch), *(list(bodies)[place] for place in (*batch.problems, *batch.untried))]
+            ) == sorted(bodies)
+            refused += [list(bodies)[place] for place in batch.problems]
+            bodies = {key: body for place, (key, body) in enumerate(bodies.items()) if place in batch.untried}
+            if not bodies:
+                break
+    assert (bodies, refused) == ({}, ["0", "1", "2", "3"])
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,10 @@ DEPTH_MAX: Final = 100
 MEMORY_BYTES: Final = 512 << 20
 LIMIT_S: Final = 2.0
 BATCH_LIMIT_S: Final = 30.0
-"""How long bodies of a batch that fails are tried apart, until those that are left are kept back untried."""
+"""How long bodies of a batch that fails are tried apart, until those that are left stay untried."""
 _GRACE_S: Final = 3.0
 """Time for the process to stop by itself, or to start."""
 _FAULTS_TOLD: Final = 5
-_UNTRIED: Final = "was not tried: other bodies of its batch failed for too long"
 _ENDED: Final = "the mapping's process ended; it may have needed too much memory"
 
 
@@ -66,18 +65,17 @@ class Webhook:
         The batch is mapped as one; where it fails, it is halved until the bodies that fail are found. Whose events are
         whose is known where the mapping has the column `row`, or where one body is mapped alone; else all are given as
         those of the first good body, and the batch is not `is_apart`. Problems name fields and never repeat what stood
-        in a body. Raises nothing for content, and InputError where the mapping's process cannot be started.
+        in a body. Where that takes longer than `BATCH_LIMIT_S`, bodies that are left stay untried; one at least never
+        does. Raises nothing for content, and InputError where the mapping's process cannot be started.
         """
         problems = {place: why for place, (body, _) in enumerate(bodies) if (why := unreadable(body))}
         tables, owners, deadline = [EVENTS.empty_table()], [np.zeros(0, np.int64)], time.monotonic() + BATCH_LIMIT_S
         is_apart = True
         waiting = [[place for place in range(len(bodies)) if place not in problems]]
-        while waiting:
+        # Until something is done with, it goes on: who tries those that are left once more gets further each time.
+        while waiting and (time.monotonic() < deadline or not (problems or len(tables) > 1)):
             places = waiting.pop()
             if not places:
-                continue
-            if time.monotonic() > deadline:
-                problems |= dict.fromkeys(places, _UNTRIED)
                 continue
             events, rows, found = self._tried([bodies[place] for place in places], places, account)
             if found is None:
@@ -91,7 +89,8 @@ class Webhook:
             owners.append(np.array(places)[rows - 1])
             problems |= found
         events = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-        return in_order(events, np.concatenate(owners), len(bodies), problems, is_apart=is_apart)
+        untried = [place for places in waiting for place in places]
+        return in_order(events, np.concatenate(owners), len(bodies), problems, is_apart=is_apart, untried=untried)
 
     def close(self) -> None:
         """Ends the process."""
