@@ -48,6 +48,14 @@ def test_a_function_is_compiled_where_nothing_can_be_cached(tmp_path: Path) -> N
     assert (done.stdout, done.stderr.count("HANDLETIME_CACHE_DIR")) == ("True\n", 1)
 
 
+def test_it_is_known_what_was_ever_compiled(tmp_path: Path) -> None:
+    asks = "from handletime.compiled import is_begun; print(is_begun('events'), is_begun('segments'))"
+    command = [sys.executable, "-c", f"{asks}\n{COMPILES_ONE_FUNCTION}\n{asks}"]
+    env = {**os.environ, "HANDLETIME_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.splitlines() == ["False False", "True", "True False"]
+
+
 def compiled_one_function(env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     """A process that compiles as little as can be."""
     command = [sys.executable, "-c", COMPILES_ONE_FUNCTION]

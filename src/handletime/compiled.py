@@ -110,9 +110,9 @@ def can_be_kept() -> bool:
     return _folder is not None
 
 
-def is_begun() -> bool:
-    """Whether any compiled code of these sources is there. If not, this process is the first to compile it."""
-    return _folder is not None and any(_folder.rglob("*.nbc"))
+def is_begun(room: str) -> bool:
+    """Whether any compiled code of a room is there. If not, this process is the first to compile it."""
+    return _folder is not None and any(_folder.glob(f"{room}_*/*.nbc"))
 
 
 def is_complete() -> bool:

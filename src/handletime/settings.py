@@ -317,7 +317,8 @@ def read_file(path: Path) -> Mapping[str, str]:
     known = {setting.name: name for name, setting in SETTINGS.items()}
     unknown = [key for key in given if key not in known]
     if unknown:
-        raise InputError("\n".join(f"{path}: {key}: is no setting{_suggested(key, known)}" for key in unknown))
+        told = (f"{path}: {key}: is no setting{_suggested(key, given[key], known)}" for key in unknown)
+        raise InputError("\n".join(told))
     return {known[key]: _written(path, SETTINGS[known[key]], value) for key, value in given.items()}
 
 
@@ -341,7 +342,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is no TOML: {error}") from error
 
 
-def _suggested(key: str, known: Mapping[str, str]) -> str:
+def _suggested(key: str, value: object, known: Mapping[str, str]) -> str:
+    if isinstance(value, dict):
+        is_near = difflib.get_close_matches(key.lower(), [SOURCES], 1)
+        names = [name for name, table in value.items() if isinstance(table, dict)]
+        if is_near and names:
+            return f"; do you mean [{SOURCES}.{names[0]}]?"
+        return f"; the only tables are [{SOURCES}.NAME], and `handletime config show` lists the settings"
     near = difflib.get_close_matches(key.replace("_", "-").lower(), known, 1)
     return f"; do you mean {near[0]}?" if near else "; `handletime config show` lists them"
 

@@ -132,6 +132,9 @@ def test_once_more_changes_nothing(connect: Connect, chatwoot: Chatwoot) -> None
     number = events.partition("; ")[2].partition(" events")[0]
     assert f"0 events accepted, {number} duplicates" in again.stdout
     assert "Webhook: is there" in again.stdout
+    assert "put what stands there into the server's settings file" in first.stdout
+    assert "Secret: in source.toml, as before.\n" in again.stdout
+    assert "put what stands there" not in again.stdout
     assert "Reconstructed" in again.stdout  # It still knows when the webhook was made.
     assert len(chatwoot.webhooks) == 1
 

@@ -9,7 +9,9 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from handletime.cli import cli
 from handletime.sources.sql.shipped import NAMES
 from tests.cli.conftest import Run
 
@@ -133,7 +135,32 @@ def test_a_column_that_is_not_there_is_said_with_the_line(run: Run, export: Path
     assert 'Referenced column "createdat" not found' in done.stderr
     assert "created" in done.stderr
     assert "LINE 2" in done.stderr
+    assert done.stderr.endswith(f"\ninput ({export}) has id, created, skill, name\n")
     assert not (export.parent / "events.ndjson").exists()
+
+
+def test_a_shipped_mapping_says_what_it_lacks_and_what_there_is(run: Run, export: Path) -> None:
+    (export.parent / "export.json").write_text('{"a": 1}')
+    (export.parent / "odd.csv").write_text(",".join(["a\x1b" + "b" * 100, *(f"c{n}" for n in range(52))]) + "\n")
+    two = ["csv", "odd.csv", "--input", "b=export.csv", "--input", "b=export.csv"]
+    for arguments, says in (
+        (
+            ["zendesk", "export.csv"],
+            "zendesk: needs the column created_at, which is missing\ninput (export.csv) has id",
+        ),
+        (["intercom", "export.csv"], "intercom: needs the column body of JSON files, which is missing\ninput (export."),
+        (["csv", "export.json"], "csv: needs the column conversation, which is missing\ninput (export.json) has body"),
+        (two, f"input (odd.csv) has a?{'b' * 78}…, c0, c1, c2"),
+        (two, "c48 and 3 more\n"),
+        (two, "\nb (export.csv and 1 more) has id, created, skill, name\n"),
+    ):
+        done = run("import", "sql", *arguments, "--check")
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert done.stderr.endswith(f"docs/mappings/{arguments[0]}.md says what this mapping reads.\n")
+    done = run("import", "sql", "intercom", "export.json", "--out", "events.ndjson")
+    assert done.stdout == "events.ndjson: 0 events of 0 conversations; 0 things found wrong\n"
+    assert done.stderr == "docs/mappings/intercom.md says what this mapping reads.\n"
 
 
 def test_a_shipped_mapping_is_printed_to_begin_with(run: Run, tmp_path: Path) -> None:
@@ -145,6 +172,16 @@ def test_a_shipped_mapping_is_printed_to_begin_with(run: Run, tmp_path: Path) ->
     by_name = run("import", "sql", "csv", SAMPLES / "csv.csv", "--out", "-")
     assert by_name.stdout.count("\n") == 12
     assert run("import", "sql", "mine.sql", SAMPLES / "csv.csv", "--out", "-").stdout == by_name.stdout
+
+
+def test_the_first_run_says_what_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handletime.compiled.can_be_kept", lambda: True)
+    for is_begun, said in ((False, ["Compiling the reader; ", "Compiling the derivation; "]), (True, [])):
+        monkeypatch.setattr("handletime.compiled.is_begun", lambda _room, is_begun=is_begun: is_begun)
+        done = CliRunner().invoke(cli, ["import", "sql", "csv", str(SAMPLES / "csv.csv"), "--check"])
+        assert done.exit_code == 0
+        assert [line.partition("only")[0] for line in done.stderr.splitlines()] == said
+        assert "only the first run does this" not in done.stdout
 
 
 def test_the_ten_minutes_of_the_docs(run: Run, tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def test_how_a_signature_is_written() -> None:
         (SQL.replace("mapping", "#"), "source.desk.mapping: must be the file"),
         (SQL.replace("proof", "#"), "source.desk.proof: must be signature, token"),
         (SQL.replace("header", "#"), "source.desk.header: must be the header"),
+        (SQL.replace("made-up-secret", "made-up-sécret"), "source.desk.secret: must be ASCII (no ä, no é)"),
+        (SQL.replace("made-up-secret", "made-up-secret "), "source.desk.secret: must be ASCII (no ä, no é), without"),
         (SQL + "form = '{hex}'", "source.desk.form: means nothing where proof is token"),
         (SQL + "skill = 'inbox'", "source.desk.skill: belongs to another kind"),
         (SQL.replace('"token"', '"signature"') + "form = 'x'", "source.desk.form: must be how"),

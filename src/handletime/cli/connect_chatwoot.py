@@ -261,7 +261,12 @@ def _keep(source: Source, folder: Path | None, settings_out: Path | None) -> Non
     path = settings_out or Path(f"{source.name}.toml")
     if path.exists() and not _is_alone(path, source.name):
         raise InputError(f"{path} holds something else; name a new file with --settings-out")
-    replace_whole(path, f"{source.toml()}\n".encode())
+    content = f"{source.toml()}\n".encode()
+    is_same = path.exists() and path.read_bytes() == content
+    replace_whole(path, content)
+    if is_same:
+        click.echo(f"Secret: in {path}, as before.")
+        return
     click.echo(f"Secret: in {path}; put what stands there into the server's settings file, and start the server anew.")
     click.echo("Until it runs so, it refuses deliveries: then run this again, with --until and that time.")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
@@ -68,20 +67,37 @@ def progress_bar(what: str, total: float | None = None) -> Iterator[tuple[Progre
         yield bar, bar.add_task(what, total=total)
 
 
+def tell_compiling(*, derives: bool) -> None:
+    """Says on standard error what takes long, where this is the first run that reads events, or `derives` of them.
+
+    Where compiled code cannot be kept, `handletime.compiled` has said so.
+    """
+    from handletime.compiled import can_be_kept, is_begun
+
+    room, what, takes = (
+        ("segments", "the derivation", "a minute") if derives else ("events", "the reader", "10 seconds")
+    )
+    if can_be_kept() and not is_begun(room):
+        click.echo(f"Compiling {what}; only the first run does this (about {takes}).", err=True)
+
+
 @contextmanager
-def reading(files: Sequence[str], account: str) -> Iterator[tuple[Iterator[Block], Callable[[str, int, int], None]]]:
-    """Blocks of decoded events of the files, and a function to report later steps to; a bar, if this is a terminal."""
+def reading(
+    files: Sequence[str], account: str, *, derives: bool = True
+) -> Iterator[tuple[Iterator[Block], Callable[[str, int, int], None]]]:
+    """Blocks of decoded events of the files, and a function to report later steps to; a bar, if this is a terminal.
+
+    `derives`: whether they are derived in this process.
+    """
     import pyarrow as pa
 
-    from handletime.compiled import is_begun
     from handletime.events.book import is_account
     from handletime.events.read import read_events
     from handletime.events.unpack import size_of
 
     if not is_account(account):
         raise click.BadParameter("must be 1 to 64 letters and digits (a-z, A-Z, 0-9)", param_hint="--account")
-    if sys.stderr.isatty() and not is_begun():
-        click.echo("Compiling the derivation; only the first run does this (about half a minute).", err=True)
+    tell_compiling(derives=derives)
     pa.set_memory_pool(pa.system_memory_pool())  # others keep what is free, beyond --memory
     with progress_bar("reading", size_of(files)) as (bar, task):
 

@@ -11,11 +11,15 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from handletime.answers.words import count
-from handletime.cli.console import account_option, memory_option, progress_bar
+from handletime.cli.console import account_option, memory_option, progress_bar, tell_compiling
 from handletime.cli.eventfile import OUT_HELP, event_file, out_path
+from handletime.errors import InputError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from handletime.sources.sql.columns import Mapped
+    from handletime.sources.sql.engine import Engine
     from handletime.sources.sql.files import Csv
 
 FAULTS_SHOWN = 20
@@ -112,6 +116,7 @@ def sql(
     from handletime.cli.mapping_check import Check
     from handletime.events.book import is_account
     from handletime.sources.sql.files import Csv
+    from handletime.sources.sql.shipped import is_shipped, page_told
 
     if files:
         inputs["input"] = [*files, *inputs.get("input", [])]
@@ -141,10 +146,32 @@ def sql(
     if out != "-":
         made = f"{count(written, 'event')} of {count(len(conversations), 'conversation')}"
         click.echo(f"{out or 'would be written'}: {made}; {count(len(told), 'thing')} found wrong")
+    if not written and is_shipped(mapping):
+        click.echo(page_told(mapping), err=True)
     if check:
         looked.tell(memory)
     elif told and not written:
         sys.exit(1)
+
+
+def _schema(engine: Engine, mapping: str, inputs: dict[str, list[str]]) -> pa.Schema:
+    """The mapping's columns. Raises InputError, which says what the files have where a column is missing."""
+    from handletime.sources.sql.engine import ColumnMissing
+    from handletime.sources.sql.files import columns_told
+    from handletime.sources.sql.shipped import is_shipped, page_told
+
+    try:
+        return engine.schema()
+    except ColumnMissing as error:
+        lines = [str(error), columns_told(engine, inputs)]
+        if is_shipped(mapping):
+            json = " of JSON files" if error.column == "body" else ""
+            lines = [
+                f"{mapping}: needs the column {error.column}{json}, which is missing",
+                lines[1],
+                page_told(mapping),
+            ]
+        raise InputError("\n".join(lines)) from None
 
 
 def _mapped(mapping: str, inputs: dict[str, list[str]], csv: Csv, memory: int, account: str) -> Iterator[Mapped]:
@@ -159,7 +186,8 @@ def _mapped(mapping: str, inputs: dict[str, list[str]], csv: Csv, memory: int, a
         try:
             load(engine, inputs, csv)
             engine.lock()
-            check_columns(engine.schema(), mapping)
+            check_columns(_schema(engine, mapping, inputs), mapping)
+            tell_compiling(derives=False)
             first = 1
             for batch in engine.run(BATCH_ROWS):
                 bar.update(task, description=f"mapped {first + batch.rows.num_rows - 1:,} rows")

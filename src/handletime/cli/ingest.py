@@ -60,7 +60,7 @@ def ingest(
     tally = Tally()
     try:
         named = target(folder, url, token, conversation_events, options=("--url", "--token"))
-        with named as store, reading(files, account) as (blocks, progress):
+        with named as store, reading(files, account, derives=url is None) as (blocks, progress):
             try:
                 for events in good_events(blocks):
                     store.put(events, tally)

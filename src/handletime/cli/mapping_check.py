@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from handletime.answers.words import count
+from handletime.cli.console import tell_compiling
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,6 +43,7 @@ class Check:
         for line in [*_types(events), *_conversations(events), *_focus(events), *_times(events), *_digits(events)]:
             click.echo(line)
         click.echo()
+        tell_compiling(derives=True)
         _explained(events, memory)
 
 

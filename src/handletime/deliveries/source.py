@@ -172,6 +172,9 @@ def _proof(place: str, described: Described, given: Mapping[str, Any]) -> Proof:
     if not described.header:
         raise InputError(f"{place}.header: must be {ALLOWED['header']}")
     if kind == "token":
+        if not described.secret.isascii() or described.secret != described.secret.strip():
+            what = "must be ASCII (no ä, no é), without spaces around it"
+            raise InputError(f"{place}.secret: {what}: a header brings nothing else")
         return Token(described.secret, described.header)
     parts = {key: value for key in _OF_SIGNATURES if (value := getattr(described, key.replace("-", "_"))) is not None}
     signature = Signature(described.secret, described.header, **{k.replace("-", "_"): v for k, v in parts.items()})

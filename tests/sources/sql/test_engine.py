@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from handletime.errors import InputError
-from handletime.sources.sql.engine import Engine
+from handletime.sources.sql.engine import ColumnMissing, Engine
 
 EVENT = "select 'a' as \"conversationId\", 'b' as \"eventId\", 'opened' as type, {} as time from input"
 
@@ -147,5 +147,7 @@ def test_millis_refuses_a_timestamp_without_zone(time: str) -> None:
 def test_a_mapping_that_names_what_is_not_there_is_refused_with_the_line() -> None:
     with engine("select n,\n  m as time\nfrom input") as made, pytest.raises(InputError) as refused:
         made.schema()
+    assert isinstance(refused.value, ColumnMissing)
+    assert refused.value.column == "m"
     assert 'Referenced column "m" not found' in str(refused.value)
     assert "LINE 2:   m as time" in str(refused.value)

@@ -1,8 +1,12 @@
-"""Files become what a mapping reads."""
+"""Files become what a mapping reads.
+
+Covers: sources/sql/looks.
+"""
 
 from __future__ import annotations
 
 import gzip
+import random
 from pathlib import Path
 
 import pyarrow as pa
@@ -91,7 +95,29 @@ def test_columns_of_parquet_stay_as_they_are(tmp_path: Path) -> None:
         ("a.csv", b"a\tb\n1\t2\n", "give --delimiter 'tab'"),
         ("a.json", b'[{"a": 1}, {"a": Jane}]', "is no JSON"),
         ("a.ndjson", b'{"a": 1}\n{"a": Jane}\n', "is no JSON"),
-        ("a.parquet", b"Jane", "cannot be read; is it what its name says?"),
+        ("a.parquet", b"Jane", "is no Parquet, whatever its name says"),
+        ("a.parquet", b"PAR1Jane", "cannot be read; is it what its name says?"),
+        ("a.parquet.gz", b"PAR1Jane", "what can be read is CSV (.csv, .tsv, .txt), JSON"),
+        ("a.csv", b"", "is empty; export it again, or leave it out"),
+        ("a.csv", b"\xef\xbb\xbf\n\n", "is empty"),
+        ("a.json", b" ", "is empty"),
+        ("a.parquet", b"", "is empty"),
+        ("a.csv.gz", gzip.compress(b""), "is empty"),
+        ("a.csv", "Jane,b\n".encode("utf-16"), "is written in UTF-16; give --encoding utf-16"),
+        ("a.csv", "Jäne,b\n".encode("utf-16-le"), "is written in UTF-16; give --encoding utf-16"),
+        ("a.json", '{"Jane": 1}'.encode("utf-16-be"), "is written in UTF-16; save it as UTF-8"),
+        ("a.csv", b"PK\x03\x04Jane", "is an Excel workbook or another zip archive; save the sheet as CSV"),
+        ("a.csv", b"\xd0\xcf\x11\xe0Jane", "is an Excel workbook of the old kind; save the sheet as CSV"),
+        ("a.csv", gzip.compress(b"Jane\n"), "is packed by gzip; name it a.csv.gz"),
+        ("a.json.gz", gzip.compress(gzip.compress(b"{}")), "is packed twice"),
+        ("a.csv.gz", b"Jane\n", "is not packed by gzip, or broken; if it is not packed, name it without .gz, else"),
+        ("a.csv.gz", gzip.compress(b"Jane,Doe\n")[:12], "ends too early; copy it again"),
+        ("a.csv.gz", gzip.compress(random.Random(1).randbytes(9000).hex().encode())[:-20], "ends too early"),
+        ("a.csv", b"Jane" + random.Random(2).randbytes(4000), "is no text, whatever its name says"),
+        ("a.json", b"{" + random.Random(3).randbytes(4000), "is no text, whatever its name says"),
+        ("a.csv", b"\n<!DOCTYPE html><p>Jane</p>", "is a web page or XML"),
+        ("a.csv", b'[\n{"Jane": 1}]', "is JSON; name it .json"),
+        ("a.json", b"Jane,b\n1,2\n", "is no JSON: a record begins with {; name CSV .csv"),
         ("a.xlsx", b"Jane", "save the sheet as CSV, with times and long numbers as text"),
         ("a.xml", b"Jane", "what can be read is CSV (.csv, .tsv, .txt), JSON"),
     ],
@@ -107,8 +133,22 @@ def test_what_cannot_be_read_is_said_without_what_stands_in_it(
     assert "Jane" not in str(refused.value)
 
 
+def test_what_only_looks_odd_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes("[a],b\n1,ä\0\n".encode())
+    assert read(tmp_path / "a.csv")[0]["[a]"] == "1"
+    (tmp_path / "b.csv").write_text('{"a": 1};x\n')
+    assert len(read(tmp_path / "b.csv", csv=Csv(";", "'", header=False))) == 1
+    (tmp_path / "c.csv").write_bytes("a,b\n1,ä\n".encode("utf-16-le"))
+    assert read(tmp_path / "c.csv", csv=Csv(encoding="UTF-16")) == [{"row": 1, "a": "1", "b": "ä"}]
+    (tmp_path / "d.ndjson").touch()
+    assert read(tmp_path / "d.ndjson") == []
+    (tmp_path / "e.json").write_bytes(b'\xef\xbb\xbf [{"a": 1}]')
+    assert len(read(tmp_path / "e.json")) == 1
+
+
 def test_other_mistakes_are_said(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / "b.csv").write_bytes(bytes(101))
     (tmp_path / "a.json").write_text("{}")
     with pytest.raises(InputError, match="files of one input are of one kind"):
         read(tmp_path / "a.csv", tmp_path / "a.json")
@@ -118,6 +158,10 @@ def test_other_mistakes_are_said(tmp_path: Path) -> None:
         read(Path("https://example.com/a.csv"))
     with pytest.raises(InputError, match="this encoding is not known"):
         read(tmp_path / "a.csv", csv=Csv(encoding="klingon"))
+    with pytest.raises(InputError, match="is not written in UTF-16; leave --encoding out"):
+        read(tmp_path / "a.csv", csv=Csv(encoding="utf-16"))
+    with pytest.raises(InputError, match="is not in the encoding of --encoding; utf-8, utf-16 and latin-1 are known"):
+        read(tmp_path / "b.csv", csv=Csv(encoding="utf-16"))
     engine = Engine("select 1", "my.sql", memory_bytes=512 << 20)
     with pytest.raises(InputError, match="an input's name is letters, digits and _"):
         load(engine, {'a"b': ["a.csv"]}, Csv())

@@ -12,7 +12,7 @@ import duckdb
 import pyarrow as pa
 
 from handletime.errors import InputError
-from handletime.sources.sql.statement import NO_ZONE, checked, told
+from handletime.sources.sql.statement import NO_ZONE, checked, column_missing, told
 
 MACROS: Final = (
     "create macro txt(json_, path_) as json_extract_string(json_, path_)",
@@ -39,6 +39,14 @@ class Batch(NamedTuple):
 
 class MappingFailed(InputError):
     """A mapping failed over its input; the message repeats nothing of that. It may work over less of it."""
+
+
+class ColumnMissing(InputError):
+    """A mapping names a column that is not there: `column`."""
+
+    def __init__(self, message: str, column: str) -> None:
+        self.column = column
+        super().__init__(message)
 
 
 class Engine:
@@ -74,13 +82,20 @@ class Engine:
             self.database.execute(statement)
 
     def schema(self) -> pa.Schema:
-        """The mapping's columns and their types, over the input as it is declared. Raises InputError."""
+        """The mapping's columns and their types, over the input as it is declared. Raises InputError, ColumnMissing."""
         with self._limited():
             try:
                 self._sessions[0].execute("explain " + self._select.text)  # its errors have the line
                 return self._sessions[0].sql(self._select.text).limit(0).to_arrow_table().schema
             except duckdb.Error as error:
-                raise InputError(f"{self.name}: {told(error, self._select)}") from None
+                message = f"{self.name}: {told(error, self._select)}"
+                if column := column_missing(error):
+                    raise ColumnMissing(message, column) from None
+                raise InputError(message) from None
+
+    def columns(self, relation: str) -> list[str]:
+        """The names of a relation's columns."""
+        return [str(row[0]) for row in self.database.execute(f'describe from "{relation}"').fetchall()]
 
     def run(self, batch_rows: int) -> Iterator[Batch]:
         """The mapping's rows, in its order, in batches; one column is `time`. Raises MappingFailed."""

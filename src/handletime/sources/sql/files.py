@@ -11,6 +11,7 @@ import duckdb
 
 from handletime.errors import InputError
 from handletime.sources.sql.engine import Engine
+from handletime.sources.sql.looks import SHEET, require_likely
 from handletime.sources.sql.statement import TAKES_MEMORY
 
 _CSV: Final = (".csv", ".tsv", ".txt")
@@ -19,6 +20,9 @@ _KINDS: Final = "CSV (.csv, .tsv, .txt), JSON (.json, .ndjson, .jsonl), both als
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]*", re.IGNORECASE)
 _OBJECT_MAX_BYTES: Final = 32 << 20
 """The longest record of JSON: an export may be one object."""
+_COLUMNS_SHOWN: Final = 50
+_SHOWN_MAX: Final = 80
+"""The most characters of a column's name in a list of them."""
 _DELIMITERS: Final = {";": ";", "\t": "tab", "|": "|"}
 
 
@@ -51,7 +55,10 @@ def load(engine: Engine, inputs: Mapping[str, Sequence[str]], csv: Csv) -> None:
         kinds = {_kind(file) for file in files}
         if len(kinds) > 1:
             raise InputError(f"{', '.join(files)}: files of one input are of one kind")
-        source, values = _reading(kinds.pop(), files, csv)
+        kind = kinds.pop()
+        for file in files:
+            require_likely(file, kind, csv.encoding, header=csv.header)
+        source, values = _reading(kind, files, csv)
         try:
             columns = [str(row[0]) for row in engine.database.execute(f"describe from {source}", values).fetchall()]
             _require_columns(columns, files)
@@ -61,15 +68,35 @@ def load(engine: Engine, inputs: Mapping[str, Sequence[str]], csv: Csv) -> None:
             raise InputError(f"{', '.join(files)}: {_why(error)}") from None
 
 
+def columns_told(engine: Engine, inputs: Mapping[str, Sequence[str]]) -> str:
+    """Which columns each input has, beside `row`: a line for each, for people."""
+    lines = []
+    for name, files in inputs.items():
+        columns = [_shown(column) for column in engine.columns(name) if column.lower() != "row"]
+        lines.append(f"{name} ({_first(files, 1)}) has {_first(columns, _COLUMNS_SHOWN)}")
+    return "\n".join(lines)
+
+
+def _first(names: Sequence[str], most: int) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _shown(column: str) -> str:
+    """A column's name, not too long and without what a terminal would take as an instruction."""
+    name = "".join(char if char.isprintable() else "?" for char in column)
+    return name if len(name) <= _SHOWN_MAX else f"{name[:_SHOWN_MAX]}…"
+
+
 def _kind(file: str) -> str:
     suffix = Path(file.lower().removesuffix(".gz")).suffix
     if suffix in _CSV:
         return "csv"
     if suffix in _JSON:
         return "json"
-    if suffix == ".parquet":
+    if file.lower().endswith(".parquet"):
         return "parquet"
-    hint = "; save the sheet as CSV, with times and long numbers as text" if suffix.startswith(".xls") else ""
+    hint = f"; {SHEET}" if suffix.startswith(".xls") else ""
     raise InputError(f"{file}: what can be read is {_KINDS}{hint}")
 
 
@@ -105,6 +132,10 @@ def _why(error: duckdb.Error) -> str:
         return TAKES_MEMORY
     if "does not support the encoding" in message:
         return "this encoding is not known; utf-8, utf-16 and latin-1 are"
+    if re.search(r"File is not [\w-]+ encoded", message):
+        return "is not in the encoding of --encoding; utf-8, utf-16 and latin-1 are known"
+    if "end of GZIP stream" in message:
+        return "ends too early; copy it again"
     if "when sniffing" in message:
         return (
             "some rows have not the columns of line 1, or a quote is not closed; --delimiter and --quote say the form"

@@ -19,6 +19,16 @@ def shipped(name: str) -> str:
     return files("handletime.sources.sql").joinpath("examples", f"{name}.sql").read_text("utf-8")
 
 
+def is_shipped(mapping: str) -> bool:
+    """Whether what a command was given is the name of a shipped mapping; a file of that name counts first."""
+    return mapping in NAMES and not Path(mapping).is_file()
+
+
+def page_told(mapping: str) -> str:
+    """Where it stands what a shipped mapping reads."""
+    return f"docs/mappings/{mapping}.md says what this mapping reads."
+
+
 def mapping_text(mapping: str) -> str:
     """The text of a mapping: of a file, or of a shipped one by its name. Raises InputError."""
     path = Path(mapping)

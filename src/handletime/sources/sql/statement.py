@@ -20,6 +20,7 @@ _TYPES: Final = (
     "SMALLINT|TIMESTAMP WITH TIME ZONE|TIMESTAMP|TIME|TINYINT|UUID|VARCHAR"
 )
 _INTO_TYPE: Final = re.compile(rf"\A[^\n]*\bto (?:type )?['\"]?({_TYPES})\b")
+_NO_COLUMN: Final = re.compile(r'Referenced column "(.+)" not found|does not have a column named "(.+)"')
 _LINE: Final = re.compile(r"^LINE (\d+): ", re.MULTILINE)
 NO_ZONE: Final = (
     "this timestamp has no time zone; say of which one it is, as in created_at::timestamp at time zone 'Europe/Berlin'"
@@ -94,6 +95,12 @@ def told(error: Exception, select: Select) -> str:
     else:
         what = "a value could not be worked with"
     return what + _place(message, select)
+
+
+def column_missing(error: Exception) -> str | None:
+    """The column that a mapping names and that is not there, where this is what an error of DuckDB's says."""
+    found = _NO_COLUMN.search(str(error)) if isinstance(error, duckdb.BinderException) else None
+    return found[1] or found[2] if found else None
 
 
 def of_text(error: Exception, lines_before: int = 0) -> str:
