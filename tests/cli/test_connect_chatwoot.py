@@ -376,7 +376,8 @@ def test_what_is_wrongly_given_is_said(connect: Connect, given: list[str], said:
 
 def test_a_state_of_another_account_is_refused(connect: Connect, tmp_path: Path) -> None:
     assert connect("--no-backfill").returncode == 0
-    assert "is of another Chatwoot or account" in connect("--as", "other").stderr
+    assert "is of another Chatwoot, account, server or folder" in connect("--as", "other").stderr
+    assert "is of another Chatwoot, account, server or folder" in connect("--data", tmp_path / "elsewhere").stderr
     (tmp_path / "handletime-chatwoot.state").write_text("{")
     assert "is no state of this command" in connect().stderr
 

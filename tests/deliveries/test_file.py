@@ -86,9 +86,13 @@ def test_refused_ones_wait_again_with_their_time_but_not_those_without_a_body(de
     assert deliveries.retry() == [first.number]
     assert deliveries.still_waiting([first.number]) == 1
     (again,) = waiting(deliveries)
-    assert again == Delivery(first.number, NOW - 5, b'{"id":1}')
+    assert again == Delivery(-first.number, NOW - 5, b'{"id":1}')
     keep(deliveries, b"3")
-    assert len({each.number for each in waiting(deliveries)} | {second.number}) == 3
+    (third,) = waiting(deliveries)
+    assert (third.body, third.is_again, again.is_again) == (b"3", False, True)
+    assert len({first.number, second.number, third.number}) == 3
+    deliveries.settle("acme", "chatwoot", Done(mapped=[third.number]), NOW)
+    assert waiting(deliveries) == [again]
     deliveries.settle("acme", "chatwoot", Done(refused=[RefusedBody(again, "still", b'{"id":1}')]), NOW)
     assert deliveries.still_refused([first.number]) == 1
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from handletime.deliveries.texts import NOT_KEPT, filled, not_kept, without_texts
+from handletime.deliveries.texts import NOT_KEPT, Variant, not_kept, variants, varied, without_texts
 from handletime.sources.chatwoot.webhook import Options, events_of
 
 SAMPLES = sorted((Path(__file__).parents[1] / "sources" / "chatwoot").glob("[0-8]*.json"))
@@ -155,9 +155,37 @@ def test_what_is_not_kept_is_known() -> None:
     assert not_kept(b'{"what":"some words"}') == set()
 
 
-def test_a_kept_body_can_be_filled() -> None:
-    body = without_texts(b'{"id":1,"made up":[2,"words"]}')
-    assert json.loads(filled(body, 'x"\\ä')) == {"id": 1, 'x"\\ä': [2, 'x"\\ä']}
+def test_a_kept_body_is_given_other_content() -> None:
+    body = without_texts(b'{"id":1,"made up":[2,"words","more"],"below":{"id":"x"}}')
+    made = varied(body, Variant(['x"\\ä', 7], ["added"]))
+    assert list(json.loads(made).values()) == [1, [2, 7, 'x"\\ä'], {"id": "x"}, "added"]
+    assert varied(b'{"id":1}', Variant(["x"], ["added"])) == b'{"id":1}'
+    assert varied(b'{"id":1,"a":2}', Variant([], spaced=True)) == b'{"id": 1, "a": 2}'
+
+
+@given(st.frozensets(WORDS))
+def test_other_content_is_the_same_each_time_and_has_all_that_is_known(known: frozenset[str]) -> None:
+    made = variants(known)
+    assert made == variants(known)
+    assert any(known <= {*variant.added} for variant in made)
+
+
+def test_empty_texts_stay_and_what_stands_in_the_mapping() -> None:
+    body = b'{"a":"","name":"","what":"closed","x":"open","with spaces":"x","name_of":"closed"}'
+    assert kept(without_texts(body, known=["closed", "with spaces"])) == {
+        "a": "",
+        "name": "",
+        "what": "closed",
+        "x": None,
+        "with spaces": None,
+        "name_of": None,
+    }
+
+
+def test_what_keep_names_stays_whatever_it_is_called() -> None:
+    body = b'{"state":{"current_value":"some words, more","value":"words, more"}}'
+    assert json.loads(without_texts(body, ["value"]))["state"]["value"] == "words, more"
+    assert without_texts(body, ["state"]) == body
 
 
 def test_large_numbers_stay_as_they_are() -> None:

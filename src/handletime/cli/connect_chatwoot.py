@@ -62,12 +62,14 @@ class Source(NamedTuple):
 class State(Struct, forbid_unknown_fields=True):
     """How far this has come: what stands here was acknowledged. Times are epoch milliseconds.
 
-    `made` is when the webhook was made by us; `since` and `until` are those of the backfill whose next page is `page`.
+    `to` is the server, or the folder of the store. `made` is when the webhook was made by us; `since` and `until` are
+    those of the backfill whose next page is `page`.
     """
 
     url: str
     chatwoot_account: int
     account: str
+    to: str
     made: int | None = None
     since: int | None = None
     until: int | None = None
@@ -176,7 +178,7 @@ def chatwoot(
     hook = f"{_base(address or server)}/api/account/{account}/sources/{name}"
     state_file = state_file or Path(f"handletime-{name}.state")
     url = url.rstrip("/")
-    state = _state(state_file, State(url, number, account))
+    state = _state(state_file, State(url, number, account, server or str(folder.absolute() if folder else "")))
     if server is not None:
         _try_server(server, key or "", account)
     elif not no_backfill:
@@ -468,8 +470,9 @@ def _state(path: Path, fresh: State) -> State:
         return fresh
     except msgspec.MsgspecError as error:
         raise InputError(f"{path} is no state of this command: {error}; name another one with --state") from error
-    if (found.url, found.chatwoot_account, found.account) != (fresh.url, fresh.chatwoot_account, fresh.account):
-        raise InputError(f"{path} is of another Chatwoot or account; name another one with --state")
+    same = "url", "chatwoot_account", "account", "to"
+    if any(getattr(found, each) != getattr(fresh, each) for each in same):
+        raise InputError(f"{path} is of another Chatwoot, account, server or folder; name another one with --state")
     return found
 
 

@@ -24,10 +24,13 @@ T = TypeVar("T")
 FILE: Final = "deliveries.sqlite"
 KEPT_MS: Final = 7 * DAY
 """How long a body that could not be mapped is kept, from when it came."""
+AGAIN_MAX: Final = 200
+"""The most deliveries that are tried again together: each is mapped many times, and others may come meanwhile."""
 _ROWS: Final = 500
 """The most rows of one statement."""
 _VERSION: Final = 1
 _SCHEMA: Final = (
+    # A negative number is that of a delivery that is tried again.
     """create table waiting (
         number integer primary key autoincrement, account text not null, source text not null,
         received integer not null, body blob not null)""",
@@ -50,11 +53,19 @@ class Came(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A body as it came, at `received` (epoch milliseconds), under a number that counts up."""
+    """A body as it came, at `received` (epoch milliseconds), under a number that counts up.
+
+    Where it is tried again, the number is that times -1, and the body without texts.
+    """
 
     number: int
     received: int
     body: bytes
+
+    @property
+    def is_again(self) -> bool:
+        """Whether it is tried again."""
+        return self.number < 0
 
 
 class RefusedBody(NamedTuple):
@@ -148,18 +159,24 @@ class Deliveries(Closing):
         return list(self._read("select distinct account, source from waiting"))
 
     def waiting(self, account: str, source: str, most: int, most_bytes: int) -> list[Delivery]:
-        """The oldest deliveries of a source that wait, at least one if there is any."""
+        """The oldest deliveries of a source that wait, at least one if there is any.
+
+        Only where none came anew they are those that are tried again, and fewer of them.
+        """
         sql = """select number, received, body from (
-            select *, sum(length(body)) over (order by number) - length(body) as before from (
-                select * from waiting where account = ? and source = ? order by number limit ?))
-            where before < ? order by number"""
-        return [Delivery(*row) for row in self._read(sql, (account, source, most, most_bytes))]
+            select *, sum(length(body)) over (order by abs(number)) - length(body) as before from (
+                select * from waiting where account = ? and source = ? and {} order by {} limit ?))
+            where before < ? order by abs(number)"""
+        anew, again = sql.format("number > 0", "number"), sql.format("number < 0", "number desc")
+        found = self._read(anew, (account, source, most, most_bytes))
+        found = found or self._read(again, (account, source, min(most, AGAIN_MAX), most_bytes))
+        return [Delivery(*row) for row in found]
 
     def settle(self, account: str, source: str, done: Done, now: int) -> None:
         """Removes what is done with, all of it or nothing. A power cut may bring it back."""
         numbers = [*done.mapped, *done.empty, *(refused.delivery.number for refused in done.refused)]
         kept = [
-            (each.delivery.number, account, source, each.delivery.received, each.problem, each.body)
+            (abs(each.delivery.number), account, source, each.delivery.received, each.problem, each.body)
             for each in done.refused
         ]
         counts = (account, source, len(done.mapped), len(done.empty), len(done.refused), now)
@@ -198,8 +215,8 @@ class Deliveries(Closing):
         which = "length(body) > 0 and (? is null or source = ?)"
         with self._lock, sqlite_errors(self.path), transaction(self._durable, "BEGIN IMMEDIATE") as db:
             rows = db.execute(
-                f"""insert into waiting select number, account, source, received, body from refused
-                where {which} returning number""",  # noqa: S608 - it is ours
+                f"""insert into waiting select -number, account, source, received, body from refused
+                where {which} returning -number""",  # noqa: S608 - it is ours
                 (source, source),
             ).fetchall()
             db.execute(
@@ -218,7 +235,7 @@ class Deliveries(Closing):
 
     def still_waiting(self, numbers: Iterable[int]) -> int:
         """How many of these deliveries are not yet mapped or refused again."""
-        waiting = {number for (number,) in self._read("select number from waiting")}
+        waiting = {number for (number,) in self._read("select abs(number) from waiting")}
         return len(waiting.intersection(numbers))
 
     def still_refused(self, numbers: Iterable[int]) -> int:

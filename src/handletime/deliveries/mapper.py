@@ -160,8 +160,9 @@ class Mapper(Closing):
 
     def _done(self, source: Source, waiting: list[Delivery]) -> Done | None:
         """Maps deliveries and has their events stored; None where this ends before."""
-        mapping = self._mappings.setdefault((source.account, source.name), Mapping())
-        batch = mapping.map_bodies(source, [(each.body, each.received) for each in waiting])
+        mapping = self._mappings.setdefault((source.account, source.name), Mapping(self._stopped.is_set))
+        map_ = mapping.map_again if waiting[0].is_again else mapping.map_bodies
+        batch = map_(source, [(each.body, each.received) for each in waiting])
         late = self._too_late(batch)
         if late and not batch.is_apart:
             return self._halves(source, waiting)
@@ -185,7 +186,7 @@ class Mapper(Closing):
             [waiting[place].number for place in tried if place not in empty],
             [waiting[place].number for place in tried if place in empty],
             [
-                RefusedBody(waiting[place], problem, without_texts(waiting[place].body, source.keep))
+                RefusedBody(waiting[place], problem, mapping.kept(source, waiting[place].body))
                 for place, problem in sorted(problems.items())
             ],
         )
@@ -221,7 +222,7 @@ class Mapper(Closing):
 
     def _tell(self, name: str, refused: Sequence[RefusedBody]) -> None:
         for each in refused[:TOLD_MAX]:
-            _log.warning("source %s: delivery %d was not mapped: %s", name, each.delivery.number, each.problem)
+            _log.warning("source %s: delivery %d was not mapped: %s", name, abs(each.delivery.number), each.problem)
         if len(refused) > TOLD_MAX:
             more = len(refused) - TOLD_MAX
             _log.warning("source %s: %d more were not mapped; `handletime sources status` says why", name, more)

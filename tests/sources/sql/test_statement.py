@@ -6,7 +6,7 @@ import duckdb
 import pytest
 
 from handletime.errors import InputError
-from handletime.sources.sql.statement import TAKES_MEMORY, TAKES_TIME, TEXT_MAX, Select, checked, told
+from handletime.sources.sql.statement import TAKES_MEMORY, TAKES_TIME, TEXT_MAX, Select, checked, told, words_of
 
 
 @pytest.mark.parametrize(
@@ -100,3 +100,13 @@ def test_limits_are_named() -> None:
     assert told(duckdb.InterruptException("INTERRUPT Error: Interrupted!"), Select("")) == TAKES_TIME
     assert told(OSError("Out of Memory Error: failed to allocate"), Select("")) == TAKES_MEMORY
     assert told(MemoryError(), Select("")) == TAKES_MEMORY
+
+
+def test_what_a_mapping_names() -> None:
+    text = """-- what isn't named
+    select txt(e.body, '$."an odd key"') as x, from_json(b, '{"a":"varchar"}').a, c::struct(d varchar),
+        $$q'$$ || 'it''s'
+    from input /* 'nor this' */"""
+    words = words_of(text)
+    assert words.texts == {'$."an odd key"', '{"a":"varchar"}', "a", "q'", "it's"}
+    assert words.names == {"e", "body", "b", "c", "d"}

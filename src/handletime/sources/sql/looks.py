@@ -36,8 +36,10 @@ _CONTROLS_FEW: Final = 4
 def require_likely(file: str, kind: str, encoding: str, *, header: bool = True) -> None:
     """Raises InputError where a file is plainly not of a kind (csv, json or parquet), without what stands in it.
 
-    `encoding` and `header` are those of CSV.
+    `encoding` and `header` are those of CSV. A pipe is not looked at: what is read of it is gone.
     """
+    if Path(file).is_fifo():
+        return
     head = _head(file)
     if kind == "parquet":
         if not head.startswith(b"PAR1"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
@@ -35,6 +35,27 @@ class Select(NamedTuple):
     lines_before: int = 0
 
 
+class Words(NamedTuple):
+    """What a mapping names: texts, where keys of JSON stand too, and columns and fields of structs."""
+
+    texts: frozenset[str]
+    names: frozenset[str]
+
+
+def words_of(text: str) -> Words:
+    """What a select names; comments name nothing. Raises duckdb.Error."""
+    with duckdb.connect(":memory:", config={"threads": 1}) as parser:
+        (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
+    texts, names = set[str](), set[str]()
+    for node in _nodes(json.loads(tree)):
+        if node.get("kind") == "STRING":
+            texts.add(node["text"])
+        names.update(node.get("column_names", ()))
+        if node.get("class") == "TYPE":
+            names.add(node["alias"])
+    return Words(frozenset(texts), frozenset(names - {""}))
+
+
 def checked(text: str, name: str) -> Select:
     """A mapping's select. Raises InputError where the text is not exactly one.
 
@@ -47,7 +68,8 @@ def checked(text: str, name: str) -> Select:
             statements = parser.extract_statements(text)
             if len(statements) == 1 and statements[0].type is duckdb.StatementType.SELECT:
                 (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
-                changing = [kind for kind in _kinds(json.loads(tree)) if kind.endswith("_QUERY_NODE")]
+                kinds = [str(node.get("type", "")) for node in _nodes(json.loads(tree))]
+                changing = [kind for kind in kinds if kind.endswith("_QUERY_NODE")]
                 if not changing:
                     select = statements[0].query
                     return Select(select, text[: text.find(select)].count("\n"))
@@ -60,15 +82,15 @@ def checked(text: str, name: str) -> Select:
     raise InputError(f"{name}: a mapping is exactly one select; this has {found}")
 
 
-def _kinds(tree: object) -> Iterator[str]:
-    """The types of all nodes of a parsed statement."""
+def _nodes(tree: object) -> Iterator[dict[str, Any]]:
+    """All nodes of a parsed statement."""
     if isinstance(tree, dict):
-        yield str(tree.get("type", ""))
+        yield tree
         for value in tree.values():
-            yield from _kinds(value)
+            yield from _nodes(value)
     elif isinstance(tree, list):
         for value in tree:
-            yield from _kinds(value)
+            yield from _nodes(value)
 
 
 def told(error: Exception, select: Select) -> str:

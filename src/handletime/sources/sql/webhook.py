@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from threading import Timer
 from types import TracebackType
@@ -34,6 +34,8 @@ BATCH_LIMIT_S: Final = 30.0
 """How long bodies of a batch that fails are tried apart, until those that are left stay untried."""
 _GRACE_S: Final = 3.0
 """Time for the process to stop by itself, or to start."""
+_PARTS: Final = 8
+"""In so many parts a batch that fails is cut. With more, few bodies that fail take longer; with less, many do."""
 _FAULTS_TOLD: Final = 5
 _ENDED: Final = "the mapping's process ended; it may have needed too much memory"
 
@@ -44,12 +46,21 @@ class Webhook:
     `input` has `body` (JSON), `received` (timestamptz) and `row` (bigint, of this batch).
     """
 
-    def __init__(self, text: str, name: str, *, limit_s: float = LIMIT_S, memory_bytes: int = MEMORY_BYTES) -> None:
+    def __init__(
+        self,
+        text: str,
+        name: str,
+        *,
+        limit_s: float = LIMIT_S,
+        memory_bytes: int = MEMORY_BYTES,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Checks the mapping over no body at all. `name` is what messages call it.
 
-        A batch may take `limit_s` and, in a process of its own, `memory_bytes`. Raises InputError.
+        A batch may take `limit_s` and, in a process of its own, `memory_bytes`. Once it is `stopped`, bodies stay
+        untried. Raises InputError.
         """
-        self._name, self._limit_s = name, limit_s
+        self._name, self._limit_s, self._stopped = name, limit_s, stopped
         self._settings = msgspec.json.encode((name, text, memory_bytes, limit_s))
         self._process: subprocess.Popen[bytes] | None = None
         schema = self._started()
@@ -62,11 +73,12 @@ class Webhook:
     def map_bodies(self, bodies: Sequence[tuple[bytes, int]], *, account: str) -> MappedBodies:
         """Maps bodies, each with the time it came (epoch milliseconds), to events of the account.
 
-        The batch is mapped as one; where it fails, it is halved until the bodies that fail are found. Whose events are
-        whose is known where the mapping has the column `row`, or where one body is mapped alone; else all are given as
-        those of the first good body, and the batch is not `is_apart`. Problems name fields and never repeat what stood
-        in a body. Where that takes longer than `BATCH_LIMIT_S`, bodies that are left stay untried; one at least never
-        does. Raises nothing for content, and InputError where the mapping's process cannot be started.
+        The batch is mapped as one; where it fails, it is cut in parts until the bodies that fail are found. Whose
+        events are whose is known where the mapping has the column `row`, or where one body is mapped alone; else all
+        are given as those of the first good body, and the batch is not `is_apart`. Problems name fields and never
+        repeat what stood in a body. Where that takes longer than `BATCH_LIMIT_S`, bodies that are left stay untried;
+        one at least never does. Raises nothing for content, and InputError where the mapping's process cannot be
+        started.
         """
         problems = {place: why for place, (body, _) in enumerate(bodies) if (why := unreadable(body))}
         tables, owners, deadline = [EVENTS.empty_table()], [np.zeros(0, np.int64)], time.monotonic() + BATCH_LIMIT_S
@@ -74,13 +86,15 @@ class Webhook:
         waiting = [[place for place in range(len(bodies)) if place not in problems]]
         # Until something is done with, it goes on: who tries those that are left once more gets further each time.
         while waiting and (time.monotonic() < deadline or not (problems or len(tables) > 1)):
+            if self._stopped():
+                break
             places = waiting.pop()
             if not places:
                 continue
             events, rows, found = self._tried([bodies[place] for place in places], places, account)
             if found is None:
-                half = len(places) // 2
-                waiting += [places[half:], places[:half]]
+                size = -(-len(places) // _PARTS)
+                waiting += [places[first : first + size] for first in reversed(range(0, len(places), size))]
                 continue
             if rows is None:  # Nobody knows; the first of those without a problem stands for all of them.
                 is_apart = False
@@ -118,6 +132,8 @@ class Webhook:
         nothing, nobodys = EVENTS.empty_table(), np.zeros(0, np.int64)
         answer = self._asked(bodies)
         alone = len(bodies) == 1
+        if alone and isinstance(answer, str) and answer.endswith(_ENDED):
+            answer = self._asked(bodies)  # Somebody else may have ended the process.
         if isinstance(answer, str):
             return nothing, nobodys, {places[0]: answer} if alone else None
         mapped = decoded(answer, account=account)
