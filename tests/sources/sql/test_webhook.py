@@ -9,6 +9,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from threading import Timer
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -181,6 +182,21 @@ def test_a_process_that_was_killed_is_started_again(webhook: Webhook) -> None:
     process.wait()
     batch = mapped(webhook, a_body("a"))
     assert (ids(batch), batch.problems) == (["a"], {})
+
+
+def test_a_process_that_somebody_ends_costs_no_body() -> None:
+    slow = WITHOUT_ROWS.replace(
+        "with each", "with long as (select sum(n % 7) as n from range(60_000_000) as all_(n)), each"
+    )
+    slow += "where (select n from long) > 0"
+    with Webhook(slow, "my.sql", limit_s=30.0) as webhook:
+        process = webhook._process
+        assert process is not None
+        killing = Timer(0.1, process.kill)
+        killing.start()
+        batch = mapped(webhook, a_body("a"))
+        assert (ids(batch), batch.problems) == (["a"], {})
+        assert webhook._process is not process
 
 
 @pytest.mark.parametrize("text", [WITH_ROWS, WITHOUT_ROWS], ids=["with rows", "without rows"])
