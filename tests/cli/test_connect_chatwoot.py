@@ -374,10 +374,18 @@ def test_what_is_wrongly_given_is_said(connect: Connect, given: list[str], said:
     assert said in done.stderr
 
 
+def test_a_token_that_would_go_unencrypted_is_told(connect: Connect, server: Server) -> None:
+    assert "is not encrypted" not in connect("--no-backfill").stderr
+    elsewhere = server.url.replace("127.0.0.1", "0.0.0.0")  # noqa: S104 - it is this machine all the same
+    assert "is not encrypted" in connect("--no-backfill", "--url", elsewhere, "--state", "other.state").stderr
+
+
 def test_a_state_of_another_account_is_refused(connect: Connect, tmp_path: Path) -> None:
     assert connect("--no-backfill").returncode == 0
-    assert "is of another Chatwoot, account, server or folder" in connect("--as", "other").stderr
-    assert "is of another Chatwoot, account, server or folder" in connect("--data", tmp_path / "elsewhere").stderr
+    assert "is of another Chatwoot, account, server, folder or --skill" in connect("--as", "other").stderr
+    assert (
+        "is of another Chatwoot, account, server, folder or --skill" in connect("--data", tmp_path / "elsewhere").stderr
+    )
     (tmp_path / "handletime-chatwoot.state").write_text("{")
     assert "is no state of this command" in connect().stderr
 

@@ -173,10 +173,13 @@ def test_a_source_that_is_set_up_meanwhile_counts_soon_and_one_that_is_gone_is_t
 def test_deliveries_wait_a_day_for_a_source_that_is_not_there(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     now = SystemClock().now()
     with ExitStack() as stack:
-        place = Place(tmp_path, stack)
-        place.deliveries.keep([Came("acme", "gone", at, samples()[0]) for at in (now - DAY - 1000, now)])
-        eventually(lambda: [each.refused for each in place.deliveries.standings()] == [1])
+        place = Place(tmp_path, stack, clock=(clock := Clock(now)))
+        place.deliveries.keep([Came("acme", "gone", at, samples()[0]) for at in (now - DAY - 1000, now + 5000)])
         eventually(lambda: "wait for source gone of account acme" in caplog.text)
+        time.sleep(1.5)
+        assert place.deliveries.backlog()[0] == 2
+        clock.millis = now + DAY + 1000
+        eventually(lambda: [each.refused for each in place.deliveries.standings()] == [1])
         (standing,) = place.deliveries.standings()
         assert (standing.waiting, standing.problems) == (1, {"there is no such source any more": 1})
         keep_source(place.side, KeptSource("acme", "gone", b'{"kind":"chatwoot"}', "made-up-secret"))

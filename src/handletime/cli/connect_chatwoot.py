@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tomllib
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -70,6 +71,7 @@ class State(Struct, forbid_unknown_fields=True):
     chatwoot_account: int
     account: str
     to: str
+    skill: str
     made: int | None = None
     since: int | None = None
     until: int | None = None
@@ -178,12 +180,16 @@ def chatwoot(
     hook = f"{_base(address or server)}/api/account/{account}/sources/{name}"
     state_file = state_file or Path(f"handletime-{name}.state")
     url = url.rstrip("/")
-    state = _state(state_file, State(url, number, account, server or str(folder.absolute() if folder else "")))
+    state = _state(state_file, State(url, number, account, server or str(folder.absolute() if folder else ""), skill))
     if server is not None:
         _try_server(server, key or "", account)
     elif not no_backfill:
         with _beside_no_server(), target(folder, None, None):
             pass  # No server runs on it: that is told before anything is changed in Chatwoot.
+    if re.match(r"http://(?!localhost\b|127\.|\[::1\])", url):
+        click.echo(
+            f"{url} is not encrypted: whoever is on the way can read the token. Give its https:// address.", err=True
+        )
     with Client(url, token, number) as client:
         minutes = client.auto_resolve_minutes()
         resolves = f"resolves after {count(minutes, 'silent minute')}" if minutes else "resolves nothing by itself"
@@ -470,9 +476,11 @@ def _state(path: Path, fresh: State) -> State:
         return fresh
     except msgspec.MsgspecError as error:
         raise InputError(f"{path} is no state of this command: {error}; name another one with --state") from error
-    same = "url", "chatwoot_account", "account", "to"
+    same = "url", "chatwoot_account", "account", "to", "skill"
     if any(getattr(found, each) != getattr(fresh, each) for each in same):
-        raise InputError(f"{path} is of another Chatwoot, account, server or folder; name another one with --state")
+        raise InputError(
+            f"{path} is of another Chatwoot, account, server, folder or --skill; name another one with --state"
+        )
     return found
 
 

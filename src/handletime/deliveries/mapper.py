@@ -47,7 +47,8 @@ AGAIN_S: Final = (0.5, 30.0)
 FAILED_S: Final = 5.0
 """Seconds after which mapping is tried again that failed as a whole."""
 SOURCELESS_MS: Final = DAY
-"""How long deliveries wait for a source that is not there any more: it may be a start without its settings file."""
+"""How long this process has deliveries wait for a source that is not there: its settings file may have been forgotten.
+"""
 TOLD_MAX: Final = 5
 """The most problems of one batch that the log names."""
 _log: Final = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ class Mapper(Closing):
         self._wake = threading.Event()
         self._lines: dict[tuple[str, str], threading.Thread] = {}
         self._mappings: dict[tuple[str, str], Mapping] = {}
-        self._missed: set[tuple[str, str]] = set()
+        self._missed: dict[tuple[str, str], int] = {}
         self._looking = threading.Thread(target=self._look, name="deliveries-waiting", daemon=True)
         deliveries.arrived = self._wake.set
         self._looking.start()
@@ -127,6 +128,8 @@ class Mapper(Closing):
                 if not waiting:
                     return
                 source = self._sources.find(account, name)
+                if source:
+                    self._missed.pop((account, name), None)
                 done = self._done(source, waiting) if source else self._sourceless(account, name, waiting)
                 if done is None:
                     return
@@ -145,17 +148,19 @@ class Mapper(Closing):
 
     def _sourceless(self, account: str, name: str, waiting: list[Delivery]) -> Done | None:
         """Refuses what has waited too long for a source; None where there is nothing, or nothing yet."""
-        latest = self._clock.now() - SOURCELESS_MS
-        gone = "there is no such source any more"
-        refused = [RefusedBody(each, gone, without_texts(each.body)) for each in waiting if each.received < latest]
-        if not refused and (account, name) not in self._missed:
-            self._missed.add((account, name))
+        now = self._clock.now()
+        gone, latest = "there is no such source any more", now - SOURCELESS_MS
+        if (account, name) not in self._missed:
+            self._missed[account, name] = now
             _log.warning(
                 "deliveries wait for source %s of account %s, which is not there: is its settings file given? They "
-                "are refused a day after they came",
+                "are refused in a day",
                 name,
                 account,
             )
+        if self._missed[account, name] >= latest:
+            return None
+        refused = [RefusedBody(each, gone, without_texts(each.body)) for each in waiting if each.received < latest]
         return Done(refused=refused) if refused else None
 
     def _done(self, source: Source, waiting: list[Delivery]) -> Done | None:

@@ -19,18 +19,29 @@ _KEPT: Final = re.compile(
 )
 """Last words of keys whose texts tell no more than what kind of thing this is, or when."""
 _PERSONAL: Final = re.compile(
-    "address|birth|city|contact|country|email|fax|ip|latitude|location|longitude|mail|mobile|name|password|phone"
-    "|msisdn|postcode|street|tel|token|wa|whatsapp|zip"
+    "(first|last|middle|nick|sur|user)?names?|address(es)?|birth|birthday|callee|caller|cell|city|contacts?|country|dob"
+    "|e?mails?|fax|iban|ip|latitude|location|longitude|(tele|cell|mobile)?phones?(number)?|mobile|msisdn|passwords?"
+    "|postcode|ssn|street|tel|tokens?|wa|whatsapp|zip"
 )
 """Words of keys of which nothing is kept, no number and nothing below them."""
-_PLAIN: Final = re.compile(r"(?=.{1,64}\Z)[\w.:/+-]+( [\w.:/+-]+)?( [+-]?[\d:]+| [A-Z]{1,4})?", re.ASCII)
-"""What a kept text may look like: an id, a word or two, a time with its zone. Nothing with an `@`, no sentence."""
-_PHONE: Final = re.compile(r"(?<![0-9A-Za-z])\+[\d ()/-]{6,}|\A00[\d ]{6,}")
-"""A number with the code of a country, also within an id: `whatsapp:+491701234567`."""
+_STATES: Final = re.compile("event|kind|level|outcome|priority|reason|state|status|type")
+"""Last words of keys whose texts may have two words: `in progress`."""
+_WORD: Final = re.compile(r"[\w.:/+-]{1,64}", re.ASCII)
+_TWO_WORDS: Final = re.compile(r"[a-z.:/-]{1,32} [a-z.:/-]{1,32}", re.ASCII | re.IGNORECASE)
+_TIME: Final = re.compile(r"\d[\d./-]{5,9} [\d:.]{4,15} ?([+-]\d\d:?\d\d|[A-Z]{1,4})?", re.ASCII)
+"""What a kept text may look like: an id or another word, a state, a time. Nothing with an `@`, no sentence."""
+_NUMBER: Final = re.compile(r"(?<![0-9A-Za-z])\+[\d ()/-]{6,}|\A00[\d ]{6,}|\A0\d{6,}\Z|\A\d+(\.\d+){3}\Z")
+"""A number with the code of a country, also within an id (`whatsapp:+491701234567`), or of an area; an address of the
+internet.
+"""
+_LARGE: Final = 10**8
+"""From here on a number may be that of a phone: only under keys of ids and times it is kept."""
+_UNITS: Final = re.compile("epoch|l|millis|ms|seconds|us")
 _KEY: Final = re.compile(r"[A-Za-z_$][\w.$-]{0,63}", re.ASCII)
 SOME: Final = 24
 """So many times some of the texts of a mapping are given."""
 _DEPTH_MAX: Final = 40
+_BODY_MAX: Final = 16 << 20
 _SIZE_MAX: Final = 1 << 20
 
 
@@ -38,18 +49,22 @@ def without_texts(body: bytes, keep: Collection[str] = (), known: Collection[str
     """A JSON body without texts, except empty ones, ids, times, types and states.
 
     `NOT_KEPT` stands where something was, also in place of a key that could be somebody's name. `keep` names keys that
-    stay, with their texts. Texts and keys that are `known`, because they stand in the mapping, stay too. b"" where
-    nothing can be kept: of what is no JSON, over 1 MiB, nested deeper than 40 levels, or has a key twice in one object,
-    of which readers disagree.
+    stay, with their texts. Texts and keys that are `known`, because they stand in the mapping, stay too. A body of
+    which everything is kept stays as it was written. b"" where nothing can be kept: of what is no JSON, is nested
+    deeper than 40 levels, has a key twice in one object, of which readers disagree, or is over 16 MiB, or over 1 MiB
+    without its texts.
     """
-    if len(body) > _SIZE_MAX:
+    if len(body) > _BODY_MAX:
         return b""
     try:
         value = json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_refuse)
         kept = _Keeper(frozenset(keep), frozenset(known)).kept(value)
-        return json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        made = json.dumps(kept, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
     except (ValueError, RecursionError):
         return b""
+    if NOT_KEPT.encode() not in made:
+        made = body
+    return made if len(made) <= _SIZE_MAX else b""
 
 
 def not_kept(body: bytes) -> set[str]:
@@ -156,11 +171,15 @@ class _Keeper(NamedTuple):
             return value
         if is_personal:
             return NOT_KEPT
-        if isinstance(value, int | float) or value in self.known:
-            return value
+        last = words[-1] if words else ""
+        is_kept = _KEPT.fullmatch(last) is not None
+        if isinstance(value, int | float):
+            return value if is_kept or abs(value) < _LARGE or _UNITS.fullmatch(last) else NOT_KEPT
         text = str(value)
-        is_plain = words and _KEPT.fullmatch(words[-1]) and _PLAIN.fullmatch(text) and not _PHONE.search(text)
-        return text if is_plain else NOT_KEPT
+        is_plain = (
+            _WORD.fullmatch(text) or _TIME.fullmatch(text) or (_STATES.fullmatch(last) and _TWO_WORDS.fullmatch(text))
+        )
+        return text if text in self.known or (is_kept and is_plain and not _NUMBER.search(text)) else NOT_KEPT
 
     def _key(self, key: str) -> str:
         is_kept = key in self.keep or key in self.known or _KEY.fullmatch(key)
