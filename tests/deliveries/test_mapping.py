@@ -42,11 +42,6 @@ def source(folder: Path, type_: str, *, row: str = '"row",', keep: tuple[str, ..
     return Source(account="acme", name="desk", proof=proof, mapping=file, keep=keep)
 
 
-def mapped(source: Source, *bodies: bytes) -> MappedBodies:
-    with Mapping() as mapping:
-        return mapping.map_bodies(source, [(body, AT) for body in bodies])
-
-
 def again(source: Source, *bodies: bytes) -> MappedBodies:
     with Mapping() as mapping:
         return mapping.map_again(source, [(body, AT) for body in bodies])
@@ -79,9 +74,9 @@ def kept(keep: tuple[str, ...] = (), **body: Any) -> bytes:
 def test_what_needs_a_text_that_was_not_kept_is_refused(tmp_path: Path, type_: str, key: str, row: str) -> None:
     made = source(tmp_path, type_, row=row)
     whole = json.dumps({"id": "a", key: "over" * 80}).encode()
-    lacking = without_texts(whole)
-    assert mapped(made, whole).problems == {}
-    batch = again(made, lacking)
+    with Mapping() as mapping:
+        assert mapping.map_bodies(made, [(whole, AT)]).problems == {}
+        batch = mapping.map_again(made, [(without_texts(whole), AT)])
     assert batch.events.num_rows == 0
     assert list(batch.problems) == [0]
     assert "not kept; name it in the setting keep" in batch.problems[0]
@@ -99,6 +94,13 @@ def test_what_needs_no_text_becomes_what_it_was_among_whole_ones(tmp_path: Path)
     assert batch.sizes == [1, 1, 1]
     assert batch.events["eventId"].to_pylist() == ["1", "2", "3"]
     assert batch.events["type"].to_pylist() == ["resumed", "opened", "opened"]
+
+
+def test_where_nobody_knows_whose_events_they_are_it_is_found_out(tmp_path: Path) -> None:
+    made = source(tmp_path, WHOLE, row="")
+    batch = again(made, *[kept(id=str(n), x="words" if n in {2, 5} else 0) for n in range(9)])
+    assert set(batch.problems) == {2, 5}
+    assert sorted(batch.events["eventId"].to_pylist()) == ["0", "1", "3", "4", "6", "7", "8"]
 
 
 def test_only_those_are_refused_whose_text_is_needed(tmp_path: Path) -> None:

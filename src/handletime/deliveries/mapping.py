@@ -19,6 +19,7 @@ from handletime.sources.sql.webhook import Webhook
 
 _COLUMNS: Final = frozenset({"body", "received", "row"})
 """The columns of `input`: as names in a mapping, they are no keys of a body."""
+_SLOW: Final = "it takes too long to find out whether it needs a text that was not kept"
 _log: Final = logging.getLogger(__name__)
 
 
@@ -63,7 +64,9 @@ class Mapping(Closing):
         mapped = webhook.map_bodies(given, account=source.account)
         doubted = [place for place, keys in enumerate(gone) if keys and place not in {*problems, *mapped.untried}]
         before, is_the_same = mapped.told(), True
-        for variant in variants(self._words.texts) if doubted else ():
+        for variant in variants(self._words.texts):
+            if problems.keys() >= set(doubted):
+                break
             other = [(varied(given[place][0], variant), given[place][1]) for place in doubted]
             after = webhook.map_bodies(other, account=source.account)
             if self._stopped():
@@ -72,12 +75,13 @@ class Mapping(Closing):
                 )
             for place, outcome in zip(doubted, after.told(), strict=True):
                 if before[place] != outcome:
-                    problems[place], is_the_same = _needed(gone[place]), False
+                    problems[place], is_the_same = _SLOW if outcome.is_untried else _needed(gone[place]), False
         if is_the_same or mapped.is_apart:
             return mapped.without(problems)
-        # Nobody knows whose events changed: it is looked for in the halves.
-        places, middle = range(len(bodies)), len(bodies) // 2
-        parts = (places[:middle], places[middle:])
+        # Nobody knows whose events changed: it is looked for among those of which it may be, and in halves of them.
+        places = list(range(len(bodies)))
+        first = doubted if len(doubted) < len(bodies) else places[: len(bodies) // 2]
+        parts = (first, [place for place in places if place not in first])
         return together(len(bodies), [(part, self.map_again(source, [bodies[at] for at in part])) for part in parts])
 
     def kept(self, source: Source, body: bytes) -> bytes:

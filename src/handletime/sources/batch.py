@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from handletime.sources.event import Event
 
 
+class Outcome(NamedTuple):
+    """What became of a body: its events, sorted, or its problem, or neither."""
+
+    events: list[str]
+    problem: str | None
+    is_untried: bool
+
+
 class MappedBodies(NamedTuple):
     """`events` is a table of `model.EVENTS`, body by body; `sizes` are the numbers of events of each body.
 
@@ -43,11 +51,11 @@ class MappedBodies(NamedTuple):
         sizes = [0 if body in problems else size for body, size in enumerate(self.sizes)]
         return self._replace(events=events, sizes=sizes, problems={**self.problems, **problems})
 
-    def told(self) -> list[tuple[list[str], str | None, bool]]:
-        """What became of each body, to be compared: its events in one order, its problem, whether it is untried."""
+    def told(self) -> list[Outcome]:
+        """What became of each body, to be compared."""
         rows, ends = list(map(str, self.events.to_pylist())), np.cumsum(self.sizes).tolist()
         return [
-            (sorted(rows[end - size : end]), self.problems.get(place), place in self.untried)
+            Outcome(sorted(rows[end - size : end]), self.problems.get(place), place in self.untried)
             for place, (size, end) in enumerate(zip(self.sizes, ends, strict=True))
         ]
 
