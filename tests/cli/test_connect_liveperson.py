@@ -135,7 +135,9 @@ def test_a_first_poll_that_fails_ends_it(run: Run, stub: Stub) -> None:
 
 
 def test_into_a_running_server_with_a_signed_question(run: Run, tmp_path: Path, stub: Stub) -> None:
-    stub.credentials, stub.now = KEY, SystemClock().now()
+    stub.credentials, stub.now = KEY, SystemClock().now() + 3 * DAY
+    ahead = next(record for record in stub.records if record["messageRecords"])
+    ahead["messageRecords"][-1]["timeL"] = stub.now - DAY
     (tmp_path / "key").touch(0o600)
     (tmp_path / "key").write_text(json.dumps(KEY))
     (tmp_path / "served").mkdir(0o700)
@@ -144,18 +146,23 @@ def test_into_a_running_server_with_a_signed_question(run: Run, tmp_path: Path, 
     server = shared().start(tmp_path / "server", "serve", "--data", "served", "--port", "0", cwd=tmp_path)
     address = server.address()
     assert address is not None
-    options = ("--to", address, "--as", "other", "--credentials", "key", "--once")
+    options = ("--to", address, "--as", "other", "--credentials", "key", "--once", "--faults", "faults")
     env = {"HANDLETIME_TOKEN": made.token}
     done = run(*asking(stub, *options), **env)
     assert done.returncode == 0, done.stderr
     assert "150 conversations" in done.stdout
+    id_ = ahead["info"]["conversationId"]
+    wrong = f"conversation {id_}: a time is more than 24 hours in the future; not imported"
+    assert wrong in (tmp_path / "faults").read_text()
     beside = run(*asking(stub, "--data", "served", "--credentials", "key", "--state", "second", "--once"))
     assert beside.returncode == 1
     assert "connect … --to" in beside.stderr
     server.kill(signal.SIGTERM)
     assert server.wait() == 0
     with a_store(tmp_path / "served") as store:
-        assert {row["conversationId"] for row in stored_rows(store, "other")["skill_segments"]}
+        stored = {row["conversationId"] for row in stored_rows(store, "other")["skill_segments"]}
+    assert stored
+    assert id_ not in stored
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -145,12 +145,14 @@ def _poll(
 ) -> str:
     """Asks once, and stores what comes; what is stored of it is noted at each step. Gives what was done, in words."""
     from handletime.cli.sending import Tally
+    from handletime.events.model import FUTURE_MAX
     from handletime.sources.liveperson.credentials import credentials_of
     from handletime.sources.liveperson.polling import first_state, reaching_back, steps
     from handletime.sources.liveperson.search import Search
     from handletime.sources.tables import tables_of
 
     now = SystemClock().now()
+    latest = now + FUTURE_MAX // timedelta(milliseconds=1)
     since = now - SINCE_DAYS * DAY if source.since is None else source.since
     state = notes.state or first_state(min(since, now), now)
     if source.since is not None:
@@ -168,7 +170,11 @@ def _poll(
             for page in pages:
                 seen.update(one.conversation_id for one in page)
                 found += [f"{_named(one)}: {wrong}" for one in page for wrong in one.faults]
-                for table in tables_of(_events(page, account), account=source.account):
+                # A server would refuse these, and all that is sent with them (http-api.md 5).
+                late = [one for one in page if any(event.time > latest for event in one.events)]
+                found += [f"{_named(one)}: a time is more than 24 hours in the future; not imported" for one in late]
+                events = _events([one for one in page if one not in late], account)
+                for table in tables_of(events, account=source.account):
                     store.put(table, tally)
             store.finish(tally)
             untold = notes.untold(found)

@@ -24,7 +24,7 @@ T = TypeVar("T")
 FILE: Final = "deliveries.sqlite"
 KEPT_MS: Final = 7 * DAY
 """How long a body that could not be mapped is kept, from when it came."""
-AGAIN_MAX: Final = 200
+AGAIN_MAX: Final = 50
 """The most deliveries that are tried again together: each is mapped many times, and others may come meanwhile."""
 _ROWS: Final = 500
 """The most rows of one statement."""
