@@ -65,11 +65,13 @@ def test_two_polls_of_a_history_that_goes_on_equal_its_import(run: Run, tmp_path
 
 def test_a_fault_is_told_once(run: Run, tmp_path: Path, stub: Stub) -> None:
     stub.now = SystemClock().now()
+    stub.records[0]["info"]["brandId"] = "another"
     first = run(*asking(stub), "--once", "--faults", "faults", **TOKEN)
     assert first.returncode == 0
     assert first.stderr == ""
     told = (tmp_path / "faults").read_text().splitlines()
     assert len(set(told)) == len(told) > 20
+    assert any(f"info.brandId: is not {ACCOUNT}, which was asked for" in line for line in told)
     assert run(*asking(stub), "--once", "--faults", "faults", **TOKEN).returncode == 0
     assert (tmp_path / "faults").read_text().splitlines() == told
     Path(tmp_path / f"liveperson-{ACCOUNT}.json").unlink()

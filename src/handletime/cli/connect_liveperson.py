@@ -170,11 +170,13 @@ def _poll(
             for page in pages:
                 seen.update(one.conversation_id for one in page)
                 found += [f"{_named(one)}: {wrong}" for one in page for wrong in one.faults]
-                # A server would refuse these, and all that is sent with them (http-api.md 5).
-                late = [one for one in page if any(event.time > latest for event in one.events)]
-                found += [f"{_named(one)}: a time is more than 24 hours in the future; not imported" for one in late]
-                events = _events([one for one in page if one not in late], account)
-                for table in tables_of(events, account=source.account):
+                good = []
+                for one in page:
+                    if why := _refused(one, latest, account or source.account, is_renamed=account is not None):
+                        found.append(f"{_named(one)}: {why}; not imported")
+                    else:
+                        good.append(one)
+                for table in tables_of(_events(good, account), account=source.account):
                     store.put(table, tally)
             store.finish(tally)
             untold = notes.untold(found)
@@ -183,6 +185,16 @@ def _poll(
             found.clear()
             progress(then)
     return f"{count(len(seen), 'conversation')}, {tally.said()}"
+
+
+def _refused(one: Conversation, latest: int, account: str, *, is_renamed: bool) -> str:
+    """Why a server would refuse a conversation, and all that is sent with it (http-api.md 5); "" where it takes it.
+
+    `latest` is in epoch milliseconds. Where they are renamed, all conversations are of one account.
+    """
+    if one.account not in ("", account) and not is_renamed:
+        return f"info.brandId: is not {account}, which was asked for; --as ACCOUNT takes it all the same"
+    return "a time is more than 24 hours in the future" if any(event.time > latest for event in one.events) else ""
 
 
 def _named(one: Conversation) -> str:

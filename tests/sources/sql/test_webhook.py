@@ -184,6 +184,17 @@ def test_a_process_that_was_killed_is_started_again(webhook: Webhook) -> None:
     assert (ids(batch), batch.problems) == (["a"], {})
 
 
+@pytest.mark.parametrize("text", [WITH_ROWS, WITHOUT_ROWS], ids=["with rows", "without rows"])
+def test_a_body_that_needs_all_memory_takes_none_of_the_others(text: str) -> None:
+    pairs = "range((case when e ->> '$.many' is null then 1 else 3000000 end)::bigint)"
+    hungry = f"{text} where (select count(*) from {pairs} as a, {pairs} as b where a.range + b.range >= 0) > 0"  # noqa: S608
+    bodies = [a_body(str(number), many="yes" if number == 7 else None) for number in range(24)]
+    with Webhook(hungry, "my.sql", limit_s=20.0) as webhook:
+        batch = mapped(webhook, *bodies)
+    assert list(batch.problems) == [7]
+    assert len(ids(batch)) == 23
+
+
 def test_a_process_that_somebody_ends_costs_no_body() -> None:
     slow = WITHOUT_ROWS.replace(
         "with each", "with long as (select sum(n % 7) as n from range(60_000_000) as all_(n)), each"

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import chain, islice
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from threading import Thread
 from typing import Final, NamedTuple
@@ -60,13 +62,15 @@ def converted(records: Iterable[Found]) -> Iterator[Converted]:
 
 def _spread(records: Iterator[Found], number: int) -> Iterator[Converted]:
     under_way: deque[Future[list[Converted]]] = deque()
+    resource_tracker.ensure_running()  # Else the first process would begin it, and unblock signals.
     # Not forked: the libraries of this process have threads.
     with ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), _begin) as pool:
         try:
             while True:
                 some = [(file, place, bytes(record)) for file, place, record in islice(records, _TOGETHER)]
                 if some:
-                    under_way.append(pool.submit(_all_converted, some))
+                    with _uninterrupted():
+                        under_way.append(pool.submit(_all_converted, some))
                 if not under_way:
                     return
                 if not some or len(under_way) > 2 * number:
@@ -75,6 +79,16 @@ def _spread(records: Iterator[Found], number: int) -> Iterator[Converted]:
             raise HandletimeError("a process that converts records was ended; was the memory used up?") from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits, and never reaches processes that begin here: they would say so, each for itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _begin() -> None:

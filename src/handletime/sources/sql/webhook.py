@@ -22,7 +22,7 @@ from handletime.sources.batch import MappedBodies, in_order
 from handletime.sources.sql import worker
 from handletime.sources.sql.columns import Mapped, Rows, check_columns, decoded
 from handletime.sources.sql.engine import Batch
-from handletime.sources.sql.statement import TAKES_TIME
+from handletime.sources.sql.statement import TAKES_MEMORY, TAKES_TIME
 
 BODY_MAX_BYTES: Final = 4 << 20
 """The longest body that is mapped."""
@@ -132,8 +132,12 @@ class Webhook:
         nothing, nobodys = EVENTS.empty_table(), np.zeros(0, np.int64)
         answer = self._asked(bodies)
         alone = len(bodies) == 1
-        if alone and isinstance(answer, str) and answer.endswith(_ENDED):
-            answer = self._asked(bodies)  # Somebody else may have ended the process.
+        if isinstance(answer, str) and TAKES_MEMORY in answer:
+            self.close()  # What one request took is not always given back, and the next would lack it.
+        if alone and isinstance(answer, str) and answer.endswith((_ENDED, TAKES_MEMORY)):
+            answer = self._asked(bodies)  # It may have been for somebody else: it is tried in a fresh process.
+            if isinstance(answer, str):
+                self.close()
         if isinstance(answer, str):
             return nothing, nobodys, {places[0]: answer} if alone else None
         mapped = decoded(answer, account=account)
