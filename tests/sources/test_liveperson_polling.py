@@ -13,6 +13,7 @@ from itertools import chain, pairwise
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.sources.liveperson import polling, read_history
@@ -200,3 +201,18 @@ def test_a_query_that_never_gives_all_is_told_and_goes_on() -> None:
     assert [*polling._conversations(ask, Query(Window(NOW - DAY, NOW)), told.append)] == [[], [], []]
     assert len(ask.asked) == polling.TIMES
     assert told == ["LivePerson gave 0 conversations of 7, asked 3 times"]
+
+
+def test_a_state_of_the_future_is_not_believed() -> None:
+    """It was kept while the clock was wrong: what ended meanwhile would never be asked for."""
+    asked: list[Query] = []
+
+    def ask(query: Query, _offset: int) -> Page:
+        asked.append(query)
+        return Page([], 0)
+
+    ahead = first_state(NOW - 2 * DAY, NOW + 365 * DAY)
+    states = [then for pages, then in steps(ask, ahead, NOW, no_tell) if not any(pages)]
+    assert states[-1] == replace(first_state(NOW - 2 * DAY, NOW), filled=NOW)
+    assert {query.status for query in asked} >= {("CLOSE",), ("OPEN",)}
+    assert asked[0].began == Window(NOW - 2 * DAY, NOW - DAY)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -166,7 +167,7 @@ def _poll(
         _progress(state) as progress,
         _telling(faults) as tell,
     ):
-        for pages, then in steps(search.page, state, now, found.append):
+        for pages, then in steps(search.page, state, now, partial(click.echo, err=True)):
             for page in pages:
                 seen.update(one.conversation_id for one in page)
                 found += [f"{_named(one)}: {wrong}" for one in page for wrong in one.faults]

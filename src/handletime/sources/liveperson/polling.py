@@ -81,7 +81,12 @@ class Step(NamedTuple):
 
 
 def steps(ask: Ask, state: State, now: int, tell: Tell) -> Iterator[Step]:
-    """One poll. `tell` hears of what LivePerson did not give. Raises what asking raises."""
+    """One poll. `tell` hears of what LivePerson did not give. Raises what asking raises.
+
+    A state of the future, kept while the clock was wrong, is not believed: all is asked for as at the first poll.
+    """
+    if max(state.begun, state.ended, state.deep) > now + HOUR:
+        state = first_state(min(state.since, now), now)
     earliest = max(state.since, now - KEPT)
     for window in _pieces(Window(max(state.filled, earliest), state.begun), STEP):
         state = replace(state, filled=window.end)
