@@ -149,13 +149,13 @@ def coding_of(request: HttpRequest) -> Coding:
             raise Refused(415, "Content-Encoding must be gzip or zstd, and only one of them.")
 
 
-def unpacked(body: bytes | bytearray, coding: Coding) -> Iterator[bytes]:
-    """The body in pieces of a few MiB. Raises BadRequest where it is broken or cut off, Refused (413)."""
+def unpacked(body: bytes | bytearray, coding: Coding, most: int = UNPACKED_MAX) -> Iterator[bytes]:
+    """The body in pieces of a few MiB. Raises BadRequest where it is broken or cut off, Refused (413) over `most`."""
     size = 0
     for piece in _pieces(body, coding):
         size += len(piece)
-        if size > UNPACKED_MAX:
-            raise Refused(413, f"The body is larger than {UNPACKED_MAX >> 20} MiB when unpacked.")
+        if size > most:
+            raise Refused(413, f"The body is larger than {most >> 20} MiB when unpacked.")
         yield piece
 
 

@@ -149,12 +149,9 @@ class Doors:
 
 def _unpacked(body: bytearray, coding: Coding, share: Share) -> bytes:
     """A body that was sent compressed. Raises BadRequest, Refused (413), TooMany."""
-    pieces, size = [], 0
-    for piece in unpacked(body, coding):
+    pieces = []
+    for piece in unpacked(body, coding, SENT_MAX):
         share.take(len(piece))
-        size += len(piece)
-        if size > SENT_MAX:
-            raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB when unpacked.")
         pieces.append(piece)
     return b"".join(pieces)
 

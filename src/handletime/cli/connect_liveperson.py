@@ -173,7 +173,7 @@ def _poll(
                 found += [f"{_named(one)}: {wrong}" for one in page for wrong in one.faults]
                 good = []
                 for one in page:
-                    if why := _refused(one, latest, account or source.account, is_renamed=account is not None):
+                    if why := _refused(one, latest, None if account else source.account):
                         found.append(f"{_named(one)}: {why}; not imported")
                     else:
                         good.append(one)
@@ -188,12 +188,12 @@ def _poll(
     return f"{count(len(seen), 'conversation')}, {tally.said()}"
 
 
-def _refused(one: Conversation, latest: int, account: str, *, is_renamed: bool) -> str:
+def _refused(one: Conversation, latest: int, account: str | None) -> str:
     """Why a server would refuse a conversation, and all that is sent with it (http-api.md 5); "" where it takes it.
 
-    `latest` is in epoch milliseconds. Where they are renamed, all conversations are of one account.
+    `latest` is in epoch milliseconds; `account` is the only one that is taken, if it is one.
     """
-    if one.account not in ("", account) and not is_renamed:
+    if account is not None and one.account not in ("", account):
         return f"info.brandId: is not {account}, which was asked for; --as ACCOUNT takes it all the same"
     return "a time is more than 24 hours in the future" if any(event.time > latest for event in one.events) else ""
 

@@ -163,15 +163,12 @@ def _schema(engine: Engine, mapping: str, inputs: dict[str, list[str]]) -> pa.Sc
     try:
         return engine.schema()
     except ColumnMissing as error:
-        lines = [str(error), columns_told(engine, inputs)]
-        if is_shipped(mapping):
-            json = " of JSON files" if error.column == "body" else ""
-            lines = [
-                f"{mapping}: needs the column {error.column}{json}, which is missing",
-                lines[1],
-                page_told(mapping),
-            ]
-        raise InputError("\n".join(lines)) from None
+        columns = columns_told(engine, inputs)
+        if not is_shipped(mapping):
+            raise InputError(f"{error}\n{columns}") from None
+        json = " of JSON files" if error.column == "body" else ""
+        needed = f"{mapping}: needs the column {error.column}{json}, which is missing"
+        raise InputError(f"{needed}\n{columns}\n{page_told(mapping)}") from None
 
 
 def _mapped(mapping: str, inputs: dict[str, list[str]], csv: Csv, memory: int, account: str) -> Iterator[Mapped]:

@@ -45,7 +45,8 @@ def status(folder: Path, as_json: bool) -> None:
     from handletime.keys.sources import source_names
 
     with opened_deliveries(folder) as deliveries, side_file(folder) as side:
-        is_there, found = deliveries is not None, deliveries.standings() if deliveries else []
+        is_there = deliveries is not None
+        found = deliveries.standings() if deliveries else []
         heard = {(each.account, each.source) for each in found}
         silent = [each for each in source_names(side) if each not in heard]
     if as_json:
@@ -139,8 +140,10 @@ def remove(folder: Path, account: str, name: str) -> None:
 
 def _known(deliveries: Deliveries | None, name: str | None) -> None:
     """Raises UsageError where nothing has ever come of a source of this name."""
+    if name is None:
+        return
     names = sorted({each.source for each in deliveries.standings()}) if deliveries else []
-    if name is not None and name not in names:
+    if name not in names:
         told = ", ".join(names) or "none"
         raise click.UsageError(f"nothing has come of a source {name}; sources of which something came: {told}")
 

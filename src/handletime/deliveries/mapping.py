@@ -11,6 +11,7 @@ from handletime.closing import Closing
 from handletime.deliveries.source import Source
 from handletime.deliveries.texts import NOT_KEPT, not_kept, variants, varied, without_texts
 from handletime.errors import InputError
+from handletime.events.model import EVENTS
 from handletime.sources.batch import MappedBodies, batch_of, together
 from handletime.sources.chatwoot.webhook import events_of
 from handletime.sources.sql.shipped import mapping_text
@@ -70,9 +71,7 @@ class Mapping(Closing):
             other = [(varied(given[place][0], variant), given[place][1]) for place in doubted]
             after = webhook.map_bodies(other, account=source.account)
             if self._stopped():
-                return mapped.without(dict.fromkeys(range(len(bodies)), ""))._replace(
-                    problems={}, untried=frozenset(range(len(bodies)))
-                )
+                return MappedBodies(EVENTS.empty_table(), [0] * len(bodies), {}, untried=frozenset(range(len(bodies))))
             for place, outcome in zip(doubted, after.told(), strict=True):
                 if before[place] != outcome:
                     problems[place], is_the_same = _SLOW if outcome.is_untried else _needed(gone[place]), False

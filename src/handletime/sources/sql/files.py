@@ -11,7 +11,7 @@ import duckdb
 
 from handletime.errors import InputError
 from handletime.sources.sql.engine import Engine
-from handletime.sources.sql.looks import SHEET, require_likely
+from handletime.sources.sql.looks import CUT, SHEET, require_likely
 from handletime.sources.sql.statement import TAKES_MEMORY
 
 _CSV: Final = (".csv", ".tsv", ".txt")
@@ -135,7 +135,7 @@ def _why(error: duckdb.Error) -> str:
     if re.search(r"File is not [\w-]+ encoded", message):
         return "is not in the encoding of --encoding; utf-8, utf-16 and latin-1 are known"
     if "end of GZIP stream" in message:
-        return "ends too early; copy it again"
+        return CUT
     if "when sniffing" in message:
         return (
             "some rows have not the columns of line 1, or a quote is not closed; --delimiter and --quote say the form"

@@ -14,6 +14,7 @@ from handletime.errors import InputError
 HEAD_BYTES: Final = 1 << 12
 """So many bytes are looked at; of a .gz so many that are unpacked."""
 SHEET: Final = "save the sheet as CSV, with times and long numbers as text"
+CUT: Final = "ends too early; copy it again"
 _EMPTY: Final = "is empty; export it again, or leave it out"
 _NO_PARQUET: Final = "is no Parquet, whatever its name says; name it by what it is (.csv, .json)"
 _UTF16_MARKS: Final = (b"\xff\xfe", b"\xfe\xff")
@@ -89,7 +90,7 @@ def _head(file: str) -> bytes:
         with gzip.open(file) if file.lower().endswith(".gz") else Path(file).open("rb") as stream:
             return stream.read(HEAD_BYTES)
     except EOFError:
-        raise InputError(f"{file}: ends too early; copy it again") from None
+        raise InputError(f"{file}: {CUT}") from None
     except (gzip.BadGzipFile, zlib.error):
         way = "if it is not packed, name it without .gz, else copy it again"
         raise InputError(f"{file}: is not packed by gzip, or broken; {way}") from None

@@ -45,9 +45,9 @@ class Words(NamedTuple):
 def words_of(text: str) -> Words:
     """What a select names; comments name nothing. Raises duckdb.Error."""
     with duckdb.connect(":memory:", config={"threads": 1}) as parser:
-        (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
+        nodes = list(_parsed(parser, text))
     texts, names = set[str](), set[str]()
-    for node in _nodes(json.loads(tree)):
+    for node in nodes:
         if node.get("kind") == "STRING":
             texts.add(node["text"])
         names.update(node.get("column_names", ()))
@@ -67,8 +67,7 @@ def checked(text: str, name: str) -> Select:
         try:
             statements = parser.extract_statements(text)
             if len(statements) == 1 and statements[0].type is duckdb.StatementType.SELECT:
-                (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
-                kinds = [str(node.get("type", "")) for node in _nodes(json.loads(tree))]
+                kinds = [str(node.get("type", "")) for node in _parsed(parser, text)]
                 changing = [kind for kind in kinds if kind.endswith("_QUERY_NODE")]
                 if not changing:
                     select = statements[0].query
@@ -82,8 +81,13 @@ def checked(text: str, name: str) -> Select:
     raise InputError(f"{name}: a mapping is exactly one select; this has {found}")
 
 
+def _parsed(parser: duckdb.DuckDBPyConnection, text: str) -> Iterator[dict[str, Any]]:
+    """All nodes of a select. Raises duckdb.Error."""
+    (tree,) = parser.execute("select json_serialize_sql(?)", [text]).fetchone() or ("{}",)
+    return _nodes(json.loads(tree))
+
+
 def _nodes(tree: object) -> Iterator[dict[str, Any]]:
-    """All nodes of a parsed statement."""
     if isinstance(tree, dict):
         yield tree
         for value in tree.values():

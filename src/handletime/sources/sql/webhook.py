@@ -85,9 +85,7 @@ class Webhook:
         is_apart = True
         waiting = [[place for place in range(len(bodies)) if place not in problems]]
         # Until something is done with, it goes on: who tries those that are left once more gets further each time.
-        while waiting and (time.monotonic() < deadline or not (problems or len(tables) > 1)):
-            if self._stopped():
-                break
+        while waiting and not self._stopped() and (time.monotonic() < deadline or not (problems or len(tables) > 1)):
             places = waiting.pop()
             if not places:
                 continue
@@ -132,12 +130,8 @@ class Webhook:
         nothing, nobodys = EVENTS.empty_table(), np.zeros(0, np.int64)
         answer = self._asked(bodies)
         alone = len(bodies) == 1
-        if isinstance(answer, str) and TAKES_MEMORY in answer:
-            self.close()  # What one request took is not always given back, and the next would lack it.
         if alone and isinstance(answer, str) and answer.endswith((_ENDED, TAKES_MEMORY)):
             answer = self._asked(bodies)  # It may have been for somebody else: it is tried in a fresh process.
-            if isinstance(answer, str):
-                self.close()
         if isinstance(answer, str):
             return nothing, nobodys, {places[0]: answer} if alone else None
         mapped = decoded(answer, account=account)
@@ -207,7 +201,12 @@ class Webhook:
         if answer is None:
             self.close()
             return f"{self._name}: {TAKES_TIME if silent else _ENDED}"
-        return answer[1].decode() if answer[0] == worker.FAILED else answer
+        if answer[0] != worker.FAILED:
+            return answer
+        why = answer[1].decode()
+        if why.endswith(TAKES_MEMORY):
+            self.close()  # What one request took is not always given back, and the next would lack it.
+        return why
 
 
 def unreadable(body: bytes) -> str | None:
