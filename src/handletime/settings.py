@@ -93,6 +93,31 @@ class Networks(click.ParamType["tuple[str, ...]"]):
             self.fail(f"{error}; write addresses or networks: 127.0.0.1, 10.0.0.0/8, fd00::/8", param, ctx)
 
 
+class Origins(click.ParamType["tuple[str, ...]"]):
+    """Origins of pages (RFC 6454), separated by commas: scheme, host and port, as browsers send them."""
+
+    name = "origins"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The origins. Fails with what is allowed."""
+        if isinstance(value, tuple):
+            return value
+        origins = [part.strip() for part in str(value).split(",") if part.strip()]
+        for origin in origins:
+            try:
+                parts = urlsplit(origin)
+                port = parts.port
+            except ValueError:
+                parts, port = urlsplit(""), None
+            written = f"{parts.scheme}://{parts.netloc}"
+            usual = {"http": 80, "https": 443}.get(parts.scheme, port)
+            if origin != written or parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+                self.fail(f"{origin!r} is no origin; write https://chat.example.com, and never *", param, ctx)
+            if origin != origin.lower() or not origin.isascii() or (port is not None and port == usual):
+                self.fail(f"{origin!r} is not as browsers send it: in small letters, without a usual port", param, ctx)
+        return tuple(origins)
+
+
 @dataclass(frozen=True)
 class Setting:
     """One setting. `name` is its flag without the dashes and its key in the file; `allowed` says in plain words what
@@ -241,6 +266,24 @@ class ServerSettings:
             "The same from one address (IPv6: one /64) without a valid key. 0 is no limit.",
         ),
     ] = 20
+    focus_rate: Annotated[
+        int,
+        Setting(
+            *("focus-rate", click.IntRange(0, 1_000_000), "NUMBER", "0 to 1000000"),
+            "Moves of focus a second with one key, ten seconds' worth of them at once; more are answered 429. "
+            "0 is no limit.",
+        ),
+    ] = 10
+    focus_origins: Annotated[
+        tuple[str, ...],
+        Setting(
+            "focus-origins",
+            Origins(),
+            "ORIGINS",
+            "origins of pages, separated by commas; in the file also a list",
+            "Pages whose scripts may send focus: https://chat.example.com. The extension needs none.",
+        ),
+    ] = ()
     address_connections: Annotated[
         int,
         Setting(
@@ -354,8 +397,9 @@ def _suggested(key: str, value: object, known: Mapping[str, str]) -> str:
 
 
 def _written(path: Path, setting: Setting, value: object) -> str:
-    if isinstance(setting.type, Networks) and isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return ",".join(value)
+    parts = value if isinstance(setting.type, Networks | Origins) and isinstance(value, list) else None
+    if parts is not None and all(isinstance(part, str) for part in parts):
+        return ",".join(parts)
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
         raise InputError(f"{path}: {setting.name}: must be {setting.allowed}")
     return str(path.parent / str(value)) if isinstance(setting.type, click.Path) else str(value)

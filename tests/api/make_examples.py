@@ -20,7 +20,7 @@ from handletime.api.ports import Store as StoreOfTheMethods
 from handletime.api.service import ApiSettings
 from handletime.keys.sidefile import SideFile
 from handletime.store.store import Store
-from tests.api.world import World
+from tests.api.world import NOW, World
 
 GOLDEN: Final = Path(__file__).parents[1] / "golden"
 ACCOUNT: Final = "acme"
@@ -55,6 +55,11 @@ def _asked(world: World) -> Json:
     body = _events("examples/01-one-answer.json")
     answer = world.post(events, json.dumps(body).encode(), Content_Type=JSON)
     found["ingest"] = {"parameters": account, "answer": answer.raise_for_status().json(), "body": body}
+    move = {"eventId": "f:7c1e:41", "sequence": 41, "conversationId": "4711", "time": NOW, "leaseMillis": 45_000}
+    moves = [{"type": "focused", **move}]
+    path = f"/api/account/{ACCOUNT}/focus"
+    answer = world.post(path, json.dumps(moves).encode(), f"{ACCOUNT}@12", Content_Type=JSON)
+    found["focus"] = {"parameters": account, "answer": answer.raise_for_status().json(), "body": moves}
 
     def ask(method: str, path: str, /, **parameters: object) -> Any:
         answer = world.get(filled(path, account | parameters), Accept=JSON).raise_for_status().json()

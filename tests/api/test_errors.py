@@ -255,9 +255,8 @@ def test_what_fails_while_an_error_is_answered_is_told_and_logged(caplog: pytest
         raise RuntimeError("a secret of the inside")
 
     async def asked() -> httpx.Response:
-        gateway: Any = Gateway(
-            failing, Meters(), Budget(1 << 20, "memory"), re.compile(b"/metrics"), answer_to, RequestLog(), failing
-        )
+        budget, paths = Budget(1 << 20, "memory"), re.compile(b"/metrics")
+        gateway: Any = Gateway(failing, Meters(), budget, paths, answer_to, RequestLog(), failing, frozenset())
         async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), base_url="http://a") as client:
             return await client.get("/metrics")
 

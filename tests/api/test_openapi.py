@@ -134,7 +134,8 @@ def test_whoever_sends_an_example_request_gets_its_answer_and_it_says_something(
             address = filled(method.path, given)
             if method.verb == "post":
                 body = json.dumps(operation["requestBody"]["content"][JSON]["example"]).encode()
-                answer = world.post(address, body, Content_Type=JSON)
+                account = f"{ACCOUNT}@12" if method.id == "focus" else ACCOUNT
+                answer = world.post(address, body, account, Content_Type=JSON)
             else:
                 answer = world.get(address, Accept=JSON)
             assert answer.status_code == 200, (address, answer.text)

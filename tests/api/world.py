@@ -197,11 +197,13 @@ class NamingAuthenticator:
         if scheme != "Bearer key":
             reason = "oauth_problem=token_rejected&oauth_problem_advice=Use%20another."
             raise Unauthorized(reason, "Who are you?", 'Bearer realm="handletime"')
-        return Key("1", account, tuple(cast(Permission, name) for name in permissions.split("+")))
+        account, _, agent = account.partition("@")
+        may = tuple(cast(Permission, name) for name in permissions.split("+"))
+        return Key("1", account, may, agent_id=int(agent) if agent else None)
 
 
 def token(account: str, *permissions: Permission) -> dict[str, str]:
-    """The header of a key; without permissions one that may everything."""
+    """The header of a key; without permissions one that may everything. `acme@12` is one of agent 12."""
     return {"Authorization": f"Bearer key-{account}-{'+'.join(permissions) or 'admin'}"}
 
 

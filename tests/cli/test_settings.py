@@ -74,6 +74,8 @@ def test_every_setting_can_be_given_in_every_way() -> None:
         "conversation-events": "1000",
         "key-rate": "100",
         "address-rate": "0",
+        "focus-rate": "20",
+        "focus-origins": "https://chat.example.com,http://127.0.0.1:3000",
         "address-connections": "7",
         "query-threads": "3",
         "query-timeout": "2.5",

@@ -29,7 +29,17 @@ from rich.pretty import pretty_repr
 from handletime.errors import InputError, NotNow, StoreError
 from handletime.keys import keys as keys_module
 from handletime.keys import sidefile
-from handletime.keys.keys import Keys, NewKey, create, list_keys, revoke
+from handletime.keys.keys import (
+    PERMISSIONS,
+    Keys,
+    NewKey,
+    Permission,
+    create,
+    create_for_agents,
+    list_keys,
+    revoke,
+    revoke_of_agent,
+)
 from handletime.keys.sealing import open_secret
 from handletime.keys.secret import Secret
 from handletime.keys.sidefile import SideFile
@@ -78,6 +88,7 @@ def test_a_new_key_has_exactly_these_names_in_this_order(side: SideFile) -> None
         "id",
         "account",
         "permissions",
+        "agentId",
         "token",
         "appKey",
         "appSecret",
@@ -87,6 +98,59 @@ def test_a_new_key_has_exactly_these_names_in_this_order(side: SideFile) -> None
     assert list(msgspec.json.decode(msgspec.json.encode(new))) == names
     assert re.fullmatch(rf"ht_{new.id}_[0-9a-f]{{64}}", new.token)
     assert new.permissions == ("handle-time", "operations")
+
+
+def test_a_key_for_focus_belongs_to_one_agent_and_to_nothing_else(side: SideFile) -> None:
+    new = create(side, "local", ["focus"], agent=1001)
+    key = Keys(side).by_token(new.token, NOW)
+    assert key is not None
+    assert (key.agent_id, key.permissions) == (1001, ("focus",))
+    assert not any(key.may(permission) for permission in PERMISSIONS if permission != "focus")
+    wrong: list[tuple[list[Permission], int | None]] = [
+        (["focus"], None),
+        (["focus", "ingest"], 1001),
+        (["focus", "admin"], 1001),
+        (["ingest"], 1001),
+        (["focus"], 1 << 63),
+    ]
+    for permissions, agent in wrong:
+        with pytest.raises(InputError):
+            create(side, "local", permissions, agent=agent)
+    assert len(list_keys(side)) == 1
+
+
+def test_another_agent_in_a_keys_row_is_noticed(side: SideFile) -> None:
+    new = create(side, "local", ["focus"], agent=1001)
+    for agent, permissions in ((1002, "focus"), (None, "focus"), (1001, "admin")):
+        with side.writing() as db:
+            db.execute("UPDATE keys SET agent_id = ?, permissions = ?", (agent, permissions))
+        assert Keys(side).by_token(new.token, NOW) is None
+    with side.writing() as db:
+        db.execute("UPDATE keys SET agent_id = 1001, permissions = 'focus'")
+    assert Keys(side).by_token(new.token, NOW) is not None
+
+
+def test_keys_for_many_agents_are_made_once(side: SideFile) -> None:
+    first = create_for_agents(side, "local", [3, 1, 3, 2])
+    assert list(first) == [3, 1, 2]
+    assert list(create_for_agents(side, "local", [1, 2, 3, 4])) == [4]
+    assert list(create_for_agents(side, "other", [1])) == [1]
+    again = create_for_agents(side, "local", [1], again=True)
+    keys = Keys(side)
+    assert keys.by_token(first[1].token, NOW) is None
+    assert keys.by_token(again[1].token, NOW) is not None
+    assert keys.by_token(first[2].token, NOW) is not None
+
+
+def test_all_keys_of_an_agent_are_revoked(side: SideFile) -> None:
+    mine = [create(side, "local", ["focus"], agent=7) for _ in range(2)]
+    others = [create(side, "local", ["focus"], agent=8), create(side, "other", ["focus"], agent=7)]
+    assert {key.id for key in revoke_of_agent(side, "local", 7)} == {key.id for key in mine}
+    keys = Keys(side)
+    assert [keys.by_token(key.token, NOW) for key in mine] == [None, None]
+    assert None not in [keys.by_token(key.token, NOW) for key in others]
+    with pytest.raises(InputError, match="agent 7 of account local has no key that holds"):
+        revoke_of_agent(side, "local", 7)
 
 
 def test_every_secret_is_another_one(side: SideFile) -> None:
@@ -174,7 +238,7 @@ def test_an_account_is_letters_and_digits(side: SideFile, account: str) -> None:
 
 @pytest.mark.parametrize("permissions", [[], ["write"], ["admin", ""]])
 def test_permissions_are_of_a_closed_list(side: SideFile, permissions: list[keys_module.Permission]) -> None:
-    with pytest.raises(InputError, match="handle-time, operations, ingest, admin"):
+    with pytest.raises(InputError, match="handle-time, operations, ingest, focus, admin"):
         create(side, "local", permissions)
 
 
@@ -256,6 +320,7 @@ def test_a_list_as_json(side: SideFile) -> None:
             "id": new.id,
             "account": "A",
             "permissions": ("ingest", "admin"),
+            "agentId": None,
             "created": "2026-11-20T09:00:00.123000Z",
             "expires": "2026-11-21T09:00:00.123000Z",
             "lastUsed": None,

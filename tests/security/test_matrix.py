@@ -36,6 +36,7 @@ API: Final[dict[str, tuple[Permission, str]]] = {
     "GET /operations/api/account/{account}/msgagentsegments": ("operations", "?v=1&timeframe=60"),
     "GET /operations/api/account/{account}/msgskillsegments": ("operations", "?v=1&timeframe=60"),
     "POST /api/account/{account}/events": ("ingest", ""),
+    "POST /api/account/{account}/focus": ("focus", ""),
 }
 """Routes that need a key, the permission, and what else they are asked with."""
 PAGES: Final[dict[str, tuple[Permission, str]]] = {
@@ -94,6 +95,8 @@ def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     with SideFile(folder) as side:
         keys = {
             "mine": create(side, MINE, ["admin"]),
+            "no focus": create(side, MINE, PERMISSIONS),
+            "only focus": create(side, MINE, ["focus"], agent=7),
             "theirs": create(side, THEIRS, ["admin"]),
             "revoked": create(side, MINE, ["admin"]),
             **{f"no {each}": create(side, MINE, [p for p in PERMISSIONS if p != each]) for each in PERMISSIONS},
@@ -159,8 +162,8 @@ def ask(
     segment = first_segment(site, account)
     file = first_file(site, account)
     where = path.format(account=account, conversation="secret", segment=segment) + API[route][1].format(file=file)
-    event = b'{"conversationId":"new","eventId":"x","time":1795165200000,"type":"opened"}'
-    content = event if method == "POST" else None
+    event = b'{"conversationId":"new","eventId":"x","time":1795165200000,"type":"%s","agentId":7}'
+    content = event % (b"focused" if path.endswith("/focus") else b"opened") if method == "POST" else None
     return site.client.request(method, where, headers=named or ndjson(token), content=content)
 
 
@@ -198,9 +201,12 @@ def test_whoever_may_not_is_refused(route: str, site: Site) -> None:
     assert {shown(answer) for answer in wrong} == {shown(wrong[0])}
     assert wrong[0].status_code == 401
     assert ask(site, route, MINE, None).status_code == 401
-    lacking = ask(site, route, MINE, site.keys[f"no {permission}"].token)
-    assert lacking.status_code == 403
-    assert "secret" not in lacking.text
+    lacking = [ask(site, route, MINE, site.keys[f"no {permission}"].token)]
+    if permission != "focus":
+        lacking.append(ask(site, route, MINE, site.keys["only focus"].token))
+    for answer in lacking:
+        assert answer.status_code == 403
+        assert "secret" not in answer.text
 
 
 @pytest.mark.parametrize("route", API)

@@ -28,6 +28,8 @@ from handletime.api.errors import ADDRESS_RATE, BadRequest, answer_to
 from handletime.api.events import Intake, events
 from handletime.api.explain import conversation_explained, segment_explained
 from handletime.api.files import breakdown_file
+from handletime.api.focus import PATH as FOCUS
+from handletime.api.focus import cors_headers, focus
 from handletime.api.health import healthz, readyz
 from handletime.api.openapi import docs, docs_style, openapi
 from handletime.api.operations import agent_operations, skill_operations
@@ -36,7 +38,8 @@ from handletime.api.paths import canonical, spellings
 from handletime.api.prometheus import Meters, metrics
 from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
-from handletime.api.sources import PATH, Doors, deliver
+from handletime.api.sources import PATH as SOURCES
+from handletime.api.sources import Doors, deliver
 from handletime.api.trace import Trace, begin
 from handletime.api.turns import FairThreads
 from handletime.errors import TooMany
@@ -51,6 +54,7 @@ ROUTES: Final[list[Any]] = [
     domain,
     domains,
     events,
+    focus,
     deliver,
     conversation_explained,
     segment_explained,
@@ -143,7 +147,9 @@ def make_app(
         logging_config=None,
         debug=False,
     )
-    return Gateway(app, meters, service.answers, spellings(route.path for route in app.routes), lost, log, doors)
+    origins = frozenset(service.settings.focus_origins)
+    paths = spellings(route.path for route in app.routes)
+    return Gateway(app, meters, service.answers, paths, lost, log, doors, origins)
 
 
 class Gateway:
@@ -162,9 +168,10 @@ class Gateway:
         nowhere: Nowhere,
         log: RequestLog,
         doors: ASGIApp,
+        origins: frozenset[str],
     ) -> None:
         """`paths` matches all paths of routes in their one spelling; `nowhere` answers the others. `doors` take
-        deliveries.
+        deliveries. Pages of `origins` may send focus (CORS).
         """
         self._app = app
         self._meters = meters
@@ -173,6 +180,7 @@ class Gateway:
         self._nowhere = nowhere
         self._log = log
         self._doors = doors
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, or the life of the application."""
@@ -195,9 +203,11 @@ class Gateway:
                 request["method"] = HttpMethod.GET
             if request["method"] == HttpMethod.GET:
                 await incoming.ignore()
+            if FOCUS.fullmatch(sent):
+                answer.more += cors_headers(_origin(request), self._origins)
             if not _has_one_host(request):
                 app: ASGIApp = self._refuse_host
-            elif method == HttpMethod.POST and PATH.fullmatch(sent):
+            elif method == HttpMethod.POST and SOURCES.fullmatch(sent):
                 app = self._doors
             else:
                 app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
@@ -247,11 +257,13 @@ class _Answer:
         self._incoming = incoming
         self.trace = trace
         self.status = GONE
+        self.more: list[tuple[bytes, bytes]] = []
+        """Headers that every answer to this request has, also one that refuses it."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            headers = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode())]
+            headers = [*map(_with_head, message["headers"]), (b"x-request-id", self.trace.id.encode()), *self.more]
             await self._incoming.ignore()
             # A stranger's other requests may stand behind one that is too many: they go with its connection.
             if not self._incoming.ended or self.trace.limit == ADDRESS_RATE:
@@ -267,6 +279,12 @@ def _with_head(header: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
     name, value = header
     allowed = value.split(b", ") if name.lower() == b"allow" else []
     return (name, b", ".join(sorted({*allowed, b"HEAD"}))) if b"GET" in allowed else header
+
+
+def _origin(request: HTTPScope) -> str:
+    """Whose page a browser sends a request for; "" where it does not say so, or says it twice."""
+    found = [value for name, value in request["headers"] if name == b"origin"]
+    return found[0].decode("latin-1") if len(found) == 1 else ""
 
 
 def _has_one_host(request: HTTPScope) -> bool:

@@ -48,8 +48,8 @@ _GZIP: Final = b"\x1f\x8b"
 Coding = Literal["identity", "gzip", "zstd"]
 
 
-async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> bytearray:
-    """The body as it was sent. Raises Refused (413; 408 where it comes more slowly than `RATE_LEAST`), TooMany."""
+async def receive(request: HttpRequest, share: Share, idle_seconds: float, most: int = SENT_MAX) -> bytearray:
+    """The body as it was sent. Raises TooMany, Refused (413 over `most` bytes; 408 slower than `RATE_LEAST`)."""
     body = bytearray()  # Not a list: a chunk may be a few bytes, and a `bytes` object takes dozens.
     size = chunks = counted = 0
     full: TooMany | None = None
@@ -65,7 +65,7 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> by
                     limit.reschedule(min(moment, begun + size / RATE_LEAST) + idle_seconds)
                 if chunks > CHUNKS_FREE and size < chunks * CHUNK_LEAST:
                     raise Refused(413, f"The body comes in chunks of less than {CHUNK_LEAST} bytes; send larger ones.")
-                if size > SENT_MAX or full:
+                if size > most or full:
                     body.clear()
                     share.give_back(share.held)
                     if size > _DRAIN_MAX:
@@ -79,8 +79,9 @@ async def receive(request: HttpRequest, share: Share, idle_seconds: float) -> by
         raise Refused(408) from error
     except InternalServerException as error:  # Litestar's word for a client that is gone
         raise BadRequest(["body: ended before it was whole"]) from error
-    if size > SENT_MAX:
-        raise Refused(413, f"The body is larger than {SENT_MAX >> 20} MiB.")
+    if size > most:
+        told = f"{most >> 20} MiB" if most >> 20 else f"{most >> 10} KiB"
+        raise Refused(413, f"The body is larger than {told}.")
     if full or (full := _full(share, size - counted)):
         body.clear()  # What is raised keeps what is here, for a while.
         raise full

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from handletime.errors import FAULTS_SHOWN, Fault, InvalidEvents, NotHere
 from handletime.events.blocks import Lines
 from handletime.events.decode import Decoded, decode_lines
 from handletime.events.model import EPOCH, EVENTS, FUTURE_MAX
+from handletime.keys.keys import Key, Permission
 from handletime.store.budget import Budget, Share
 from handletime.store.requests import Ingested, Outcome
 
@@ -53,7 +54,7 @@ class Intake:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.places = Budget(service.settings.ingest_requests, "ingest-requests")
-        self._budget = Budget(service.settings.ingest_bytes, "ingest-memory")
+        self.budget = Budget(service.settings.ingest_bytes, "ingest-memory")
         self._threads = FairThreads(DECODERS, "decoder")
         self._small: dict[str, list[_Small]] = {}
         self._gathering: set[asyncio.Task[None]] = set()
@@ -62,28 +63,29 @@ class Intake:
         """Waits for what is under way."""
         self._threads.shutdown()
 
-    async def admit(self, request: HttpRequest, account: str) -> str:
-        """The account, if the request may bring events. Raises Unauthorized, Forbidden, TooMany."""
+    async def admit(self, request: HttpRequest, account: str, permission: Permission) -> Key:
+        """The request's key, if it may bring events. Raises Unauthorized, Forbidden, TooMany."""
         if request.headers.get("authorization", "")[:6].lower() == "bearer":
-            return self.service.admit(request, account, "ingest")
+            return self.service.admitted(request, account, permission)
         # Signatures are checked, and nonces written, elsewhere.
         return await asyncio.get_running_loop().run_in_executor(
-            self._threads, self.service.admit, request, account, "ingest"
+            self._threads, self.service.admitted, request, account, permission
         )
 
     async def take(self, request: HttpRequest, account: str) -> Ingested:
         """Reads, decodes and stores a request's events. Raises TooMany, Refused, BadRequest, InvalidEvents, NotNow."""
-        form, coding = _form_of(request), coding_of(request)
-        with self.places.share(account, 1), self._budget.share(account) as share:
+        form, coding = form_of(request, NDJSON, JSON), coding_of(request)
+        with self.places.share(account, 1), self.budget.share(account) as share:
             body = await receive(request, share, self.service.settings.body_idle_seconds)
             if coding == "identity" and form == NDJSON and _is_small(body):
                 return await self._take_small(account, bytes(body))
-            begun = self._decode(account, _begin, self.service, account, body, coding, form, share)
+            begun = self.decode(account, _begin, self.service, account, body, coding, form, share)
             del body  # What is raised keeps what is here, for a while.
             # Who goes away does not stop what has begun.
             return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
 
-    def _decode(self, account: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
+    def decode(self, account: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
+        """Queues work on a request's events for its account."""
         return asyncio.wrap_future(self._threads.submit_for(account, partial(work, *args, **kwargs)))
 
     async def _take_small(self, account: str, body: bytes) -> Ingested:
@@ -107,7 +109,7 @@ class Intake:
             while group := self._small[account]:
                 self._small[account] = []
                 bodies = [small.body for small in group]
-                stored = await self._decode(account, _begin_together, self.service, account, bodies)
+                stored = await self.decode(account, _begin_together, self.service, account, bodies)
                 for some, answers in zip(_apart(group, len(stored)), stored, strict=True):
                     _answer_when_done(loop, some, answers)
         finally:
@@ -144,7 +146,7 @@ def _answer_when_done(loop: asyncio.AbstractEventLoop, group: list[_Small], answ
 async def events(request: HttpRequest, intake: NamedDependency[Intake], account: InPath) -> Response[bytes]:
     """Stores events, all of the request or nothing."""
     # Not the service too: Litestar would resolve the two at once, in a task each, for a tenth of the request's price.
-    account = await intake.admit(request, account)
+    account = (await intake.admit(request, account, "ingest")).account
     intake.places.check(1, account)
     if (read_only := intake.service.store.read_only) is not None:
         raise NotHere(read_only)
@@ -152,12 +154,12 @@ async def events(request: HttpRequest, intake: NamedDependency[Intake], account:
     return Response(msgspec.json.encode(Accepted(*done)), status_code=200, media_type=JSON)
 
 
-def _form_of(request: HttpRequest) -> str:
-    """The content type, without parameters. Raises Refused (415)."""
+def form_of(request: HttpRequest, *allowed: str) -> str:
+    """The content type, without parameters, which has to be one of these. Raises Refused (415)."""
     essence, *parameters = request.headers.get("content-type", "").lower().split(";")
     names = dict(p.strip().split("=", 1) for p in parameters if "=" in p)
-    if essence.strip() not in (NDJSON, JSON) or names.get("charset", "utf-8").strip('"') not in ("utf-8", "utf8"):
-        raise Refused(415, f"Content-Type must be {NDJSON} or {JSON}, in UTF-8.")
+    if essence.strip() not in allowed or names.get("charset", "utf-8").strip('"') not in ("utf-8", "utf8"):
+        raise Refused(415, f"Content-Type must be {' or '.join(allowed)}, in UTF-8.")
     return essence.strip()
 
 
@@ -181,7 +183,7 @@ def _begin(
 
 def _read(service: Service, account: str, blocks: Iterable[Lines], unit: str, share: Share | None = None) -> pa.Table:
     """The events of a request; each block waits for memory for its events. Raises InvalidEvents, TooMany."""
-    reading = _Reading(account, service.clock.now(), unit)
+    reading = Reading(account, service.clock.now(), unit)
     tables = [EVENTS.empty_table()]
     for lines in blocks:
         events = reading.good_events(lines.text, lines.first)
@@ -197,7 +199,7 @@ def _begin_together(service: Service, account: str, bodies: list[bytes]) -> list
     """Decodes small requests together and submits their events: one future for all of them, or one for each."""
     whole = [body if body.endswith(b"\n") or not body else body + b"\n" for body in bodies]
     sizes = [body.count(b"\n") for body in whole]
-    reading = _Reading(account, service.clock.now(), "line")
+    reading = Reading(account, service.clock.now(), "line")
     try:
         # A line that is blank, or wrong, sends each of them the long way.
         events = reading.good_events(b"".join(whole), 1)
@@ -224,19 +226,22 @@ def _failed(error: Exception) -> Future[list[Outcome]]:
     return future
 
 
-class _Reading:
-    """The events of one request, block by block, and what is wrong with them."""
+class Reading:
+    """The events of one request, block by block, and what is wrong with them. None may be further `ahead` of now."""
 
-    def __init__(self, account: str, now: int, unit: str) -> None:
-        self._account, self._unit = account, unit
-        self._latest = EPOCH + timedelta(milliseconds=now) + FUTURE_MAX
+    def __init__(self, account: str, now: int, unit: str, ahead: timedelta = FUTURE_MAX) -> None:
+        self._account, self.unit, self._ahead = account, unit, ahead
+        self._latest = EPOCH + timedelta(milliseconds=now) + ahead
         self._faults: list[Fault] = []
 
-    def good_events(self, block: bytes, number: int) -> pa.Table:
-        """The events of whole lines, of which the first has this number; nothing once a fault was found."""
-        decoded = decode_lines(block, account=self._account, first_line=number, unit=self._unit)
-        if decoded.refused or self._is_foreign(decoded.events):
-            self._faults += self._found(block, number, decoded)
+    def good_events(self, block: bytes, number: int, also: Sequence[Fault] = ()) -> pa.Table:
+        """The events of whole lines, of which the first has this number; nothing once a fault was found.
+
+        `also` are faults of these lines that were found before.
+        """
+        decoded = decode_lines(block, account=self._account, first_line=number, unit=self.unit)
+        if also or decoded.refused or self._is_foreign(decoded.events):
+            self._faults += sorted([*also, *self._found(block, number, decoded)])
             if len(self._faults) > FAULTS_SHOWN:
                 self.check()
         return EVENTS.empty_table() if self._faults else decoded.events
@@ -270,16 +275,21 @@ class _Reading:
         for part, first in ((lines[:middle], number), (lines[middle:], number + middle)):
             if len(found) <= FAULTS_SHOWN:
                 text = b"".join(part)
-                half = decode_lines(text, account=self._account, first_line=first, unit=self._unit)
+                half = decode_lines(text, account=self._account, first_line=first, unit=self.unit)
                 found += self._found(text, first, half)
         return found
 
     def _foreign(self, events: pa.Table, number: int) -> Iterator[Fault]:
         event = events.to_pylist()[0]
         if event["accountId"] != self._account:
-            yield Fault(number, "accountId", "must be the account of the address, or absent", self._unit)
+            yield Fault(number, "accountId", "must be the account of the address, or absent", self.unit)
         if event["time"] > self._latest:
-            yield Fault(number, "time", "must not be more than 24 hours in the future", self._unit)
+            yield Fault(number, "time", f"must not be more than {_told(self._ahead)} in the future", self.unit)
+
+
+def _told(time: timedelta) -> str:
+    hours = time // timedelta(hours=1)
+    return f"{hours} hours" if hours else f"{time // timedelta(seconds=1)} seconds"
 
 
 def _lines(block: bytes) -> list[bytes]:

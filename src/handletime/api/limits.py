@@ -37,15 +37,18 @@ class Rate(Generic[W]):
         self._due: dict[W, float] = {}
         self._lock = Lock()
 
-    def take(self, who: W) -> None:
-        """Counts a request. Raises TooMany, which says when it would have been let in."""
+    def take(self, who: W, size: int = 1) -> None:
+        """Counts a request that is as much as `size` others. Raises TooMany, which says when it would have been let in.
+
+        A large one is let in where one of size 1 would be; those after it wait for it all.
+        """
         if not self._apart:
             return
         with self._lock:
             now = self._now()
             due = max(self._due.pop(who, now), now)
             wait = due + self._apart - now - BURST_S
-            self._due[who] = due if wait > 0 else due + self._apart
+            self._due[who] = due if wait > 0 else due + self._apart * size
             if len(self._due) > KEPT_MAX:
                 del self._due[next(iter(self._due))]
         if wait > 0:

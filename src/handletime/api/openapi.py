@@ -19,6 +19,7 @@ from handletime.api import (
     errors,
     events,
     files,
+    focus,
     health,
     operations,
     sources,
@@ -129,6 +130,14 @@ METHODS: Final = (
         verb="post",
     ),
     Method(
+        "focus",
+        f"{_ACCOUNT}/focus",
+        "Stores the moves of one agent's focus, all of the request or nothing",
+        {JSON: focus.Taken},
+        "focus",
+        verb="post",
+    ),
+    Method(
         "deliver",
         f"{_ACCOUNT}/sources/{{source}}",
         "Keeps a delivery of another system (a webhook); its events follow",
@@ -197,6 +206,7 @@ def document() -> Doc:
     components["Element"] = _element_schema()
     _close_lists(components["Moment"]["properties"])
     components["Event"] = _event_schema()
+    components["Move"] = _move_schema()
     paths: dict[str, Doc] = {}
     for method in METHODS:
         paths.setdefault(method.path, {})[method.verb] = _operation(method, schema_of)
@@ -309,7 +319,8 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
     if method.permission:
         operation["description"] = " ".join([f"Needs the permission `{method.permission}`.", *_about_tables(method)])
     if method.verb == "post":
-        operation["requestBody"] = _events_body(method) if method.permission else _any_body()
+        bodies = {"ingest": _events_body, "focus": _moves_body}
+        operation["requestBody"] = bodies[method.id](method) if method.permission else _any_body()
     return operation
 
 
@@ -388,6 +399,15 @@ def _event_schema() -> Doc:
     return {"title": "Event", "description": "Unknown fields are ignored.", "oneOf": [*plain, by_agent, by_others]}
 
 
+def _move_schema() -> Doc:
+    """A move of focus (http-api.md 5.2): as an event, but its agent is the key's."""
+    moves = [_event_of(type_) for type_ in focus.TYPES]
+    for move in moves:
+        move["required"].remove("agentId")
+    told = "`agentId` is the key's agent, or absent. Unknown fields are ignored."
+    return {"title": "Move", "description": told, "oneOf": moves}
+
+
 def _event_of(type_: str) -> Doc:
     own = [field for field in FIELDS if field.belongs_to(type_)]
     return {
@@ -431,6 +451,25 @@ def _events_body(method: Method) -> Doc:
         "content": {
             JSON: {"schema": array} | ({"example": method.example.body} if method.example else {}),
             events.NDJSON: {"schema": array | {"description": lines}},
+        },
+    }
+
+
+def _moves_body(method: Method) -> Doc:
+    array = {"type": "array", "maxItems": focus.EVENTS_MAX, "items": {"$ref": _REF.format(name="Move")}}
+    envelope = {
+        "type": "object",
+        "required": ["key", "events"],
+        "properties": {"key": {"type": "string", "description": "The token of a key"}, "events": array},
+    }
+    return {
+        "required": True,
+        "description": "Without Content-Encoding, at most 64 KiB. No event is more than 60 s in the future. As "
+        "text/plain it is the JSON of an object with the key, for pages that cannot send a header.",
+        "content": {
+            JSON: {"schema": array} | ({"example": method.example.body} if method.example else {}),
+            events.NDJSON: {"schema": array | {"description": "One event a line."}},
+            focus.TEXT: {"schema": {"type": "string", "contentMediaType": JSON, "contentSchema": envelope}},
         },
     }
 

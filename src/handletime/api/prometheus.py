@@ -25,6 +25,7 @@ OTHER: Final = "other"
 LIMITS: Final = (
     "key-rate",
     "address-rate",
+    "focus-rate",
     "ingest-requests",
     "ingest-memory",
     "memory",

@@ -44,7 +44,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
     `query_threads` is the number of queries answered at once; others wait, `query_limit_s` seconds at most.
     `ingest_requests` and `ingest_bytes` are the requests with events, and their bytes, that may be under way before a
     429. `answer_bytes` of answers may wait to be sent. `key_rate` and `address_rate` are requests a second of a key,
-    and of an address without a key; 0 is no limit.
+    and of an address without a key, `focus_rate` events a second of a key for focus; 0 is no limit. Pages of
+    `focus_origins` may send focus from a browser (CORS).
     """
 
     public_url: str | None = None
@@ -57,6 +58,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
     body_idle_seconds: float = 30.0
     key_rate: float = 0.0
     address_rate: float = 0.0
+    focus_rate: float = 0.0
+    focus_origins: tuple[str, ...] = ()
 
 
 class Service:
@@ -79,26 +82,38 @@ class Service:
         self.problem: str | None = None
         self._proxies = networks(self.settings.trusted_proxies)
         self._of_key: Rate[str] = Rate(self.settings.key_rate, "key-rate")
+        self.of_focus: Rate[str] = Rate(self.settings.focus_rate, "focus-rate")
         self._of_address: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._lost: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._recent = Recent()
 
     def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
         """The account's id, if the request's key has the permission. Raises Unauthorized, Forbidden, TooMany."""
+        return self.admitted(request, account, permission).account
+
+    def admitted(self, request: HttpRequest, account: str, permission: Permission, *, token: str = "") -> Key:
+        """The request's key, if it is the account's and has the permission. Raises Unauthorized, Forbidden, TooMany.
+
+        `token` is the key of a request that has it in its body, instead of a header.
+        """
         account = unquote(account)
-        given = request.headers.getall("authorization", [])
+        given = [f"Bearer {token}"] if token else request.headers.getall("authorization", [])
         url = self.origin(request) + _as_sent(request)
         asked = AuthRequest(trace_of(request.scope).method, url, given or None)
         try:
-            authorize(self.key_of(request, asked), account, permission)
+            key = self.key_of(request, asked, remember=not token)
+            authorize(key, account, permission)
         except Unauthorized as error:
             if asked.method in READING:
                 raise Unauthorized(error.reason, error.message, f"{error.challenge}, {BASIC}") from None
             raise
-        return account
+        return key
 
-    def key_of(self, request: HttpRequest, asked: AuthRequest) -> Key:
-        """The key of a request. Counts the request against its rate. Raises Unauthorized, TooMany."""
+    def key_of(self, request: HttpRequest, asked: AuthRequest, *, remember: bool = True) -> Key:
+        """The key of a request. Counts the request against its rate. Raises Unauthorized, TooMany.
+
+        `remember` lets requests with the same header, or cookie, take their turn under the key's account from now on.
+        """
         try:
             key = self.authenticator.authenticate(asked)
         except Unauthorized:
@@ -106,7 +121,7 @@ class Service:
             raise
         trace = trace_of(request.scope)
         trace.key, trace.share.account = key.id, key.account
-        if ACCOUNT.get() != key.account:
+        if remember and ACCOUNT.get() != key.account:
             self._recent.note(_credentials(request), key.account)
         self._of_key.take(key.id)
         return key

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-CHOICES = ("handle-time", "operations", "ingest", "admin")
+CHOICES = ("handle-time", "operations", "ingest", "focus", "admin")
 """The same as `keys.keys.PERMISSIONS`, whose import takes long; a test compares them."""
 
 
@@ -67,6 +67,7 @@ def keys() -> None:
     multiple=True,
     help="What the key may; may be repeated.  [default: handle-time, operations]",
 )
+@click.option("--agent", type=int, metavar="ID", help="With --permission focus: the agent whose focus it tells.")
 @click.option("--expires", type=Instant(), help="When it ends.  [default: never]")
 @click.option("--json", "as_json", is_flag=True, help="Print the key as JSON.")
 def create(
@@ -74,6 +75,7 @@ def create(
     folder: Path | None,
     path: Path | None,
     permissions: tuple[Permission, ...],
+    agent: int | None,
     expires: int | None,
     as_json: bool,
 ) -> None:
@@ -81,6 +83,9 @@ def create(
 
     `handle-time` reads handle time and explanations, `operations` the messaging operations, `ingest` brings events in,
     `admin` includes all of these. The folder, or the file, is made if there is none. A key in a file is a bearer token.
+
+    `focus` is for an agent's browser, which tells what the agent looks at: such a key belongs to one --agent and can
+    do nothing else. `handletime tracker keys` makes them by the hundred.
     """
     import msgspec
 
@@ -90,14 +95,17 @@ def create(
     if path is not None:
         from handletime.keys.keys_file import create as create_token
 
+        if agent is not None:
+            raise click.UsageError("--agent belongs to keys of a store (--data): a server over tables takes no events.")
         token = create_token(path, account, permissions or READING, expires)
         click.echo(msgspec.json.encode(token).decode() if as_json else _token_told_once(token))
         return
     folder = _folder(folder)
     make_folder(folder)
     with side_file(folder) as side:
-        new = create_key(side, account, permissions or READING, expires)
-    click.echo(msgspec.json.encode(new).decode() if as_json else _told_once(new))
+        new = create_key(side, account, permissions or READING, expires, agent=agent)
+    told = _told_once if agent is None else _token_told_once
+    click.echo(msgspec.json.encode(new).decode() if as_json else told(new))
 
 
 def _told_once(new: NewKey) -> str:
@@ -114,7 +122,8 @@ These are shown once; keep them.
 
 
 def _token_told_once(new: NewToken) -> str:
-    return f"""Key {new.id} of account {new.account} may: {", ".join(new.permissions)}
+    of_agent = "" if new.agent_id is None else f", agent {new.agent_id},"
+    return f"""Key {new.id} of account {new.account}{of_agent} may: {", ".join(new.permissions)}
 This is shown once; keep it.
 
   bearer token         {new.token}"""
@@ -149,13 +158,14 @@ def _listed(folder: Path | None, path: Path | None) -> list[KeyInfo]:
         return list_keys(side)
 
 
-_HEAD = ("id", "account", "permissions", "created", "last used", "holds")
+_HEAD = ("id", "account", "agent", "permissions", "created", "last used", "holds")
 
 
 def _cells(key: KeyInfo, unused: str) -> tuple[str, ...]:
     return (
         key.id,
         key.account,
+        "" if key.agent_id is None else str(key.agent_id),
         ",".join(key.permissions),
         utc(key.created),
         utc(key.last_used) if key.last_used else unused,
@@ -177,13 +187,28 @@ def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
 
 
 @keys.command(short_help="End a key for good.")
-@click.argument("key_id", metavar="ID")
+@click.argument("key_id", metavar="ID", required=False)
 @place_options
-def revoke(key_id: str, folder: Path | None, path: Path | None) -> None:
-    """End a key for good: a running server refuses it from its next request on."""
+@click.option("--account", metavar="ACCOUNT", help="With --agent: the agent's account.")
+@click.option("--agent", type=int, metavar="ID", help="End all keys of this agent instead.")
+def revoke(key_id: str | None, folder: Path | None, path: Path | None, account: str | None, agent: int | None) -> None:
+    """End a key for good: a running server refuses it from its next request on.
+
+    With --account and --agent, all keys of an agent: those that tell what the agent looks at.
+    """
     from handletime.keys.keys import revoke as revoke_key
+    from handletime.keys.keys import revoke_of_agent
     from handletime.keys.sidefile import SideFile
 
+    if (agent is None) != (account is None) or (agent is None) == (key_id is None):
+        raise click.UsageError("Name either the ID of a key, or an agent: --account ACCOUNT --agent ID.")
+    if account is not None and agent is not None:
+        with SideFile(_folder(folder), create=False) as side:
+            found = revoke_of_agent(side, account, agent)
+        for key in found:
+            click.echo(f"Key {key.id} of account {key.account}, agent {key.agent_id}, is revoked.")
+        return
+    key_id = str(key_id)
     if path is not None:
         from handletime.keys.keys_file import revoke as revoke_token
 

@@ -228,6 +228,8 @@ def _api_settings(settings: ServerSettings) -> ApiSettings:
         answer_bytes=settings.memory_bytes // ANSWERS_OF_MEMORY,
         key_rate=settings.key_rate,
         address_rate=settings.address_rate,
+        focus_rate=settings.focus_rate,
+        focus_origins=settings.focus_origins,
     )
 
 

@@ -28,7 +28,7 @@ from handletime.keys.sealing import NO_SEAL, KeyRow, open_secret, unrevoked
 from handletime.keys.secret import Secret
 from handletime.keys.sidefile import SideFile
 
-Permission = Literal["handle-time", "operations", "ingest", "admin"]
+Permission = Literal["handle-time", "operations", "ingest", "focus", "admin"]
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 READING: Final[tuple[Permission, ...]] = ("handle-time", "operations")
 """The permissions of a key for which none are named."""
@@ -44,12 +44,13 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A key that a request was made with. It expires at `expires_ms`."""
+    """A key that a request was made with. It expires at `expires_ms`; one for focus belongs to `agent_id`."""
 
     id: str
     account: str
     permissions: tuple[Permission, ...]
     expires_ms: int | None = None
+    agent_id: int | None = None
 
     def may(self, permission: Permission) -> bool:
         """Whether the key has the permission; `admin` includes all."""
@@ -60,7 +61,7 @@ class Key(msgspec.Struct, frozen=True):
         return self.expires_ms is None or now_ms < self.expires_ms
 
 
-class NewToken(msgspec.Struct, frozen=True):
+class NewToken(msgspec.Struct, frozen=True, rename="camel"):
     """A key with its token, which is never shown again.
 
     Its JSON is what `keys create` prints; its repr hides the secrets.
@@ -69,6 +70,7 @@ class NewToken(msgspec.Struct, frozen=True):
     id: str
     account: str
     permissions: tuple[Permission, ...]
+    agent_id: int | None
     token: str
 
     def __repr__(self) -> str:
@@ -93,6 +95,7 @@ class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
     id: str
     account: str
     permissions: tuple[Permission, ...]
+    agent_id: int | None
     created: datetime
     expires: datetime | None
     last_used: datetime | None
@@ -105,28 +108,64 @@ def create(
     permissions: Iterable[Permission] = READING,
     expires_ms: int | None = None,
     *,
+    agent: int | None = None,
     clock: Clock = _MACHINE,
 ) -> NewKey:
     """Makes a key of an account, on disk when this returns, sealed with the folder's secret key.
 
-    Raises InputError where account, permissions or expiry are not allowed; what `open_secret` and `SideFile` raise.
+    A key for `focus` belongs to an `agent` (http-api.md 5.2). Raises InputError where account, permissions, agent or
+    expiry are not allowed; what `open_secret` and `SideFile` raise.
     """
-    now_ms = clock.now()
+    now_ms, secret = clock.now(), open_secret(side)
+    new = _new(account, permissions, agent, expires_ms, now_ms)
+    with changing(side) as db:
+        _insert(db, new, secret, now_ms, expires_ms)
+    return new
+
+
+def create_for_agents(
+    side: SideFile,
+    account: str,
+    agents: Iterable[int],
+    expires_ms: int | None = None,
+    *,
+    again: bool = False,
+    clock: Clock = _MACHINE,
+) -> dict[int, NewKey]:
+    """Makes a key for `focus` for each of these agents that has none which holds, all or none; the new ones by agent.
+
+    `again` makes one for each of them, and revokes those that they had. Raises what `create` raises.
+    """
+    now_ms, secret = clock.now(), open_secret(side)
+    made = {}
+    with changing(side) as db:
+        have = {agent for (agent,) in db.execute(_HOLDING, (account, now_ms)).fetchall()}
+        for agent in dict.fromkeys(agents):
+            if agent in have and not again:
+                continue
+            _revoke(db, "account = ? AND agent_id = ?", (account, agent), now_ms)
+            made[agent] = new = _new(account, ["focus"], agent, expires_ms, now_ms)
+            _insert(db, new, secret, now_ms, expires_ms)
+    return made
+
+
+def _new(
+    account: str, permissions: Iterable[Permission], agent: int | None, expires_ms: int | None, now_ms: int
+) -> NewKey:
     wanted = frozenset(permissions)
-    check(account, wanted, expires_ms, now_ms)
+    check(account, wanted, expires_ms, now_ms, agent)
     key_id = secrets.token_hex(6)
-    new = NewKey(
+    return NewKey(
         id=key_id,
         account=account,
         permissions=tuple(each for each in PERMISSIONS if each in wanted),
+        agent_id=agent,
         token=f"ht_{key_id}_{secrets.token_hex(32)}",
         app_key=secrets.token_hex(16),
         app_secret=secrets.token_hex(32),
         access_token=secrets.token_hex(16),
         access_token_secret=secrets.token_hex(32),
     )
-    _insert(side, new, open_secret(side), now_ms, expires_ms)
-    return new
 
 
 def list_keys(side: SideFile) -> list[KeyInfo]:
@@ -142,15 +181,29 @@ def revoke(side: SideFile, key_id: str, *, clock: Clock = _MACHINE) -> KeyInfo:
     where there is no such key.
     """
     with changing(side) as db:
-        db.execute(
-            "UPDATE keys SET revoked_ms = coalesce(revoked_ms, ?), sealed = ? WHERE id = ?",
-            (clock.now(), NO_SEAL, key_id),
-        )
-        rows = db.execute(f"{_INFO} WHERE id = ?", (key_id,)).fetchall()
-        if not rows:
+        found = _revoke(db, "id = ?", (key_id,), clock.now())
+        if not found:
             # Not repeated: it may be a whole token, pasted.
             raise InputError("there is no key of this id; `handletime keys list` names them")
-    return _info(rows[0])
+    return found[0]
+
+
+def revoke_of_agent(side: SideFile, account: str, agent: int, *, clock: Clock = _MACHINE) -> list[KeyInfo]:
+    """Revokes all keys of an agent for good, and gives those that held until now. Otherwise like `revoke`."""
+    with changing(side) as db:
+        found = _revoke(db, "account = ? AND agent_id = ? AND revoked_ms IS NULL", (account, agent), clock.now())
+    if not found:
+        raise InputError(f"agent {agent} of account {account} has no key that holds; `handletime keys list` names them")
+    return found
+
+
+def _revoke(db: sqlite3.Connection, which: str, values: tuple[object, ...], now_ms: int) -> list[KeyInfo]:
+    ids = [key_id for (key_id,) in db.execute(f"SELECT id FROM keys WHERE {which}", values).fetchall()]  # noqa: S608
+    for key_id in ids:
+        db.execute(
+            "UPDATE keys SET revoked_ms = coalesce(revoked_ms, ?), sealed = ? WHERE id = ?", (now_ms, NO_SEAL, key_id)
+        )
+    return [_info(row) for key_id in ids for row in db.execute(f"{_INFO} WHERE id = ?", (key_id,)).fetchall()]
 
 
 class Signer(msgspec.Struct, frozen=True):
@@ -242,11 +295,13 @@ class _Held(msgspec.Struct, frozen=True):
     by_app_key: Mapping[bytes, _Record]
 
 
-_INFO: Final = """SELECT cast(id as blob), cast(account as blob), cast(permissions as blob),
+_INFO: Final = """SELECT cast(id as blob), cast(account as blob), cast(permissions as blob), agent_id,
     created_ms, expires_ms, last_used_ms, revoked_ms FROM keys"""
 _NEW: Final = """INSERT INTO keys (id, account, permissions, created_ms, expires_ms,
-        app_key_sha256, token_sha256, access_token_sha256, sealed)
-    VALUES (cast(? as text), cast(? as text), cast(? as text), ?, ?, ?, ?, ?, ?)"""
+        app_key_sha256, token_sha256, access_token_sha256, agent_id, sealed)
+    VALUES (cast(? as text), cast(? as text), cast(? as text), ?, ?, ?, ?, ?, ?, ?)"""
+_HOLDING: Final = """SELECT DISTINCT agent_id FROM keys
+    WHERE account = ? AND agent_id IS NOT NULL AND revoked_ms IS NULL AND ? < coalesce(expires_ms, 1 << 62)"""
 _CHANGED: Final = "UPDATE key_changes SET number = number + 1"
 
 
@@ -256,7 +311,8 @@ def _hold(db: sqlite3.Connection, number: int, secret: Secret) -> _Held:
         if not holds:
             _log.error("key %s is refused: its row is not what was sealed; revoke it and create another", row.name())
             continue
-        key = Key(row.id.decode(), row.account.decode(), _permissions(row.permissions.decode()), row.expires_ms)
+        permissions = _permissions(row.permissions.decode())
+        key = Key(row.id.decode(), row.account.decode(), permissions, row.expires_ms, row.agent_id)
         record = _Record(key, row.token_sha256, row.access_token_sha256, row.bound(), sealed)
         by_id[key.id] = by_app_key[row.app_key_sha256] = record
     return _Held(number, by_id, by_app_key)
@@ -267,7 +323,7 @@ def _nobody(secret: Secret) -> _Record:
     return _Record(Key("", "", ()), secrets.token_bytes(32), secrets.token_bytes(32), b"", sealed)
 
 
-def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms: int | None) -> None:
+def _insert(db: sqlite3.Connection, new: NewKey, secret: Secret, now_ms: int, expires_ms: int | None) -> None:
     row = KeyRow(
         new.id.encode(),
         new.account.encode(),
@@ -277,11 +333,11 @@ def _insert(side: SideFile, new: NewKey, secret: Secret, now_ms: int, expires_ms
         _sha256(new.app_key),
         _sha256(new.token),
         _sha256(new.access_token),
+        new.agent_id,
     )
     sealed = secret.seal(row.bound(), (new.app_secret, new.access_token_secret))
-    with changing(side) as db:
-        db.execute(_NEW, (*row, sealed))
-        crash_point("key-inserted")
+    db.execute(_NEW, (*row, sealed))
+    crash_point("key-inserted")
 
 
 @contextmanager
@@ -293,8 +349,10 @@ def changing(side: SideFile) -> Iterator[sqlite3.Connection]:
     time.sleep(_SEEN_S)
 
 
-def check(account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int) -> None:
-    """Checks the account, permissions and expiry of a new key. Raises InputError: what is allowed."""
+def check(
+    account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int, agent: int | None = None
+) -> None:
+    """Checks the account, permissions, agent and expiry of a new key. Raises InputError: what is allowed."""
     # Not above: pyarrow comes with them, and listing and revoking should not wait for it.
     from handletime.events.book import is_account
     from handletime.events.model import ACCOUNT_MAX, TIME_MAX
@@ -303,6 +361,12 @@ def check(account: str, permissions: frozenset[str], expires_ms: int | None, now
         raise InputError(f"the account must be 1 to {ACCOUNT_MAX} letters and digits (a-z, A-Z, 0-9)")
     if not permissions or not permissions <= set(PERMISSIONS):
         raise InputError(f"permissions are one or more of {', '.join(PERMISSIONS)}")
+    if "focus" in permissions and (agent is None or len(permissions) > 1):
+        raise InputError("a key for `focus` belongs to one agent, and can do nothing else: name the agent")
+    if agent is not None and "focus" not in permissions:
+        raise InputError("only a key for `focus` belongs to an agent")
+    if agent is not None and not -(1 << 63) <= agent < 1 << 63:
+        raise InputError("the agent must be a whole number of 64 bits")
     if expires_ms is not None and not now_ms < expires_ms <= TIME_MAX:
         raise InputError("a key must expire in the future, by the year 9999")
 
@@ -312,8 +376,9 @@ def _info(row: tuple[object, ...]) -> KeyInfo:
     key_id, account, permissions = (
         text.decode(errors="replace") if isinstance(text, bytes) else "?" for text in row[:3]
     )
-    created, *rest = map(_moment, row[3:])
-    return KeyInfo(key_id, account, _permissions(permissions), created or _EPOCH, *rest)
+    agent = row[3] if isinstance(row[3], int) else None
+    created, *rest = map(_moment, row[4:])
+    return KeyInfo(key_id, account, _permissions(permissions), agent, created or _EPOCH, *rest)
 
 
 def _permissions(text: str) -> tuple[Permission, ...]:

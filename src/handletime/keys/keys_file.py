@@ -45,7 +45,7 @@ class FileKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
 
     def info(self) -> KeyInfo:
         """What is shown of the key."""
-        return KeyInfo(self.id, self.account, self.permissions, self.created, self.expires, None, self.revoked)
+        return KeyInfo(self.id, self.account, self.permissions, None, self.created, self.expires, None, self.revoked)
 
 
 class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -69,12 +69,12 @@ def create(
     """
     now_ms = clock.now()
     wanted = frozenset(permissions)
-    if "ingest" in wanted:
-        raise InputError("a server over tables takes no events: no key of its file may `ingest`")
+    if taken := wanted & {"ingest", "focus"}:
+        raise InputError(f"a server over tables takes no events: no key of its file may `{min(taken)}`")
     check(account, wanted, expires_ms, now_ms)
     key_id = secrets.token_hex(6)
     chosen = tuple(each for each in PERMISSIONS if each in wanted)
-    new = NewToken(key_id, account, chosen, f"ht_{key_id}_{secrets.token_hex(32)}")
+    new = NewToken(key_id, account, chosen, None, f"ht_{key_id}_{secrets.token_hex(32)}")
     expires = None if expires_ms is None else _moment(expires_ms)
     kept = FileKey(key_id, account, chosen, _sha256(new.token), _moment(now_ms), expires)
     with _changing(path) as keys:

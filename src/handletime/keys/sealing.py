@@ -36,10 +36,14 @@ class KeyRow(NamedTuple):
     app_key_sha256: bytes
     token_sha256: bytes
     access_token_sha256: bytes
+    agent_id: int | None
 
     def bound(self) -> bytes:
-        """The whole row as bytes. Rows that differ give different bytes."""
-        return b"handletime key" + msgspec.msgpack.encode(tuple(self))
+        """The whole row as bytes. Rows that differ give different bytes.
+
+        Without an agent they are the same as before keys had any, so that older seals hold.
+        """
+        return b"handletime key" + msgspec.msgpack.encode(tuple(self) if self.agent_id is not None else self[:-1])
 
     def name(self) -> str:
         """The key's id, for messages; after damage it may be anything."""
@@ -47,7 +51,7 @@ class KeyRow(NamedTuple):
 
 
 ROW: Final = """cast(id as blob), cast(account as blob), cast(permissions as blob), created_ms, expires_ms,
-    app_key_sha256, token_sha256, access_token_sha256"""
+    app_key_sha256, token_sha256, access_token_sha256, agent_id"""
 """The columns of a KeyRow."""
 
 

@@ -82,6 +82,8 @@ _MIGRATIONS: Final = (
             sealed BLOB NOT NULL,
             PRIMARY KEY (account, name)) WITHOUT ROWID""",
     ),
+    # The agent that a key for focus belongs to.
+    ("ALTER TABLE keys ADD COLUMN agent_id INTEGER",),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 
