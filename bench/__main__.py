@@ -15,6 +15,7 @@ from bench import (
     compare,
     derivation,
     end_to_end,
+    focus,
     history,
     ingest,
     ingest_stored,
@@ -43,6 +44,7 @@ SECTIONS: Final = (
     "history",
     "mapping",
     "webhooks",
+    "focus",
 )
 WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "ingest": ingest.measure,
@@ -52,6 +54,7 @@ WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "history": history.measure,
     "mapping": mapping.measure,
     "webhooks": webhooks.measure,
+    "focus": focus.measure,
 }
 """Sections that make what they need by themselves."""
 
