@@ -127,13 +127,13 @@ def day_of(focus: Iterable[Focus], units: Iterable[Unit], start: int, end: int) 
         if cut.millis > 0:
             found.setdefault(unit.conversation, OnConversation(unit.conversation, [], [])).units.append(cut)
     conversations = sorted(found.values(), key=lambda each: (each.begin, each.id))
-    return AgentDay(start, end, conversations, idle, unknown, count >= UNITS_MAX)
+    return AgentDay(start, end, conversations, idle, unknown, count > UNITS_MAX)
 
 
 def units_of(snapshot: Snapshot, agent: int, start: int, end: int) -> list[Unit]:
     """The units of an agent that touch [start, end), of human agents' segments that have ended, by time.
 
-    `UNITS_MAX` at most.
+    Where there are more than `UNITS_MAX`, one more than these.
     """
     found = snapshot.execute(
         """select conversationId, epoch_ms(start), epoch_ms("end") from handle_time_units
@@ -146,7 +146,7 @@ def units_of(snapshot: Snapshot, agent: int, start: int, end: int) -> list[Unit]
             "end": instant_of(TIME_MAX),
             "to": instant_of(end),
             "agent": agent,
-            "most": UNITS_MAX,
+            "most": UNITS_MAX + 1,
         },
     ).fetchall()
     return [Unit(*row) for row in found]
