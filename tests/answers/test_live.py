@@ -140,6 +140,48 @@ def test_a_focus_with_a_lease_is_here_until_its_last_moment_and_since_it_began()
     assert conversation.focus[7] == FocusHere(BEGUN + 5000, BEGUN + 40_000)
 
 
+def test_who_looks_at_a_conversation_of_others_is_seen() -> None:
+    reader = MemoryReader("local")
+    reader.add(
+        events_of(
+            [
+                event("mine", 0, "opened", skillId=1),
+                event("mine", 1, "assigned", agentId=7),
+                event("mine", 2, "focused", agentId=7),
+                event("theirs", 0, "opened", skillId=2),
+                event("theirs", 1, "assigned", agentId=8),
+                event("theirs", 4, "focused", agentId=50, leaseMillis=60_000),
+                event("queued", 0, "opened", skillId=2),
+                event("queued", 3, "focused", agentId=8),
+                event("closed", 0, "assigned", agentId=8),
+                event("closed", 5, "closed", closedBy="agent"),
+                event("closed", 6, "focused", agentId=60),
+            ]
+        )
+    )
+    found = open_conversations(reader.open_conversations())
+
+    def looking(of: Selection = ALL, second: int = 20) -> list[tuple[int, str, int]]:
+        seen = now_of(found, of, BEGUN + second * 1000).looking
+        return [(each.agent, each.conversation.id, (each.since - BEGUN) // 1000) for each in seen]
+
+    both = [(8, "queued", 3), (50, "theirs", 4)]
+    assert looking() == both
+    assert looking(second=65) == both[:1], "the lease has ended"
+    assert looking(ALL._replace(user_type="human")) == both
+    assert looking(ALL._replace(user_type="bot")) == []
+    assert looking(ALL._replace(skills=(1,))) == []
+    assert looking(ALL._replace(agents=(50,))) == both[1:]
+    assert looking(ALL._replace(agents=(8,))) == both, "who looks, or is looked at"
+
+
+def test_no_more_who_look_are_shown_than_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "AGENTS_MAX", 2)
+    seen = conversation("c", None, focus={agent: FocusHere(AT - agent) for agent in range(5)})
+    now = now_of(OpenConversations([seen], set(range(5)), 0), ALL, AT)
+    assert ([each.agent for each in now.looking], now.more_looking) == ([4, 3], 3), "the longest first"
+
+
 def test_what_was_read_is_one_accounts_and_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = {"conversationId": "c", "eventId": "1", "time": "2026-11-21T09:00:00Z", "type": "opened"}
     one, other = MemoryReader("one"), MemoryReader("other")

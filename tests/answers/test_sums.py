@@ -141,7 +141,7 @@ def test_intervals_before_1970_have_what_ended_in_them(bounds: list[int], tmp_pa
         for i, event in enumerate(story)
     ]
     metrics = [METRICS[key] for key in ("totalAgentConversationSegments", "medianResponseMillis")]
-    with asked([derive(events_of(events))], tmp_path, memory=1 << 30) as (snapshot, _):
+    with asked([derive(events_of(events))], tmp_path, memory=1 << 30) as (snapshot, *_):
         groups = figures_of(snapshot, metrics, ("interval",), Selection(bounds))
     assert set(groups) == {(), (bisect_right(bounds, -59_996) - 1,)}
     assert {tuple(group.values()) for group in groups.values()} == {(1, 1)}

@@ -1,14 +1,27 @@
-"""`handletime report`."""
+"""`handletime report`.
+
+Covers: answers/files.
+"""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
+from handletime.answers.figures import figures_of
+from handletime.answers.files import asked
 from handletime.answers.registry import METRICS
+from handletime.answers.selection import Selection
+from handletime.segments.derive import Derived, derive
 from tests.cli.conftest import Run, events_of
+from tests.segments.tables import events_of as events_of_rows
 
 
 def test_report_has_every_metric_by_agent_as_json(run: Run) -> None:
@@ -167,3 +180,106 @@ def test_report_knows_unknown_from_nothing(run: Run, format_: str) -> None:
         cells = {line[0]: line[1:] for line in lines}
         assert cells["1"] == ["no focus data", "no focus data"]
         assert cells["9"] == ["0 s", "0 s"]
+
+
+ODD = "=1+1/ä [bold]?"
+"""An id that a spreadsheet, a terminal or a path could take for something else."""
+
+
+def handled(conversation: str, account: str, *agents: int, focus: bool = True) -> bytes:
+    """A closed conversation that each of these agents had, for 10, 20, … s of handle time."""
+    events: list[dict[str, object]] = []
+    at = 1795165200000
+    for place, agent in enumerate(agents, 1):
+        events.append({"type": "assigned", "agentId": agent, "time": at})
+        events.append({"type": "message", "sentBy": "consumer", "time": at + 500})
+        if focus:
+            events.append({"type": "focused", "agentId": agent, "time": at + 1000})
+            at += 1000 + 10_000 * place
+            events.append({"type": "message", "sentBy": "agent", "agentId": agent, "time": at})
+            events.append({"type": "unfocused", "agentId": agent, "time": at})
+        at = 1795165200000 + 60_000 * place
+    events.append({"type": "closed", "closedBy": "agent", "time": at})
+    named: Iterable[dict[str, object]] = (
+        {"accountId": account, "conversationId": conversation, "eventId": str(i), "sequence": i} for i in range(99)
+    )
+    return b"".join(json.dumps(name | event).encode() + b"\n" for name, event in zip(named, events, strict=False))
+
+
+BILLED = handled("b", "acme", 7, 8) + handled(ODD, "acme", 6) + handled("c", "acme", 9, focus=False)
+TOTAL = "totalHandleTimeMillis"
+
+
+def test_report_bills_by_conversation_and_agent_with_a_link_to_each_explanation(run: Run) -> None:
+    options = ["report", "-", "--by", "conversation,agent", "--metrics", TOTAL, "--format"]
+    rows = json.loads(run(*options, "json", stdin=BILLED).stdout)["rows"]
+    told = [(row["conversationId"], row["agentId"], row[TOTAL]) for row in rows]
+    assert told == [(ODD, 6, 10_000), ("b", 7, 10_000), ("b", 8, 20_000), ("c", 9, None)], "unknown is not zero"
+    path = rows[0]["explain"]
+    assert path.startswith("/api/account/acme/conversations/%3D1%2B1%2F%C3%A4%20")
+    assert path.count("/") == 6
+    assert unquote(path.split("/")[5]) == ODD
+
+    done = run(*options, "csv", "--url", "https://reports.example.com/ours/", "--tz", "Europe/Berlin", stdin=BILLED)
+    lines = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert list(lines[0]) == ["conversationId", "agentId", "explain", TOTAL]
+    assert [line[TOTAL] for line in lines] == ["10000", "10000", "20000", ""]
+    assert lines[0]["conversationId"] == f"'{ODD}", "no formula"
+    link = urlsplit(lines[0]["explain"])
+    assert (link.scheme, link.netloc, link.path) == ("https", "reports.example.com", "/ours/why")
+    assert parse_qs(link.query) == {"conversation": [ODD], "tz": ["Europe/Berlin"]}
+
+    table = run(*options, "table", stdin=BILLED).stdout
+    assert ODD in table
+    assert "explain" not in table
+    assert "no focus data" in table
+
+
+def test_report_by_conversation_adds_up_to_the_others(run: Run) -> None:
+    events = BILLED + handled("b", "other", 8)
+    answer = json.loads(run("report", "-", "--by", "conversation", "--format", "json", stdin=events).stdout)
+    assert [(row["accountId"], row["conversationId"]) for row in answer["rows"]] == [
+        ("acme", ODD),
+        ("acme", "b"),
+        ("acme", "c"),
+        ("other", "b"),
+    ]
+    assert answer["rows"][-1]["explain"] == "/api/account/other/conversations/b/explain"
+    assert set(answer["rows"][0]) == {"accountId", "conversationId", "explain", *METRICS}
+    (total,) = json.loads(run("report", "-", "--format", "json", stdin=events).stdout)["total"]
+    assert answer["total"] == [total]
+    for counted in (TOTAL, "totalAgentConversationSegments", "totalSkillConversationSegments"):
+        assert sum(row[counted] or 0 for row in answer["rows"]) == total[counted]
+
+
+def test_report_by_conversation_takes_intervals_and_times(run: Run) -> None:
+    options = ["report", "-", "--by", "conversation", "--interval", "1", "--metrics", TOTAL, "--format", "csv"]
+    assert run(*options, stdin=handled("b", "acme", 7, 8)).stdout.splitlines() == [
+        f"conversationId,interval,explain,{TOTAL}",
+        "b,2026-11-20T09:01:00.000Z,/api/account/acme/conversations/b/explain,10000",
+        "b,2026-11-20T09:02:00.000Z,/api/account/acme/conversations/b/explain,20000",
+    ]
+    none = run(*options[:-1], "json", "--from", "2026-11-21", "--to", "2026-11-22", stdin=BILLED)
+    assert json.loads(none.stdout)["rows"] == []
+
+
+def test_a_url_needs_conversations(run: Run) -> None:
+    done = run("report", "-", "--url", "https://reports.example.com", stdin=BILLED)
+    assert done.returncode == 2
+    assert "--url goes with --by conversation" in done.stderr
+
+
+def test_report_asks_for_some_conversations_at_a_time(tmp_path: Path) -> None:
+    """Every conversation comes once, whole and in order, whatever lies in which file."""
+    parts = [derived(handled("b", "acme", 7, 8) + handled("d", "acme", 5)), derived(handled("a", "acme", 9))]
+    of = Selection((0, 2 * 1795165200000))
+    found = []
+    with asked(parts, tmp_path, memory=1 << 30, conversations=True) as collected:
+        for snapshot, names in collected.by_conversation(at_once=2):
+            figures = figures_of(snapshot, [METRICS[TOTAL]], ("conversation", "agentId"), of)
+            found += [(names[key[0]].id, key[1], each[TOTAL]) for key, each in figures.items() if key]
+    assert found == [("a", 9, 10_000), ("b", 7, 10_000), ("b", 8, 20_000), ("d", 5, 10_000)]
+
+
+def derived(events: bytes) -> Derived:
+    return derive(events_of_rows(map(json.loads, events.splitlines())))

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
+from handletime.answers.words import rfc_3339
 from handletime.cli import cli
 from handletime.errors import StoreError
 from handletime.keys import keys_file as file_keys
@@ -97,10 +98,13 @@ def test_the_pages_show_what_those_over_a_store_show(
     account: str, places: Places, store_site: Site, lake_site: Site
 ) -> None:
     browsers = [signed_in(site, account) for site in (store_site, lake_site)]
-    conversation = store_site.get(
+    segment = store_site.get(
         f"/api/account/{account}/agent-segments?source=t&from={places.now - 3 * DAY}", account
-    ).json()["segments"][0]["conversationId"]
-    for path in (*pages(places), str(httpx.URL("/why", params={"conversation": conversation}))):
+    ).json()["segments"][0]
+    why = str(httpx.URL("/why", params={"conversation": segment["conversationId"]}))
+    day = f"/agent-day?agent={segment['agentId']}&day={rfc_3339(places.now - 2 * DAY)[:10]}&tz=UTC"
+    # The last row of a run ends what is known of a focus: so it does within this day of the other account.
+    for path in (*pages(places), why, *([day] if account == "north" else [])):
         expected, found = (browser.get(path) for browser in browsers)
         assert (found.status_code, found.headers["content-type"]) == (200, expected.headers["content-type"]), path
         assert shown(found) == shown(expected), path

@@ -50,6 +50,7 @@ PAGES: Final[dict[str, tuple[Permission, str]]] = {
     "GET /segments": ("handle-time", "?tz=UTC"),
     "GET /segments.csv": ("handle-time", "?tz=UTC"),
     "GET /skill-segments": ("operations", "?tz=UTC"),
+    "GET /agent-day": ("handle-time", "?agent=7&tz=UTC"),
     "GET /why": ("handle-time", "?conversation=secret&tz=UTC"),
 }
 """Routes of the page, which need a session."""

@@ -25,7 +25,7 @@ from handletime.segments.sorting import Records
 STALE_MS: Final = DAY
 """A longer wait is shown beside the others: a forgotten conversation should not hide those of today."""
 AGENTS_MAX: Final = 500
-"""The number of agents at work that are shown."""
+"""The number of agents at work that are shown, and of those who look at conversations of others."""
 KEPT_S: Final = 2.0
 """Seconds for which open conversations that were read are shown to others too."""
 
@@ -92,6 +92,14 @@ class OpenOf(NamedTuple):
     knows_focus: bool = False
 
 
+class Looking(NamedTuple):
+    """An agent whose focus is, since a moment, on an open conversation that somebody else has, or nobody."""
+
+    agent: int
+    conversation: OpenConversation
+    since: int
+
+
 class Now(NamedTuple):
     """The open conversations and their sums at one moment; times are epoch milliseconds."""
 
@@ -103,6 +111,9 @@ class Now(NamedTuple):
     begin_in_the_middle: int
     conversations: list[OpenConversation]
     """The open conversations, the longest wait first."""
+    looking: list[Looking]
+    """Whose focus is on a conversation that is not theirs, the longest first: supervisors, or a colleague."""
+    more_looking: int
 
 
 class OpenConversations(NamedTuple):
@@ -174,7 +185,30 @@ def now_of(found: OpenConversations, of: Selection, at: int) -> Now:
     agents.sort(key=lambda each: (each.is_bot, -each.longest_ms, each.number or 0))
     skills = [_of(skill, mine, at) for skill, mine in sorted(by_skill.items())]
     left_out = max(len(agents) - AGENTS_MAX, 0)
-    return Now(at, _of(None, shown, at), skills, agents[:AGENTS_MAX], left_out, found.begin_in_the_middle, shown)
+    looking = sorted(_looking(conversations, of), key=lambda each: (each.since, each.agent))
+    return Now(
+        at,
+        _of(None, shown, at),
+        skills,
+        agents[:AGENTS_MAX],
+        left_out,
+        found.begin_in_the_middle,
+        shown,
+        looking[:AGENTS_MAX],
+        max(len(looking) - AGENTS_MAX, 0),
+    )
+
+
+def _looking(conversations: Iterable[OpenConversation], of: Selection) -> Iterator[Looking]:
+    """Who looks at a conversation of somebody else; a filter of agents may mean either of the two."""
+    if of.user_type == "bot":
+        return
+    of_conversation = of._replace(agents=None, user_type=None)
+    for each in conversations:
+        for agent, here in each.focus.items():
+            is_meant = of.agents is None or agent in of.agents or each.agent in of.agents
+            if agent != each.agent and is_meant and _matches(each, of_conversation):
+                yield Looking(agent, each, here.since)
 
 
 def _matches(each: OpenConversation, of: Selection) -> bool:

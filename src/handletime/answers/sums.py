@@ -19,7 +19,8 @@ from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.terms import KEPT, MADE, RELATIONS, SUMS, Table
 
-By = Literal["agentId", "skillId", "interval"]
+By = Literal["agentId", "skillId", "interval", "conversation"]
+"""`conversation` is a number that only files have, for some conversations at a time (`answers.files`)."""
 I64 = npt.NDArray[np.int64]
 
 NOTHING: Final = -1

@@ -1,4 +1,4 @@
-"""`handletime report`: every metric by agent, skill and interval."""
+"""`handletime report`: every metric by agent, skill, conversation and interval."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
+from urllib.parse import quote, urlencode
 
 import click
 
 from handletime.answers import words
 from handletime.cli.console import Instant, account_option, memory_option, prepared
+from handletime.settings import PublicUrl
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
     from rich.table import Table
 
-    from handletime.answers.figures import Value
+    from handletime.answers.figures import Groups, Value
+    from handletime.answers.files import Asked, Conversation
     from handletime.answers.intervals import Interval
     from handletime.answers.registry import Metric
     from handletime.answers.relations import Snapshot
@@ -30,15 +34,19 @@ if TYPE_CHECKING:
     from handletime.segments.parts import Prepared
 
 Row = dict[str, "Value | str"]
-Grouping = Literal["agent", "skill", "skill,agent", "total"]
+Grouping = Literal["agent", "skill", "skill,agent", "conversation", "conversation,agent", "total"]
 KEYS: dict[Grouping, tuple[By, ...]] = {
     "agent": ("agentId",),
     "skill": ("skillId",),
     "skill,agent": ("skillId", "agentId"),
+    "conversation": ("conversation",),
+    "conversation,agent": ("conversation", "agentId"),
     "total": (),
 }
 UserType = Literal["human", "bot", "all"]
 WIDTH_OF_FILES: Final = 1_000
+SHOWN_MAX: Final = 1_000
+"""The most rows of conversations on a terminal. Nobody reads more, and a table needs all of its rows in memory."""
 INTERVALS_MAX: Final = 1_000_000
 """The most intervals of a report. Nobody reads more rows, and memory would end first."""
 
@@ -229,6 +237,12 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     show_default=True,
     help="A table shows the most telling metrics; csv and json have all.",
 )
+@click.option(
+    "--url",
+    type=PublicUrl(),
+    metavar="URL",
+    help="With --by conversation, in csv and json: where the page is, so that `explain` links to its Why.",
+)
 @memory_option
 @account_option()
 def report(
@@ -241,6 +255,7 @@ def report(
     user_type: UserType,
     metrics: list[str] | None,
     format_: Literal["table", "csv", "json"],
+    url: str | None,
     memory: int,
     account: str,
 ) -> None:
@@ -249,31 +264,49 @@ def report(
     A segment counts where it ends. Averages of response times mislead: look at the medians and percentiles beside
     them. Durations are milliseconds in csv and json. An average over nothing is -1. Handle time without focus data is
     unknown: empty in csv, null in json.
+
+    By conversation, csv and json have a link to the explanation of each line: of the page at --url, or the API's path.
     """
     from handletime.answers.files import asked
     from handletime.answers.registry import METRICS
 
     by_keys: tuple[By, ...] = (*KEYS[by], *(("interval",) if interval else ()))
+    of_conversations = "conversation" in by_keys
+    if url is not None and not of_conversations:
+        raise click.UsageError("--url goes with --by conversation: the links are to conversations")
     with (
         tempfile.TemporaryDirectory(prefix="handletime-") as folder,
-        asked(_derived(files, account, memory), Path(folder), memory=memory) as (snapshot, quality),
+        asked(
+            _derived(files, account, memory), Path(folder), memory=memory, conversations=of_conversations
+        ) as collected,
     ):
+        snapshot, quality = collected.snapshot, collected.quality
         of = _selection(snapshot, start, end, interval, zone, None if user_type == "all" else user_type)
         chosen = [METRICS[name] for name in metrics or METRICS]
         # Ids of two accounts have nothing in common.
         accounts = sorted(quality.accounts) if len(quality.accounts) > 1 else None
-        rows, total = _rows(snapshot, chosen, by_keys, of, accounts)
-    keys: tuple[str, ...] = ("accountId", *by_keys) if accounts else by_keys
-    if format_ == "table":
-        _print(Report(rows, total if keys else [], keys, of, zone, user_type), metrics, quality)
-        return
-    for row in rows:
-        if "interval" in row:
-            row["interval"] = words.rfc_3339(int(row["interval"] or 0), zone)
-    if format_ == "json":
-        sys.stdout.write(_json(rows, total, of, zone))
-    else:
-        _csv(rows, [*keys, *(metric.key for metric in chosen)])
+        rows: Iterable[Row]
+        if of_conversations:
+            rows, total = _rows_of_conversations(collected, chosen, by_keys, of, _Links(url, zone))
+        else:
+            rows, total = _rows(snapshot, chosen, by_keys, of, accounts)
+        names = [_NAMES.get(key, key) for key in by_keys]
+        keys = ["accountId", *names] if accounts else names
+        if format_ == "table":
+            shown = list(islice(rows, SHOWN_MAX + 1)) if of_conversations else list(rows)
+            _print(Report(shown, total if keys else [], keys, of, zone, user_type), metrics, quality)
+            return
+        left_out = {"accountId"} - {*keys}
+        told = (_told(row, zone, left_out) for row in rows)
+        if format_ == "json":
+            sys.stdout.writelines(_json(told, total, of, zone))
+        else:
+            explain = ["explain"] if of_conversations else []
+            _csv(told, [*keys, *explain, *(metric.key for metric in chosen)])
+
+
+_NAMES: Final[dict[By, str]] = {"conversation": "conversationId"}
+"""Keys that have another name in a report."""
 
 
 class Report(NamedTuple):
@@ -281,7 +314,7 @@ class Report(NamedTuple):
 
     rows: list[Row]
     total: list[Row]
-    keys: tuple[str, ...]
+    keys: Sequence[str]
     of: Selection
     zone: ZoneInfo
     user_type: UserType
@@ -339,27 +372,91 @@ def _rows(
     each: Sequence[str | None] = accounts or [None]
     for account in each:
         found = figures_of(snapshot, metrics, keys, of._replace(account=account))
+        whose: Row = {} if account is None else {"accountId": account}
         if keys == ("interval",) and account is None and of.start < of.end:
             empty = {metric.key: of_nothing(metric) for metric in metrics}
             found |= {(place,): found.get((place,), empty) for place in range(len(of.bounds) - 1)}
-        for key, figures in sorted(found.items()):
-            if len(key) == len(keys):
-                named: Row = dict(zip(keys, key, strict=True))
-                if "interval" in named:
-                    named["interval"] = of.bounds[key[-1]]
-                rows.append({**({} if account is None else {"accountId": account}), **named, **figures})
+        rows += [{**whose, **row} for row in _keyed(found, keys, of)]
     total = figures_of(snapshot, metrics, (), of) if accounts else found
-    return rows, [{**figures} for key, figures in total.items() if key == ()]
+    return rows, _total(total)
 
 
-def _json(rows: list[Row], total: list[Row], of: Selection, zone: ZoneInfo) -> str:
+def _rows_of_conversations(
+    collected: Asked, metrics: list[Metric], keys: tuple[By, ...], of: Selection, links: _Links
+) -> tuple[Iterator[Row], list[Row]]:
+    """Rows as of `_rows`, by account and conversation, with `accountId` and the link; some conversations at a time."""
+    from handletime.answers.figures import figures_of
+
+    def rows() -> Iterator[Row]:
+        for snapshot, known in collected.by_conversation():
+            for row in _keyed(figures_of(snapshot, metrics, keys, of), keys, of):
+                whose = known[cast(int, row.pop("conversation"))]
+                named: Row = {"accountId": whose.account, "conversationId": whose.id}
+                where: Row = {key: row.pop(key) for key in keys if key != "conversation"}
+                yield {**named, **where, "explain": links.of(whose), **row}
+
+    # Whether skill segments count in it depends on whether there are agents, as in every other report.
+    coarse = tuple(key for key in keys if key == "agentId")
+    return rows(), _total(figures_of(collected.snapshot, metrics, coarse, of))
+
+
+def _keyed(found: Groups, keys: tuple[By, ...], of: Selection) -> Iterator[Row]:
+    """Figures by group as rows, in ascending order of the keys. An interval is its beginning."""
+    for key, figures in sorted(found.items()):
+        if len(key) == len(keys):
+            named: Row = dict(zip(cast("tuple[str, ...]", keys), key, strict=True))
+            if "interval" in named:
+                named["interval"] = of.bounds[key[-1]]
+            yield {**named, **figures}
+
+
+def _total(found: Groups) -> list[Row]:
+    """The row of all groups together; none where no segment ended."""
+    return [{**figures} for key, figures in found.items() if key == ()]
+
+
+class _Links(NamedTuple):
+    """Links to explanations: of a page, if it is known where that is; else the paths of the API."""
+
+    url: str | None
+    zone: ZoneInfo
+
+    def of(self, conversation: Conversation) -> str:
+        """The link to a conversation's explanation."""
+        if self.url is None:
+            return f"/api/account/{conversation.account}/conversations/{quote(conversation.id, safe='')}/explain"
+        asked = {"conversation": conversation.id, "tz": self.zone.key}
+        return f"{self.url.rstrip('/')}/why?{urlencode(asked, quote_via=quote)}"
+
+
+def _told(row: Row, zone: ZoneInfo, left_out: set[str]) -> Row:
+    """A row for programs."""
+    if "interval" in row:
+        row["interval"] = words.rfc_3339(int(row["interval"] or 0), zone)
+    return {name: value for name, value in row.items() if name not in left_out}
+
+
+def _json(rows: Iterable[Row], total: list[Row], of: Selection, zone: ZoneInfo) -> Iterator[str]:
+    """The report as JSON, piece by piece."""
+    yield f'{{\n  "from": "{words.rfc_3339(of.start, zone)}",\n  "to": "{words.rfc_3339(of.end, zone)}",\n  "rows": '
+    yield from _array(rows)
+    yield ',\n  "total": '
+    yield from _array(total)
+    yield "\n}\n"
+
+
+def _array(rows: Iterable[Row]) -> Iterator[str]:
     import msgspec
 
-    span = {"from": words.rfc_3339(of.start, zone), "to": words.rfc_3339(of.end, zone)}
-    return msgspec.json.format(msgspec.json.encode({**span, "rows": rows, "total": total}), indent=2).decode() + "\n"
+    front = "["
+    for row in rows:
+        text = msgspec.json.format(msgspec.json.encode(row), indent=2).decode()
+        yield f"{front}\n    " + text.replace("\n", "\n    ")
+        front = ","
+    yield "[]" if front == "[" else "\n  ]"
 
 
-def _csv(rows: list[Row], names: list[str]) -> None:
+def _csv(rows: Iterable[Row], names: list[str]) -> None:
     from handletime.segments.cells import csv_lines
 
     sys.stdout.writelines(csv_lines(names, ([row.get(name) for name in names] for row in rows)))
@@ -389,6 +486,8 @@ def _print(report: Report, metrics: list[str] | None, quality: Quality) -> None:
         else:
             console.print(_table(block, report))
     console.print()
+    if "conversationId" in report.keys and len(report.rows) > SHOWN_MAX:
+        console.print(f"The first {SHOWN_MAX:,} lines are shown; csv and json have all.", style="dim", highlight=False)
     for line in _notes(quality, report.user_type):
         console.print(line, style="dim", highlight=False)
 
@@ -409,6 +508,7 @@ def _says_something(block: Block, report: Report) -> bool:
 
 def _table(block: Block, report: Report) -> Table:
     from rich import box
+    from rich.markup import escape
     from rich.table import Table
 
     from handletime.answers.registry import METRICS
@@ -416,16 +516,20 @@ def _table(block: Block, report: Report) -> Table:
     keys = report.keys
     table = Table(title=block.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     for key in keys:
-        table.add_column(key.removesuffix("Id"), justify="left" if key == "interval" else "right", no_wrap=True)
+        justify: Literal["left", "right"] = "left" if key in _TEXTS else "right"
+        table.add_column(key.removesuffix("Id"), justify=justify, no_wrap=True)
     for name in block.metrics:
         table.add_column(METRICS[name].label or name, justify="right", no_wrap=bool(METRICS[name].label))
-    for row in report.rows:
-        shown = (_key(key, row[key], report.zone) for key in keys)
+    for row in report.rows[:SHOWN_MAX] if "conversationId" in keys else report.rows:
+        shown = (escape(_key(key, row[key], report.zone)) for key in keys)
         table.add_row(*shown, *_cells(block, row))
     if report.total and len(report.rows) > 1:
         table.add_section()
         table.add_row("all", *[""] * (len(keys) - 1), *_cells(block, report.total[0]), style="bold")
     return table
+
+
+_TEXTS: Final = frozenset({"conversationId", "interval"})
 
 
 def _cells(block: Block, row: Row) -> list[str]:

@@ -9,6 +9,7 @@ from litestar.di import Provide
 
 from handletime.api.errors import Refused
 from handletime.api.service import HttpRequest, InPath
+from handletime.web.agent_day import agent_day
 from handletime.web.now import now, now_data, now_events
 from handletime.web.open import open_conversations, open_data
 from handletime.web.page import HEADERS, Page, ThePage, static_files, tag
@@ -25,7 +26,7 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
     handlers = [
         *(sign_in_form, sign_in, sign_out),
         *((now, now_data, now_events, open_conversations, open_data) if with_now else (begin,)),
-        *(agents, skills, segments, segments_csv, skill_segments, why, static_file),
+        *(agents, skills, segments, segments_csv, skill_segments, why, agent_day, static_file),
     ]
 
     def answer_to(request: HttpRequest, error: Exception) -> Response[bytes]:

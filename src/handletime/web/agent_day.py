@@ -1,0 +1,171 @@
+"""`/agent-day`: a day of one agent as bars, a row for each conversation that had the agent's focus."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from typing import Final, NamedTuple
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from litestar import Response, get
+
+from handletime.answers.agent_day import AgentDay, OnConversation, Stretch, day_bounds, day_of, total, units_of
+from handletime.answers.words import clock, duration, local
+from handletime.api.parameters import Parameter, Wrong
+from handletime.api.service import HttpRequest, query_of
+from handletime.clock import HOUR
+from handletime.web.page import ThePage
+from handletime.web.picture import Scale, Tick
+from handletime.web.view import AGENT, read_view
+
+SHOWN: Final = 200
+"""The most conversations that are shown."""
+BARS_MAX: Final = 3_000
+"""The most bars that are drawn: nobody could tell more apart."""
+_BEGIN: Final = 26.0
+_ROW: Final = 20.0
+_APART: Final = 26.0
+_FIRST, _LAST = date(2000, 1, 1), date(9998, 12, 31)
+
+
+def _date(text: str) -> date:
+    try:
+        day = date.fromisoformat(text.strip()) if re.fullmatch(r"\d{4}-\d\d-\d\d", text.strip(), re.ASCII) else None
+    except ValueError:
+        day = None
+    if day is None or not _FIRST <= day <= _LAST:
+        raise Wrong(f"must be a date such as 2026-11-20, from {_FIRST} to {_LAST}")
+    return day
+
+
+DAY: Final[Parameter[date | None]] = Parameter(
+    "day", "Which day, on the clocks of the time zone.", None, _date, {"type": "string", "format": "date"}
+)
+
+
+class Bar(NamedTuple):
+    """A stretch as it is drawn, and what the page says of it."""
+
+    kind: str
+    x: float
+    width: float
+    inset: int
+    says: str
+
+
+class Line(NamedTuple):
+    """A row of the picture: of a conversation, or of the time without any (`conversation` is "")."""
+
+    name: str
+    conversation: str
+    y: float
+    height: float
+    bars: list[Bar]
+    totals: str
+
+
+class Bars(NamedTuple):
+    """The picture. `more_bars` says how many are not drawn."""
+
+    lines: list[Line]
+    ticks: list[Tick]
+    height: float
+    more_bars: int
+
+
+@get("/agent-day", sync_to_thread=True, name="page-agent-day")
+def agent_day(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """A day of an agent: which conversations had the focus, and what of it was handle time."""
+    asker = page.asker(request, "handle-time")
+    query = query_of(request)
+    now = page.service.clock.now()
+    view = read_view(query, now, asker.session.zone)
+    day = query.get(DAY) or local(now, view.zone).date()
+    agent = view.agent
+    if agent is None:
+        query.fault(AGENT, "is required")
+    query.check()
+    start, end = day_bounds(day, view.zone)
+    until = max(min(end, now), start)
+    reader = asker.reader
+    with reader.snapshot() as snapshot:
+        units = units_of(snapshot, agent or 0, start, until) if start < until else []
+    focus = reader.focus(agent or 0, start, until) if start < until else []
+    of_day = day_of(focus, units, start, until)
+    shown = of_day.conversations[:SHOWN]
+
+    def href(other: date) -> str:
+        return f"/agent-day?{urlencode({'agent': agent, 'day': other, 'tz': view.zone.key}, quote_via=quote)}"
+
+    return page.html(
+        request,
+        "agent_day.html",
+        asker,
+        view=view,
+        agent=agent,
+        day=day,
+        of_day=of_day,
+        hours=(end - start) / HOUR,
+        is_over=until == end,
+        shown=shown,
+        more=of_day.conversations[SHOWN:],
+        picture=draw(of_day, shown, view.zone),
+        before=href(day - timedelta(days=1)) if day > _FIRST else "",
+        after=href(day + timedelta(days=1)) if end <= now and day < _LAST else "",
+        day_before=str(day - timedelta(days=1)),
+        day_after=str(day + timedelta(days=1)),
+        total=total,
+    )
+
+
+def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> Bars:
+    """The bars of a day, over the hours in which there was anything to see; time without focus stands in a last row."""
+    rows = list(shown)
+    begin, end = _hours_of(of_day, rows, zone)
+    scale = Scale((begin, end), true=True)
+    lines: list[Line] = []
+    left, more = BARS_MAX, 0
+
+    def bars(kind: str, what: str, stretches: Iterable[Stretch], inset: int = 0) -> Iterator[Bar]:
+        nonlocal left, more
+        for each in stretches:
+            cut = Stretch(max(each.start, begin), min(each.end, end))
+            if cut.millis <= 0:
+                continue
+            if not left:
+                more += 1
+                continue
+            left -= 1
+            says = f"{what}: {clock(each.start, zone)} – {clock(each.end, zone)} · {duration(each.millis)}"
+            x = scale.at(cut.start)
+            yield Bar(kind, x, max(scale.at(cut.end) - x, 1.0), inset, says)
+
+    def line(name: str, conversation: str, found: Iterable[Bar], totals: str) -> None:
+        lines.append(Line(name, conversation, _BEGIN + len(lines) * _APART, _ROW, list(found), totals))
+
+    for row in rows:
+        found = [*bars("focus", "focus", row.focus), *bars("unit", "handle-time unit", row.units, inset=4)]
+        handled = duration(row.handle_time_ms) if row.units else "–"
+        line(row.id, row.id, found, f"{duration(row.focus_ms)} · {handled}")
+    if of_day.idle:
+        line("none", "", bars("not-handled", "on no conversation", of_day.idle), duration(total(of_day.idle)))
+    if of_day.unknown:
+        line("unknown where", "", bars("unknown", "unknown where", of_day.unknown), duration(total(of_day.unknown)))
+    return Bars(lines, list(scale.ticks(zone)), _BEGIN + len(lines) * _APART + 4, more)
+
+
+def _hours_of(of_day: AgentDay, rows: Iterable[OnConversation], zone: ZoneInfo) -> Stretch:
+    """The hours of the day, by its clock, from the first to the last in which the agent had a conversation."""
+    times = [moment for row in rows for each in (*row.focus, *row.units) for moment in each]
+    if not times:
+        return Stretch(of_day.start, max(of_day.end, of_day.start + 1))
+    first, last = min(times), max(times)
+    past, rest = _past_the_hour(first, zone), _past_the_hour(last, zone)
+    return Stretch(max(first - past, of_day.start), min(last - rest + HOUR if rest else last, of_day.end))
+
+
+def _past_the_hour(moment: int, zone: ZoneInfo) -> int:
+    at = local(moment, zone)
+    return (at.minute * 60 + at.second) * 1000 + at.microsecond // 1000
