@@ -93,8 +93,8 @@ def build(
 
     JavaScript uses the expression; Python checks it here as far as the two agree.
 
-    DIR/signing-key.pem is made once and gives the extension its id in Chromium. Keep it: with another one, it is another
-    extension to the browsers.
+    DIR/signing-key.pem is made once and gives the extension its id in Chromium. Keep it: with another one, it is
+    another extension to the browsers.
     """
     from handletime.tracker.build import Plan, is_plain
     from handletime.tracker.build import build as build_tracker
@@ -149,18 +149,25 @@ def _plan(server: str, account: str, desks: tuple[str, ...], own_desks: tuple[tu
 
 
 def _what_next(plan: Plan, built: Built, out: Path) -> str:
-    return f"""Built in {out} for {plan.server}, account {plan.account}; Chromium's id for it is {built.chromium_id}.
+    new = "new; " if built.new_signing_key else ""
+    return f"""Built in {out} for {plan.server}, account {plan.account}.
+Chromium's id for it is {built.chromium_id}.
 
 Try it:
-  Chrome, Edge, Chromium   open chrome://extensions, switch "Developer mode" on, "Load unpacked", choose {out / "chromium"}
-  Firefox                  open about:debugging#/runtime/this-firefox, "Load Temporary Add-on", choose {out / "firefox" / "manifest.json"}
-Then open the extension's options and enter the agent's key (handletime keys create {plan.account} --permission focus --agent …).
+  Chrome, Edge, Chromium   open chrome://extensions, switch "Developer mode" on, "Load unpacked",
+                           choose {out / "chromium"}
+  Firefox                  open about:debugging#/runtime/this-firefox, "Load Temporary Add-on",
+                           choose {out / "firefox" / "manifest.json"}
+Then open the extension's options and enter the agent's key, which
+  handletime keys create {plan.account} --permission focus --agent …
+prints.
 
 Give it to everybody:
   chromium.zip, firefox.zip   to sign: Chrome's and Edge's stores take them unlisted, Mozilla signs without listing
   policies/                   settings that agents cannot change, for Chrome, Edge and Firefox
   dashboard-script.html       instead of an extension, for Chatwoot's DASHBOARD_SCRIPTS
   liveperson-widget/          a widget for LivePerson's workspace; put it on a web server of yours
-  signing-key.pem             keep it safe and back it up: {"new; " if built.new_signing_key else ""}it makes the id above
+  signing-key.pem             keep it safe and back it up ({new}it makes the id above)
 
-The scripts need this origin in the server's setting focus-origins; the extension does not. More in docs/tracker.md."""
+The scripts need the pages' origin in the server's setting focus-origins; the extension does not.
+More in docs/tracker.md."""

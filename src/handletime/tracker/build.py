@@ -1,7 +1,8 @@
-"""Puts the focus tracker together for one server: extension for Chromium and Firefox, policies, and scripts for pages."""
+"""Puts the focus tracker together for one server: the extension, policies, and scripts for pages."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import re
@@ -129,8 +130,6 @@ def build(plan: Plan, out: Path) -> Built:
     public = _public_part(private)
     identity = chromium_id(public)
     made = {"config.js": _config(plan), "desklist.js": _desk_list(plan)}
-    import base64
-
     _folder(out / "chromium", plan, made, _chromium(plan, base64.b64encode(public).decode()))
     _folder(out / "firefox", plan, made, _firefox(plan))
     for name in ("chromium", "firefox"):
@@ -240,7 +239,7 @@ def _manifest(plan: Plan, *, with_ports: bool) -> dict[str, Any]:
     return {
         "manifest_version": 3,
         "name": "handletime focus",
-        "description": "Tells your company's handletime server which conversation is on the screen: its id and the time.",
+        "description": "Tells your company's handletime server which conversation is on the screen, and when.",
         "version": ".".join(re.findall(r"\d+", __version__)[:3]),
         "icons": {"16": "icons/on-16.png", "32": "icons/on-32.png", "48": "icons/on-48.png", "128": "icons/on-128.png"},
         "permissions": ["storage", "idle"],
@@ -284,7 +283,7 @@ def _firefox(plan: Plan) -> dict[str, Any]:
         "browser_specific_settings": {
             "gecko": {
                 "id": FIREFOX_ID,
-                "strict_min_version": "140.0",
+                "strict_min_version": "142.0",
                 "data_collection_permissions": {"required": ["browsingActivity", "websiteActivity"]},
             }
         },

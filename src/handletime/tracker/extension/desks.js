@@ -62,7 +62,7 @@ export function conversationAt(desks, address, ownPattern) {
  */
 export function compiled(pattern) {
   const groups = groupsOf(pattern);
-  return groups === 1 ? new RegExp(`^(?:${pattern})$`, "u") : null;
+  return groups === 1 ? new RegExp(`^(?:${pattern})$`) : null;
 }
 
 /**
@@ -72,8 +72,8 @@ export function compiled(pattern) {
  */
 export function groupsOf(pattern) {
   try {
-    new RegExp(pattern, "u");
-    const empty = new RegExp(`${pattern}|`, "u").exec("");
+    new RegExp(pattern);
+    const empty = new RegExp(`${pattern}|`).exec("");
     return empty ? empty.length - 1 : null;
   } catch {
     return null;

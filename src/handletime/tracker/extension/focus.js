@@ -116,14 +116,14 @@ export function idled(screen, idle, at, mode) {
 /**
  * Nothing is to be told, or everything again.
  * @param {Screen} screen is changed
- * @param {boolean} paused
+ * @param {boolean} off
  * @param {number} at
  * @param {Mode} mode
  * @returns {Move[]}
  */
-export function paused(screen, paused, at, mode) {
+export function paused(screen, off, at, mode) {
   const moves = silence(screen, at);
-  screen.paused = paused;
+  screen.paused = off;
   return [...moves, ...decided(screen, at, mode)];
 }
 

@@ -77,7 +77,9 @@ function noted(moves) {
 /** @param {boolean} all also what waits to be sent, which may be much */
 function keep(all) {
   const { screen, outbox, off } = known;
-  return chrome.storage.local.set(all ? { screen, outbox, off } : { screen });
+  /** @type {Record<string, unknown>} */
+  const values = all ? { screen, outbox, off } : { screen };
+  return chrome.storage.local.set(values);
 }
 
 /** @param {Move[]} moves */
