@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from handletime.cli import cli
-from handletime.cli import tracker as command
+from handletime.cli.tracker import KINDS
 from handletime.errors import InputError
 from handletime.tracker import build as building
 from handletime.tracker.build import (
@@ -192,6 +192,6 @@ def test_nothing_ends_the_script_that_it_stands_in(tmp_path: Path) -> None:
 
 
 def test_the_command_knows_the_same_desks() -> None:
-    assert command.KINDS == building.KINDS
+    assert KINDS == building.KINDS
     source = (SOURCE / "desks.js").read_text()
     assert tuple(re.findall(r"^  (\w+): \{", source, re.MULTILINE)) == building.KINDS

@@ -10,7 +10,7 @@ import { EVERY_MS } from "./watching.js";
  */
 
 const ID_PATH = "chatInfo.rtSessionId";
-const PATIENCE_MS = 500;
+const SDK_LOOK_MS = 500;
 
 /** @param {Sdk} sdk */
 function begin(sdk) {
@@ -67,7 +67,7 @@ function begin(sdk) {
 function wait() {
   const { lpTag } = /** @type {{ lpTag?: { agentSDK?: Sdk } }} */ (/** @type {unknown} */ (window));
   if (lpTag?.agentSDK) begin(lpTag.agentSDK);
-  else setTimeout(wait, PATIENCE_MS);
+  else setTimeout(wait, SDK_LOOK_MS);
 }
 
 wait();
