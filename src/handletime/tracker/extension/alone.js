@@ -11,12 +11,13 @@ import { BUILT } from "./config.js";
 /** @typedef {import("./focus.js").Word} Word */
 /** @typedef {import("./focus.js").Move} Move */
 /** @typedef {import("./sending.js").Outbox} Outbox */
-/** @typedef {import("./sending.js").Waiting} Waiting */
+/** @typedef {{ waiting: import("./sending.js").Waiting[], clock: import("./clock.js").Measured | null, at: number }} Kept */
 
 const KEY = "handletime-focus-key";
 const QUEUE = "handletime-focus-queue";
 const INPUTS = ["pointerdown", "pointermove", "keydown", "wheel", "touchstart"];
 const IDLE_LOOK_MS = 1_000;
+const FRESH_MS = 60_000;
 
 /**
  * One page's part: it hears its own words and those of the other pages of this origin, and tells the moves of its own.
@@ -47,16 +48,21 @@ export function alone() {
   // What waits is shared by the pages of this origin; whoever has time sends it.
   const take = () => {
     try {
-      const kept = /** @type {Waiting[]} */ (JSON.parse(localStorage.getItem(QUEUE) ?? "[]"));
-      const ids = new Set(kept.map((each) => each.event.eventId));
-      outbox.waiting = [...kept, ...outbox.waiting.filter((each) => !ids.has(each.event.eventId) && !stored)];
+      const kept = /** @type {Kept} */ (JSON.parse(localStorage.getItem(QUEUE) ?? "null"));
+      if (!kept) return;
+      // A page that has asked the server for the time has asked for all of them.
+      if (!outbox.clock && Math.abs(Date.now() - kept.at) < FRESH_MS) outbox.clock = kept.clock;
+      const ids = new Set(kept.waiting.map((each) => each.event.eventId));
+      outbox.waiting = [...kept.waiting, ...(stored ? [] : outbox.waiting.filter((each) => !ids.has(each.event.eventId)))];
     } catch {
       // No storage: what waits stays with this page.
     }
   };
   const keep = () => {
     try {
-      localStorage.setItem(QUEUE, JSON.stringify(outbox.waiting));
+      /** @type {Kept} */
+      const kept = { waiting: outbox.waiting, clock: outbox.clock, at: Date.now() };
+      localStorage.setItem(QUEUE, JSON.stringify(kept));
       stored = true;
     } catch {
       stored = false;
