@@ -64,6 +64,9 @@ def test_it_writes_both_extensions_policies_and_scripts_and_says_what_next(tmp_p
     assert chromium["content_scripts"][0]["matches"] == ["http://[::1]:8081/*", "https://chat.example.com/*"]
     assert firefox["content_scripts"][0]["matches"] == ["http://[::1]/*", "https://chat.example.com/*"]
     assert chromium["background"] == {"service_worker": "worker.js", "type": "module"}
+    policy = chromium["content_security_policy"]["extension_pages"]
+    assert policy.startswith("default-src 'none'; ")
+    assert policy.endswith("; connect-src https://h.example.com")
     assert firefox["background"] == {"scripts": ["worker.js"], "type": "module"}
 
 
