@@ -33,6 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "events": set(),
     "sources": {"events"},
     "simulate": {"events"},
+    "tracker": set(),
     "keys": {"events"},
     "segments": {"events"},
     "answers": {"events", "segments"},
@@ -43,7 +44,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "api": {"events", "segments", "answers", "store", "keys", "deliveries"},
     "web": {"events", "segments", "answers", "store", "keys", "api"},
     "cli": {"events", "sources", "simulate", "keys", "segments", "answers", "store", "lake", "upkeep", "api", "web"}
-    | {"deliveries"},
+    | {"deliveries", "tracker"},
     "__main__": {"cli"},
     "__init__": set(),
 }

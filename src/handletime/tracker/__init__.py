@@ -1,0 +1,1 @@
+"""The focus tracker: what runs in the agents' browsers, and how it is put together for one server."""
