@@ -273,7 +273,7 @@ class Chromium:
         self.until(lambda: not self.worker_runs(), "the worker's end")
 
     def become(self, state: Literal["active", "idle", "locked"]) -> None:
-        """The person is idle or away, or there again, as the worker that runs hears it; one that starts anew does not."""
+        """The person is idle, away or back: the worker that runs hears it, one that starts anew does not."""
         said = json.dumps(state)
         self.in_worker(
             f"chrome.idle.queryState = (_, told) => told ? void told({said}) : Promise.resolve({said}); "
@@ -475,7 +475,8 @@ def with_clock(extension: Path, into: Path, ahead_ms: int) -> Path:
     shutil.copytree(extension, into)
     wrong = (
         "if (!globalThis.__ahead) { globalThis.__ahead = true; const Right = Date; "
-        f"globalThis.Date = class extends Right {{ constructor(...a) {{ a.length ? super(...a) : super(Right.now() + {ahead_ms}) }} "
+        "globalThis.Date = class extends Right { constructor(...given) { "
+        f"given.length ? super(...given) : super(Right.now() + {ahead_ms}) }} "
         f"static now() {{ return Right.now() + {ahead_ms} }} }} }}\n"
     )
     for script in into.rglob("*.js"):
