@@ -8,7 +8,7 @@ page hears of what happens as it does on a desk. `test_browser.py` shows what th
 - Two windows: each keeps the focus, with `document.hasFocus()` true in both, for there is no window manager to take it.
   So an extension of this harness is the window manager: it takes the focus from all windows but the one that a person
   turned to. Then pages hear what they would. No window hides another one, though.
-- A browser's first page has the focus only after a click, which `Chromium.start` makes.
+- A browser's first page has the focus only after a click, which `take_keyboard` makes.
 - Nobody is ever idle or away for `chrome.idle`, and `Emulation.setIdleOverride` does not reach it. `become` says so
   instead of the browser, in the worker that runs.
 - A worker to which one talks does not fall asleep; so nobody talks to the extension's for longer than a question takes.
@@ -107,7 +107,7 @@ class Chromium:
         # While one talks to it, it does not fall asleep.
         self._manager = Target(self, self.until(lambda: self._workers(True), "the window manager")[0]["targetId"])
         self._manager.until("globalThis.chrome?.windows && serviceWorker.state === 'activated'")
-        self.until(self.tabs, "a first tab")[0].press(0, 0)
+        self.until(self.tabs, "a first tab")[0].take_keyboard()
 
     def quit(self) -> None:
         """Closes it as a person does, and waits until it has ended."""
@@ -120,7 +120,7 @@ class Chromium:
     def kill(self) -> None:
         """Ends all its processes with SIGKILL, wherever they are; nothing where it does not run."""
         if self._process is not None:
-            self._signal(signal.SIGKILL)
+            self.until(lambda: not self._signal(signal.SIGKILL), "its processes' end")
             self._process.wait(PATIENCE_S)
             self._forget()
 
@@ -146,23 +146,27 @@ class Chromium:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def processes(self) -> list[int]:
-        """Its processes: the first, and all that descend from it or are of its session."""
+        """Its processes that have not ended: the first, and all that descend from it or are of its session."""
         assert self._process
         first = self._process.pid
         parents, sessions = {}, {}
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-                _, parent, _, session, *_ = _stat(int(folder.name))
-                parents[int(folder.name)], sessions[int(folder.name)] = int(parent), int(session)
+                state, parent, _, session, *_ = _stat(int(folder.name))
+                if state != "Z":
+                    parents[int(folder.name)], sessions[int(folder.name)] = int(parent), int(session)
         found = {pid for pid in parents if pid == first or sessions[pid] == first}
         while more := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= more
         return sorted(found)
 
-    def _signal(self, which: signal.Signals) -> None:
-        for pid in self.processes():
+    def _signal(self, which: signal.Signals) -> list[int]:
+        """Sends it to all processes; gives these."""
+        found = self.processes()
+        for pid in found:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, which)
+        return found
 
     def _forget(self) -> None:
         self._wire.close()
@@ -202,6 +206,7 @@ class Chromium:
         tab = Tab(self, self.call("Target.createTarget", asked)["targetId"])
         if not background:
             tab.activate()
+            tab.take_keyboard()
         if url != "about:blank":
             tab.go(url)
         return tab
@@ -333,11 +338,14 @@ class Tab(Target):
     """A tab, in whichever window it is."""
 
     def go(self, url: str) -> None:
-        """Opens an address, and waits until it is loaded."""
+        """Opens an address, and waits until it is loaded, with the focus if the page before had it."""
+        had_focus = self.evaluate("document.hasFocus()")
         with self._another_page():
             answer = self.call("Page.navigate", {"url": url})
             if "errorText" in answer:
                 raise ProtocolError(answer["errorText"])
+        if had_focus:  # In another process, the focus comes a moment after the page.
+            self.until("document.hasFocus()")
 
     def reload(self) -> None:
         """Loads it anew."""
@@ -362,6 +370,15 @@ class Tab(Target):
         self.chromium.take_focus(but=self._window())
         self.chromium.call("Target.activateTarget", {"targetId": self.id})
         self.chromium.give_focus(self._window())
+
+    def take_keyboard(self) -> None:
+        """Clicks the page until it has the focus, which the address bar has where nothing was opened yet."""
+
+        def has_it() -> bool:
+            self.press(0, 0)
+            return bool(self.evaluate("document.hasFocus()"))
+
+        self.chromium.until(has_it, "the keyboard")
 
     def minimise(self) -> None:
         """Minimises its window."""

@@ -81,7 +81,8 @@ def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
     office = Office(tmp_path_factory.mktemp("office"))
     yield office
     office.desk.send_signal(signal.SIGINT)
-    assert office.desk.wait(LIMIT_S) == 0
+    office.desk.communicate(timeout=LIMIT_S)
+    assert office.desk.returncode == 0
     office.server.kill()
     office.server.wait(LIMIT_S)
 
