@@ -97,7 +97,7 @@ def only_tab(chromium: Chromium) -> Tab:
 
 
 def heard(chromium: Chromium, *wanted: tuple[str, str, str, bool]) -> None:
-    """Waits until the pages have told what is wanted, in this order for each page, and nothing else."""
+    """Waits until the pages have told what is wanted, and nothing else."""
 
     def found() -> Heard:
         return [(path, what, visible, focus) for path, what, visible, focus, _ in chromium.in_worker("heard")]
@@ -110,15 +110,18 @@ def heard(chromium: Chromium, *wanted: tuple[str, str, str, bool]) -> None:
     chromium.in_worker("heard.length = 0")
 
 
-def by_page(told: Sequence[tuple[str, str, str, bool]]) -> dict[str, Heard]:
-    """What each page told. Whether it had the focus from the beginning or a moment later is left to the browser."""
-    pages: dict[str, Heard] = {}
-    for path, what, visible, focus in told:
-        page = pages.setdefault(path, [])
-        if what == "focus" and page and page[-1] == (path, "pageshow", "visible", False):
-            page.pop()
-            what = "pageshow"
-        page.append((path, what, visible, focus))
+def by_page(told: Sequence[tuple[str, str, str, bool]]) -> dict[str, tuple[list[str], str, bool]]:
+    """What happened to each page, and whether it was visible and had the focus in the end.
+
+    In which order sight and focus come is left to the browser, and whether a page has the focus when it is shown or
+    hears of it: under load these differ.
+    """
+    pages: dict[str, tuple[list[str], str, bool]] = {}
+    for path in {each[0] for each in told}:
+        here = [each for each in told if each[0] == path]
+        names = [name for _, name, _, _ in here]
+        shown = "pageshow" in names
+        pages[path] = (sorted(name for name in names if name != "focus" or not shown), *here[-1][2:])
     return pages
 
 
