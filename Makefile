@@ -14,7 +14,7 @@ LOCK := $(BIN)/uv pip compile --no-config --universal --python-version 3.11 --ge
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: .venv/ready ## a made-up month of a contact centre, served until Ctrl-C
+demo: .venv/ready ## a made-up month of a contact centre and a desk to work at, served until Ctrl-C
 	@./scripts/demo.sh $(BIN)
 
 test: check ## check, then every test but the long ones
@@ -46,7 +46,7 @@ format: .venv/ready ## put the code into the house's form
 check: secrets ## lint, format, types and secrets
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
-	@$(BIN)/mypy $(wildcard src tests bench)
+	@$(BIN)/mypy $(wildcard src tests bench scripts)
 
 secrets: .venv/ready ## is there a key or a password in a file?
 	@./scripts/secrets.sh $(BIN)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# A month of a made-up contact centre, reported, explained and served until Ctrl-C. Called by `make demo` with the
-# folder of the commands. DEMO_PORT is the port (8080), DEMO_CONVERSATIONS how many a month (9000), DEMO_DIR the folder.
+# A month of a made-up contact centre, reported, explained and served until Ctrl-C, beside a stub desk to try the focus
+# tracker on. Called by `make demo` with the folder of the commands. DEMO_PORT is the port (8080), DEMO_CONVERSATIONS how many a month (9000), DEMO_DIR the folder.
 set -eu
 bin="${1:-.venv/bin}"
 handletime="$bin/handletime"
@@ -36,9 +36,10 @@ yesterday=$("$bin/python" -c 'from datetime import date, timedelta; print(date.t
 run report "$demo/month.ndjson.gz" --by agent --from "$yesterday"
 
 say keys create demo --data "$demo/store" --json
-key=$("$handletime" keys create demo --data "$demo/store" --permission handle-time --permission operations --json)
-field() { printf '%s' "$key" | "$bin/python" -c "import json, sys; print(json.load(sys.stdin)['$1'])"; }
-token=$(field token)
+new_key() { "$handletime" keys create demo --data "$demo/store" --json "$@"; }
+token_of() { printf '%s' "$1" | "$bin/python" -c "import json, sys; print(json.load(sys.stdin)['token'])"; }
+key=$(new_key --permission handle-time --permission operations)
+token=$(token_of "$key")
 echo "a key for account demo (its secrets: $demo/key.json)"
 (umask 077 && printf '%s\n' "$key" >"$demo/key.json")
 
@@ -71,12 +72,32 @@ say serve --data "$demo/store" --port "$port" --labels scripts/demo-labels.csv
 : >"$demo/served"  # it is looked into before the server has begun it, and may hold an earlier demo's address
 "$handletime" serve --data "$demo/store" --port "$port" --labels "$(dirname "$0")/demo-labels.csv" --log-level warning >"$demo/served" &
 server=$!
-trap 'kill -TERM $server 2>/dev/null || :' INT TERM EXIT
-while kill -0 $server 2>/dev/null && ! grep -q ' at http' "$demo/served"; do sleep 0.1; done
-if ! kill -0 $server 2>/dev/null; then
-    wait $server || exit $?
-fi
-url=$(sed -n 's/.* at \(http[^ ]*\)$/\1/p' "$demo/served")
+desk=
+trap 'kill -TERM $server $desk 2>/dev/null || :' INT TERM EXIT
+# The address that the process $1 says in the file $2, as soon as it does.
+address_of() {
+    while kill -0 "$1" 2>/dev/null && ! grep -q ' at http' "$2"; do sleep 0.1; done
+    if ! kill -0 "$1" 2>/dev/null; then
+        wait "$1" || exit $?
+    fi
+    address=$(sed -n 's/.* at \(http[^ ]*\)$/\1/p' "$2")
+}
+address_of $server "$demo/served"
+url=$address
+
+# You are agent 4001. The desk tells the conversations, the tracker what you look at; each has a key that can do no more.
+agent=4001
+: >"$demo/desk"
+DESK_TOKEN=$(token_of "$(new_key --permission ingest)") "$bin/python" "$(dirname "$0")/desk.py" \
+    --server "$url" --account demo --agent $agent >"$demo/desk" &
+desk=$!
+address_of $desk "$demo/desk"
+desk_url=$address
+focus_key=$(token_of "$(new_key --permission focus --agent $agent)")
+say tracker build --server "$url" --account demo --desk "chatwoot=$desk_url" --key … --out "$demo/tracker"
+"$handletime" tracker build --server "$url" --account demo --desk "chatwoot=$desk_url" --key "$focus_key" \
+    --out "$demo/tracker"
+tracker=$(cd "$demo/tracker/chromium" && pwd)
 ask="curl -s -H 'Authorization: Bearer $token'"
 
 cat <<TEXT
@@ -96,9 +117,21 @@ Open it in a browser, with this key:  $token
   # why the numbers of one conversation are so
   $ask '$url/api/account/demo/conversations/$conversation/explain'
 
+See your own handle time, in Chromium, Chrome or Edge; you are agent $agent, "You":
+
+  1  Open chrome://extensions, switch on Developer mode, press Load unpacked, and choose the folder
+     $tracker
+     (If it is there from an earlier demo, press its round arrow instead: its key is new.)
+  2  Open the desk at $desk_url
+     Click through its three conversations, answer, resolve. The tracker tells which one you look at, and nothing else.
+  3  Press Why above a conversation, and sign in with the key above: what you looked at, what of it counts, and why.
+     Your sums: $url/agents
+
 Ctrl-C stops it.
 TEXT
 status=0
 wait $server || status=$?
+kill -TERM $desk 2>/dev/null || :
+wait $desk 2>/dev/null || :
 trap - INT TERM EXIT
 exit $status

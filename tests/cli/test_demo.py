@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import httpx
+import pytest
 
 ROOT = Path(__file__).parents[2]
 WAIT_S = 180
@@ -42,10 +43,18 @@ def test_the_demo_serves_a_month_and_its_lines_work(tmp_path: Path) -> None:
         assert agents.json()["metricsTotal"]["totalAgentConversationSegments"] > 0
         assert skills.text.startswith("timestamp,intervalStart,skillId,")
         assert explanation.json()["agentSegments"]
+        tracker = re.findall(r"^     (/.+)$", said.read_text(), re.MULTILINE)
+        assert [json.loads((Path(folder) / "manifest.json").read_text())["manifest_version"] for folder in tracker] == [
+            3
+        ]
+        (desk,) = re.findall(r"Open the desk at (http\S+)", said.read_text())
+        assert "Stub desk" in httpx.get(desk, follow_redirects=True).raise_for_status().text
     finally:
         os.killpg(demo.pid, signal.SIGINT)
         demo.wait(60)
     assert demo.returncode == 130
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(desk)
     assert "Traceback" not in said.read_text()
     assert "No such file" not in said.read_text()
     assert json.loads((tmp_path / "demo" / "key.json").read_text())["account"] == "demo"
