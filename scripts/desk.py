@@ -318,7 +318,8 @@ def _arguments() -> argparse.Namespace:
 def _end(*_: object) -> None:
     """Ends the desk as Ctrl-C does; whoever is in a hurry does not hinder what is under way."""
     for which in ENDS:
-        signal.signal(which, signal.SIG_IGN)
+        # Not SIG_IGN: a signal that has come already would be told as an error then.
+        signal.signal(which, lambda *_: None)
     raise KeyboardInterrupt
 
 

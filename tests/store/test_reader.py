@@ -27,7 +27,7 @@ def test_metrics_and_explanations_are_those_of_the_same_events_in_files(seed: in
     events = standing_copies(messy_stream(seed, accounts=1, events=150))
     table = events_of(events)
     with (
-        asked([derive(table)], tmp_path, memory=1 << 28) as (from_files, _quality),
+        asked([derive(table)], tmp_path, memory=1 << 28) as (from_files, *_),
         a_store(tmp_path / "store") as store,
     ):
         for place in range(0, len(events), 40):

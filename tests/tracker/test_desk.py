@@ -3,88 +3,16 @@
 from __future__ import annotations
 
 import re
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from handletime.keys import keys
-from handletime.keys.sidefile import SideFile
-from tests.crash.nursery import Child, shared
 from tests.tracker.browser import Chromium, Tab
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "desk.py"
-LIMIT_S = 30
-
-
-class Office:
-    """A handletime server, a stub desk that tells it what happens, and who asks the server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.data, self.port = folder, folder / "store", "0"
-        self.data.mkdir()
-        with SideFile(self.data) as side:
-            self.token = keys.create(side, "acme", ("ingest", *keys.READING)).token
-        self.server = self.begin()
-        arguments = [
-            "--server",
-            self.url,
-            "--account",
-            "acme",
-            "--agent",
-            "1001",
-            "--token",
-            self.token,
-            "--pause",
-            "1",
-        ]
-        self.desk = subprocess.Popen([sys.executable, SCRIPT, *arguments], stdout=subprocess.PIPE, text=True)
-        assert self.desk.stdout
-        self.address = self.desk.stdout.readline().split()[-1]
-
-    def begin(self) -> Child:
-        """Starts the server, later at the same port."""
-        child = shared().start(self.folder / "server", "serve", "--data", self.data, "--port", self.port)
-        url = child.address()
-        assert url is not None, child.log.read_text()
-        self.url, self.port = url, url.rpartition(":")[2]
-        return child
-
-    def explained(self, conversation: str) -> dict[str, Any]:
-        """What the server makes of a conversation; nothing where it has none."""
-        address = f"{self.url}/api/account/acme/conversations/{conversation}/explain"
-        answer = httpx.get(address, headers={"Authorization": f"Bearer {self.token}"})
-        assert answer.status_code in (200, 404)
-        found: dict[str, Any] = answer.json() if answer.is_success else {"moments": []}
-        return found
-
-    def events(self, conversation: str) -> list[str]:
-        """The types of its events, in order."""
-        return [moment["type"] for moment in self.explained(conversation)["moments"]]
-
-    def until_told(self, conversation: str, wanted: list[str]) -> None:
-        """Waits until the server has these events of a conversation, and no other."""
-        deadline = time.monotonic() + LIMIT_S
-        while (found := self.events(conversation)) != wanted and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert found == wanted
-
-
-@pytest.fixture(scope="module")
-def office(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Office]:
-    office = Office(tmp_path_factory.mktemp("office"))
-    yield office
-    office.desk.send_signal(signal.SIGINT)
-    office.desk.communicate(timeout=LIMIT_S)
-    assert office.desk.returncode == 0
-    office.server.kill()
-    office.server.wait(LIMIT_S)
+from tests.tracker.office import LIMIT_S, SCRIPT, Office, choose
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +29,6 @@ def tab(office: Office, chromium: Chromium) -> Tab:
     tab.click("#more")
     tab.until(f"document.querySelectorAll('#list a').length === {shown + 3}")
     return tab
-
-
-def choose(tab: Tab, number: int) -> str:
-    """Opens a conversation of the list; gives its id."""
-    tab.click(f"#list a:nth-child({number})")
-    path: str = tab.until("/conversations/.test(location.pathname) && location.pathname")
-    return path.rpartition("/")[2]
 
 
 pytestmark = pytest.mark.requires_command("chromium")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from handletime.cli.folder import keep_private
+from handletime.cli.tracker_keys import tracker_keys
 
 if TYPE_CHECKING:
     from handletime.tracker.build import Built, Mode, Plan
@@ -23,6 +24,9 @@ def tracker() -> None:
 
     It sends the conversation's id and the time, nothing else. Begin with `handletime tracker build --help`.
     """
+
+
+tracker.add_command(tracker_keys)
 
 
 @tracker.command(short_help="Write the extension for Chromium and Firefox, policies, and scripts for pages.")
