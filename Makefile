@@ -38,6 +38,7 @@ examples: .venv/ready ## the examples of /openapi.json anew, from the answers of
 
 screenshots: .venv/ready ## the pictures of docs/images, anew (needs chromium)
 	@$(BIN)/python -m tests.browser.screenshots
+	@$(BIN)/python -m tests.tracker.picture
 
 format: .venv/ready ## put the code into the house's form
 	@$(BIN)/ruff check --fix-only --quiet

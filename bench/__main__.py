@@ -24,6 +24,7 @@ from bench import (
     mapping,
     queries,
     startup,
+    tracker,
     webhooks,
 )
 from bench.data import Inputs
@@ -45,6 +46,7 @@ SECTIONS: Final = (
     "mapping",
     "webhooks",
     "focus",
+    "tracker",
 )
 WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "ingest": ingest.measure,
@@ -55,6 +57,7 @@ WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "mapping": mapping.measure,
     "webhooks": webhooks.measure,
     "focus": focus.measure,
+    "tracker": tracker.measure,
 }
 """Sections that make what they need by themselves."""
 

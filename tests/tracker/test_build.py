@@ -164,6 +164,15 @@ def test_what_is_wrong_is_said(arguments: tuple[str, ...], said: str, tmp_path: 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "firefox").mkdir()
+    (tmp_path / "firefox" / "mine.txt").write_text("mine")
+    done = run("--server", "https://h.example.com", "--account", "acme", *DESK, out=tmp_path)
+    assert done.exit_code == 1
+    assert (tmp_path / "firefox" / "mine.txt").read_text() == "mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["firefox"]
+
+
 def test_a_server_without_encryption_is_warned_of(tmp_path: Path) -> None:
     done = run("--server", "http://h.example.com", "--account", "acme", *DESK, out=tmp_path)
     assert done.exit_code == 0

@@ -23,6 +23,7 @@ SOURCE: Final = Path(__file__).parent / "extension"
 KINDS: Final = ("chatwoot", "zendesk", "rocketchat", "intercom", "zammad", "freshdesk", "front")
 """The desks whose addresses `desks.js` knows; a test compares them."""
 OWN: Final = "own"
+SIGNING_KEY: Final = "signing-key.pem"
 FIREFOX_ID: Final = "focus@handletime"
 LEAST_IDLE_S: Final = 15
 WORKER: Final = ("asking.js", "clock.js", "config.js", "focus.js", "sending.js", "settings.js", "worker.js")
@@ -123,10 +124,13 @@ def own_pattern(text: str) -> str:
 def build(plan: Plan, out: Path) -> Built:
     """Writes everything to a folder, in the place of what an earlier build wrote there.
 
-    The key that fixes the extension's id for Chromium is kept. Raises InputError, OSError.
+    The key that fixes the extension's id for Chromium is kept. Raises InputError, also where the folder holds what no
+    build has written; OSError.
     """
+    if out.exists() and not (out / SIGNING_KEY).exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty, and has no {SIGNING_KEY} of an earlier build; choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    private, new = _signing_key(out / "signing-key.pem")
+    private, new = _signing_key(out / SIGNING_KEY)
     public = _public_part(private)
     identity = chromium_id(public)
     made = {"config.js": _config(plan), "desklist.js": _desk_list(plan)}
