@@ -25,7 +25,9 @@ UNSAYABLE: Final = {
     r"interval: hour, day and week need the parameter to": "a rule between two parameters",
     r"tz: must be the IANA name of a time zone .*": "a list of 600 names that grows every year",
     r"(element|line) \d+: accountId: must be the account of the address, or absent": "a rule between body and path",
-    r"(element|line) \d+: time: must not be more than 24 hours in the future": "depends on the clock",
+    r"(element|line) \d+: time: must not be more than (24 hours|60 seconds) in the future": "depends on the clock",
+    r"(element|line) \d+: agentId: is missing; .*": "may be absent where the key belongs to an agent",
+    r"body: must be \{\"key\": .*": "a JSON in a text",
 }
 """Causes of a 400, each with why the document cannot say it."""
 OF_BODIES: Final = r"(element|line) \d+: (time|\w+Id|sequence): must be .*"
@@ -52,9 +54,21 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
 
 
 @schemathesis.hook
+def map_body(context: Any, body: Any) -> Any:
+    """Moves of focus as the key of this test has to send them: each names its agent, and a text is an object's JSON."""
+    if not context.operation.path.endswith("/focus"):
+        return body
+    if isinstance(body, list):
+        return [{"agentId": 1, **move} if isinstance(move, dict) else move for move in body]
+    return json.dumps({"key": "a key", "events": []}) if isinstance(body, str) else body
+
+
+@schemathesis.hook
 def filter_failure(_: Any, failure: Failure, case: Any, response: Any) -> bool:
     """Whether a failure counts."""
     if isinstance(failure, RejectedPositiveData):
+        if response.status_code == 413:  # How many bytes a body has, no schema can say.
+            return False
         causes = response.json()["causes"]
         return not all(_UNSAYABLE.fullmatch(cause) or _is_unsayable_of(case, cause) for cause in causes)
     return True

@@ -456,7 +456,7 @@ def _events_body(method: Method) -> Doc:
 
 
 def _moves_body(method: Method) -> Doc:
-    array = {"type": "array", "maxItems": focus.EVENTS_MAX, "items": {"$ref": _REF.format(name="Move")}}
+    array = {"type": "array", "items": {"$ref": _REF.format(name="Move")}}
     envelope = {
         "type": "object",
         "required": ["key", "events"],
@@ -464,8 +464,9 @@ def _moves_body(method: Method) -> Doc:
     }
     return {
         "required": True,
-        "description": "Without Content-Encoding, at most 64 KiB. No event is more than 60 s in the future. As "
-        "text/plain it is the JSON of an object with the key, for pages that cannot send a header.",
+        "description": f"At most {focus.EVENTS_MAX:,} events and 64 KiB, without Content-Encoding. No event is more "
+        "than 60 s in the future. As text/plain it is the JSON of an object with the key, for pages that cannot send "
+        "a header.",
         "content": {
             JSON: {"schema": array} | ({"example": method.example.body} if method.example else {}),
             events.NDJSON: {"schema": array | {"description": "One event a line."}},
