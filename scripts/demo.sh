@@ -96,7 +96,7 @@ desk_url=$address
 focus_key=$(token_of "$(new_key --permission focus --agent $agent)")
 say tracker build --server "$url" --account demo --desk "chatwoot=$desk_url" --key … --out "$demo/tracker"
 "$handletime" tracker build --server "$url" --account demo --desk "chatwoot=$desk_url" --key "$focus_key" \
-    --out "$demo/tracker"
+    --out "$demo/tracker" >/dev/null 2>&1  # what it says is for who gives it to everybody
 tracker=$(cd "$demo/tracker/chromium" && pwd)
 ask="curl -s -H 'Authorization: Bearer $token'"
 
@@ -125,7 +125,7 @@ See your own handle time, in Chromium, Chrome or Edge; you are agent $agent, "Yo
   2  Open the desk at $desk_url
      Click through its three conversations, answer, resolve. The tracker tells which one you look at, and nothing else.
   3  Press Why above a conversation, and sign in with the key above: what you looked at, what of it counts, and why.
-     Your sums: $url/agents
+     Your sums, of the conversations that you resolved: $url/agents
 
 Ctrl-C stops it.
 TEXT

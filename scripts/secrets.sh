@@ -21,6 +21,11 @@ names() {
 # What is deleted and not yet committed is named too, but not there.
 there() { xargs -0 sh -c 'for each; do [ ! -e "$each" ] || printf "%s\0" "$each"; done' there; }
 
+if names "$@" | there | tr '\0' '\n' | grep -E '(^|/)(secret\.key|signing-key\.pem|[^/]*\.sqlite)$'; then
+    echo "These hold secrets of a store, or of an extension that was built: remove them, and revoke what was committed." >&2
+    exit 1
+fi
+
 names "$@" | there | xargs -0 "$bin/kingfisher" scan --quiet --redact --no-validate --no-update-check --git-history none \
     --rules-path scripts/secrets.yml --rule-cache-dir "$bin/../kingfisher" || {
     echo "A secret stands in a file (or the scanner failed). One that was ever committed is known: revoke it." >&2

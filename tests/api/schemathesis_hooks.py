@@ -54,13 +54,14 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
 
 
 @schemathesis.hook
-def map_body(context: Any, body: Any) -> Any:
+def before_call(_: Any, case: Any, kwargs: Any) -> None:  # noqa: ARG001
     """Moves of focus as the key of this test has to send them: each names its agent, and a text is an object's JSON."""
-    if not context.operation.path.endswith("/focus"):
-        return body
-    if isinstance(body, list):
-        return [{"agentId": 1, **move} if isinstance(move, dict) else move for move in body]
-    return json.dumps({"key": "a key", "events": []}) if isinstance(body, str) else body
+    if not case.operation.path.endswith("/focus"):
+        return
+    if isinstance(case.body, list):
+        case.body = [{"agentId": 1, **move} if isinstance(move, dict) else move for move in case.body]
+    elif isinstance(case.body, str):
+        case.body = json.dumps({"key": "a key", "events": []})
 
 
 @schemathesis.hook

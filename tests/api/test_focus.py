@@ -39,7 +39,7 @@ def send(world: World, *events: object, account: str = AGENT, **headers: str) ->
 
 def stored(world: World, event: str) -> dict[str, Any]:
     rows = world.store.readers["acme"].events.to_pylist()
-    (found,) = [row for row in rows if row["eventId"] == event]
+    (found,) = [row for row in rows if row["eventId"] in (event, f"focus:12:{event}")]
     return dict(found)
 
 
@@ -77,6 +77,9 @@ def test_lines_are_taken_too_and_an_empty_body_tells_the_time(world: World) -> N
         (move("x", type=["focused"]), "element 2: type: must be focused or unfocused: nothing else is taken here"),
         (move("x", time=NOW + 60_001), "element 2: time: must not be more than 60 seconds in the future"),
         (move("x", time=NOW // 1000), "element 2: time: "),
+        (move("x", revision=1), "element 2: revision: must be absent"),
+        (move("x" * 101), "element 2: eventId: must have 1 to 100 characters"),
+        (move(""), "element 2: eventId: "),
         (move("x", leaseMillis=0), "element 2: leaseMillis: "),
         (move("x", accountId="other"), "element 2: accountId: must be the account of the address, or absent"),
         ({"type": "focused"}, "element 2: conversationId: "),
@@ -95,6 +98,28 @@ def test_what_is_wrong_is_named_and_nothing_is_stored(world: World, event: objec
 
 def test_what_is_a_minute_ahead_or_of_yesterday_is_taken(world: World) -> None:
     assert send(world, move("ahead", time=NOW + 60_000), move("old", time=NOW - 86_400_000)).json()["accepted"] == 2
+
+
+def test_no_key_touches_an_event_that_is_not_its_own(world: World) -> None:
+    assert send(world, move("theirs"), account="acme@13").json()["accepted"] == 1
+    assert send(world, move("theirs")).json() == {"accepted": 1, "duplicates": 0, "now": NOW}
+    desk = {"eventId": "m1", "conversationId": "c1", "time": NOW, "type": "message", "sentBy": "consumer"}
+    assert send(world, move("m1")).json()["accepted"] == 1
+    answer = world.post("/api/account/acme/events", json.dumps([desk]).encode(), Content_Type=JSON)
+    assert answer.json() == {"accepted": 1, "duplicates": 0}
+
+
+@pytest.mark.parametrize("depth", [500, 5_000, 25_000])
+def test_what_is_nested_deeply_is_a_400(world: World, depth: int) -> None:
+    deep = b"[" * depth + b"]" * depth
+    event = json.dumps(move("deep")).encode()[:-1]
+    for field in (b"x", b"agentId", b"type", b"eventId", b"revision"):
+        answer = world.post(PATH, event + b',"' + field + b'":' + deep + b"}", AGENT)
+        assert answer.status_code in (200, 400)
+        assert answer.status_code == 400 or field == b"x"
+    assert beacon(world, b'{"key":"key-acme@12-focus","events":[],"z":' + deep + b"}").status_code in (200, 400)
+    objects = b'{"a":' * (depth // 4)
+    assert beacon(world, objects + b"1" + b"}" * (depth // 4)).status_code == 400
 
 
 def test_faults_come_in_the_order_of_the_events(world: World) -> None:

@@ -40,6 +40,10 @@ AHEAD_MAX: Final = timedelta(seconds=60)
 PREFLIGHT_S: Final = 7_200
 """Seconds for which a browser may remember what it was allowed; Chromium keeps nothing for longer."""
 TYPES: Final = ("focused", "unfocused")
+EVENT_ID_MAX: Final = 100
+"""Characters that an `eventId` of a key's own agent may have: what is put before it needs the others."""
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What a JSON decoder raises where it is none, or nested too deeply."""
 _ENVELOPE: Final = 'body: must be {"key": "ht_…", "events": […]}, as text/plain'
 
 
@@ -104,7 +108,7 @@ async def _opened(request: HttpRequest, intake: Intake, account: str) -> tuple[b
     whole = await _received(request, intake, NOBODY)
     try:
         envelope = msgspec.json.decode(whole, type=_Envelope)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         intake.service.count_stranger(request)
         raise BadRequest([_ENVELOPE]) from None
     return bytes(envelope.events), intake.service.admitted(request, account, "focus", token=envelope.key)
@@ -144,26 +148,37 @@ def _of_agent(lines: Lines, key: Key, unit: str, faults: list[Fault]) -> Iterato
     for number, line in enumerate(lines.text.removesuffix(b"\n").split(b"\n"), lines.first):
         try:
             event = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except _UNREADABLE:
             yield line + b"\n"
             continue
         wrong = [*_wrong(event, key, number, unit)]
         faults += wrong
         if key.agent_id is not None:
             event["agentId"] = msgspec.Raw(str(key.agent_id).encode())
+            event_id = _value(event["eventId"]) if "eventId" in event else None
+            if isinstance(event_id, str) and event_id:
+                # No key can touch an event that is not its own, whatever it calls its events.
+                event["eventId"] = msgspec.Raw(msgspec.json.encode(f"focus:{key.agent_id}:{event_id}"))
         yield b"\n" if wrong else msgspec.json.encode(event) + b"\n"
 
 
 def _wrong(event: dict[str, msgspec.Raw], key: Key, number: int, unit: str) -> Iterator[Fault]:
     if "type" in event and _value(event["type"]) not in TYPES:
         yield Fault(number, "type", f"must be {' or '.join(TYPES)}: nothing else is taken here", unit)
+    if key.agent_id is None:
+        return
+    if "revision" in event and _value(event["revision"]) not in (None, 0):
+        yield Fault(number, "revision", "must be absent: what was on a screen is not corrected", unit)
+    event_id = _value(event["eventId"]) if "eventId" in event else None
+    if isinstance(event_id, str) and len(event_id) > EVENT_ID_MAX:
+        yield Fault(number, "eventId", f"must have 1 to {EVENT_ID_MAX} characters", unit)
     agent = _value(event["agentId"]) if "agentId" in event else None
-    if key.agent_id is not None and agent is not None and (type(agent) is not int or agent != key.agent_id):
+    if agent is not None and (type(agent) is not int or agent != key.agent_id):
         yield Fault(number, "agentId", "must be absent, or the agent that the key belongs to", unit)
 
 
 def _value(raw: msgspec.Raw) -> object:
     try:
         return msgspec.json.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return ...

@@ -404,6 +404,8 @@ def _move_schema() -> Doc:
     moves = [_event_of(type_) for type_ in focus.TYPES]
     for move in moves:
         move["required"].remove("agentId")
+        del move["properties"]["revision"]
+        move["properties"]["eventId"] = {"type": "string", "pattern": f"^{_NO_CONTROL}{{1,{focus.EVENT_ID_MAX}}}$"}
     told = "`agentId` is the key's agent, or absent. Unknown fields are ignored."
     return {"title": "Move", "description": told, "oneOf": moves}
 

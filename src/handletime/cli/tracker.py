@@ -154,6 +154,12 @@ def _plan(server: str, account: str, desks: tuple[str, ...], own_desks: tuple[tu
 
 def _what_next(plan: Plan, built: Built, out: Path) -> str:
     new = "new; " if built.new_signing_key else ""
+    key = (
+        "The agent's key is in it already: it is for one browser, to try it out."
+        if plan.key
+        else "Then open the extension's options and enter the agent's key, from\n"
+        f"  handletime tracker keys --csv agents.csv --account {plan.account} --data DIR --out keys.csv"
+    )
     return f"""Built in {out} for {plan.server}, account {plan.account}.
 Chromium's id for it is {built.chromium_id}.
 
@@ -162,9 +168,7 @@ Try it:
                            choose {out / "chromium"}
   Firefox                  open about:debugging#/runtime/this-firefox, "Load Temporary Add-on",
                            choose {out / "firefox" / "manifest.json"}
-Then open the extension's options and enter the agent's key, which
-  handletime keys create {plan.account} --permission focus --agent …
-prints.
+{key}
 
 Give it to everybody:
   chromium.zip, firefox.zip   to sign: Chrome's and Edge's stores take them unlisted, Mozilla signs without listing

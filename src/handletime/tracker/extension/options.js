@@ -56,9 +56,9 @@ element("form").addEventListener("submit", async (event) => {
   const before = await readSettings();
   const { waiting } = await status();
   const another = before.key !== "" && (before.key !== wanted.key || before.account !== wanted.account);
-  if (another && waiting && !confirm(`${waiting} moves wait that were made with the key before. Is the new key one of the same agent, so that they are sent with it? "Cancel" throws them away.`)) {
-    await status({ forget: true });
-  }
+  const whose = another && waiting ? await asked(waiting) : "same";
+  if (!whose) return say("Nothing was changed.");
+  if (whose === "other") await status({ forget: true });
   /** @type {Record<string, unknown>} */
   const kept = {};
   for (const name of NAMES) if (!field(name).disabled) kept[name] = wanted[name];
@@ -66,6 +66,20 @@ element("form").addEventListener("submit", async (event) => {
   say("Saved.");
   await look();
 });
+
+/**
+ * Whose the moves are that wait: of the same agent as the new key, of another one, or "" where nothing is to change.
+ * @param {number} waiting
+ * @returns {Promise<string>}
+ */
+function asked(waiting) {
+  /** @type {HTMLDialogElement} */
+  const dialog = element("another");
+  element("another-what").textContent = `${waiting} moves wait that were made with the key before. Whose is the new key?`;
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((done) => dialog.addEventListener("close", () => done(dialog.returnValue), { once: true }));
+}
 
 element("test").addEventListener("click", async () => {
   const wanted = read();
@@ -151,5 +165,6 @@ async function look() {
 }
 
 await fill();
+/** @type {HTMLFieldSetElement} */ (element("fields")).disabled = false;
 await look();
 setInterval(() => void look(), LOOK_MS);

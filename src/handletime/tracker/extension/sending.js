@@ -43,6 +43,8 @@ export const MOST_TOLD = 100;
 const AGAIN_MS = 60_000;
 const FIRST_WAIT_MS = 5_000;
 const MOST_WAIT_MS = 60_000;
+// What these mean is said better here than by the server, which answers programs.
+const KNOWN = [200, 401, 403, 404];
 const MOST_RETRY_AFTER_S = 3_600;
 
 /**
@@ -149,7 +151,7 @@ function later(outbox, answer, body) {
   } else if (status === 0) outbox.trouble = "The server cannot be reached; what is to be sent waits.";
   else {
     wait = AGAIN_MS;
-    outbox.trouble = `${meaning(status)} ${saying(body, "")}`.trim();
+    outbox.trouble = KNOWN.includes(status) ? meaning(status) : `${meaning(status)} ${saying(body, "")}`.trim();
   }
   outbox.notBefore = answer.received + wait;
 }
@@ -159,7 +161,7 @@ function later(outbox, answer, body) {
  * @param {number} status
  */
 export function meaning(status) {
-  if (status === 401) return "The key is not right: it is wrong, was revoked, or belongs to another account.";
+  if (status === 401) return "The key is not right: it is wrong, was revoked, or belongs to another account. Ask whoever looks after handletime for a new one; nothing is lost.";
   if (status === 403) return "The key is right, but it is not a focus key of an agent.";
   if (status === 404) return "There is no handletime server at this address.";
   if (status === 200) return "Something else than a handletime server answers at this address.";

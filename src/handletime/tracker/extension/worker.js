@@ -43,7 +43,7 @@ async function begin() {
   ]);
   known = {
     screen: /** @type {Screen} */ (kept["screen"] ?? newScreen()),
-    outbox: /** @type {Outbox} */ (kept["outbox"] ?? newOutbox(crypto.randomUUID().replaceAll("-", "").slice(0, 16))),
+    outbox: /** @type {Outbox} */ (kept["outbox"] ?? newOutbox(aName())),
     off: kept["off"] === true,
     settings,
   };
@@ -51,6 +51,8 @@ async function begin() {
   if (!session["running"]) {
     // A browser that was started anew, or an extension that was loaded anew.
     noted(restarted(known.screen));
+    // A profile may have been copied to many machines: each goes on under a name of its own.
+    known.outbox.installation = aName();
     known.outbox.clock = null;
     known.screen.idle = (await chrome.idle.queryState(settings.idleSeconds)) !== "active";
     await keep(true);
@@ -58,6 +60,19 @@ async function begin() {
   }
   known.screen.paused = halted();
   show();
+}
+
+function aName() {
+  return crypto.randomUUID().replaceAll("-", "").slice(0, 16);
+}
+
+/**
+ * Whether a page's word is one: a page is less to be trusted than the extension.
+ * @param {import("./focus.js").Word} word
+ */
+function isWord({ page, number, at, conversation }) {
+  const named = conversation === null || (typeof conversation === "string" && /^.{1,128}$/.test(conversation));
+  return named && typeof page === "string" && Number.isInteger(number) && Number.isFinite(at) && at < Date.now() + 60_000;
 }
 
 /** Nothing is watched where the agent paused it, or where nobody has said who the agent is. */
@@ -112,7 +127,7 @@ async function send() {
       const answer = await ask(where, events, false);
       await inTurn(async () => {
         // An answer to another key, or from another server, says nothing about this one.
-        if (where.key !== known.settings.key || where.server !== known.settings.server) return;
+        if (where.key !== known.settings.key || where.server !== known.settings.server || where.account !== known.settings.account) return;
         answered(known.outbox, events, answer);
         await keep(true);
         show();
@@ -152,7 +167,7 @@ chrome.runtime.onMessage.addListener((message, sender, reply) => {
   const tab = sender.tab?.id;
   if (sender.id !== chrome.runtime.id) return false;
   const answer =
-    message?.tell === "shows" && tab !== undefined
+    message?.tell === "shows" && tab !== undefined && isWord(message.word ?? {})
       ? inTurn(() => word({ ...message.word, tab }))
       : message?.tell === "options" && sender.url?.startsWith(chrome.runtime.getURL(""))
         ? inTurn(() => options(message))
