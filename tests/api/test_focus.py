@@ -149,6 +149,15 @@ def test_what_is_no_array_is_a_400(world: World, body: bytes) -> None:
     assert world.post(PATH, body, AGENT, Content_Type=JSON).status_code == 400
 
 
+def test_focus_on_a_conversation_that_nobody_knows_is_in_no_figure() -> None:
+    with World() as world:
+        assert send(world, move("unknown")).json()["accepted"] == 1
+        segments = world.get("/api/account/acme/agent-segments?source=test").json()
+        assert segments["segments"] == []
+        totals = world.get("/operations/api/account/acme/msgskillsegments?v=1&timeframe=60").json()["metricsTotal"]
+        assert not any(totals.values())
+
+
 def test_an_administrators_key_names_the_agent_of_each_event(world: World) -> None:
     assert send(world, move("admins", agentId=99), account="acme").status_code == 200
     assert stored(world, "admins")["agentId"] == 99

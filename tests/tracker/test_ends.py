@@ -62,3 +62,15 @@ def test_a_clock_that_is_ten_minutes_wrong_is_corrected(office: Office, tracker:
             time.sleep(2)
             choose(tab, 2)
             near(office.until_looked(conversation, 1), shown(tab, conversation), 1000 + NEAR_MS)
+
+
+def test_of_two_browsers_of_one_agent_the_one_that_spoke_last_has_the_focus(
+    office: Office, tracker: Path, tmp_path: Path
+) -> None:
+    with Chromium(tmp_path / "one", tracker) as one, Chromium(tmp_path / "two", tracker) as two:
+        first = choose(at_the_desk(office, one), 1)
+        office.until_looked(first, 1, ended=False)
+        second = choose(at_the_desk(office, two), 2)
+        ((_, end),) = office.until_looked(first, 1)
+        ((start, _),) = office.until_looked(second, 1, ended=False)
+        assert end == start
