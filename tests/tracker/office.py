@@ -6,9 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import httpx
 
@@ -26,6 +27,7 @@ SPEAKS_MS: Final = 10_000
 """A page says at least every so often what it shows."""
 LEASE_MS: Final = 45_000
 Stretch = tuple[int, int]
+T = TypeVar("T")
 _WATCH: Final = """
 globalThis.seen = [];
 (() => {
@@ -116,13 +118,12 @@ class Office:
         """Waits until the agent has looked at a conversation so often, and away again if `ended`; gives from when to
         when, now for what goes on.
         """
-        deadline = time.monotonic() + LIMIT_S
-        while True:
-            found = self.looks(conversation)
-            if len(found) == stretches and (found[-1][1] is not None) == ended:
-                return [(start, round(time.time() * 1000) if end is None else end) for start, end in found]
-            assert time.monotonic() < deadline, (found, stretches, ended)
-            time.sleep(0.05)
+
+        def is_so(found: list[tuple[int, int | None]]) -> bool:
+            return len(found) == stretches and (found[-1][1] is not None) == ended
+
+        found = until(lambda: self.looks(conversation), is_so)
+        return [(start, millis() if end is None else end) for start, end in found]
 
     def end(self) -> None:
         """Ends the desk and the server."""
@@ -143,17 +144,24 @@ class Office:
 
     def until_told(self, conversation: str, wanted: list[str]) -> None:
         """Waits until the server has these events of a conversation, and no other."""
-        deadline = time.monotonic() + LIMIT_S
-        while (found := self.events(conversation)) != wanted and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert found == wanted
+        until(lambda: self.events(conversation), lambda found: found == wanted)
 
     def until_told_at_least(self, conversation: str, number: int) -> None:
         """Waits until the server has so many events of a conversation, besides those of focus."""
-        deadline = time.monotonic() + LIMIT_S
-        while len([each for each in self.events(conversation) if each not in FOCUS]) < number:
-            assert time.monotonic() < deadline, self.events(conversation)
-            time.sleep(0.05)
+
+        def are_there(found: list[str]) -> bool:
+            return len([each for each in found if each not in FOCUS]) >= number
+
+        until(lambda: self.events(conversation), are_there)
+
+
+def until(look: Callable[[], T], is_so: Callable[[T], bool]) -> T:
+    """What `look` gives as soon as it is so."""
+    deadline = time.monotonic() + LIMIT_S
+    while not is_so(found := look()):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    return found
 
 
 def _millis(text: str) -> int:

@@ -20,9 +20,9 @@ from handletime.keys import keys
 from handletime.keys.sidefile import SideFile
 from tests.crash.nursery import shared
 from tests.tracker.browser import Chromium, Tab
+from tests.tracker.office import until
 
 pytestmark = pytest.mark.requires_command("chromium")
-LIMIT_S = 30
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -76,10 +76,10 @@ class Centre:
         return [moment["type"] for moment in answer.json()["moments"]] if answer.is_success else []
 
     def until_told(self, *wanted: str) -> None:
-        deadline = time.monotonic() + LIMIT_S
-        while [each for each in self.moves() if each in ("focused", "unfocused")] != list(wanted):
-            assert time.monotonic() < deadline, self.moves()
-            time.sleep(0.1)
+        def are_told(found: list[str]) -> bool:
+            return [each for each in found if each in ("focused", "unfocused")] == list(wanted)
+
+        until(self.moves, are_told)
 
 
 def with_script(centre: Centre, page: type[Handler], url: str, folder: Path) -> None:

@@ -81,8 +81,7 @@ class Intake:
                 return await self._take_small(account, bytes(body))
             begun = self.decode(account, _begin, self.service, account, body, coding, form, share)
             del body  # What is raised keeps what is here, for a while.
-            # Who goes away does not stop what has begun.
-            return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
+            return await to_its_end(begun)
 
     def decode(self, account: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[R]:
         """Queues work on a request's events for its account."""
@@ -152,6 +151,11 @@ async def events(request: HttpRequest, intake: NamedDependency[Intake], account:
         raise NotHere(read_only)
     done = await intake.take(request, account)
     return Response(msgspec.json.encode(Accepted(*done)), status_code=200, media_type=JSON)
+
+
+async def to_its_end(begun: asyncio.Future[Future[Ingested]]) -> Ingested:
+    """What becomes of events that are being decoded and then stored. Who goes away does not stop what has begun."""
+    return await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
 
 
 def form_of(request: HttpRequest, *allowed: str) -> str:

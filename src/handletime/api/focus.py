@@ -5,7 +5,6 @@ A key for focus belongs to one agent. Its events name no agent, so no browser ca
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from concurrent.futures import Future
 from datetime import timedelta
@@ -18,7 +17,7 @@ from litestar.di import NamedDependency
 
 from handletime.api.body import coding_of, lines_of, receive
 from handletime.api.errors import JSON, BadRequest, Refused
-from handletime.api.events import NDJSON, Intake, Reading, form_of
+from handletime.api.events import NDJSON, Intake, Reading, form_of, to_its_end
 from handletime.api.limits import NOBODY
 from handletime.api.paths import spellings
 from handletime.api.service import HttpRequest, InPath, Service
@@ -97,8 +96,7 @@ async def focus(request: HttpRequest, intake: NamedDependency[Intake], account: 
     if (read_only := service.store.read_only) is not None:
         raise NotHere(read_only)
     with intake.places.share(key.account, 1):
-        begun = intake.decode(key.account, _begin, service, key, body, form)
-        done = await asyncio.shield(asyncio.wrap_future(await asyncio.shield(begun)))
+        done = await to_its_end(intake.decode(key.account, _begin, service, key, body, form))
     taken = Taken(done.accepted, done.duplicates, service.clock.now())
     return Response(msgspec.json.encode(taken), status_code=200, media_type=JSON)
 
@@ -155,7 +153,7 @@ def _of_agent(lines: Lines, key: Key, unit: str, faults: list[Fault]) -> Iterato
         faults += wrong
         if key.agent_id is not None:
             event["agentId"] = msgspec.Raw(str(key.agent_id).encode())
-            event_id = _value(event["eventId"]) if "eventId" in event else None
+            event_id = _value(event, "eventId")
             if isinstance(event_id, str) and event_id:
                 # No key can touch an event that is not its own, whatever it calls its events.
                 event["eventId"] = msgspec.Raw(msgspec.json.encode(f"focus:{key.agent_id}:{event_id}"))
@@ -163,22 +161,23 @@ def _of_agent(lines: Lines, key: Key, unit: str, faults: list[Fault]) -> Iterato
 
 
 def _wrong(event: dict[str, msgspec.Raw], key: Key, number: int, unit: str) -> Iterator[Fault]:
-    if "type" in event and _value(event["type"]) not in TYPES:
+    if "type" in event and _value(event, "type") not in TYPES:
         yield Fault(number, "type", f"must be {' or '.join(TYPES)}: nothing else is taken here", unit)
     if key.agent_id is None:
         return
-    if "revision" in event and _value(event["revision"]) not in (None, 0):
+    if _value(event, "revision") not in (None, 0):
         yield Fault(number, "revision", "must be absent: what was on a screen is not corrected", unit)
-    event_id = _value(event["eventId"]) if "eventId" in event else None
+    event_id = _value(event, "eventId")
     if isinstance(event_id, str) and len(event_id) > EVENT_ID_MAX:
         yield Fault(number, "eventId", f"must have 1 to {EVENT_ID_MAX} characters", unit)
-    agent = _value(event["agentId"]) if "agentId" in event else None
+    agent = _value(event, "agentId")
     if agent is not None and (type(agent) is not int or agent != key.agent_id):
         yield Fault(number, "agentId", "must be absent, or the agent that the key belongs to", unit)
 
 
-def _value(raw: msgspec.Raw) -> object:
+def _value(event: dict[str, msgspec.Raw], field: str) -> object:
+    """What a field holds: None where it is absent or null, an ellipsis where it is nested too deeply."""
     try:
-        return msgspec.json.decode(raw)
+        return msgspec.json.decode(event[field]) if field in event else None
     except _UNREADABLE:
         return ...

@@ -12,7 +12,7 @@ from handletime.cli.folder import keep_private
 from handletime.cli.tracker_keys import tracker_keys
 
 if TYPE_CHECKING:
-    from handletime.tracker.build import Built, Mode, Plan
+    from handletime.tracker.build import Built, Desk, Mode, Plan
 
 KINDS = ("chatwoot", "zendesk", "rocketchat", "intercom", "zammad", "freshdesk", "front")
 """The same as `tracker.build.KINDS`; a test compares them."""
@@ -105,8 +105,7 @@ def build(
 
     if key:
         keep_private()
-    plan = _plan(server, account, desks, own_desks, key)
-    plan = Plan(plan.server, plan.account, plan.desks, mode, idle, key)
+    plan = Plan(*_places(server, account, desks, own_desks, key), mode, idle, key)
     built = build_tracker(plan, out)
     if is_plain(plan.server):
         click.echo(
@@ -118,11 +117,15 @@ def build(
     click.echo(_what_next(plan, built, out))
 
 
-def _plan(server: str, account: str, desks: tuple[str, ...], own_desks: tuple[tuple[str, str], ...], key: str) -> Plan:
+def _places(
+    server: str, account: str, desks: tuple[str, ...], own_desks: tuple[tuple[str, str], ...], key: str
+) -> tuple[str, str, tuple[Desk, ...]]:
+    """The server's address, the account and the desks. Fails with what is allowed, also for the key."""
     from handletime.errors import InputError
-    from handletime.tracker.build import OWN, Desk, Plan, origin_of, own_pattern, server_of
+    from handletime.events.book import is_account
+    from handletime.tracker.build import OWN, Desk, origin_of, own_pattern, server_of
 
-    if not re.fullmatch(r"[a-zA-Z0-9]{1,64}", account):
+    if not is_account(account):
         raise click.BadParameter("an account has 1 to 64 letters and digits", param_hint="'--account'")
     if key and not re.fullmatch(r"ht_[0-9a-zA-Z]+_[0-9a-zA-Z]+", key):
         raise click.BadParameter("a key looks like ht_…_…; `handletime keys create` prints it", param_hint="'--key'")
@@ -149,7 +152,7 @@ def _plan(server: str, account: str, desks: tuple[str, ...], own_desks: tuple[tu
         raise click.BadParameter(str(error), param_hint="'--desk' / '--own-desk'") from error
     if len({desk.origin for desk in places}) < len(places):
         raise click.BadParameter("an origin stands there twice; it can be one desk only", param_hint="'--desk'")
-    return Plan(address, account, places)
+    return address, account, places
 
 
 def _what_next(plan: Plan, built: Built, out: Path) -> str:

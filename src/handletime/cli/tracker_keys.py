@@ -13,7 +13,7 @@ import click
 from handletime.answers.words import count
 from handletime.cli.console import Instant
 from handletime.cli.folder import data_option, keep_private, make_folder, side_file
-from handletime.errors import Fault, InputError, InvalidEvents
+from handletime.errors import FAULTS_SHOWN, Fault, InputError
 
 AGENTS_MAX: Final = 100_000
 """The most lines of a file of agents."""
@@ -112,7 +112,7 @@ def _agents(path: Path) -> Iterator[tuple[int, str]]:
     except csv.Error as error:
         raise InputError(f"{path}: line {reader.line_num}: is no CSV: {error}") from error
     if faults:
-        raise InputError("\n".join([f"no key was made; {path}:", *map(str, InvalidEvents("", faults).faults)]))
+        raise InputError("\n".join([f"no key was made; {path}:", *map(str, faults[:FAULTS_SHOWN])]))
     if not seen:
         raise InputError(f"{path} names no agents")
 

@@ -25,7 +25,6 @@ KINDS: Final = ("chatwoot", "zendesk", "rocketchat", "intercom", "zammad", "fres
 OWN: Final = "own"
 SIGNING_KEY: Final = "signing-key.pem"
 FIREFOX_ID: Final = "focus@handletime"
-LEAST_IDLE_S: Final = 15
 WORKER: Final = ("asking.js", "clock.js", "config.js", "focus.js", "sending.js", "settings.js", "worker.js")
 OPTIONS: Final = ("desks.js", "options.css", "options.html", "options.js", "managed_schema.json")
 CONTENT: Final = ("desks.js", "desklist.js", "watching.js", "page.js")
