@@ -10,7 +10,7 @@ import numpy as np
 from handletime.answers.registry import Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
-from handletime.answers.sums import By, places_of, slots
+from handletime.answers.sums import By, Sums, Texts, key_sql, keyed, places_of, slots
 from handletime.answers.terms import RELATIONS, VALUES, Table
 
 Groups = dict[tuple[int, ...], dict[str, int | None]]
@@ -53,6 +53,31 @@ def _query(
     *,
     with_total: bool,
 ) -> Iterable[tuple[tuple[int, ...], dict[str, int | None]]]:
+    names = [f'"key_{key}"' for key in by]
+    found, parameters = _values(table, values, by, of)
+    group = _grouped(names)
+    if by and with_total:
+        group = f"group by grouping sets (({', '.join(names)}), ()) having count(*) > 0"
+    sql = f"select {', '.join([*names, _ranked(metrics)])} from ({found}) {group}"  # noqa: S608
+    for *key, row in snapshot.execute(sql, parameters).fetchall():
+        yield () if None in key else tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
+
+
+def percentile_columns(
+    snapshot: Snapshot, table: Table, metrics: Sequence[Metric], by: Sequence[By], of: Selection, texts: Texts
+) -> Sums:
+    """The same of metrics over the same single values (`Metric.values`), as columns under their keys."""
+    names = [f'"key_{key}"' for key in by]
+    found, parameters = _values(table, metrics[0].values, by, of)
+    each = [f'q[{place}] as "{metric.key}"' for place, metric in enumerate(metrics, 1)]
+    sql = f"""select {", ".join([*names, *each])}
+        from (select {", ".join([*names, f"{_ranked(metrics)} as q"])} from ({found}) {_grouped(names)})"""  # noqa: S608
+    arrays = keyed(snapshot.execute(sql, parameters).fetchnumpy(), texts)
+    return Sums({key: arrays[f"key_{key}"] for key in by}, {metric.key: arrays[metric.key] for metric in metrics})
+
+
+def _values(table: Table, values: str, by: Sequence[By], of: Selection) -> tuple[str, dict[str, object]]:
+    """The query for single values as `v`, with the keys of their groups, and what it binds."""
     each, where = VALUES[table][values]
     condition = of.condition()
     parameters: dict[str, object] = {**condition.parameters}
@@ -60,17 +85,18 @@ def _query(
     if "interval" in by:
         relation, place, more = _placed(relation, of)
         parameters |= more
-    keys = [f'{place if key == "interval" else key} as "key_{key}"' for key in by]
-    names = [f'"key_{key}"' for key in by]
-    group = f"group by {', '.join(names)}" if by else "having count(*) > 0"
-    if by and with_total:
-        group = f"group by grouping sets (({', '.join(names)}), ()) having count(*) > 0"
-    shares = ", ".join(f"{metric.percent / 100:.2f}" for metric in metrics)
-    sql = f"""select {", ".join([*names, f"quantile_disc(v, [{shares}])"])}
-        from (select {", ".join([*keys, f"unnest({each}) as v"])} from {relation}
-            where {condition.where} and ({where})) {group}"""  # noqa: S608
-    for *key, row in snapshot.execute(sql, parameters).fetchall():
-        yield () if None in key else tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
+    keys = [f'{place if key == "interval" else key_sql(key)} as "key_{key}"' for key in by]
+    sql = f"""select {", ".join([*keys, f"unnest({each}) as v"])} from {relation}
+        where {condition.where} and ({where})"""  # noqa: S608
+    return sql, parameters
+
+
+def _ranked(metrics: Sequence[Metric]) -> str:
+    return f"quantile_disc(v, [{', '.join(f'{metric.percent / 100:.2f}' for metric in metrics)}])"
+
+
+def _grouped(names: Sequence[str]) -> str:
+    return f"group by {', '.join(names)}" if names else "having count(*) > 0"
 
 
 def _placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:

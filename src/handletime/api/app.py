@@ -36,6 +36,7 @@ from handletime.api.operations import agent_operations, skill_operations
 from handletime.api.parameters import Query
 from handletime.api.paths import canonical, spellings
 from handletime.api.prometheus import Meters, metrics
+from handletime.api.report import report
 from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.sources import PATH as SOURCES
@@ -51,6 +52,7 @@ ROUTES: Final[list[Any]] = [
     breakdown_file,
     agent_operations,
     skill_operations,
+    report,
     domain,
     domains,
     events,
