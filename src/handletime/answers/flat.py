@@ -5,17 +5,21 @@ Text is made of whole columns at once, for a report may have a million rows.
 
 from __future__ import annotations
 
+import io
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal, NamedTuple
+from datetime import datetime
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from handletime.answers.report import DIMENSIONS, PREVIOUS, Column, Question, Rows, number_type
 from handletime.answers.sums import By
-from handletime.answers.words import Kind, rfc_3339
+from handletime.answers.words import Kind, local, rfc_3339
 from handletime.segments.cells import text_cell
 
 Format = Literal["json", "ndjson", "csv", "parquet", "xlsx"]
@@ -39,40 +43,45 @@ _AT_ONCE: Final = 5_000
 
 
 class Shape(NamedTuple):
-    """What the columns of a report are: names and Arrow types, in order; and how keys become texts."""
+    """What the columns of a report are: what `leading` names, intervals, ids, names where there is a namer, metrics."""
 
     question: Question
     namer: Namer | None = None
+    leading: tuple[str, ...] = ()
 
-    def names(self) -> list[str]:
-        """The names of the columns."""
+    def schema(self, time_type: pa.DataType) -> pa.Schema:
+        """The columns with their types."""
         question = self.question
-        names = ["intervalStart", "intervalEnd"] if question.in_intervals else []
+        texts = [(name, pa.string()) for name in self.leading]
+        times = [(name, time_type) for name in ("intervalStart", "intervalEnd") if question.in_intervals]
         ids = [column for column in DIMENSIONS.values() if column in question.by]
-        names += ids
-        if self.namer is not None:
-            names += [_NAMED[key][0] for key in ids if key in _NAMED]
-        for metric in question.metrics:
-            names += [metric.key, *([f"{metric.key}{PREVIOUS}"] if question.before is not None else [])]
-        return names
+        keys = [(key, pa.string() if key in ("source", "userType") else pa.int64()) for key in ids]
+        names = [(_NAMED[key][0], pa.string()) for key in ids if key in _NAMED and self.namer is not None]
+        metrics = [(f"{metric.key}{suffix}", number_type(metric)) for metric in question.metrics for suffix in self._of]
+        return pa.schema([*texts, *times, *keys, *names, *metrics])
+
+    @property
+    def _of(self) -> tuple[str, ...]:
+        return ("",) if self.question.before is None else ("", PREVIOUS)
 
     def arrays(self, rows: Rows, times: Sequence[object], time_type: pa.DataType) -> dict[str, pa.Array]:
         """The columns of some rows; `times` are the bounds of the intervals as they are shown."""
         question = self.question
-        arrays: dict[str, pa.Array] = {}
+        arrays = {name: _array(rows.leading[name], pa.string()) for name in self.leading}
         if rows.places is not None:
             moments = pa.array(times, time_type)
             arrays["intervalStart"] = moments.take(pa.array(rows.places))
             arrays["intervalEnd"] = moments.take(pa.array(rows.places + 1))
-        for key, column in rows.keys.items():
+        keys = {key: column for key, column in rows.keys.items() if key != "conversation"}
+        for key, column in keys.items():
             arrays[key] = _array(column, pa.string() if column.values.dtype == object else pa.int64())
         if self.namer is not None:
-            for key, column in rows.keys.items():
+            for key, column in keys.items():
                 if key in _NAMED:
                     name, kind = _NAMED[key]
                     arrays[name] = _names(column, kind, self.namer)
         for metric in question.metrics:
-            for suffix in ("", PREVIOUS) if question.before is not None else ("",):
+            for suffix in self._of:
                 arrays[f"{metric.key}{suffix}"] = _array(rows.metrics[f"{metric.key}{suffix}"], number_type(metric))
         return arrays
 
@@ -86,17 +95,28 @@ def _names(ids: Column, kind: Kind, namer: Namer) -> pa.Array:
     return pa.array([namer(kind, int(each)) for each in unique], pa.string()).take(pa.array(places))
 
 
+def written(rows: Iterable[Rows], shape: Shape, form: Format) -> Iterator[bytes]:
+    """Rows in one of the formats, piece by piece."""
+    match form:
+        case "parquet":
+            return _parquet(rows, shape)
+        case "xlsx":
+            return _workbook(rows, shape)
+        case _:
+            return texts(rows, shape, form)
+
+
 # --- text ------------------------------------------------------------------------------------------------------------
 
 
 def texts(rows: Iterable[Rows], shape: Shape, form: Literal["json", "ndjson", "csv"]) -> Iterator[bytes]:
     """Rows as text, some at a time."""
     times = [rfc_3339(bound, shape.question.zone) for bound in shape.question.of.bounds]
-    names = shape.names()
+    names = shape.schema(pa.string()).names
     if form == "csv":
-        yield (",".join(names) or '""').encode() + b"\r\n"
+        yield ",".join(names).encode() + b"\r\n"
     before = b"[\n" if form == "json" else b""
-    for part in _small(rows):
+    for part in in_small(rows):
         arrays = shape.arrays(part, times, pa.string())
         if form == "csv":
             yield _joined(map(_cells, arrays.values()), ",", "\r\n", part.count)
@@ -108,7 +128,8 @@ def texts(rows: Iterable[Rows], shape: Shape, form: Literal["json", "ndjson", "c
         yield b"[]\n" if before == b"[\n" else b"\n]\n"
 
 
-def _small(rows: Iterable[Rows]) -> Iterator[Rows]:
+def in_small(rows: Iterable[Rows]) -> Iterator[Rows]:
+    """The same rows, few enough at a time to be text."""
     for part in rows:
         for begin in range(0, part.count, _AT_ONCE):
             yield part.part(begin, begin + _AT_ONCE)
@@ -176,3 +197,81 @@ def _content(lines: pa.Array) -> bytes:
     _, offsets, content = lines.buffers()
     places = np.frombuffer(offsets, np.int32)[lines.offset : lines.offset + len(lines) + 1]
     return bytes(memoryview(content)[int(places[0]) : int(places[-1])])
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+class _Sink(io.RawIOBase):
+    """What is written, until it is taken."""
+
+    def __init__(self) -> None:
+        self._kept = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        self._kept += content
+        return len(content)
+
+    def take(self) -> bytes:
+        taken = bytes(self._kept)
+        self._kept.clear()
+        return taken
+
+
+def _parquet(rows: Iterable[Rows], shape: Shape) -> Iterator[bytes]:
+    """A Parquet file; times are timestamps of the zone."""
+    time_type = pa.timestamp("ms", tz=shape.question.zone.key)
+    schema, sink = shape.schema(time_type), _Sink()
+    with pq.ParquetWriter(pa.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
+        for part in rows:
+            arrays = shape.arrays(part, shape.question.of.bounds, time_type)
+            writer.write_table(pa.table(arrays, schema))
+            yield sink.take()
+    yield sink.take()
+
+
+_EXCEL_DIGITS: Final = 10**15
+"""Excel keeps 15 digits of a number: larger ids are texts."""
+_PIECE: Final = 1 << 20
+_WIDTH: Final = 18
+
+
+def _workbook(rows: Iterable[Rows], shape: Shape) -> Iterator[bytes]:
+    """A workbook of one sheet. Times stand as the clock of the zone shows them; large ids are texts.
+
+    Rows lie in a temporary file until the workbook is made of them.
+    """
+    from xlsxwriter import Workbook
+
+    zone = shape.question.zone
+    times = [local(bound, zone).replace(tzinfo=None) for bound in shape.question.of.bounds]
+    with tempfile.TemporaryFile() as file:
+        book = Workbook(file, {"constant_memory": True})
+        sheet = book.add_worksheet("report")
+        bold, moment = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd hh:mm"})
+        names = shape.schema(pa.timestamp("ms")).names
+        sheet.freeze_panes(1, 0)
+        sheet.set_column(0, max(len(names) - 1, 0), _WIDTH)
+        for place, name in enumerate(names):
+            sheet.write_string(0, place, name, bold)
+        line = 1
+        for part in in_small(rows):
+            columns = [array.to_pylist() for array in shape.arrays(part, times, pa.timestamp("us")).values()]
+            for row in zip(*columns, strict=True):
+                for place, cell in enumerate(row):
+                    if cell is None:
+                        continue
+                    if isinstance(cell, datetime):
+                        sheet.write_datetime(line, place, cell, moment)
+                    elif isinstance(cell, str) or abs(cell) >= _EXCEL_DIGITS:
+                        sheet.write_string(line, place, str(cell))
+                    else:
+                        sheet.write_number(line, place, cell)
+                line += 1
+        book.close()
+        file.seek(0)
+        while piece := file.read(_PIECE):
+            yield piece

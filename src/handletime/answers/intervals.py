@@ -1,7 +1,8 @@
 """Time zones by their names, and how time is cut: in minutes, or in hours, days, weeks or months of a calendar.
 
-(http-api.md 3 and 7.) The clock of a zone is put forward and back. What it shows is taken literally: a day has 23 or 25 hours then, an hour
-that comes twice is two hours, and a date that a zone left out (Pacific/Apia, 30 December 2011) is no day.
+The clock of a zone is put forward and back. What it shows is taken literally: a day has 23 or 25 hours then, an hour
+that comes twice is two hours, and a date that a zone left out (Pacific/Apia, 30 December 2011) is no day
+(http-api.md 3 and 7).
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -132,12 +133,16 @@ class Column(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Some rows of a report as columns: places of intervals in the bounds, ids and texts, and metrics."""
+    """Some rows of a report as columns: places of intervals in the bounds, ids and texts, and metrics.
+
+    `leading` are texts that whoever asked has put in front (`Shape.leading`).
+    """
 
     count: int
     places: I64 | None
     keys: dict[By, Column]
     metrics: dict[str, Column]
+    leading: Mapping[str, Column] = MappingProxyType({})
 
     def part(self, begin: int, end: int) -> Rows:
         """The rows from one place to another."""
@@ -147,6 +152,7 @@ class Rows(NamedTuple):
             None if self.places is None else self.places[begin:end],
             {name: column.part(begin, end) for name, column in self.keys.items()},
             {name: column.part(begin, end) for name, column in self.metrics.items()},
+            {name: column.part(begin, end) for name, column in self.leading.items()},
         )
 
 
@@ -182,7 +188,8 @@ def has(table: Table, question: Question) -> bool:
     """Whether the segments of a table are in a report: all that it tells apart or filters by has to be theirs."""
     of = question.of
     filters = {"agentId": of.agents, "groupId": of.groups, "source": of.source}
-    asked = {*question.by, *(column for column, value in filters.items() if value is not None)}
+    asked = {*question.by} - {"conversation"}
+    asked |= {column for column, value in filters.items() if value is not None}
     return asked <= _HAS[table]
 
 
@@ -193,16 +200,20 @@ class Report:
         self._snapshot, self.question = snapshot, question
         self._texts = Texts()
         self._ids: tuple[By, ...] = tuple(column for column in DIMENSIONS.values() if column in question.by)
-        self._keys: tuple[By, ...] = ("interval", *self._ids) if question.in_intervals else self._ids
+        first: tuple[By, ...] = ("conversation",) if "conversation" in question.by else ()
+        self._keys: tuple[By, ...] = (*first, *(("interval",) if question.in_intervals else ()), *self._ids)
+        self._ids = (*first, *self._ids)
         self._occurring: dict[By, I64] | None = None
+        self.counted = 0
+        """All rows so far, whether they were asked for or not."""
 
     def rows(self) -> Iterator[Rows]:
         """The rows that are asked for, some at a time. Raises TooManyRows."""
-        skip, left, count = self.question.offset, self.question.limit, 0
+        skip, left = self.question.offset, self.question.limit
         for begin, end in self._pieces():
             rows = self._worked_out(begin, end)
-            count += rows.count
-            if count > ROWS_MAX:
+            self.counted += rows.count
+            if self.counted > ROWS_MAX:
                 raise TooManyRows
             part = rows.part(skip, rows.count if left is None else skip + left)
             skip = max(0, skip - rows.count)

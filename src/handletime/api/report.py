@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Response, get
 
-from handletime.answers.flat import FORMATS, MEDIA_TYPES, Format, Namer, Shape, texts
+from handletime.answers.flat import FORMATS, MEDIA_TYPES, Format, Namer, Shape, in_small, written
 from handletime.answers.intervals import UNITS, Interval, begin_of_day
 from handletime.answers.periods import PERIODS, Window, window_of
 from handletime.answers.report import (
@@ -155,13 +155,13 @@ def report(request: HttpRequest, service: TheService, account: InPath) -> Respon
     namer: Namer | None = labels.of(unquote(account)).name if labels.are_given else None
     answer = Answer(request, deadline=reader.deadline)
     with reader.snapshot() as snapshot:
+        found = Report(snapshot, question)
         try:
-            rows = list(Report(snapshot, question).rows())
+            for piece in written(reader.deadline.over(in_small(found.rows())), Shape(question, namer), form):
+                answer.add(piece)
         except TooManyRows as error:
             raise BadRequest([f"answer: {error}"]) from error
-    for piece in texts(rows, Shape(question, namer), form):
-        answer.add(piece)
-    total = str(sum(part.count for part in rows))
+    total = str(found.counted)
     headers = {"ETag": tag, "Vary": "Accept", "X-Total-Count": total}
     if form != "json":
         name = file_name(unquote(account), "report", question.of.start, question.of.end, form)

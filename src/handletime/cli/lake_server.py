@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Gauge
 
+from handletime.answers.labels import Labels
 from handletime.api.bearer import BearerAuthenticator
 from handletime.api.prometheus import Meters
-from handletime.answers.labels import Labels
 from handletime.api.service import ApiSettings, Service
 from handletime.api.unit_files import DatedFiles
 from handletime.clock import SystemClock

@@ -55,7 +55,7 @@ class StoreReader:
             yield Snapshot(cursor, OfStore(self._number(cursor), self.account), self.deadline)
 
     def state(self) -> str:
-        """Names the state of the account's rows: a snapshot that is begun after has rows of this state, or a later one."""
+        """Names the state of the account's rows: a snapshot that is begun after has rows of it, or of a later one."""
         self._settled()
         return self._database.state_of(self.account)
 
