@@ -119,9 +119,9 @@ def texts(rows: Iterable[Rows], shape: Shape, form: Literal["json", "ndjson", "c
     for part in in_small(rows):
         arrays = shape.arrays(part, times, pa.string())
         if form == "csv":
-            yield _joined(map(_cells, arrays.values()), ",", "\r\n", part.count)
+            yield _joined(map(_cells, arrays.values()), ",", "\r\n", part.number)
             continue
-        members = _joined(_members(arrays), "", ",\n" if form == "json" else "\n", part.count)
+        members = _joined(_members(arrays), "", ",\n" if form == "json" else "\n", part.number)
         yield before + (members[:-2] if form == "json" else members)
         before = b",\n" if form == "json" else b""
     if form == "json":
@@ -131,7 +131,7 @@ def texts(rows: Iterable[Rows], shape: Shape, form: Literal["json", "ndjson", "c
 def in_small(rows: Iterable[Rows]) -> Iterator[Rows]:
     """The same rows, few enough at a time to be text."""
     for part in rows:
-        for begin in range(0, part.count, _AT_ONCE):
+        for begin in range(0, part.number, _AT_ONCE):
             yield part.part(begin, begin + _AT_ONCE)
 
 

@@ -138,7 +138,7 @@ class Rows(NamedTuple):
     `leading` are texts that whoever asked has put in front (`Shape.leading`).
     """
 
-    count: int
+    number: int
     places: I64 | None
     keys: dict[By, Column]
     metrics: dict[str, Column]
@@ -146,7 +146,7 @@ class Rows(NamedTuple):
 
     def part(self, begin: int, end: int) -> Rows:
         """The rows from one place to another."""
-        begin, end = min(begin, self.count), min(end, self.count)
+        begin, end = min(begin, self.number), min(end, self.number)
         return Rows(
             end - begin,
             None if self.places is None else self.places[begin:end],
@@ -188,7 +188,7 @@ def has(table: Table, question: Question) -> bool:
     """Whether the segments of a table are in a report: all that it tells apart or filters by has to be theirs."""
     of = question.of
     filters = {"agentId": of.agents, "groupId": of.groups, "source": of.source}
-    asked = {*question.by} - {"conversation"}
+    asked: set[str] = {key for key in question.by if key != "conversation"}
     asked |= {column for column, value in filters.items() if value is not None}
     return asked <= _HAS[table]
 
@@ -212,13 +212,13 @@ class Report:
         skip, left = self.question.offset, self.question.limit
         for begin, end in self._pieces():
             rows = self._worked_out(begin, end)
-            self.counted += rows.count
+            self.counted += rows.number
             if self.counted > ROWS_MAX:
                 raise TooManyRows
-            part = rows.part(skip, rows.count if left is None else skip + left)
-            skip = max(0, skip - rows.count)
-            if part.count:
-                left = None if left is None else left - part.count
+            part = rows.part(skip, rows.number if left is None else skip + left)
+            skip = max(0, skip - rows.number)
+            if part.number:
+                left = None if left is None else left - part.number
                 yield part
 
     def _pieces(self) -> Iterator[tuple[int, int]]:

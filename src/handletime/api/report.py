@@ -185,8 +185,11 @@ def read(query: Query, now: int) -> Question:
     if query.is_good((INTERVAL,)) and cut.is_too_fine:
         query.fault(INTERVAL, f"must not cut the time in more than {INTERVALS_MAX:,}")
     source, user_type = query.get(SOURCE), query.get(USER_TYPE)
+    skills, agents, groups = (_listed(query.get(ids)) for ids in (SKILL_IDS, AGENT_IDS, GROUP_IDS))
     filters = Filters(
-        *(None if ids is None else sorted(ids) for ids in map(query.get, (SKILL_IDS, AGENT_IDS, GROUP_IDS))),
+        skills,
+        agents,
+        groups,
         source=source if source and source.strip().lower() != ALL else None,
         user_type=None if user_type == ALL else user_type,
     )
@@ -217,6 +220,10 @@ def _window(query: Query, now: int, zone: ZoneInfo) -> Window:
     if not query.is_good((FROM, TO)):
         return Window(now, now)
     return Window(begin, to)
+
+
+def _listed(ids: frozenset[int] | None) -> list[int] | None:
+    return None if ids is None else sorted(ids)
 
 
 def _millis(given: Moment | date, zone: ZoneInfo) -> int:

@@ -149,7 +149,7 @@ class OfSnapshot:
             of=of._replace(account=account), before=None if before is None else before._replace(account=account)
         )
         for rows in Report(self._snapshot, own).rows():
-            yield rows._replace(leading={"accountId": Column(np.full(rows.count, account, object))})
+            yield rows._replace(leading={"accountId": Column(np.full(rows.number, account, object))})
 
     def _by_conversation(self, question: Question, collected: Collected) -> Iterator[Rows]:
         """Rows by account and conversation, with links; some conversations at a time."""
