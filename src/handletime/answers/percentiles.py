@@ -83,7 +83,7 @@ def _values(table: Table, values: str, by: Sequence[By], of: Selection) -> tuple
     parameters: dict[str, object] = {**condition.parameters}
     relation, place = RELATIONS[table], ""
     if "interval" in by:
-        relation, place, more = _placed(relation, of)
+        relation, place, more = placed(relation, of)
         parameters |= more
     keys = [f'{place if key == "interval" else key_sql(key)} as "key_{key}"' for key in by]
     sql = f"""select {", ".join([*keys, f"unnest({each}) as v"])} from {relation}
@@ -99,15 +99,29 @@ def _grouped(names: Sequence[str]) -> str:
     return f"group by {', '.join(names)}" if names else "having count(*) > 0"
 
 
-def _placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:
+def placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:
     """A relation and the place of a row's interval, both as SQL, and the values that they bind."""
-    base, size = slots(of.bounds)
-    count = (of.bounds[-1] - 1 - base) // size + 1
-    if count > PLACES_MAX:
+    if slot_count(of) > PLACES_MAX:
         # Years of weeks on clocks that are put forward and back: all they have in common is an hour, or a second.
         begins = "(select unnest($begins::bigint[]) as begins, unnest(range(len($begins))) as place)"
         joined = f'{relation} asof join {begins} on epoch_ms("end") >= begins'
         return joined, "place", {"begins": list(of.bounds[:-1])}
-    places = places_of(of.bounds, base + np.arange(count) * size)
-    grid = {"places": places.tolist(), "base": base * 1000, "size": size * 1000}
-    return relation, '$places[(epoch_us("end") - $base) // $size + 1]', grid
+    return relation, place_of('epoch_us("end")'), grid(of)
+
+
+def place_of(micros: str) -> str:
+    """The place of the interval of a moment within the bounds (SQL, epoch microseconds), where there is a `grid`."""
+    return f"$places[({micros} - $base) // $size + 1]"
+
+
+def grid(of: Selection) -> dict[str, object]:
+    """What `place_of` binds. Only where there are at most `PLACES_MAX` slots."""
+    base, size = slots(of.bounds)
+    places = places_of(of.bounds, base + np.arange(slot_count(of)) * size)
+    return {"places": places.tolist(), "base": base * 1000, "size": size * 1000}
+
+
+def slot_count(of: Selection) -> int:
+    """The number of slots between the bounds."""
+    base, size = slots(of.bounds)
+    return (of.bounds[-1] - 1 - base) // size + 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from math import prod
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
@@ -19,14 +20,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from handletime.answers.figures import KNOWN
-from handletime.answers.handled import HANDLE_TIME_IN_INTERVAL, handled_in_intervals
+from handletime.answers.handled import HANDLE_TIME_IN_INTERVAL, handled_in_intervals, since, units_in
 from handletime.answers.intervals import Interval, clock_bounds, length_of
-from handletime.answers.percentiles import percentile_columns
+from handletime.answers.percentiles import percentile_columns, placed
 from handletime.answers.periods import Window, bounds_before, window_before
 from handletime.answers.registry import HANDLE_TIME, METRICS, PARTS, Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
-from handletime.answers.sums import I64, By, Flags, Sums, Texts, starts_of, sums_of
+from handletime.answers.sums import I64, By, Flags, Sums, Texts, key_sql, starts_of, sums_of
 from handletime.answers.terms import RELATIONS, Table
 from handletime.events.model import USER_TYPES
 
@@ -46,8 +47,12 @@ INTERVALS_MAX: Final = 1_000_000
 """The most intervals that a window is cut in."""
 PREVIOUS: Final = "Previous"
 """The end of the names of columns about the window before."""
-AT_ONCE: Final = 20_000
-"""Rows that are worked out together, if there are intervals to tell them apart."""
+AT_ONCE: Final = 50_000
+"""Segments that are asked about together, if there are intervals to tell them apart; or rows, where all are filled."""
+LONG: Final = 200_000
+"""A report of more segments is long."""
+FIRST: Final = 1_000
+"""Segments at the beginning of a long one, so that something comes soon."""
 _HAS: Final[Mapping[str, frozenset[str]]] = {
     "agentSegments": frozenset(DIMENSIONS.values()),
     "queueSegments": frozenset({"skillId", "source"}),
@@ -109,6 +114,13 @@ def question_of(
     if compare:
         before = of._replace(bounds=bounds_before(bounds, window_before(cut.window, zone), interval, zone))
     return Question(of, tuple(by), interval is not None, metrics, zone, before)
+
+
+def _within(count: int) -> int:
+    """A number of rows. Raises TooManyRows."""
+    if count > ROWS_MAX:
+        raise TooManyRows
+    return count
 
 
 class TooManyRows(Exception):
@@ -204,6 +216,7 @@ class Report:
         self._keys: tuple[By, ...] = (*first, *(("interval",) if question.in_intervals else ()), *self._ids)
         self._ids = (*first, *self._ids)
         self._occurring: dict[By, I64] | None = None
+        self._counted_before: I64 | None = None
         self.counted = 0
         """All rows so far, whether they were asked for or not."""
 
@@ -212,9 +225,7 @@ class Report:
         skip, left = self.question.offset, self.question.limit
         for begin, end in self._pieces():
             rows = self._worked_out(begin, end)
-            self.counted += rows.number
-            if self.counted > ROWS_MAX:
-                raise TooManyRows
+            self.counted = _within(self.counted + rows.number)
             part = rows.part(skip, rows.number if left is None else skip + left)
             skip = max(0, skip - rows.number)
             if part.number:
@@ -222,8 +233,89 @@ class Report:
                 yield part
 
     def _pieces(self) -> Iterator[tuple[int, int]]:
-        """Places in the bounds between which rows are worked out together."""
-        yield 0, len(self.question.of.bounds) - 1
+        """Places in the bounds between which rows are worked out together: intervals with so many segments."""
+        counts = self._counts()
+        begin, held, most = 0, 0, FIRST if counts.sum() > LONG else AT_ONCE
+        for place, count in enumerate(counts.tolist()):
+            if held + count > most and begin < place:
+                yield begin, place
+                begin, held, most = place, 0, min(5 * most, AT_ONCE)
+            held += count
+        yield begin, len(counts)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it takes so long that the first rows should not wait for the last ones."""
+        return bool(self._counts().sum() > LONG)
+
+    def check(self) -> None:
+        """Raises TooManyRows where there will be too many."""
+        question = self.question
+        if question.fill or self._most() > ROWS_MAX:
+            self.count()
+
+    def _most(self) -> int:
+        """Rows that there may be at most, by the numbers of different ids."""
+        condition = since(self.question.of)
+        numbers = dict.fromkeys(self._ids, 0)
+        for table in RELATIONS:
+            keys = [key for key in self._ids if has(table, self.question)]
+            if keys:
+                terms = ", ".join(f"count(distinct {key_sql(key)}) + 1" for key in keys)
+                sql = f"select {terms} from {RELATIONS[table]} where {condition.where} and start < $until"  # noqa: S608
+                found = self._snapshot.execute(sql, condition.parameters).fetchone() or ()
+                for key, number in zip(keys, found, strict=True):
+                    numbers[key] += int(number)
+        return prod(numbers.values()) * (len(self.question.of.bounds) - 1)
+
+    def _counts(self) -> I64:
+        """How many segments ended in each interval, or how many rows there will be."""
+        if self._counted_before is None:
+            self._counted_before = self._counted_now()
+        return self._counted_before
+
+    def _counted_now(self) -> I64:
+        question = self.question
+        counts = np.zeros(len(question.of.bounds) - 1, np.int64)
+        if len(counts) == 1:
+            return counts
+        if question.fill:
+            keys = self._combinations()
+            return counts + (len(next(iter(keys.values()))) if keys else 1)
+        for of in (question.of, question.before):
+            for table in RELATIONS if of is not None else ():
+                if has(table, question):
+                    found = sums_of(self._snapshot, table, [], ("interval",), of)
+                    within = found.keys["interval"] < len(counts)
+                    counts[found.keys["interval"][within]] += found.sums["segments"][within]
+        return counts
+
+    def count(self) -> int:
+        """How many rows there are in all, without those that only the window before has. Raises TooManyRows."""
+        question = self.question
+        if question.fill:
+            return _within(int(self._counts().sum()))
+        condition = since(question.of)
+        parameters: dict[str, object] = {**condition.parameters}
+        parts = []
+        for table in RELATIONS:
+            if has(table, question) and any(metric.table == table for metric in question.metrics):
+                relation, place, more = RELATIONS[table], "", {}
+                if question.in_intervals:
+                    relation, place, more = placed(relation, question.of)
+                parameters |= more
+                keys = ", ".join(place if key == "interval" else key_sql(key) for key in self._keys) or "1"
+                parts.append(f'select {keys} from {relation} where {condition.where} and "end" < $until')
+        if self._asks_units():
+            units, more = units_in(self._keys, question.of)
+            parameters |= more
+            names = ", ".join(f'"key_{key}"' for key in self._keys) or "1"
+            parts.append(f"select {names} from ({units})")
+        if not parts:
+            return 0
+        sql = f"select count(*) from ({' union '.join(parts)})"
+        (count,) = self._snapshot.execute(sql, parameters).fetchone() or (0,)
+        return _within(int(count))
 
     def _worked_out(self, begin: int, end: int) -> Rows:
         """The rows of the intervals from one place to another."""

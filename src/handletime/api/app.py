@@ -215,7 +215,7 @@ class Gateway:
                 app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
             await app(scope, incoming, Counting(trace, Compressing(request, answer)))
         except Exception as error:
-            if sender.gave_up:
+            if sender.gave_up or trace.broke_off:
                 answer.status = GONE
             elif answer.status != GONE:
                 raise

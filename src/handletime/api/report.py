@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date
 from typing import Any, Final, cast
@@ -153,20 +155,39 @@ def report(request: HttpRequest, service: TheService, account: InPath) -> Respon
     if tag in _tags(request.headers.get("if-none-match", "")):
         return Response(None, status_code=304, headers={"ETag": tag, "Vary": "Accept"})
     namer: Namer | None = labels.of(unquote(account)).name if labels.are_given else None
-    answer = Answer(request, deadline=reader.deadline)
-    with reader.snapshot() as snapshot:
-        found = Report(snapshot, question)
-        try:
-            for piece in written(reader.deadline.over(in_small(found.rows())), Shape(question, namer), form):
-                answer.add(piece)
-        except TooManyRows as error:
-            raise BadRequest([f"answer: {error}"]) from error
-    total = str(found.counted)
-    headers = {"ETag": tag, "Vary": "Accept", "X-Total-Count": total}
+    headers = {"ETag": tag, "Vary": "Accept"}
     if form != "json":
         name = file_name(unquote(account), "report", question.of.start, question.of.end, form)
         headers["Content-Disposition"] = f'attachment; filename="{name}"'
-    return answer.response(MEDIA_TYPES[form], headers)
+    answer = Answer(request, "identity" if form in _PACKED else None, reader.deadline)
+    try:
+        with ExitStack() as held:
+            found = Report(held.enter_context(reader.snapshot()), question)
+            pieces = written(reader.deadline.over(in_small(found.rows())), Shape(question, namer), form)
+            if _is_sent_while_made(found, question, form):
+                found.check()
+                return answer.growing(_holding(held.pop_all(), pieces), MEDIA_TYPES[form], headers)
+            for piece in pieces:
+                answer.add(piece)
+    except TooManyRows as error:
+        raise BadRequest([f"answer: {error}"]) from error
+    return answer.response(MEDIA_TYPES[form], {**headers, "X-Total-Count": str(found.counted)})
+
+
+_PACKED: Final = frozenset({"parquet", "xlsx"})
+"""Forms that are compressed already."""
+
+
+def _is_sent_while_made(found: Report, question: Question, form: Format) -> bool:
+    """Whether an answer begins before all rows are known, and so counted. A workbook is made at its end anyway."""
+    asks_for_part = question.limit is not None or question.offset > 0
+    return not asks_for_part and question.before is None and form != "xlsx" and found.is_long
+
+
+def _holding(held: ExitStack, pieces: Iterator[bytes]) -> Generator[bytes, None, None]:
+    """The pieces, for which something is held until they end."""
+    with held:
+        yield from pieces
 
 
 def form_of(query: Query, accept: str) -> Format:
