@@ -79,6 +79,9 @@ def _asked(world: World) -> Json:
     of_both: Json = {"timeframe": 180, "v": "1", "userType": "human", "skillIds": "333,444"}
     ask_both("agentOperations", f"{operations}/msgagentsegments", **of_both, agentIds="12,13", source="APP")
     ask_both("skillOperations", f"{operations}/msgskillsegments", **of_both)
+    span: Json = {"from": "2026-11-20", "interval": "hour", "by": ["skill"], "userType": "human"}
+    metrics = ["totalAgentConversationSegments", "avgTimeToResponseFromAgentAssignment", "medianResponseMillis"]
+    ask_both("report", f"{actual}/report", **span, metrics=metrics)
     conversation, segment = page["segments"][0]["conversationId"], page["segments"][0]["segmentId"]
     ask("explainConversation", f"{actual}/conversations/{{conversationId}}/explain", conversationId=conversation)
     ask("explainSegment", f"{actual}/agent-segments/{{segmentId}}/explain", segmentId=segment)
@@ -91,6 +94,7 @@ def _asked(world: World) -> Json:
 
 def filled(path: str, parameters: Json) -> str:
     """A path with names in braces as an address: values in their places, and what is left as the query."""
+    parameters = {name: ",".join(each) if isinstance(each, list) else each for name, each in parameters.items()}
     names = re.findall(r"\{(\w+)\}", path)
     query = {name: value for name, value in parameters.items() if name not in names}
     for name in names:

@@ -35,6 +35,7 @@ API: Final[dict[str, tuple[Permission, str]]] = {
     "GET /api/account/{account}/conversations/{conversation}/explain": ("handle-time", ""),
     "GET /operations/api/account/{account}/msgagentsegments": ("operations", "?v=1&timeframe=60"),
     "GET /operations/api/account/{account}/msgskillsegments": ("operations", "?v=1&timeframe=60"),
+    "GET /api/account/{account}/report": ("operations", "?by=skill"),
     "POST /api/account/{account}/events": ("ingest", ""),
     "POST /api/account/{account}/focus": ("focus", ""),
 }

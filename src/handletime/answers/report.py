@@ -282,8 +282,8 @@ class Report:
         if question.fill:
             keys = self._combinations()
             return counts + (len(next(iter(keys.values()))) if keys else 1)
-        for of in (question.of, question.before):
-            for table in RELATIONS if of is not None else ():
+        for of in filter(None, (question.of, question.before)):
+            for table in RELATIONS:
                 if has(table, question):
                     found = sums_of(self._snapshot, table, [], ("interval",), of)
                     within = found.keys["interval"] < len(counts)
@@ -300,20 +300,22 @@ class Report:
         parts = []
         for table in RELATIONS:
             if has(table, question) and any(metric.table == table for metric in question.metrics):
-                relation, place, more = RELATIONS[table], "", {}
+                relation, place = RELATIONS[table], ""
+                more: dict[str, object] = {}
                 if question.in_intervals:
                     relation, place, more = placed(relation, question.of)
                 parameters |= more
                 keys = ", ".join(place if key == "interval" else key_sql(key) for key in self._keys) or "1"
-                parts.append(f'select {keys} from {relation} where {condition.where} and "end" < $until')
+                ended = f'{condition.where} and "end" < $until'
+                parts.append(f"select {keys} from {relation} where {ended}")  # noqa: S608
         if self._asks_units():
             units, more = units_in(self._keys, question.of)
             parameters |= more
             names = ", ".join(f'"key_{key}"' for key in self._keys) or "1"
-            parts.append(f"select {names} from ({units})")
+            parts.append(f"select {names} from ({units})")  # noqa: S608
         if not parts:
             return 0
-        sql = f"select count(*) from ({' union '.join(parts)})"
+        sql = f"select count(*) from ({' union '.join(parts)})"  # noqa: S608
         (count,) = self._snapshot.execute(sql, parameters).fetchone() or (0,)
         return _within(int(count))
 

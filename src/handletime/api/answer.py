@@ -2,7 +2,8 @@
 
 A method adds bytes to an `Answer`. Up to `PIECE` bytes it becomes an ordinary response. A larger one is compressed
 while it grows: as the client wants it, or else, from a few MiB on, until it is sent. That takes a tenth of its size.
-All of it is counted until it is sent. An answer that takes long can be sent while it grows (`growing`). `Counting` also counts large answers that were made as a whole. `Sender` hands
+All of it is counted until it is sent. An answer that takes long can be sent while it grows (`growing`).
+`Counting` also counts large answers that were made as a whole. `Sender` hands
 answers to the HTTP server in pieces, and gives up on a client that does not read.
 """
 
