@@ -31,6 +31,7 @@ Partition = tuple[str, date | None]
 ORDER = {
     "agent_segments": ("end", "segmentId"),
     "skill_segments": ("end", "conversationId", "sequence"),
+    "queue_segments": ("end", "conversationId", "sequence"),
     "handle_time_units": ("segmentEnd", "segmentId", "sequence"),
     FOCUS_MOVES: ("time", "sequence", "conversationId", "eventId"),
 }
@@ -42,7 +43,7 @@ def write_run(lake: Path, events: pa.Table, finished: int) -> Run:
     before, number = begun.last, begun.number
     versions = {}
     for name, rows in stored(events).items():
-        old = by_partition(files(lake, name, before.versions[name])) if before else {}
+        old = by_partition(files(lake, name, before.versions[name])) if before and name in before.versions else {}
         new = dict(partitions(name, rows))
         stays = {key for key, part in new.items() if key in old and read(lake / name, old[key], name).equals(part)}
         added = [write(lake / name, name, key, new[key], number, finished) for key in new.keys() - stays]
@@ -68,7 +69,8 @@ def stored(events: pa.Table) -> dict[str, pa.Table]:
     units = units.join(plain, "segmentId").sort_by("place").drop_columns(["place"])
     moves = events.take(prepare(events).ordered.rows)
     moves = moves.filter(pc.is_in(moves["type"].cast(pa.string()), pa.array(["focused", "unfocused"])))
-    rows = {"agent_segments": derived.agent_segments, "skill_segments": derived.skill_segments}
+    segments = ("agent_segments", "skill_segments", "queue_segments")
+    rows: dict[str, pa.Table] = {name: getattr(derived, name) for name in segments}
     found = {**rows, "handle_time_units": units, FOCUS_MOVES: moves}
     return {name: _as_stored(found[name], name) for name in COLUMNS}
 

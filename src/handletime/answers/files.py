@@ -23,7 +23,7 @@ from handletime.segments.derive import Derived, Quality
 
 _UNUSED: Final = {
     *("conversationId", "segmentId", "assignedEventId", "employeeId"),
-    *("sequence", "skillSegmentSequence", "startReason", "endReason"),
+    *("sequence", "skillSegmentSequence", "startReason"),
 }
 """Columns that no metric is made of."""
 UNITS: Final = "handle_time_units"

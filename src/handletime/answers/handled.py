@@ -14,6 +14,7 @@ from handletime.answers.registry import Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Condition, Selection, instant_of
 from handletime.answers.sums import By, Sums, Texts, key_sql, keyed
+from handletime.answers.terms import Table
 from handletime.events.model import TIME_MAX
 
 HANDLE_TIME_IN_INTERVAL: Final = (
@@ -85,12 +86,12 @@ def _in_each(units: str, of: Selection) -> tuple[str, dict[str, object]]:
     return f"(select *, unnest(range({first}, {last} + 1)) as place from {units})", grid(of)  # noqa: S608
 
 
-def since(of: Selection) -> Condition:
+def since(of: Selection, table: Table = "agentSegments") -> Condition:
     """What ends after the beginning of a window, whose end is bound as `until`; of a lake, the files that may have it.
 
     For queries that ask for units, whose segments may end later.
     """
-    condition = of._replace(bounds=(of.start, TIME_MAX + 1)).condition()
+    condition = of._replace(bounds=(of.start, TIME_MAX + 1)).condition(table)
     return condition._replace(parameters={**condition.parameters, "until": instant_of(of.end)})
 
 

@@ -79,7 +79,7 @@ def percentile_columns(
 def _values(table: Table, values: str, by: Sequence[By], of: Selection) -> tuple[str, dict[str, object]]:
     """The query for single values as `v`, with the keys of their groups, and what it binds."""
     each, where = VALUES[table][values]
-    condition = of.condition()
+    condition = of.condition(table)
     parameters: dict[str, object] = {**condition.parameters}
     relation, place = RELATIONS[table], ""
     if "interval" in by:

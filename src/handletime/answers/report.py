@@ -256,11 +256,11 @@ class Report:
 
     def _most(self) -> int:
         """Rows that there may be at most, by the numbers of different ids."""
-        condition = since(self.question.of)
         numbers = dict.fromkeys(self._ids, 0)
         for table in RELATIONS:
             keys = [key for key in self._ids if has(table, self.question)]
             if keys:
+                condition = since(self.question.of, table)
                 terms = ", ".join(f"count(distinct {key_sql(key)}) + 1" for key in keys)
                 sql = f"select {terms} from {RELATIONS[table]} where {condition.where} and start < $until"  # noqa: S608
                 found = self._snapshot.execute(sql, condition.parameters).fetchone() or ()
@@ -295,8 +295,7 @@ class Report:
         question = self.question
         if question.fill:
             return _within(int(self._counts().sum()))
-        condition = since(question.of)
-        parameters: dict[str, object] = {**condition.parameters}
+        parameters: dict[str, object] = {**since(question.of).parameters}
         parts = []
         for table in RELATIONS:
             if has(table, question) and any(metric.table == table for metric in question.metrics):
@@ -306,7 +305,7 @@ class Report:
                     relation, place, more = placed(relation, question.of)
                 parameters |= more
                 keys = ", ".join(place if key == "interval" else key_sql(key) for key in self._keys) or "1"
-                ended = f'{condition.where} and "end" < $until'
+                ended = f'{since(question.of, table).where} and "end" < $until'
                 parts.append(f"select {keys} from {relation} where {ended}")  # noqa: S608
         if self._asks_units():
             units, more = units_in(self._keys, question.of)
