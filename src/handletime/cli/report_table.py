@@ -62,6 +62,18 @@ BLOCKS = (
         ),
     ),
     Block(
+        "Waits in the queue",
+        (
+            "totalQueueSegments",
+            "queueSegmentsAbandonedByConsumers",
+            "abandonedQueueSegmentsPercent",
+            "medianQueueWaitMillis",
+            "p90QueueWaitMillis",
+            "longestQueueWaitMillis",
+            "avgQueueWaitMillis",
+        ),
+    ),
+    Block(
         "First response",
         (
             "medianFirstResponseMillis",
@@ -139,10 +151,14 @@ def shown_by(metrics: Sequence[str] | None) -> list[str]:
 
 
 def _says_something(block: Block, report: Shown) -> bool:
-    """Whether a block has numbers: skill segments have none by agent, and bots do not handle."""
+    """Whether a block has numbers: skill and queue segments have none by agent, and bots do not handle."""
     if block.title == "Handle time":
         return report.user_type != "bot"
-    return block.title != "Skill segments" or any(row["totalSkillConversationSegments"] for row in report.rows)
+    counted = _COUNTED.get(block.title)
+    return counted is None or any(row[counted] for row in report.rows)
+
+
+_COUNTED: Final = {"Skill segments": "totalSkillConversationSegments", "Waits in the queue": "totalQueueSegments"}
 
 
 def _table(block: Block, report: Shown) -> Table:
