@@ -138,6 +138,10 @@ def asked(parts: Iterable[Derived], folder: Path, *, memory: int, conversations:
     with duckdb.connect(config={"memory_limit": f"{memory // 2}B", "temp_directory": str(folder)}) as connection:
         for name in TABLES:
             connection.read_parquet(str(folder / f"{name}-*.parquet")).create_view(name)
+        # Rows that run have no end, and so are in nothing that asks for what ended.
+        connection.execute(
+            'create view running_queue_segments as select * exclude ("end") from queue_segments where "end" is null'
+        )
         yield Asked(Snapshot(connection, OfFiles()), quality, connection, folder)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from datetime import date
 from itertools import islice
@@ -19,14 +19,17 @@ from handletime.settings import PublicUrl
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
+    from handletime.answers.flat import Format
     from handletime.answers.intervals import Interval
     from handletime.answers.labels import Labels
     from handletime.answers.periods import Window
     from handletime.answers.sums import By
+    from handletime.answers.workforce import Rules
     from handletime.cli.report_origin import Asked, Links, Origin, Row
     from handletime.cli.report_table import UserType
 
-Form = Literal["table", "csv", "json", "ndjson", "parquet", "xlsx"]
+Form = Literal["table", "csv", "json", "ndjson", "parquet", "xlsx", "genesys", "calabrio"]
+WORKFORCE: Final = frozenset({"genesys", "calabrio"})
 BINARY: Final = frozenset({"parquet", "xlsx"})
 PERIODS: Final = ("today", "yesterday", "last-7-days", "last-week", "last-month")
 """As `answers.periods`, which takes long to load."""
@@ -215,13 +218,38 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     type=click.Choice(get_args(Form)),
     default="table",
     show_default=True,
-    help="A table shows the most telling metrics; the others have all.",
+    help="A table shows the most telling metrics, genesys and calabrio are files for workforce tools; the others have "
+    "all metrics.",
 )
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
     help="Write to a file, all of it or nothing.",
+)
+@click.option(
+    "--attribution",
+    type=click.Choice(["end", "split"]),
+    default="end",
+    show_default=True,
+    help="For workforce tools: handle time in the interval in which its segment ends, or split at the borders.",
+)
+@click.option("--back-to-queue", is_flag=True, help="For workforce tools: count who comes back to the queue once more.")
+@click.option(
+    "--target",
+    type=click.IntRange(0, 86_400),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="For workforce tools: the longest wait within the service level.",
+)
+@click.option(
+    "--short",
+    type=click.IntRange(0, 86_400),
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    help="For workforce tools: who gives up earlier hardly waited.",
 )
 @click.option(
     "--page-url",
@@ -253,6 +281,10 @@ def report(
     labels_file: Path | None,
     format_: Form,
     out: Path | None,
+    attribution: Literal["end", "split"],
+    back_to_queue: bool,
+    target: int,
+    short: int,
     page_url: str | None,
     memory: int,
     account: str,
@@ -266,6 +298,8 @@ def report(
 
     By conversation, each line has a link to its explanation: of the page at --page-url, or the API's path. Without
     --from, --to and --period the report is about all segments; at --url about those of the last 24 hours.
+
+    Files for workforce tools have a row for each interval and skill (docs/workforce.md).
     """
     from handletime.answers.labels import Labels
     from handletime.answers.report import Cut as Timing
@@ -291,6 +325,14 @@ def report(
             stack, files, folder, url, token, account, memory, Labels(labels_file), Links(page_url, zone.key), by
         )
         kind = None if user_type == "all" else user_type
+        if format_ in WORKFORCE:
+            from handletime.answers.workforce import Rules
+
+            rules = Rules(attribution == "split", back_to_queue, 1000 * target, 1000 * short)
+            minutes = 60 if interval == "hour" else interval
+            window = _window(origin, start, end, period, 15, zone, kind)
+            _write(_workforce(origin, format_, window, minutes, zone, by, skills, rules, out), out)
+            return
         cut = Timing(_window(origin, start, end, period, interval, zone, kind), interval, zone)
         if cut.is_too_fine:
             raise click.UsageError(
@@ -302,7 +344,7 @@ def report(
         if format_ == "table":
             _show(origin, asked, metrics, user_type)
         else:
-            _write(origin.pieces(asked, format_), out)
+            _write(origin.pieces(asked, cast("Format", format_)), out)
 
 
 def _origin(
@@ -372,6 +414,46 @@ def _write(pieces: Iterable[bytes], out: Path | None) -> None:
     with replacing(out, 0o600) as file:
         for piece in pieces:
             file.write(piece)
+
+
+def _workforce(
+    origin: Origin,
+    format_: Form,
+    window: Window,
+    interval: Interval | None,
+    zone: ZoneInfo,
+    by: tuple[By, ...],
+    skills: list[int] | None,
+    rules: Rules,
+    out: Path | None,
+) -> Iterator[bytes]:
+    """A file for a workforce tool, line by line. Says on standard error what is left out."""
+    from handletime.answers.intervals import begin_of, clock_bounds
+    from handletime.answers.selection import Selection
+    from handletime.answers.workforce import FORMATS, INTERVALS, cells, is_name_for_genesys, lines
+    from handletime.cli.report_origin import OfSnapshot
+
+    form = next(each for each in FORMATS if each == format_)
+    minutes = INTERVALS[form][0] if interval is None else interval
+    if not isinstance(minutes, int) or minutes not in INTERVALS[form]:
+        allowed = " or ".join(map(str, INTERVALS[form]))
+        raise click.UsageError(f"--format {form} takes an --interval of {allowed} minutes")
+    if set(by) - {"skillId"}:
+        raise click.UsageError(f"--format {form} has rows by skill; leave --by out")
+    if not isinstance(origin, OfSnapshot):
+        raise click.UsageError(f"--format {form} takes event files or --data: a server does not answer it")
+    if origin.accounts:
+        raise click.UsageError(f"--format {form} is of one account; these files have {', '.join(origin.accounts)}")
+    if form == "genesys" and out is not None and not is_name_for_genesys(out.name):
+        raise click.UsageError('Genesys Cloud takes no file with spaces or any of {^}%`]">/:[~<#| in its name')
+    start, end = begin_of(window.start, minutes, zone), window.end
+    last = begin_of(end - 1, minutes, zone)
+    end = next((border for border in clock_bounds(last, last + 2 * minutes * 60_000, minutes, zone)[1:]), end)
+    found = cells(origin.snapshot, Selection(clock_bounds(start, end, minutes, zone), skills=skills), rules)
+    for line in found.left_out:
+        click.echo(line, err=True)
+    for text in lines(found, form, minutes, zone, lambda skill: origin.name("skill", skill)):
+        yield text.encode()
 
 
 def _show(origin: Origin, asked: Asked, metrics: list[str] | None, user_type: UserType) -> None:

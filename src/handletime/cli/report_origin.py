@@ -113,14 +113,14 @@ class OfSnapshot:
         collected: Collected | None = None,
         links: Links | None = None,
     ) -> None:
-        self._snapshot, self._labels, self._collected, self._links = snapshot, labels, collected, links
+        self.snapshot, self._labels, self._collected, self._links = snapshot, labels, collected, links
         self.quality = collected.quality if collected else None
         self._all = tuple(accounts)
         self.accounts = self._all if len(self._all) > 1 else ()
 
     def span(self, user_type: str | None) -> tuple[int, int] | None:
         """From the first segment's end to the last one's."""
-        return span(self._snapshot, user_type)
+        return span(self.snapshot, user_type)
 
     def pieces(self, asked: Asked, form: Format, *, together: bool = False) -> Iterator[bytes]:
         """A report in a format. Raises InputError where it has too many rows."""
@@ -134,21 +134,23 @@ class OfSnapshot:
             leading = ("accountId",)
             rows = chain.from_iterable(self._of_account(question, account) for account in self.accounts)
         else:
-            rows = Report(self._snapshot, question).rows()
-        namer: Namer | None = None
-        if self._labels.are_given:
-            namer = self._labels.of(self._all[0] if len(self._all) == 1 else "").name
+            rows = Report(self.snapshot, question).rows()
+        namer: Namer | None = self.name if self._labels.are_given else None
         try:
             yield from written(in_small(rows), Shape(question, namer, leading), form)
         except TooManyRows as error:
             raise InputError(f"the report {error}") from error
+
+    def name(self, kind: words.Kind, number: int) -> str | None:
+        """The name of an agent, skill or group; None where it has none."""
+        return self._labels.of(self._all[0] if len(self._all) == 1 else "").name(kind, number)
 
     def _of_account(self, question: Question, account: str) -> Iterator[Rows]:
         of, before = question.of, question.before
         own = question._replace(
             of=of._replace(account=account), before=None if before is None else before._replace(account=account)
         )
-        for rows in Report(self._snapshot, own).rows():
+        for rows in Report(self.snapshot, own).rows():
             yield rows._replace(leading={"accountId": Column(np.full(rows.number, account, object))})
 
     def _by_conversation(self, question: Question, collected: Collected) -> Iterator[Rows]:
