@@ -16,6 +16,7 @@ HOUR = 3_600_000
 HANDLE_TIME = "/api/account/{account}/agent-segments?source=test&from={start}&to={end}"
 AGENTS = "/operations/api/account/{account}/msgagentsegments?v=1&timeframe=4000&to={end}"
 SKILLS = "/operations/api/account/{account}/msgskillsegments?v=1&timeframe=4000&to={end}"
+REPORT = "/api/account/{account}/report?from={start}&to={end}"
 ASKED = (
     HANDLE_TIME,
     HANDLE_TIME + "&limit=500",
@@ -47,6 +48,13 @@ ASKED = (
     SKILLS + "&skillIds={skill}",
     SKILLS + "&interval=hour",
     SKILLS + "&interval=week&format=csv",
+    REPORT,
+    REPORT + "&by=skill,agent,group,source,userType&interval=hour&tz=Europe/Berlin",
+    REPORT + "&by=source&interval=30&fill=zero&compare=previous&format=ndjson",
+    REPORT + "&by=agent&skillIds={skill}&interval=day&tz=Asia/Kolkata&format=csv",
+    REPORT + "&by=skill&userType=human&source=app&interval=15",
+    REPORT + "&groupIds=-1&agentIds={agent}&metrics=handleTimeInIntervalMillis&interval=5",
+    REPORT + "&by=skill&limit=2&offset=1",
     "/api/account/{account}/service/baseURI.json",
     "/api/account/{account}/service/LeDataReporting/baseURI.json",
     "/api/account/{account}/conversations/{conversation}/explain",
