@@ -75,8 +75,8 @@ def test_without_parameters_it_is_the_total_of_the_last_day(stored: World) -> No
     (row,) = rows_of(stored, "acme")
     assert list(row) == [metric.key for metric in chosen()]
     assert row["totalAgentConversationSegments"] == row["totalSkillConversationSegments"] == 2
-    assert row["totalHandleTimeMillis"] == row["handleTimeInIntervalMillis"] == 20_000
-    assert (row["totalQueueSegments"], row["medianQueueWaitMillis"]) == (2, 10_000)
+    assert row["totalHandleTimeMillis"] == 2 * row["handleTimeInIntervalMillis"] == 20_000, "one was before"
+    assert (row["totalQueueSegments"], row["medianQueueWaitMillis"]) == (1, 10_000)
     assert row["avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer"] is None
 
 
@@ -195,7 +195,7 @@ def test_pages_of_rows_say_how_many_there_are(stored: World) -> None:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("by_accept", [False, True])
 def test_each_form_has_the_same_rows(form: str, by_accept: bool, stored: World) -> None:
-    post(stored, "acme", handled("a", NOW - 1), handled("b", NOW - HOUR, agent=8, source="=A1"))
+    post(stored, "acme", handled("a", NOW - 1), handled("b", NOW - HOUR - 1, agent=8, source="=A1"))
     query, wanted = "by=agent,source&interval=60", rows_of(stored, "acme", "by=agent,source&interval=60")
     kind = dict(MEDIA_TYPES.items())[form]  # type: ignore[index]
     accept = f"text/html, {kind};q=0.8, application/json;q=0.1" if by_accept else "application/json"
@@ -246,7 +246,7 @@ def test_names_stand_beside_ids_where_labels_are_given(stored: World, tmp_path: 
 
 
 def test_an_unchanged_report_is_not_answered_again(stored: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    post(stored, "acme", handled("a", NOW - 1))
+    post(stored, "acme", handled("a", NOW - 10))
     query = "by=skill&from=2026-11-20&to=2026-11-20T11:59:59.999Z"
     first = ask(stored, "acme", query)
     tag = first.headers["etag"]
@@ -273,7 +273,7 @@ def test_the_state_changes_with_what_is_removed(tmp_path: Path) -> None:
         with World(real=fits) as world:
             post(world, "acme", handled("a", NOW - 1))
             tag = ask(world, "acme").headers["etag"]
-            real.change(lambda writer: writer.forget("acme", "a"))
+            real.transact(lambda writer: writer.forget("acme", "a"))
             assert ask(world, "acme", If_None_Match=tag).status_code == 200
 
 
@@ -285,7 +285,16 @@ def filled(world: World, account: str) -> str:
     seen = {event["eventId"]: event for event in messy_stream(3, events=400)}
     events = [{**event, "accountId": account} for event in seen.values()]
     post(world, account, b"\n".join(json.dumps(event).encode() for event in events))
-    return "from=2026-11-20T09:00:00Z&to=2026-11-20T11:00:00Z&interval=5&by=agent,skill,source&fill=zero"
+    return "from=2026-11-19T12:00:00Z&to=2026-11-20T12:00:00Z&interval=5&by=agent,skill,source&fill=zero"
+
+
+def is_freed(world: World) -> bool:
+    """Whether no answer takes memory any more, a moment after the last one has arrived."""
+    for _ in range(200):
+        if not world.service.answers.held:
+            return True
+        threading.Event().wait(0.02)
+    return False
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "ndjson", "parquet"])
@@ -302,7 +311,8 @@ def test_long_answers_are_sent_while_they_are_made(
     part = ask(stored, "acme", query, Accept_Encoding=coding)
     assert part.status_code == 200
     assert "x-total-count" not in part.headers
-    assert "content-length" not in part.headers
+    # What is compressed may be little enough to be sent at once.
+    assert coding != "identity" or "content-length" not in part.headers
     if form == "parquet":
         assert pq.read_table(io.BytesIO(part.content)).equals(pq.read_table(io.BytesIO(whole.content)))
     else:
@@ -310,7 +320,7 @@ def test_long_answers_are_sent_while_they_are_made(
     head = stored.client.head(f"{PATH.format('acme')}?{query}", headers=token("acme"))
     assert (head.status_code, head.content) == (200, b"")
     assert ask(stored, "acme", f"{query}&limit=1000000").headers["x-total-count"] == whole.headers["x-total-count"]
-    assert stored.service.answers.held == 0
+    assert is_freed(stored)
 
 
 def test_an_answer_that_cannot_be_finished_breaks_off(stored: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -330,7 +340,7 @@ def test_an_answer_that_cannot_be_finished_breaks_off(stored: World, monkeypatch
         ask(stored, "acme", query, Accept_Encoding="identity")
     monkeypatch.setattr(reports.Report, "_worked_out", worked_out)
     assert ask(stored, "acme", query).status_code == 200
-    assert stored.service.answers.held == 0
+    assert is_freed(stored)
 
 
 def test_who_leaves_an_answer_stops_it(stored: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -349,16 +359,15 @@ def test_who_leaves_an_answer_stops_it(stored: World, monkeypatch: pytest.Monkey
         return worked_out(self, begin, end)
 
     monkeypatch.setattr(reports.Report, "_worked_out", waiting)
-    with stored.client.stream("GET", f"{PATH.format('acme')}?{query}", headers=token("acme")) as answer:
-        next(answer.iter_raw())
+    headers = token("acme") | {"Accept-Encoding": "identity"}
+    with stored.client.stream("GET", f"{PATH.format('acme')}?{query}", headers=headers) as answer:
+        pieces = answer.iter_raw()  # where it is let go, the connection is closed
+        next(pieces)
         assert reached.wait(10)
-    for _ in range(200):
-        if not stored.service.answers.held:
-            break
-        threading.Event().wait(0.02)
+    assert is_freed(stored)
     go_on.set()
     assert ask(stored, "acme", "by=skill").status_code == 200
-    assert stored.service.answers.held == 0
+    assert is_freed(stored)
     assert len(calls) < 10
 
 
@@ -369,7 +378,7 @@ def test_there_is_memory_for_the_answer_or_it_is_refused(tmp_path: Path) -> None
             query = filled(world, "acme").replace("interval=5", "interval=5&metrics=all")
             answer = ask(world, "acme", f"{query}&format=ndjson&limit=1000000", Accept_Encoding="identity")
             assert answer.status_code in (200, 400)
-            assert world.service.answers.held == 0
+            assert is_freed(world)
 
 
 def test_every_metric_is_described(stored: World) -> None:

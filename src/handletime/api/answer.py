@@ -24,6 +24,7 @@ from litestar.types import Message, Send
 
 from handletime.api.compression import Coding, Packer, packer_for, wanted_coding
 from handletime.api.errors import BadRequest, refusal
+from handletime.api.limits import LEFT
 from handletime.api.service import HttpRequest
 from handletime.api.trace import Trace, trace_of
 from handletime.deadline import Deadline
@@ -155,8 +156,9 @@ class Answer:
         return Stream(self._grown(pieces), media_type=media_type, headers=named)
 
     async def _grown(self, pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
-        loop, more = asyncio.get_running_loop(), asyncio.Event()
-        making = loop.run_in_executor(None, self._make, pieces, partial(loop.call_soon_threadsafe, more.set))
+        loop, more, has_left = asyncio.get_running_loop(), asyncio.Event(), LEFT.get()
+        tell = partial(loop.call_soon_threadsafe, more.set)
+        making = loop.run_in_executor(None, self._make, pieces, tell, has_left)
         making.add_done_callback(lambda _: more.set())
         try:
             while True:
@@ -175,12 +177,14 @@ class Answer:
         finally:
             self._left = True
 
-    def _make(self, pieces: Generator[bytes, None, None], tell: Callable[[], object]) -> None:
-        """Makes the rest, unless the client has left."""
+    def _make(
+        self, pieces: Generator[bytes, None, None], tell: Callable[[], object], has_left: Callable[[], bool]
+    ) -> None:
+        """Makes the rest. Raises BrokenOff where the client has left."""
         try:
             for piece in pieces:
-                if self._left:
-                    return
+                if self._left or has_left():
+                    raise BrokenOff
                 self.add(piece)
                 if self._pieces:
                     tell()

@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Generator, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import date
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -98,9 +97,8 @@ FROM: Final = _a_moment_or_day("from", "Segments that ended from this time on; a
 TO: Final = _a_moment_or_day("to", "… and before this one; now where it is absent or in the future.")
 PERIOD: Final = a_choice("period", "Instead of `from` and `to`: a window by the clock of `tz`.", "", PERIODS)
 ZONE: Final = a_zone("tz", "Whose clock dates, periods, intervals and the times of the answer mean.")
-BY: Final[Parameter[frozenset[str]]] = replace(
-    some_choices("by", "What to tell apart, in any order; all together where it is absent.", list(DIMENSIONS)),
-    default=frozenset(),
+BY: Final = some_choices(
+    "by", "What to tell apart, in any order; all together where it is absent.", list(DIMENSIONS), none=True
 )
 INTERVAL: Final[Parameter[Interval | None]] = Parameter(
     "interval",
@@ -152,7 +150,7 @@ def report(request: HttpRequest, service: TheService, account: InPath) -> Respon
     question = read(query, service.clock.now())
     labels = service.labels
     tag = _tag(reader.state(), labels.state(), question, form)
-    if tag in _tags(request.headers.get("if-none-match", "")):
+    if {tag, "*"} & _tags(request.headers.get("if-none-match", "")):
         return Response(None, status_code=304, headers={"ETag": tag, "Vary": "Accept"})
     namer: Namer | None = labels.of(unquote(account)).name if labels.are_given else None
     headers = {"ETag": tag, "Vary": "Accept"}
@@ -258,5 +256,6 @@ def _tag(state: str, names: str, question: Question, form: Format) -> str:
 
 
 def _tags(header: str) -> set[str]:
-    """The tags of `If-None-Match`, compared weakly (RFC 9110 13.1.2)."""
-    return {f"W/{tag.strip().removeprefix('W/')}" for tag in header.split(",") if tag.strip()}
+    """The tags of `If-None-Match` as weak ones (RFC 9110 13.1.2), or `*`."""
+    tags = (tag.strip() for tag in header.split(","))
+    return {tag if tag == "*" else f"W/{tag.removeprefix('W/')}" for tag in tags if tag}
