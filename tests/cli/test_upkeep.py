@@ -123,7 +123,7 @@ def export_and_derive(folder: Path, tmp_path: Path) -> None:
     progress = upkeep("export", "--out", out, folder=folder)
     assert progress.startswith(f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 handle time units, in ")
     assert "is there already" in upkeep("export", "--out", out, folder=folder, code=1)
-    events = sorted(map(str, out.glob("events/accountId=acme/day=*/part-0.parquet")))
+    events = sorted(map(str, out.glob("events/account=acme/day=*/part-0.parquet")))
     handletime("derive", *events, "--out", tmp_path / "derived")
     for table in TABLES:
         assert rows_under(out, table) == in_order(rows_of(pq.read_table(tmp_path / "derived" / f"{table}.parquet")))
@@ -140,14 +140,11 @@ def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
     assert "in 18 files" in upkeep("export", "--out", tmp_path / "all", folder=folder)
     days = {
         "events": ("2000-01-01", "2000-01-02", "2000-01-04"),
-        "agent_segments": ("2000-01-01", "2000-01-04", "__HIVE_DEFAULT_PARTITION__"),
-        "skill_segments": ("2000-01-01", "2000-01-04", "__HIVE_DEFAULT_PARTITION__"),
+        "agent_segments": ("2000-01-01", "2000-01-04", "running"),
+        "skill_segments": ("2000-01-01", "2000-01-04", "running"),
     }
     assert {str(path.parent.relative_to(tmp_path / "all")) for path in (tmp_path / "all").rglob("*.parquet")} == {
-        f"{table}/accountId={account}/day={day}"
-        for table in days
-        for account in ("00123", "acme")
-        for day in days[table]
+        f"{table}/account={account}/day={day}" for table in days for account in ("00123", "acme") for day in days[table]
     }
     chosen = ("export", "--account", "00123", "--from", "2000-01-02", "--to", "2000-01-04")
     upkeep(*chosen, "--out", tmp_path / "some", folder=folder)

@@ -12,7 +12,8 @@ import pytest
 
 from handletime.segments.files import SCHEMAS
 from handletime.store import now
-from handletime.upkeep.exports import FILE, NO_DAY, Range, export
+from handletime.upkeep.export_folder import FILE, RUNNING
+from handletime.upkeep.exports import Range, export
 from tests.messy_streams import messy_stream
 from tests.segments.tables import Row, in_order, rows_of
 from tests.store.worlds import Tables, a_store, account_of, derived_rows, requests_of, standing_copies
@@ -24,7 +25,7 @@ def exported(folder: Path) -> Tables:
     for name in SCHEMAS:
         for file in folder.glob(f"{name}/*/*/{FILE}"):
             of_file = rows_of(pq.read_table(file, partitioning=None))
-            account, day = file.parts[-3].removeprefix("accountId="), file.parts[-2].removeprefix("day=")
+            account, day = file.parts[-3].removeprefix("account="), file.parts[-2].removeprefix("day=")
             assert {(row["accountId"], day_of(row)) for row in of_file} == {(account, day)}
             rows[name] += of_file
     return {name: in_order(found) for name, found in rows.items()}
@@ -32,7 +33,7 @@ def exported(folder: Path) -> Tables:
 
 def day_of(row: Row) -> str:
     end = cast("int | None", row["end"])
-    return NO_DAY if end is None else str(datetime.fromtimestamp(end / 1000, UTC).date())
+    return RUNNING if end is None else str(datetime.fromtimestamp(end / 1000, UTC).date())
 
 
 @pytest.mark.parametrize("at_once", [250_000, 1])
@@ -65,7 +66,7 @@ def test_what_is_exported_is_what_follows_from_the_events(
         for place, (asked, is_chosen) in enumerate(choices):
             out = tmp_path / str(place)
             with store.snapshot() as cursor:
-                written = export(cursor, out, store.folder, asked)
+                written = export(cursor, out, store.side, asked)
             found = exported(out)
             assert {name: written.rows[name] for name in SCHEMAS} == {name: len(rows) for name, rows in found.items()}
             for name, rows in found.items():
