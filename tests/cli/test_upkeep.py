@@ -154,6 +154,27 @@ def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
     ]
 
 
+def test_an_export_again_says_what_it_wrote(folder: Path, tmp_path: Path) -> None:
+    """Beside a server and without one, in one folder."""
+    again = ("export", "--out", tmp_path / "out", "--since", "last")
+    first = upkeep(*again, folder=folder).splitlines()
+    assert first[0].startswith(f"{tmp_path / 'out'}: 13 events, 2 agent segments, ")
+    assert first[1] == "4 of 4 files were written anew, 0 removed"
+    with SideFile(folder, create=False) as side:
+        key = {"token": create(side, "acme", ["admin"]).token}
+    with serving(folder) as server:
+        assert upkeep(*again, folder=folder).endswith("\n0 of 4 files were written anew, 0 removed\n")
+        event = {"eventId": "1", "conversationId": "c9", "time": LONG_AGO, "type": "opened"}
+        answer = httpx.post(f"{server.url}/api/account/acme/events", content=lines([event]), headers=bearer(key))
+        assert answer.json() == {"accepted": 1, "duplicates": 0}
+        assert upkeep(*again, folder=folder).endswith("\n2 of 6 files were written anew, 0 removed\n")
+        assert len(pq.read_table(tmp_path / "out" / "events")) == 14
+        assert upkeep(*FORGET, folder=folder) == "1 conversation removed\n"
+    assert upkeep(*again, folder=folder).endswith("\n0 of 2 files were written anew, 4 removed\n")
+    assert "of all accounts: ask for the same" in upkeep(*again, "--account", "acme", folder=folder, code=1)
+    assert "'yesterday' is not 'last'" in upkeep("export", "--out", "x", "--since", "yesterday", folder=folder, code=2)
+
+
 def test_a_rebuild_names_what_differs_and_puts_it_right(large: Path) -> None:
     progress = upkeep("rebuild", "--dry-run", folder=large, code=1)
     assert "5,000 differences" in progress

@@ -87,17 +87,22 @@ class ExportFolder:
         """Replaces a file of the folder itself. Raises OSError."""
         replace_whole(self.path / name, content, self._mode & 0o666)
 
+    def make(self, place: str) -> Path:
+        """Makes a folder inside, where it is not there. Raises OSError."""
+        folder = self.path / place
+        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+            missing.mkdir()
+            if stat.S_IMODE(missing.stat().st_mode) != self._mode:
+                missing.chmod(self._mode)
+        return folder
+
     @contextmanager
     def new_file(self, place: str) -> Iterator[Path]:
         """A path to write to, which becomes the file of a place when this is left without an exception.
 
         Raises OSError.
         """
-        folder = self.path / place
-        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
-            missing.mkdir()
-            if stat.S_IMODE(missing.stat().st_mode) != self._mode:
-                missing.chmod(self._mode)
+        folder = self.make(place)
         unfinished = folder / _UNFINISHED
         try:
             yield unfinished

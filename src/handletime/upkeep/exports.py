@@ -30,6 +30,7 @@ from handletime.keys.sidefile import SideFile
 from handletime.segments.files import SCHEMAS
 from handletime.segments.ids import segment_ids
 from handletime.segments.parts import Progress
+from handletime.segments.tables import AGENT_SEGMENTS
 from handletime.store.arrow import registered
 from handletime.store.events import NAMED_EVENTS
 from handletime.store.now import running_rows
@@ -139,7 +140,7 @@ def _bring_up_to_date(
     crash_point("export-begun")
     written = {}
     for table in _SOURCES:
-        (folder.path / table).mkdir(exist_ok=True)
+        folder.make(table)
         for place in _write(cursor, folder, table, [each for each in changed if each.table == table], given, progress):
             label = str(place)
             written[label] = Rows(found[place].rows, found[place].digest, folder.size(label))
@@ -279,8 +280,8 @@ def _digests_of(name: str) -> str:
 
     A row's order in the file is part of it.
     """
-    made = {"accountId", "segmentId"}  # The first is the file's own, the second follows from other columns.
-    columns = [_text_of(field) for field in _SCHEMAS[name] if field.name not in made]
+    # The account is the whole file's. A segment's id follows from it, from other columns, and from its event's id.
+    columns = [_text_of(_EVENT if field.name == "segmentId" else field) for field in _SCHEMAS[name].remove(0)]
     text = f"concat_ws('|', number, coalesce(placed, -1), {', '.join(columns)})"
     return f"""
         select accountId::varchar, floor(moment / {DAY}.0)::bigint as day, count(*), bit_xor(md5_number({text}))
@@ -294,6 +295,7 @@ def _form_of(name: str) -> bytes:
     return repr((ROWS_FORM, str(_SCHEMAS[name]), choices)).encode()
 
 
+_EVENT: Final = AGENT_SEGMENTS.field("assignedEventId")
 _OF_ACCOUNT: Final = "($account is null or t.account = $account)"
 _SCHEMAS: Final = {"events": EVENTS, **SCHEMAS}
 _STORED: Final = {
