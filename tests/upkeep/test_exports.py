@@ -1,6 +1,6 @@
 """What is exported: every event, and all that follows from them, under the account and day where it belongs.
 
-Covers: upkeep/export_folder.
+Covers: upkeep/export_folder, upkeep/dbt.
 """
 
 from __future__ import annotations
@@ -205,9 +205,9 @@ def two_stories() -> Iterator[RawEvent]:
             assigned = {"skillId": number, "employeeId": ""} if more["type"] == "assigned" else {}
             place = {"eventId": str(second), "conversationId": f"c{number}", "time": BASE + 1000 * second}
             yield {**place, **more, **agent, **assigned}
-        for place, millis in enumerate((2500, 3500, 4200, 4900)):
-            said = {"type": "message", "sentBy": "agent" if place % 2 else "consumer"}
-            yield {"eventId": f"x{place}", "conversationId": f"c{number}", "time": BASE + millis, **said}
+        for nth, millis in enumerate((2500, 3500, 4200, 4900)):
+            said = {"type": "message", "sentBy": "agent" if nth % 2 else "consumer"}
+            yield {"eventId": f"x{nth}", "conversationId": f"c{number}", "time": BASE + millis, **said}
 
 
 @pytest.fixture
@@ -348,7 +348,7 @@ def test_readers_need_to_be_told_nothing(store: StoreAndSide, tmp_path: Path) ->
     for name in SCHEMAS:
         place = out / name
         sql = f"""select accountId, "end" from read_parquet('{place}/*/*/*.parquet', hive_partitioning = true)"""  # noqa: S608
-        assert counted(duckdb.sql(sql).to_arrow_table().to_pylist(), name) == counts
+        assert counted(duckdb.execute(sql).to_arrow_table().to_pylist(), name) == counts
         assert counted(pq.read_table(place).to_pylist(), name) == counts
         assert counted(dataset.dataset(place, partitioning="hive").to_table().to_pylist(), name) == counts
         frame = pandas.read_parquet(place)
@@ -361,7 +361,7 @@ def test_readers_need_to_be_told_nothing(store: StoreAndSide, tmp_path: Path) ->
 
 
 def test_what_is_said_for_dbt_is_what_there_is(store: StoreAndSide, tmp_path: Path) -> None:
-    """Covers: upkeep/dbt. No table without files, which DuckDB could not read."""
+    """No table without files, which DuckDB could not read."""
     out = tmp_path / "out"
     again(store, out, Range("local"))
     (source,) = yaml.safe_load((out / "schema.yml").read_text())["sources"]
