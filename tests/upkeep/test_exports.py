@@ -24,6 +24,7 @@ from handletime.errors import InputError, NotNow
 from handletime.events.model import EVENTS
 from handletime.segments.files import SCHEMAS
 from handletime.store import now
+from handletime.store.arrow import query
 from handletime.store.watch import Stopped
 from handletime.upkeep import exports
 from handletime.upkeep.export_folder import CONTENTS, FILE, RUNNING, held
@@ -348,7 +349,7 @@ def test_readers_need_to_be_told_nothing(store: StoreAndSide, tmp_path: Path) ->
     for name in SCHEMAS:
         place = out / name
         sql = f"""select accountId, "end" from read_parquet('{place}/*/*/*.parquet', hive_partitioning = true)"""  # noqa: S608
-        assert counted(duckdb.execute(sql).to_arrow_table().to_pylist(), name) == counts
+        assert counted(query(duckdb.connect(), sql).to_pylist(), name) == counts
         assert counted(pq.read_table(place).to_pylist(), name) == counts
         assert counted(dataset.dataset(place, partitioning="hive").to_table().to_pylist(), name) == counts
         frame = pandas.read_parquet(place)
