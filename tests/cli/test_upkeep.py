@@ -33,7 +33,7 @@ BEFORE = 1_577_836_800_000
 TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 OLD = 5_000
 LONG_AGO = 946_684_800_000  # 2000-01-01
-IDENTICAL = "13 events of 1 conversation give 6 rows\nAll rows are identical with those that are stored.\n"
+IDENTICAL = "13 events of 1 conversation give 8 rows\nAll rows are identical with those that are stored.\n"
 FORGET = ("forget", "--account", "acme", "--conversation", "c1")
 
 
@@ -121,7 +121,9 @@ def export_and_derive(folder: Path, tmp_path: Path) -> None:
     """What is exported is what `derive` makes of the exported events."""
     out = tmp_path / "out"
     progress = upkeep("export", "--out", out, folder=folder)
-    assert progress.startswith(f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 handle time units, in ")
+    assert progress.startswith(
+        f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 queue segments, 2 handle time units, in "
+    )
     assert "is there already" in upkeep("export", "--out", out, folder=folder, code=1)
     events = sorted(map(str, out.glob("events/account=acme/day=*/part-0.parquet")))
     handletime("derive", *events, "--out", tmp_path / "derived")
@@ -159,18 +161,18 @@ def test_an_export_again_says_what_it_wrote(folder: Path, tmp_path: Path) -> Non
     again = ("export", "--out", tmp_path / "out", "--since", "last")
     first = upkeep(*again, folder=folder).splitlines()
     assert first[0].startswith(f"{tmp_path / 'out'}: 13 events, 2 agent segments, ")
-    assert first[1] == "4 of 4 files were written anew, 0 removed"
+    assert first[1] == "5 of 5 files were written anew, 0 removed"
     with SideFile(folder, create=False) as side:
         key = {"token": create(side, "acme", ["admin"]).token}
     with serving(folder) as server:
-        assert upkeep(*again, folder=folder).endswith("\n0 of 4 files were written anew, 0 removed\n")
+        assert upkeep(*again, folder=folder).endswith("\n0 of 5 files were written anew, 0 removed\n")
         event = {"eventId": "1", "conversationId": "c9", "time": LONG_AGO, "type": "opened"}
         answer = httpx.post(f"{server.url}/api/account/acme/events", content=lines([event]), headers=bearer(key))
         assert answer.json() == {"accepted": 1, "duplicates": 0}
-        assert upkeep(*again, folder=folder).endswith("\n2 of 6 files were written anew, 0 removed\n")
+        assert upkeep(*again, folder=folder).endswith("\n3 of 8 files were written anew, 0 removed\n")
         assert len(pq.read_table(tmp_path / "out" / "events")) == 14
         assert upkeep(*FORGET, folder=folder) == "1 conversation removed\n"
-    assert upkeep(*again, folder=folder).endswith("\n0 of 2 files were written anew, 4 removed\n")
+    assert upkeep(*again, folder=folder).endswith("\n0 of 3 files were written anew, 5 removed\n")
     assert "of all accounts: ask for the same" in upkeep(*again, "--account", "acme", folder=folder, code=1)
     assert "'yesterday' is not 'last'" in upkeep("export", "--out", "x", "--since", "yesterday", folder=folder, code=2)
 

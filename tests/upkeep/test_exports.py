@@ -222,12 +222,12 @@ def store(tmp_path: Path) -> Iterator[StoreAndSide]:
 
 def test_what_a_day_loses_last_is_its_file(store: StoreAndSide, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert again(store, out).files == 4 * 12 + 4 * 2 + 1
+    assert again(store, out).files == 5 * 12 + 5 * 2 + 2
     strange = out / "events" / "account=local" / f"day={datetime.fromtimestamp(BASE / 1000, UTC):%Y-%m-%d}" / "note.txt"
     strange.write_text("not ours")
     prune(store, BASE + 2 * DAY_MS)
     done = again(store, out)
-    assert (done.written, done.removed) == (0, 4 * 2 + 4 * 2 + 1)
+    assert (done.written, done.removed) == (0, 5 * 2 + 5 * 2 + 2)
     assert files_of(out).keys() == as_exported_once(store, tmp_path / "once").keys()
     assert strange.exists()
     assert {path.name for path in (out / "agent_segments").iterdir()} == {"account=local"}
@@ -357,7 +357,7 @@ def test_readers_need_to_be_told_nothing(store: StoreAndSide, tmp_path: Path) ->
             account: number for account, number, _ in counts
         }
         assert str(frame["day"].iloc[-1]) == (
-            "running" if name == "skill_segments" else str(frame["end"].iloc[-1])[:10]
+            "running" if name in ("skill_segments", "queue_segments") else str(frame["end"].iloc[-1])[:10]
         )
 
 
@@ -381,7 +381,7 @@ def test_what_is_said_for_dbt_is_what_there_is(store: StoreAndSide, tmp_path: Pa
     store.ingest("local", events_of([an_event(BASE)]))
     again(store, out, Range("local"))
     (source,) = yaml.safe_load((out / "schema.yml").read_text())["sources"]
-    assert [table["name"] for table in source["tables"]] == ["events", "skill_segments"]
+    assert [table["name"] for table in source["tables"]] == ["events", "skill_segments", "queue_segments"]
     odd = tmp_path / "it's"
     again(store, odd, Range("local"))
     assert "env_var('HANDLETIME_EXPORT') }}/{name}/" in (odd / "schema.yml").read_text()

@@ -54,7 +54,7 @@ def _query(
     with_total: bool,
 ) -> Iterable[tuple[tuple[int, ...], dict[str, int | None]]]:
     each, where = VALUES[table][values]
-    condition = of.condition()
+    condition = of.condition(table)
     parameters: dict[str, object] = {**condition.parameters}
     relation, place = RELATIONS[table], ""
     if "interval" in by:

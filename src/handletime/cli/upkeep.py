@@ -166,7 +166,7 @@ def restore(backup: Path, folder: Path) -> None:
 @click.option("--from", "start", type=Instant(), metavar="TIME", help="Only what happened, or ended, then or later.")
 @click.option("--to", "end", type=Instant(), metavar="TIME", help="Only what happened, or ended, before.")
 def export(folder: Path, out: Path, since: str | None, account: str | None, start: int | None, end: int | None) -> None:
-    """Write events, agent segments, skill segments and handle-time units as Parquet, by account and day.
+    """Write events, agent, skill and queue segments and handle-time units as Parquet, by account and day.
 
     TABLE/account=…/day=YYYY-MM-DD/part-0.parquet, all of it or nothing, as of one moment. With --since last only
     the files whose rows have changed since the last export to this folder are written, each whole; the first time,

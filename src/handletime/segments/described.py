@@ -25,6 +25,9 @@ TABLES: Final = {
     "events": "One row an event (rules 1)",
     "agent_segments": "One row an agent segment (rules 2.1)",
     "skill_segments": "One row a skill segment (rules 2.2)",
+    "queue_segments": (
+        "One row a queue segment (rules 2.5): a stretch in which the conversation was open and nobody was assigned"
+    ),
     "handle_time_units": "One row a handle-time unit that has ended (rules 3.3)",
 }
 """What a row of each table is."""
@@ -95,6 +98,25 @@ COLUMNS: Final[dict[str, dict[str, Meaning]]] = {
         "outcome": _OUTCOME,
         "abandonedInQueue": Meaning("Abandoned, and nobody was assigned when the consumer closed", _RUNS),
         "firstResponseMillis": Meaning("The first responses of its agent segments, ascending"),
+    },
+    "queue_segments": {
+        "accountId": _ACCOUNT,
+        "conversationId": _CONVERSATION,
+        "sequence": Meaning("Counts from 1 within the conversation"),
+        "skillId": Meaning("Its skill; −1: none"),
+        "skillSegmentSequence": Meaning("The skill segment it lies in: its `sequence`"),
+        "source": Meaning("The conversation's source at its start", "where it has none"),
+        "follows": Meaning(
+            "What brought the conversation to the queue: `newConversation`, `resume`, `agentTransfer`, "
+            "`skillTransfer`, `backToQueue`, `takeover`"
+        ),
+        "fromUserType": Meaning("Who had it before, since its latest opening: `human`, `bot`, `none`"),
+        "toUserType": Meaning("Who got it: `human`, `bot`", "where it was not assigned"),
+        "start": Meaning("When it started"),
+        "end": Meaning("When it ended", _RUNS),
+        "endReason": Meaning(
+            "`assigned`, `skillTransfer`, `closedByConsumer`, `closedByAgent`, `closedBySystem`", _RUNS
+        ),
     },
     "handle_time_units": {
         "accountId": _ACCOUNT,

@@ -20,6 +20,7 @@ from handletime.upkeep.backups import Manifest, back_up
 from handletime.upkeep.check import check
 from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.exports import Exported, Range, export, export_again
+from handletime.upkeep.queues import derive_queues
 from handletime.upkeep.rebuild import Rebuilt, rebuild
 from handletime.upkeep.removing import count_older, forget, prune
 
@@ -137,6 +138,7 @@ def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
             case Export():
                 asked = Range(command.account, command.start, command.end)
                 write = export_again if command.since_last else export
+                derive_queues(data.store, watch)
                 with data.store.snapshot(watch) as cursor:
                     return write(cursor, Path(command.out), data.side, asked, watch.progress)
     finally:
