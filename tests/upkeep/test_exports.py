@@ -292,6 +292,11 @@ def test_a_folder_with_something_else_is_refused(store: StoreAndSide, tmp_path: 
     with pytest.raises(InputError, match="holds something else than an export"):
         again(store, out, Range("local", start=BASE))
     assert files_of(out) == before
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="holds something else than an export"):
+        again(store, tmp_path / "file")
+    with pytest.raises(InputError, match="nowhere: there is no such folder"):
+        again(store, tmp_path / "nowhere" / "new")
     with pytest.raises(InputError, match="no account nobody"):
         again(store, tmp_path / "new", Range("nobody"))
 

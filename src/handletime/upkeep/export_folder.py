@@ -49,7 +49,7 @@ class Rows(msgspec.Struct, frozen=True, array_like=True):
     size: int = -1
 
 
-class Contents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Contents(msgspec.Struct, frozen=True, kw_only=True):
     """What stands in the folder, and of what it is an export: `export.json`.
 
     `files` are by their folder (`Place`). `unsure` are those of an export that has begun: its file is the old one, the

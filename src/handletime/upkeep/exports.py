@@ -98,6 +98,8 @@ def export_again(
     """
     wanted = _nothing_yet(side, asked)
     _of_the_same(out, contents_of(out), wanted)
+    if not out.parent.is_dir():
+        raise InputError(f"{out.parent}: there is no such folder")
     out.mkdir(mode=0o700, exist_ok=True)
     with held(out):
         before = _of_the_same(out, contents_of(out), wanted)
