@@ -299,6 +299,7 @@ def test_a_folder_with_something_else_is_refused(store: StoreAndSide, tmp_path: 
         again(store, tmp_path / "nowhere" / "new")
     with pytest.raises(InputError, match="no account nobody"):
         again(store, tmp_path / "new", Range("nobody"))
+    assert not (tmp_path / "new").exists()
 
 
 def test_two_exports_into_one_folder_are_one_after_the_other(store: StoreAndSide, tmp_path: Path) -> None:

@@ -132,7 +132,9 @@ class ExportFolder:
         return was_there
 
     def sync_names(self, places: list[str]) -> None:
-        """Makes the names of written and removed files durable. Raises OSError."""
+        """Makes the names of written and removed files durable, where files have to be. Raises OSError."""
+        if not self._durable:
+            return
         paths = {parent for place in places for parent in (PurePosixPath(place), *PurePosixPath(place).parents)}
         for path in sorted(paths):
             if (self.path / path).is_dir():

@@ -98,6 +98,7 @@ def export_again(
     """
     wanted = _nothing_yet(side, asked)
     _of_the_same(out, contents_of(out), wanted)
+    _account(cursor, asked.account)
     if not out.parent.is_dir():
         raise InputError(f"{out.parent}: there is no such folder")
     out.mkdir(mode=0o700, exist_ok=True)
@@ -283,8 +284,8 @@ def _digests_of(name: str) -> str:
     A row's order in the file is part of it.
     """
     # The account is the whole file's. A segment's id follows from it, from other columns, and from its event's id.
-    columns = [_text_of(_EVENT if field.name == "segmentId" else field) for field in _SCHEMAS[name].remove(0)]
-    text = f"concat_ws('|', number, coalesce(placed, -1), {', '.join(columns)})"
+    fields = [_EVENT if field.name == "segmentId" else field for field in _SCHEMAS[name] if field.name != "accountId"]
+    text = f"concat_ws('|', number, coalesce(placed, -1), {', '.join(map(_text_of, fields))})"
     return f"""
         select accountId::varchar, floor(moment / {DAY}.0)::bigint as day, count(*), bit_xor(md5_number({text}))
         from ({_SOURCES[name]}) where {_WITHIN} group by accountId, day
