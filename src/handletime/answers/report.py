@@ -257,15 +257,13 @@ class Report:
     def _most(self) -> int:
         """Rows that there may be at most, by the numbers of different ids."""
         numbers = dict.fromkeys(self._ids, 0)
-        for table in RELATIONS:
-            keys = [key for key in self._ids if has(table, self.question)]
-            if keys:
-                condition = since(self.question.of, table)
-                terms = ", ".join(f"count(distinct {key_sql(key)}) + 1" for key in keys)
-                sql = f"select {terms} from {RELATIONS[table]} where {condition.where} and start < $until"  # noqa: S608
-                found = self._snapshot.execute(sql, condition.parameters).fetchone() or ()
-                for key, number in zip(keys, found, strict=True):
-                    numbers[key] += int(number)
+        for table in self._tables() if self._ids else ():
+            condition = since(self.question.of, table)
+            terms = ", ".join(f"count(distinct {key_sql(key)}) + 1" for key in self._ids)
+            sql = f"select {terms} from {RELATIONS[table]} where {condition.where} and start < $until"  # noqa: S608
+            found = self._snapshot.execute(sql, condition.parameters).fetchone() or ()
+            for key, number in zip(self._ids, found, strict=True):
+                numbers[key] += int(number)
         return prod(numbers.values()) * (len(self.question.of.bounds) - 1)
 
     def _counts(self) -> I64:
@@ -283,11 +281,10 @@ class Report:
             keys = self._combinations()
             return counts + (len(next(iter(keys.values()))) if keys else 1)
         for of in filter(None, (question.of, question.before)):
-            for table in RELATIONS:
-                if has(table, question):
-                    found = sums_of(self._snapshot, table, [], ("interval",), of)
-                    within = found.keys["interval"] < len(counts)
-                    counts[found.keys["interval"][within]] += found.sums["segments"][within]
+            for table in self._tables():
+                found = sums_of(self._snapshot, table, [], ("interval",), of)
+                within = found.keys["interval"] < len(counts)
+                counts[found.keys["interval"][within]] += found.sums["segments"][within]
         return counts
 
     def count(self) -> int:
@@ -297,16 +294,15 @@ class Report:
             return _within(int(self._counts().sum()))
         parameters: dict[str, object] = {**since(question.of).parameters}
         parts = []
-        for table in RELATIONS:
-            if has(table, question) and any(metric.table == table for metric in question.metrics):
-                relation, place = RELATIONS[table], ""
-                more: dict[str, object] = {}
-                if question.in_intervals:
-                    relation, place, more = placed(relation, question.of)
-                parameters |= more
-                keys = ", ".join(place if key == "interval" else key_sql(key) for key in self._keys) or "1"
-                ended = f'{since(question.of, table).where} and "end" < $until'
-                parts.append(f"select {keys} from {relation} where {ended}")  # noqa: S608
+        for table in self._tables():
+            relation, place = RELATIONS[table], ""
+            more: dict[str, object] = {}
+            if question.in_intervals:
+                relation, place, more = placed(relation, question.of)
+            parameters |= more
+            keys = ", ".join(place if key == "interval" else key_sql(key) for key in self._keys) or "1"
+            ended = f'{since(question.of, table).where} and "end" < $until'
+            parts.append(f"select {keys} from {relation} where {ended}")  # noqa: S608
         if self._asks_units():
             units, more = units_in(self._keys, question.of)
             parameters |= more
@@ -348,10 +344,8 @@ class Report:
     def _found(self, of: Selection) -> _Found:
         """Sums and percentiles of one window."""
         found = _Found({}, {}, None)
-        for table in RELATIONS:
+        for table in self._tables():
             metrics = [metric for metric in self.question.metrics if metric.table == table and not _is_of_units(metric)]
-            if not has(table, self.question) or not (metrics or (table == KNOWN.table and self._asks_units())):
-                continue
             summed = [metric for metric in metrics if not metric.values]
             if table == KNOWN.table and (self._asks_units() or any(metric.key in HANDLE_TIME for metric in metrics)):
                 summed.append(KNOWN)
@@ -363,6 +357,13 @@ class Report:
         if not self._asks_units():
             return found
         return found._replace(units=handled_in_intervals(self._snapshot, self._keys, of, self._texts))
+
+    def _tables(self) -> list[Table]:
+        """The tables whose segments are asked about, and are there. Metrics of handle-time units also ask whose handle
+        time is known.
+        """
+        asked = {metric.table for metric in self.question.metrics}
+        return [table for table in RELATIONS if table in asked and has(table, self.question)]
 
     def _asks_units(self) -> bool:
         return any(map(_is_of_units, self.question.metrics))
