@@ -221,7 +221,7 @@ def test_the_window_before_stands_beside(a_snapshot: ASnapshot) -> None:
     first, last = span(snapshot) or (0, 0)
     middle = (first + last) // 2
     cut = Cut(Window(middle, 2 * middle - first), None, UTC)
-    keys = ("skillId", "agentId")
+    keys: tuple[By, ...] = ("skillId", "agentId")
     rows = rows_of(snapshot, question_of(cut, Filters(), keys, chosen(), compare=True))
     before = rows_of(snapshot, question_of(Cut(Window(first, middle), None, UTC), Filters(), keys, chosen()))
     assert before
