@@ -46,7 +46,8 @@ def fill(
     day = simulated(datetime.now(UTC).replace(microsecond=0) - timedelta(days=1), conversations)
     SideFile(folder).close()
     connection = connect(folder, StoreSettings(memory_bytes=6 << 30), 0)
-    with registered(connection, a=day.agent_segments, s=day.skill_segments, u=day.handle_time_units):
+    derived = {"a": day.agent_segments, "s": day.skill_segments, "q": day.queue_segments, "u": day.handle_time_units}
+    with registered(connection, **derived):
         made = _fill(connection, segments, days, with_units=with_units)
     columns = ", ".join(["accountId", "agentId", "skillId", "userType", "start", '"end"', *KEPT["agentSegments"]])
     connection.execute("checkpoint")
@@ -97,6 +98,13 @@ def _fill(connection: duckdb.DuckDBPyConnection, segments: int, days: int, *, wi
         from (from s where "end" is not null) s, copy_of"""
     )
     _insert(connection, "skill_segments", "skill", KEPT["skillSegments"], "started")
+    execute(
+        """create temp table queue as select q.* replace (start + moved as start, "end" + moved as "end",
+            conversationId || '-' || copy as conversationId), 0 as account,
+            row_number() over (order by q."end" + moved) as started, started as number
+        from (from q where "end" is not null) q, copy_of"""
+    )
+    _insert(connection, "queue_segments", "queue", KEPT["queueSegments"], "started")
     if with_units:
         execute(
             """create temp table unit as select u.* replace (u.start + moved as start, u."end" + moved as "end"),
@@ -108,7 +116,7 @@ def _fill(connection: duckdb.DuckDBPyConnection, segments: int, days: int, *, wi
     execute("update kept.meta set arrivals = (select max(started) + 1 from kept.agent_segments)")
     counted = {
         name: execute(f"select count(*) from kept.{name}").fetchall()[0][0]
-        for name in ("agent_segments", "skill_segments", "handle_time_units")
+        for name in ("agent_segments", "skill_segments", "queue_segments", "handle_time_units")
     }
     return {"end": last + offset + 1, **counted}
 

@@ -45,10 +45,12 @@ _UNSAYABLE: Final = re.compile("|".join(f"(?:{cause})" for cause in UNSAYABLE))
 
 @schemathesis.hook
 def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A query of the operations methods with one way to say the timeframe, as no schema can ask for.
+    """A query of the operations methods, or of the report, with one way to say the timeframe, as no schema can ask for.
 
     What happens where both or neither are there is tested in test_operations.py.
     """
+    if query is not None and context.operation.path.endswith("/report") and "period" in query:
+        return {name: value for name, value in query.items() if name not in ("from", "to")}
     if query is None or not context.operation.path.startswith("/operations/"):
         return query
     if "from" in query and "to" in query:
