@@ -19,8 +19,10 @@ from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.terms import KEPT, MADE, RELATIONS, SUMS, Table
 
-By = Literal["agentId", "skillId", "interval", "conversation"]
-"""`conversation` is a number that only files have, for some conversations at a time (`answers.files`)."""
+By = Literal["agentId", "skillId", "interval", "conversation", "assigned"]
+"""`conversation` is a number that only files have, for some conversations at a time (`answers.files`).
+`assigned` is 0 for closes while nobody was assigned, whose `agentId` is 0 then, and else 1 (`answers.closes`).
+"""
 I64 = npt.NDArray[np.int64]
 
 NOTHING: Final = -1
@@ -69,7 +71,7 @@ class Sums(NamedTuple):
         return Sums({k: v[chosen] for k, v in self.keys.items()}, {k: v[chosen] for k, v in self.sums.items()})
 
     def values_of(self, metric: Metric) -> list[int] | list[float]:
-        """A metric of every group; -1 where it is an average over nothing. Percentiles are no sums."""
+        """A metric of every group; an average over nothing is -1, of `exactMillis` 0. Percentiles are no sums."""
         total = self.sums[metric.sum]
         if not metric.per:
             return total.tolist()  # type: ignore[no-any-return]
@@ -81,6 +83,8 @@ class Sums(NamedTuple):
                 values = 100 * total / some
             case "responses":
                 values = total / some
+            case "exactMillis":
+                return np.where(count > 0, total / some, 0.0).tolist()  # type: ignore[no-any-return]
             case _:
                 values = total // some
         return np.where(count > 0, values, NOTHING).tolist()  # type: ignore[no-any-return]
