@@ -79,6 +79,18 @@ def _asked(world: World) -> Json:
     of_both: Json = {"timeframe": 180, "v": "1", "userType": "human", "skillIds": "333,444"}
     ask_both("agentOperations", f"{operations}/msgagentsegments", **of_both, agentIds="12,13", source="APP")
     ask_both("skillOperations", f"{operations}/msgskillsegments", **of_both)
+    closed: Json = {"timeframe": 180, "v": "1", "skillIds": "333,444", "agentIds": "12,13"}
+    ask_both("conversations", f"{operations}/msgconversation", **closed)
+    path = filled(f"{operations}/msgconversation", account | {"timeframe": 60, "v": "1"})
+    fields = {"timeframe": "180", "skillIds": "333,444"}
+    content = json.dumps(fields).encode()
+    posted = world.post(path, content, Content_Type=JSON, Accept=JSON).raise_for_status().json()
+    found["conversationsPosted"] = {
+        "parameters": account | {"timeframe": 60, "v": "1"},
+        "answer": posted,
+        "body": fields,
+    }
+    found["conversationsPosted"]["table"] = world.post(path, content, Content_Type=JSON, Accept=CSV).text
     conversation, segment = page["segments"][0]["conversationId"], page["segments"][0]["segmentId"]
     ask("explainConversation", f"{actual}/conversations/{{conversationId}}/explain", conversationId=conversation)
     ask("explainSegment", f"{actual}/agent-segments/{{segmentId}}/explain", segmentId=segment)

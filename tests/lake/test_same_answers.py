@@ -16,6 +16,7 @@ HOUR = 3_600_000
 HANDLE_TIME = "/api/account/{account}/agent-segments?source=test&from={start}&to={end}"
 AGENTS = "/operations/api/account/{account}/msgagentsegments?v=1&timeframe=4000&to={end}"
 SKILLS = "/operations/api/account/{account}/msgskillsegments?v=1&timeframe=4000&to={end}"
+CLOSES = "/operations/api/account/{account}/msgconversation?v=1&timeframe=4000&to={end}"
 ASKED = (
     HANDLE_TIME,
     HANDLE_TIME + "&limit=500",
@@ -47,6 +48,12 @@ ASKED = (
     SKILLS + "&skillIds={skill}",
     SKILLS + "&interval=hour",
     SKILLS + "&interval=week&format=csv",
+    CLOSES,
+    CLOSES + "&skillIds=all&agentIds={agent}",
+    CLOSES + "&skillIds=all&interval=day&format=csv",
+    CLOSES + "&interval=hour&tz=Asia/Kolkata",
+    "/operations/api/account/{account}/msgconversation?v=1&timeframe=5&to={early}&skillIds=all",
+    "/operations/api/account/{account}/msgconversation?v=1&timeframe=600&to={middle}&agentIds=all",
     "/api/account/{account}/service/baseURI.json",
     "/api/account/{account}/service/LeDataReporting/baseURI.json",
     "/api/account/{account}/conversations/{conversation}/explain",

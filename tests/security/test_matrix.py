@@ -35,6 +35,8 @@ API: Final[dict[str, tuple[Permission, str]]] = {
     "GET /api/account/{account}/conversations/{conversation}/explain": ("handle-time", ""),
     "GET /operations/api/account/{account}/msgagentsegments": ("operations", "?v=1&timeframe=60"),
     "GET /operations/api/account/{account}/msgskillsegments": ("operations", "?v=1&timeframe=60"),
+    "GET /operations/api/account/{account}/msgconversation": ("operations", "?v=1&timeframe=60"),
+    "POST /operations/api/account/{account}/msgconversation": ("operations", "?v=1&timeframe=60"),
     "POST /api/account/{account}/events": ("ingest", ""),
     "POST /api/account/{account}/focus": ("focus", ""),
 }

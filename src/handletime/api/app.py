@@ -23,7 +23,7 @@ from handletime.api.answer import Counting, Sender
 from handletime.api.body import Incoming
 from handletime.api.breakdown import breakdown
 from handletime.api.compression import Compressing
-from handletime.api.conversations import conversations, conversations_posted
+from handletime.api.conversations import conversations
 from handletime.api.domains import domain, domains
 from handletime.api.errors import ADDRESS_RATE, BadRequest, answer_to
 from handletime.api.events import Intake, events
@@ -53,7 +53,6 @@ ROUTES: Final[list[Any]] = [
     agent_operations,
     skill_operations,
     conversations,
-    conversations_posted,
     domain,
     domains,
     events,

@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any, Final
 
 import msgspec
-from litestar import Response, get, post
+from litestar import Response, route
+from litestar.enums import HttpMethod
 
 from handletime.answers.closes import closes_of
 from handletime.answers.intervals import clock_bounds
@@ -46,7 +47,6 @@ AGENT_IDS: Final = some_ids("agentIds", "Groups by these agents, and counts only
 SKILL_IDS: Final = some_ids("skillIds", "Groups by these skills and, within each, by agent; counts only theirs.")
 GROUP_IDS: Final = some_ids("groupIds", "Only closes while an agent of these groups had the conversation.")
 PARAMETERS: Final = (TIMEFRAME, VERSION, INTERVAL, FROM, TO, ZONE, FORMAT, AGENT_IDS, SKILL_IDS, GROUP_IDS)
-_PATH: Final = "/operations/api/account/{account:str}/msgconversation"
 
 
 class ClosesPerAgent(msgspec.Struct, frozen=True, rename="camel"):
@@ -85,21 +85,20 @@ class ConversationSeries(msgspec.Struct, frozen=True, rename="camel"):
     timeframe_summary: ConversationData
 
 
-# Not `sync_to_thread`: of two handlers for one path, Litestar does not await the one that it put into a thread.
-@get(_PATH, name="msgconversation")
+@route(
+    "/operations/api/account/{account:str}/msgconversation",
+    http_method=[HttpMethod.GET, HttpMethod.POST],
+    status_code=200,
+    name="msgconversation",
+    request_max_body_size=None,
+)
 async def conversations(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
-    """Closed conversations in all, by agent or by skill and, where asked for, by interval."""
-    return await asyncio.to_thread(_asked, request, service, account)
+    """Closed conversations in all, by agent or by skill and, where asked for, by interval.
 
-
-def _asked(request: HttpRequest, service: Service, account: str) -> Response[Any]:
-    reader = service.reader(request, account, "operations")
-    return _answered(request, service, account, reader, query_of(request))
-
-
-@post(_PATH, status_code=200, name="msgconversation-post", request_max_body_size=None)
-async def conversations_posted(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
-    """The same, with parameters in a JSON object; they count before those of the query."""
+    A POST may have parameters in a JSON object; they count before those of the query.
+    """
+    if request.method == HttpMethod.GET:
+        return await asyncio.to_thread(_asked, request, service, account)
     reader = await asyncio.to_thread(service.reader, request, account, "operations")
     share = trace_of(request.scope).share
     body = bytes(await receive(request, share, service.settings.body_idle_seconds, BODY_MAX))
@@ -107,6 +106,11 @@ async def conversations_posted(request: HttpRequest, service: TheService, accoun
     if body.strip():
         query.override(_fields(body))
     return await asyncio.to_thread(_answered, request, service, account, reader, query)
+
+
+def _asked(request: HttpRequest, service: Service, account: str) -> Response[Any]:
+    reader = service.reader(request, account, "operations")
+    return _answered(request, service, account, reader, query_of(request))
 
 
 def _fields(body: bytes) -> dict[str, str]:

@@ -242,9 +242,8 @@ def _read_span(query: Query, now: int) -> Span | None:
     return span if query.is_good((TIMEFRAME,)) and query.is_good((FROM, TO)) else None
 
 
-def _selection(query: Query, window: Window, **filters: Any) -> Selection:
+def _selection(window: Window, user_type: str, **filters: Any) -> Selection:
     """The window, and every filter whose parameter is there."""
-    user_type = query.get(USER_TYPE)
     return Selection(window.bounds, user_type=None if user_type == ALL else user_type, **filters)
 
 
@@ -262,14 +261,14 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
     reader = service.reader(request, account, "operations")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
-    window = read_window(query, service.clock.now())
+    window, user_type = read_window(query, service.clock.now()), query.get(USER_TYPE)
     chosen = query.get(METRICS)
     metrics = tuple(m for m in AGENT_METRICS if m.name in chosen or m is AGENT_METRICS[0])
     skills, by_skill = query.get(SKILL_IDS_BESIDE), query.has(SKILL_IDS_BESIDE)
     source = query.get(INTEGRATION)
     selection = _selection(
-        query,
         window,
+        user_type,
         agents=listed(query.get(AGENT_IDS)),
         groups=listed(query.get(GROUP_IDS)),
         source=source if source and source.strip().lower() != ALL else None,
@@ -332,8 +331,8 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
     reader = service.reader(request, account, "operations")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
-    window = read_window(query, service.clock.now())
-    selection = _selection(query, window, skills=listed(query.get(SKILL_IDS)))
+    window, user_type = read_window(query, service.clock.now()), query.get(USER_TYPE)
+    selection = _selection(window, user_type, skills=listed(query.get(SKILL_IDS)))
     query.check()
     answer = Answer(request, deadline=reader.deadline)
     by = keys_of(window, ("skillId",))
