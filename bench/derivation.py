@@ -98,7 +98,7 @@ def main(events: Path, small: Path, times: int, *, one_chunk: bool) -> Measured:
         derived = derive(table)
         seconds.append(time.perf_counter() - began)
         core_seconds.append(time.process_time() - busy)
-        size = sum(part.nbytes for part in derived[:3])
+        size = sum(part.nbytes for part in derived[:5])
         if number == 0 and measurable:  # later runs begin with what allocators kept of earlier ones
             peak = memory.peak()
         del derived

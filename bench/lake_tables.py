@@ -21,6 +21,7 @@ GROUP_ROWS: Final = 122_880
 _ORDER: Final = {
     "agent_segments": '"end", segmentId',
     "skill_segments": '"end", conversationId, sequence',
+    "queue_segments": '"end", conversationId, sequence',
     "handle_time_units": "segmentEnd, segmentId, sequence",
 }
 # The SQL below is made of constants.

@@ -21,7 +21,7 @@ Row = dict[str, object]
 
 @dataclass(frozen=True)
 class Reading:
-    """What a set of events means.
+    """What a set of events means. Rows of queue segments that run also have `opened` and `consumerLast`.
 
     Every list is sorted by account, conversation and the place in the order of what starts the row.
     `effects` counts the kept events that changed nothing, by reason; a reason without events is left out.
@@ -29,6 +29,7 @@ class Reading:
 
     agent_segments: list[Row]
     skill_segments: list[Row]
+    queue_segments: list[Row]
     handle_time_units: list[Row]
     duplicates: int
     corrected: int
@@ -53,6 +54,7 @@ def read(
 
     agent_segments: list[Row] = []
     skill_segments: list[Row] = []
+    queue_segments: list[Row] = []
     handle_time_units: list[Row] = []
     effects: Counter[str] = Counter()
     for account in sorted({event.account for event in kept}, key=_utf8):
@@ -69,9 +71,11 @@ def read(
                 agent_segments.append(_agent_segment_row(agent_segment, units))
                 handle_time_units.extend(units)
             skill_segments.extend(_skill_segment_row(segment) for segment in story.skill_segments)
+            queue_segments.extend(_queue_segment_row(segment, story) for segment in story.queue_segments)
     return Reading(
         agent_segments=agent_segments,
         skill_segments=skill_segments,
+        queue_segments=queue_segments,
         handle_time_units=handle_time_units,
         duplicates=len(copies) - len(kept) - corrected,
         corrected=corrected,
@@ -405,6 +409,19 @@ class AgentSegment:
 
 
 @dataclass
+class QueueSegment:
+    sequence: int
+    skill_segment: SkillSegment
+    source: str | None
+    follows: str
+    from_user_type: str
+    start: int
+    end: int | None = None
+    end_reason: str | None = None
+    to_user_type: str | None = None
+
+
+@dataclass
 class Story:
     """The state of one conversation, and all its segments."""
 
@@ -419,6 +436,11 @@ class Story:
     agent_segment: AgentSegment | None = None  # the one that runs: its agent is the assigned one
     skill_segments: list[SkillSegment] = field(default_factory=list)
     agent_segments: list[AgentSegment] = field(default_factory=list)
+    queue_segments: list[QueueSegment] = field(default_factory=list)
+    opened: int | None = None  # the time of the latest opening
+    agent_segments_before_opening: int = 0
+    queue_follows: str = ""  # what a queue segment that started now would follow
+    consumer_wrote_last: bool = False
 
 
 def _story(conversation: str, order: Sequence[Entry], effects: Counter[str]) -> Story:
@@ -429,6 +451,7 @@ def _story(conversation: str, order: Sequence[Entry], effects: Counter[str]) -> 
     ]
     story = Story(account=own[0][1].account, conversation=conversation)
     for place, event in own:
+        before = (story.state == "open", story.agent_segment, story.skill_segment)
         if event.type in ("opened", "resumed"):
             nothing = _opened_or_resumed(story, event)
         elif event.type == "transferred":
@@ -448,7 +471,57 @@ def _story(conversation: str, order: Sequence[Entry], effects: Counter[str]) -> 
             nothing = None
         if nothing is not None:
             effects[nothing] += 1
+        elif event.type not in ("message", "withdrawn"):
+            _queue_segments_around(story, event, *before)
     return story
+
+
+def _queue_segments_around(
+    story: Story,
+    event: Event,
+    was_open: bool,
+    agent_before: AgentSegment | None,
+    skill_segment_before: SkillSegment | None,
+) -> None:
+    """2.5, "where, after an event has acted, ...": the state before it and the state now say it all."""
+    is_open, assigned = story.state == "open", story.agent_segment
+    if is_open and not was_open:
+        story.opened = event.time
+        # "since the latest opening": an `assigned` that opens has started its own by now
+        story.agent_segments_before_opening = len(story.agent_segments) - (assigned is not None)
+    # "the latest opening or `transferred` up to and with the event that starts it (a `transferred` that opens
+    # counts as that transfer)"
+    if event.type == "transferred":
+        names = {"agent": "agentTransfer", "skill": "skillTransfer"}
+        story.queue_follows = names.get(str(event.reason), str(event.reason))
+    elif is_open and not was_open:
+        story.queue_follows = story.follows
+    another_skill = is_open and was_open and story.skill_segment is not skill_segment_before
+    # "It ends at the first of"
+    if was_open and agent_before is None:
+        running = story.queue_segments[-1]
+        if assigned is not None:
+            running.end, running.end_reason, running.to_user_type = event.time, "assigned", assigned.assigned.user_type
+        elif not is_open:
+            assert event.closed_by is not None
+            running.end, running.end_reason = event.time, f"closedBy{event.closed_by.capitalize()}"
+        elif another_skill:
+            running.end, running.end_reason = event.time, "skillTransfer"
+    # "the conversation is open, nobody is assigned, and either somebody was assigned before the event, or the
+    # event opened the conversation, or it changed the skill"
+    if is_open and assigned is None and (agent_before is not None or not was_open or another_skill):
+        assert story.skill_segment is not None
+        since = story.agent_segments[story.agent_segments_before_opening :]
+        story.queue_segments.append(
+            QueueSegment(
+                sequence=len(story.queue_segments) + 1,
+                skill_segment=story.skill_segment,
+                source=story.source,
+                follows=story.queue_follows,
+                from_user_type=since[-1].assigned.user_type if since else "none",
+                start=event.time,
+            )
+        )
 
 
 def _opened_or_resumed(story: Story, event: Event) -> str | None:
@@ -544,6 +617,9 @@ def _message(story: Story, event: Event, place: int) -> str | None:
     made_it_true = event.sent_by == "consumer" and not story.consumer_has_spoken
     if event.sent_by == "consumer":
         story.consumer_has_spoken = True
+    # One that comes while it is not open and says that the consumer has spoken is the last word, too.
+    if made_it_true:
+        story.consumer_wrote_last = True
     # 1: "While it is closed, ... messages count for nothing"; 1: "Messages ... do not open it."
     if story.state == "closed":
         return None if made_it_true else "messageWhileClosed"
@@ -564,6 +640,7 @@ def _message(story: Story, event: Event, place: int) -> str | None:
     counted = Message(place=place, time=event.time, by_agent=event.sent_by == "agent")
     assert story.skill_segment is not None
     story.skill_segment.messages.append(counted)
+    story.consumer_wrote_last = not counted.by_agent
     if story.agent_segment is not None:
         story.agent_segment.messages.append(counted)
     return None
@@ -876,6 +953,26 @@ def _skill_segment_row(segment: SkillSegment) -> Row:
         "abandonedInQueue": _abandoned_in_queue(segment),
         "firstResponseMillis": sorted(time for time in first_responses if time is not None),
     }
+
+
+def _queue_segment_row(segment: QueueSegment, story: Story) -> Row:
+    row: Row = {
+        "accountId": story.account,
+        "conversationId": story.conversation,
+        "sequence": segment.sequence,
+        "skillId": segment.skill_segment.skill,
+        "skillSegmentSequence": segment.skill_segment.sequence,
+        "source": segment.source,
+        "follows": segment.follows,
+        "fromUserType": segment.from_user_type,
+        "toUserType": segment.to_user_type,
+        "start": segment.start,
+        "end": segment.end,
+        "endReason": segment.end_reason,
+    }
+    if segment.end is None:
+        row |= {"opened": story.opened, "consumerLast": story.consumer_wrote_last}
+    return row
 
 
 # --- Reading JSON -------------------------------------------------------------------------------------------

@@ -32,15 +32,15 @@ class Window(NamedTuple):
 def aggregate(snapshot: Snapshot, metrics: Iterable[Metric], by: Sequence[By], window: Window) -> list[Row]:
     """One row for each group that has segments, in the order of `by`: the keys, then the metrics under their keys.
 
-    There are `agent_segments` and `skill_segments` with the columns of `segments.tables`, the former also
-    with `focusData` (boolean). `interval` is the start of an interval in epoch milliseconds. Skill segments have no
-    agent: they are left out where `by` names one.
+    There are the tables of segments with the columns of `segments.tables`, agent segments also with `focusData`
+    (boolean). `interval` is the start of an interval in epoch milliseconds. Skill and queue segments have no agent:
+    they are left out where `by` names one.
     """
     chosen = list(metrics)
     groups: dict[tuple[int | str, ...], dict[str, Value]] = {}
     for table in RELATIONS:
         wanted = [metric for metric in chosen if metric.table == table]
-        if wanted and not (table == "skillSegments" and "agentId" in by):
+        if wanted and not (table != "agentSegments" and "agentId" in by):
             for key, values in _groups(snapshot, table, wanted, by, window):
                 groups.setdefault(key, {}).update(values)
     empty: dict[str, Value] = {metric.key: of_nothing(metric) for metric in chosen}

@@ -81,15 +81,20 @@ def test_every_metric_is_what_arithmetic_by_hand_says(seed: int, by: tuple[By, .
     found = {tuple(row[key] for key in by): row for row in rows}
     groups = {
         tuple(segment[key] for key in by)
-        for segment in (*reading.agent_segments, *(() if "agentId" in by else reading.skill_segments))
+        for segment in (
+            *reading.agent_segments,
+            *(() if "agentId" in by else (*reading.skill_segments, *reading.queue_segments)),
+        )
         if segment["end"] is not None
     }
     assert set(found) == groups
     for group, row in found.items():
         agent_segments = members(reading.agent_segments, by, group)
         skill_segments = [] if "agentId" in by else members(reading.skill_segments, by, group)
+        queue_segments = [] if "agentId" in by else members(reading.queue_segments, by, group)
+        tables = {"agentSegments": agent_segments, "skillSegments": skill_segments, "queueSegments": queue_segments}
         for metric in METRICS.values():
-            segments = agent_segments if metric.table == "agentSegments" else skill_segments
+            segments = tables[metric.table]
             if unsure and ("HandleTime" in metric.name or "Focus" in metric.name):
                 continue
             assert row[metric.key] == by_hand(metric, segments, focused), metric.key
@@ -130,9 +135,19 @@ def by_hand(metric: Metric, segments: list[Row], focused: set[tuple[str, object]
     return {"percent": 100 * total / count, "responses": total / count}.get(metric.unit, total // count)
 
 
+ENDS = {"queueWait": "assigned", "abandonedWait": "closedByConsumer"}
+"""The end reasons of the queue segments whose waits these are."""
+
+
+def wait_of(segment: Row) -> int:
+    return int(str(segment["end"])) - int(str(segment["start"]))
+
+
 def single_values(name: str, segments: list[Row], with_focus: list[Row]) -> list[int]:
     if name == "handleTime":
         return [number("handleTime", s) for s in with_focus]
+    if name in ENDS:
+        return [wait_of(s) for s in segments if s["endReason"] == ENDS[name]]
     if name == "response":
         return [int(str(v)) for s in segments for v in as_list(s["responseMillis"])]
     return [int(str(s["firstResponseMillis"])) for s in segments if s["firstResponseMillis"] is not None]
@@ -144,8 +159,24 @@ def as_list(value: object) -> list[object]:
     return [] if value is None else [value]
 
 
+def of_queue(name: str, s: Row) -> int:
+    """What a queue segment adds to a sum."""
+    if name in ("wait", "abandonedWait"):
+        return wait_of(s) if s["endReason"] == ENDS["queueWait" if name == "wait" else name] else 0
+    ends = {
+        "segments": {str(s["endReason"])},
+        "assigned": {"assigned"},
+        "abandoned": {"closedByConsumer"},
+        "transferred": {"skillTransfer"},
+        "closed": {"closedByAgent", "closedBySystem"},
+    }
+    return int(str(s["endReason"]) in ends[name])
+
+
 def number(name: str, s: Row) -> int:
     """What one segment adds to a sum."""
+    if "fromUserType" in s:
+        return of_queue(name, s)
     firsts = [int(str(v)) for v in as_list(s["firstResponseMillis"])]
     follows = s.get("follows")
     match name:

@@ -128,6 +128,8 @@ def _derived(events: pa.Table) -> duckdb.DuckDBPyConnection:
     tables = {
         "agent_segments": derived.agent_segments,
         "skill_segments": derived.skill_segments,
+        "queue_segments": derived.queue_segments,
+        "running_queue_segments": derived.running_queue_segments,
         "handle_time_units": derived.handle_time_units,
     }
     for name, table in tables.items():

@@ -1,4 +1,4 @@
-"""`handletime derive`: three tables, a summary, and what is refused.
+"""`handletime derive`: the tables, a summary, and what is refused.
 
 Covers: cli/quality.
 """
@@ -18,11 +18,11 @@ from tests.cli.conftest import Run, events_of
 
 
 @pytest.mark.parametrize("format_", ["parquet", "csv", "ndjson"])
-def test_derive_writes_the_three_tables_and_a_summary(format_: str, run: Run, tmp_path: Path) -> None:
+def test_derive_writes_the_tables_and_a_summary(format_: str, run: Run, tmp_path: Path) -> None:
     done = run("derive", "-", "--out", "out", "--format", format_, stdin=events_of("04-bot-to-human"))
     assert done.returncode == 0, done.stderr
-    assert "2 agent segments, 2 skill segments, 2 handle-time units" in done.stdout
-    names = {"agent_segments", "skill_segments", "handle_time_units"}
+    assert "2 agent segments, 2 skill segments, 2 queue segments, 2 handle-time units" in done.stdout
+    names = {"agent_segments", "skill_segments", "queue_segments", "handle_time_units"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == {f"{n}.{format_}" for n in names} | {"summary.json"}
     table = (tmp_path / "out" / f"agent_segments.{format_}").as_posix()
     reader = {"parquet": "read_parquet", "csv": "read_csv", "ndjson": "read_json"}[format_]

@@ -34,7 +34,7 @@ def test_report_has_every_metric_by_agent_as_json(run: Run) -> None:
     assert row["medianFirstResponseMillis"] == 35000
     assert (row["medianHandleTimeMillis"], row["totalHandleTimeMillis"]) == (15000, 80000)
     assert row["interactiveAgentSegmentPercent"] == 100
-    assert answer["from"] == "2026-11-20T09:01:40.000Z"
+    assert answer["from"] == "2026-11-20T09:00:02.000Z"  # The first queue segment ended then.
 
 
 def test_report_never_says_that_unknown_handle_time_is_zero(run: Run) -> None:
@@ -52,6 +52,7 @@ def test_report_takes_windows_and_intervals(run: Run) -> None:
     done = run("report", "-", "--interval", 1, "--metrics", counted, "--format", "csv", stdin=events)
     assert done.stdout.splitlines() == [
         f"interval,{counted}",
+        "2026-11-20T09:00:00.000Z,0",
         "2026-11-20T09:01:00.000Z,1",
         "2026-11-20T09:02:00.000Z,1",
     ]

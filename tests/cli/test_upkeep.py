@@ -33,7 +33,7 @@ BEFORE = 1_577_836_800_000
 TABLES = ("agent_segments", "skill_segments", "handle_time_units")
 OLD = 5_000
 LONG_AGO = 946_684_800_000  # 2000-01-01
-IDENTICAL = "13 events of 1 conversation give 6 rows\nAll rows are identical with those that are stored.\n"
+IDENTICAL = "13 events of 1 conversation give 8 rows\nAll rows are identical with those that are stored.\n"
 FORGET = ("forget", "--account", "acme", "--conversation", "c1")
 
 
@@ -121,7 +121,9 @@ def export_and_derive(folder: Path, tmp_path: Path) -> None:
     """What is exported is what `derive` makes of the exported events."""
     out = tmp_path / "out"
     progress = upkeep("export", "--out", out, folder=folder)
-    assert progress.startswith(f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 handle time units, in ")
+    assert progress.startswith(
+        f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 queue segments, 2 handle time units, in "
+    )
     assert "is there already" in upkeep("export", "--out", out, folder=folder, code=1)
     events = sorted(map(str, out.glob("events/accountId=acme/day=*/part-0.parquet")))
     handletime("derive", *events, "--out", tmp_path / "derived")

@@ -13,6 +13,7 @@ from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from handletime.crashpoints import VARIABLE
@@ -26,7 +27,7 @@ from tests.crash.nursery import LIMIT_S, ROOT, Child, Nursery
 from tests.crash.test_kill import QUIET, a_key, listening, settle
 from tests.messy_streams import BASE
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store
+from tests.store.worlds import a_store, without_queues
 
 WARM_UP = 2
 """So many transactions a server makes before it listens, on a store that it throws away."""
@@ -43,6 +44,7 @@ CORRECTION = ("replaced-removed",)
 REBUILD = ("rows-deleted:1", "rows-deleted:2", "before-commit:3", "committed:3", "folder-synced:3", "numbered:3")
 PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:2")
 MIGRATION = ("migrating", "migrated")
+QUEUES = ("queues-derived:1", "queues-derived:2")
 BACKUP = ("store-copied", "folder-complete", "folder-named")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
 DELIVERIES = ("deliveries-kept", "deliveries-stored", "deliveries-settled")
@@ -57,7 +59,7 @@ def test_every_step_is_one_that_is_tested() -> None:
         for path in (ROOT / "src").rglob("*.py")
         for name in re.findall(r'crash_point\("([\w-]+)"\)', path.read_text())
     }
-    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *BACKUP, *KEYS, *DELIVERIES, *LAKE)
+    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *QUEUES, *BACKUP, *KEYS, *DELIVERIES, *LAKE)
     assert named == {step.partition(":")[0] for step in steps}
 
 
@@ -125,6 +127,26 @@ def test_migration(step: str, nursery: Nursery, tmp_path: Path, seed: int) -> No
     assert senders.enough.wait(LIMIT_S)
     senders.join()
     settle(record, folder, url, token)
+
+
+@pytest.mark.parametrize("step", QUEUES)
+def test_deriving_queue_segments_of_an_older_store(step: str, nursery: Nursery, tmp_path: Path) -> None:
+    """It goes on where it was killed."""
+    folder = tmp_path / "store"
+    with a_store(folder) as store:
+        store.ingest("local", events_of(stories()))
+    with duckdb.connect(str(folder / "store.duckdb")) as file:
+        without_queues(file)
+    serve = ("serve", "--data", folder, "--port", "0")
+    killed(nursery.start(folder, *serve, env={VARIABLE: step}))
+    server = nursery.start(folder, *serve)
+    listening(server)
+    assert ask(folder, Rebuild(), Rebuilt, QUIET).differences == 0
+    assert ask(folder, Check(), Checked, QUIET).problems == []
+    server.kill()
+    server.wait()
+    with a_store(folder) as store:
+        assert not store.lacks_queues
 
 
 @pytest.fixture

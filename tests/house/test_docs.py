@@ -11,7 +11,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from handletime.answers.registry import AGENT_METRICS, METRICS, OUR_METRICS, SKILL_METRICS, Metric
+from handletime.answers.registry import AGENT_METRICS, METRICS, OUR_METRICS, QUEUE_METRICS, SKILL_METRICS, Metric
 from handletime.api.openapi import document
 from handletime.events import model
 from handletime.events.decode import decode_lines
@@ -194,6 +194,12 @@ def closed_lists(table: str) -> dict[str, set[str]]:
             "endReason": closes_and_skill,
             "outcome": set(rules.OUTCOMES),
         },
+        "queue_segments": {
+            "follows": set(rules.QUEUE_FOLLOWS),
+            "fromUserType": set(rules.QUEUE_USER_TYPES),
+            "toUserType": set(model.USER_TYPES),
+            "endReason": set(rules.QUEUE_ENDS),
+        },
         "handle_time_units": {"startReason": set(rules.UNIT_STARTS), "endReason": set(rules.UNIT_ENDS)},
     }[table]
 
@@ -211,7 +217,12 @@ def test_every_reason_without_effect_is_documented() -> None:
 
 @pytest.mark.parametrize(
     ("title", "metrics"),
-    [("Agent segments", AGENT_METRICS), ("Skill segments", SKILL_METRICS), ("Of this house", OUR_METRICS)],
+    [
+        ("Agent segments", AGENT_METRICS),
+        ("Skill segments", SKILL_METRICS),
+        ("Queue segments", QUEUE_METRICS),
+        ("Of this house", OUR_METRICS),
+    ],
 )
 def test_every_metric_is_documented(title: str, metrics: tuple[Metric, ...]) -> None:
     documented = [(name(row[0]), row[1]) for row in rows_of(section(title), "rules")]
@@ -219,7 +230,7 @@ def test_every_metric_is_documented(title: str, metrics: tuple[Metric, ...]) -> 
 
 
 def test_no_metric_is_in_none_of_those_groups() -> None:
-    assert [*METRICS.values()] == [*AGENT_METRICS, *SKILL_METRICS, *OUR_METRICS]
+    assert [*METRICS.values()] == [*AGENT_METRICS, *SKILL_METRICS, *QUEUE_METRICS, *OUR_METRICS]
 
 
 def test_every_field_of_an_event_is_documented() -> None:

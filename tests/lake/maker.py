@@ -31,6 +31,7 @@ Partition = tuple[str, date | None]
 ORDER = {
     "agent_segments": ("end", "segmentId"),
     "skill_segments": ("end", "conversationId", "sequence"),
+    "queue_segments": ("end", "conversationId", "sequence"),
     "handle_time_units": ("segmentEnd", "segmentId", "sequence"),
     FOCUS_MOVES: ("time", "sequence", "conversationId", "eventId"),
 }
@@ -68,7 +69,8 @@ def stored(events: pa.Table) -> dict[str, pa.Table]:
     units = units.join(plain, "segmentId").sort_by("place").drop_columns(["place"])
     moves = events.take(prepare(events).ordered.rows)
     moves = moves.filter(pc.is_in(moves["type"].cast(pa.string()), pa.array(["focused", "unfocused"])))
-    rows = {"agent_segments": derived.agent_segments, "skill_segments": derived.skill_segments}
+    segments = ("agent_segments", "skill_segments", "queue_segments")
+    rows: dict[str, pa.Table] = {name: getattr(derived, name) for name in segments}
     found = {**rows, "handle_time_units": units, FOCUS_MOVES: moves}
     return {name: _as_stored(found[name], name) for name in COLUMNS}
 

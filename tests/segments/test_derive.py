@@ -21,7 +21,13 @@ from handletime.segments.derive import Derived, derive, derive_prepared
 from handletime.segments.explain import explain
 from handletime.segments.ids import segment_id
 from handletime.segments.parts import prepare, prepared_parts
-from handletime.segments.tables import AGENT_SEGMENTS, HANDLE_TIME_UNITS, SKILL_SEGMENTS
+from handletime.segments.tables import (
+    AGENT_SEGMENTS,
+    HANDLE_TIME_UNITS,
+    QUEUE_SEGMENTS,
+    RUNNING_QUEUE_SEGMENTS,
+    SKILL_SEGMENTS,
+)
 from tests.messy_streams import BASE, RawEvent, messy_stream
 from tests.plain_reading import Reading, event_of, losses_of, read, without_duplicates
 from tests.seeds import mostly_long
@@ -125,9 +131,22 @@ def same_rows(derived: Derived, expected: Reading, seed: int) -> None:
     for found, rows in (
         (agent_segments_of(derived.agent_segments), expected.agent_segments),
         (rows_of(derived.skill_segments), expected.skill_segments),
+        (rows_of(derived.queue_segments), [without(row, OF_RUNNING) for row in expected.queue_segments]),
+        (
+            rows_of(derived.running_queue_segments),
+            [without(row, OF_ENDED) for row in expected.queue_segments if row["end"] is None],
+        ),
         (rows_of(derived.handle_time_units), expected.handle_time_units),
     ):
         assert in_order(found, like=rows) == in_order(rows), f"messy_stream({seed})"
+
+
+OF_RUNNING = {"opened", "consumerLast"}
+OF_ENDED = {"toUserType", "end", "endReason"}
+
+
+def without(row: Row, names: set[str]) -> Row:
+    return {name: value for name, value in row.items() if name not in names}
 
 
 @pytest.mark.parametrize("seed", FEW)
@@ -164,9 +183,8 @@ def test_parts_spilled_to_disk_give_the_same_tables(seed: int, tmp_path: Path) -
     pieces = [events.slice(i, 37) for i in range(0, events.num_rows, 37)]
     parts = [derive_prepared(part) for part in prepared_parts(pieces, memory=8_000, folder=tmp_path)]
     assert len(parts) > 1
-    segments, skill_segments, units = (pa.concat_tables([part[i] for part in parts]) for i in range(3))
-    quality = sum((part.quality for part in parts[1:]), parts[0].quality)
-    joined = Derived(segments, skill_segments, units, quality)
+    tables = [pa.concat_tables([part[i] for part in parts]) for i in range(5)]
+    joined = Derived._make([*tables, sum((part.quality for part in parts[1:]), parts[0].quality)])
     assert equal(whole, joined)
     assert whole.quality == joined.quality
     assert list(tmp_path.iterdir()) == []
@@ -180,7 +198,7 @@ def test_removing_a_conversation_changes_no_other(seed: int) -> None:
     rest = [event for event in events if conversation_of(event) != removed]
     before = derive(events_of(events))
     after = derive(events_of(rest), losses=losses_table(losses_of(removed, kept)))
-    for rows, rows_after in zip(before[:3], after[:3], strict=True):
+    for rows, rows_after in zip(before[:5], after[:5], strict=True):
         assert in_order(rows_of(rows_after)) == in_order(
             row for row in rows_of(rows) if (row["accountId"], row["conversationId"]) != removed
         )
@@ -230,8 +248,9 @@ def test_the_units_of_one_agent_never_overlap(seed: int) -> None:
 
 def test_no_events_give_empty_tables() -> None:
     derived = derive(events_of([]))
-    assert [table.num_rows for table in derived[:3]] == [0, 0, 0]
-    assert [table.schema for table in derived[:3]] == [AGENT_SEGMENTS, SKILL_SEGMENTS, HANDLE_TIME_UNITS]
+    assert [table.num_rows for table in derived[:5]] == [0, 0, 0, 0, 0]
+    schemas = [AGENT_SEGMENTS, SKILL_SEGMENTS, QUEUE_SEGMENTS, HANDLE_TIME_UNITS, RUNNING_QUEUE_SEGMENTS]
+    assert [table.schema for table in derived[:5]] == schemas
 
 
 def test_the_segment_id_is_the_documented_hash() -> None:

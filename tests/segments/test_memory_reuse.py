@@ -118,7 +118,7 @@ def test_what_is_derived_is_the_same(allocator: str, day: Day, tmp_path: Path) -
         return {path.name: path.read_bytes() for path in out.iterdir()}
 
     expected = derive(AS_IT_IS)
-    assert len(expected) == 4
+    assert len(expected) == 5
     assert derive(allocator) == expected
 
 

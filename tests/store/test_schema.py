@@ -12,6 +12,7 @@ from handletime.store.arrow import insert, query, registered
 from handletime.store.now import running_rows
 from handletime.store.schema import MIGRATIONS, version_of
 from handletime.upkeep.check import check
+from handletime.upkeep.queues import derive_queues
 from handletime.upkeep.rebuild import rebuild
 from tests.messy_streams import messy_stream
 from tests.store.worlds import (
@@ -22,6 +23,7 @@ from tests.store.worlds import (
     standing_copies,
     stored_rows,
     without_journal,
+    without_queues,
 )
 
 
@@ -40,6 +42,7 @@ def test_a_store_with_rows_of_running_segments_becomes_todays(tmp_path: Path, se
     make_second_version(tmp_path / "store.duckdb", running)
     without_journal(tmp_path)
     with a_store(tmp_path) as store:
+        derive_queues(store)
         assert said == {account: (ended_rows(store, account), stored_rows(store, account)) for account in accounts}
         assert rebuild(store).differences == 0
         assert check(store) == []
@@ -63,6 +66,7 @@ def make_second_version(path: Path, running: dict[str, pa.Table]) -> None:
         duckdb.connect(str(path)) as file,
         registered(file, a=running["agent_segments"], s=running["skill_segments"], u=running["handle_time_units"]),
     ):
+        without_queues(file)
         for name, rows in SECOND.items():
             sql = f"select * exclude (accountId) from ({rows}) join kept.accounts using (accountId)"  # noqa: S608
             insert(file, f"kept.{name}", query(file, sql))

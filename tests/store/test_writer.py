@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from handletime.segments.files import SCHEMAS
 from handletime.store import accept, derived
 from handletime.store.derived import Rows, write
 from handletime.upkeep.check import check
@@ -131,6 +132,7 @@ def test_only_rows_that_differ_are_written(monkeypatch: pytest.MonkeyPatch, tmp_
             segment | {"handle_time_units": 1, "gone_handle_time_units": 1},
             # Without its end the segment runs again, and its conversation is open.
             {
+                # The agent still had it: no queue segment changes.
                 **{"gone_agent_segments": 1, "gone_skill_segments": 1, "gone_handle_time_units": 1},
                 "open_conversations": 1,
             },
@@ -138,9 +140,13 @@ def test_only_rows_that_differ_are_written(monkeypatch: pytest.MonkeyPatch, tmp_
 
 
 TWO_SEGMENTS: list[tuple[RawEvent, dict[str, int]]] = [
-    ({"type": "opened", "skillId": 1}, {"open_conversations": 1}),
-    ({"type": "message", "sentBy": "consumer"}, {}),
-    ({"type": "assigned", "agentId": 1}, {}),
+    ({"type": "opened", "skillId": 1}, {"open_conversations": 1, "running_queue_segments": 1}),
+    # Whose the last message is stands with a queue segment that runs.
+    (
+        {"type": "message", "sentBy": "consumer"},
+        {"running_queue_segments": 1, "gone_running_queue_segments": 1},
+    ),
+    ({"type": "assigned", "agentId": 1}, {"queue_segments": 1, "gone_running_queue_segments": 1}),
     ({"type": "focused", "agentId": 1}, {}),
     ({"type": "message", "sentBy": "agent"}, {}),
     (
@@ -148,10 +154,10 @@ TWO_SEGMENTS: list[tuple[RawEvent, dict[str, int]]] = [
         {
             **{"agent_segments": 1, "skill_segments": 1, "handle_time_units": 1},
             # Another skill segment is running.
-            **{"open_conversations": 1, "gone_open_conversations": 1},
+            **{"open_conversations": 1, "gone_open_conversations": 1, "running_queue_segments": 1},
         },
     ),
-    ({"type": "assigned", "agentId": 2}, {}),
+    ({"type": "assigned", "agentId": 2}, {"queue_segments": 1, "gone_running_queue_segments": 1}),
     ({"type": "focused", "agentId": 2}, {}),
     ({"type": "message", "sentBy": "agent"}, {}),
     ({"type": "message", "sentBy": "consumer", "agentId": 2}, {}),
@@ -166,7 +172,7 @@ TWO_SEGMENTS: list[tuple[RawEvent, dict[str, int]]] = [
 def test_a_request_without_events_is_answered(tmp_path: Path) -> None:
     with a_store(tmp_path) as store:
         assert store.ingest("A", events_of([])) == (0, 0)
-        assert stored_rows(store, "A") == {"agent_segments": [], "skill_segments": [], "handle_time_units": []}
+        assert stored_rows(store, "A") == {name: [] for name in SCHEMAS}
 
 
 @pytest.mark.parametrize("seed", mostly_long(range(0, 30, 3), 3))

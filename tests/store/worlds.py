@@ -13,9 +13,11 @@ from handletime.answers.relations import Snapshot
 from handletime.keys.sidefile import SideFile
 from handletime.segments.derive import derive
 from handletime.segments.files import SCHEMAS
+from handletime.segments.tables import RUNNING_QUEUE_SEGMENTS
 from handletime.store.now import running_rows
 from handletime.store.opening import StoreSettings
 from handletime.store.requests import Request
+from handletime.store.schema import QUEUES
 from handletime.store.store import Store
 from tests.messy_streams import RawEvent, messy_stream
 from tests.segments.tables import Row, events_of, in_order, rows_of
@@ -134,7 +136,15 @@ def of_account(tables: Tables, account: str) -> Tables:
 def stored_rows(store: Store, account: str) -> Tables:
     """What a store says of an account: the rows that it keeps, and those that it derives of what is running."""
     ended, running = ended_rows(store, account), running_rows_of(store, account)
+    with store.reader(account).snapshot() as snapshot:
+        queued = in_order(rows_of(seen(snapshot, "running_queue_segments", RUNNING_QUEUE_SEGMENTS.names)))
+    assert in_order(queued, like=known_of(running["queue_segments"])) == in_order(known_of(running["queue_segments"]))
     return {name: in_order([*ended[name], *running[name]]) for name in SCHEMAS}
+
+
+def known_of(queues: list[Row]) -> list[Row]:
+    """What is stored of queue segments that run, too."""
+    return [{name: value for name, value in row.items() if name in RUNNING_QUEUE_SEGMENTS.names} for row in queues]
 
 
 def ended_rows(store: Store, account: str) -> Tables:
@@ -153,6 +163,15 @@ def ended_rows(store: Store, account: str) -> Tables:
     for row in unknown:
         row["totalHandleTimeMillis"] = None
     return {name: in_order(found) for name, found in rows.items()}
+
+
+def without_queues(file: duckdb.DuckDBPyConnection) -> None:
+    """Makes a file one of version 4, which has no queue segments."""
+    for table in (*QUEUES, "without_queues"):
+        file.execute(f"drop table kept.{table}")
+    for name in ("queue_follows", "queue_end", "queue_user_type"):
+        file.execute(f"drop type kept.{name}")
+    file.execute("update kept.meta set version = 4")
 
 
 def running_rows_of(store: Store, account: str) -> Tables:

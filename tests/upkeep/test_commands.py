@@ -28,7 +28,9 @@ def test_every_command_is_done_with_and_without_a_server(folder: Path, tmp_path:
     made = ask(folder, Backup(str(tmp_path / "copy")), Manifest, QUIET)
     assert sorted(made.files) == ["side.sqlite", "store.duckdb"]
     written = ask(folder, Export(str(tmp_path / "out")), Exported, QUIET)
-    assert written.rows == dict.fromkeys(("agent_segments", "skill_segments", "handle_time_units"), 12) | {"events": 72}
+    assert written.rows == dict.fromkeys(
+        ("agent_segments", "skill_segments", "queue_segments", "handle_time_units"), 12
+    ) | {"events": 72}
     assert ask(folder, Forget("local", "c3"), Removed, QUIET).conversations == 1
     assert ask(folder, Forget("local", "c3"), Removed, QUIET).conversations == 0
     assert ask(folder, Prune(BASE + 3 * DAY_MS, dry_run=True), Removed, QUIET).conversations == 3

@@ -29,14 +29,14 @@ KNOWN: Final = METRICS["segmentsWithFocusData"]
 def figures_of(snapshot: Snapshot, metrics: Iterable[Metric], by: Sequence[By], of: Selection) -> Groups:
     """Metrics of all tables by group, and of all groups together (`()`), in ascending order of the keys.
 
-    `interval` is a place in the bounds. Skill segments have no agent: they are left out where `by` names one.
+    `interval` is a place in the bounds. Skill and queue segments have no agent: they are left out where `by` names one.
     Groups in which no segment ended are absent.
     """
     found: Groups = {}
     chosen = list(metrics)
     for table in RELATIONS:
         wanted = [metric for metric in chosen if metric.table == table]
-        if wanted and not (table == "skillSegments" and "agentId" in by):
+        if wanted and not (table != "agentSegments" and "agentId" in by):
             finest = sums_of(snapshot, table, summed(wanted), by, of)
             for key, figures in with_percentiles(snapshot, finest, table, wanted, by, of).items():
                 found.setdefault(key, {}).update(figures)
@@ -46,12 +46,12 @@ def figures_of(snapshot: Snapshot, metrics: Iterable[Metric], by: Sequence[By], 
 
 def span(snapshot: Snapshot, user_type: str | None = None) -> tuple[int, int] | None:
     """The first and last end of all segments (of a user type) in epoch milliseconds; None where none has ended."""
-    condition = Selection((TIME_MIN, TIME_MAX + 1), user_type=user_type).condition()
-    both = " union all ".join(
-        f'select epoch_ms("end") as t from {relation} where {condition.where}'  # noqa: S608
-        for relation in RELATIONS.values()
+    of = Selection((TIME_MIN, TIME_MAX + 1), user_type=user_type)
+    every = " union all ".join(
+        f'select epoch_ms("end") as t from {relation} where {of.condition(table).where}'  # noqa: S608
+        for table, relation in RELATIONS.items()
     )
-    found = snapshot.execute(f"select min(t), max(t) from ({both})", condition.parameters)  # noqa: S608
+    found = snapshot.execute(f"select min(t), max(t) from ({every})", of.condition().parameters)  # noqa: S608
     first, last = found.fetchone() or (None, None)
     return None if first is None else (first, last)
 

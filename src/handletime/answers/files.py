@@ -21,7 +21,7 @@ from handletime.segments.derive import Derived, Quality
 
 _UNUSED: Final = {
     *("conversationId", "segmentId", "assignedEventId", "employeeId", "groupId", "source"),
-    *("sequence", "skillSegmentSequence", "endReason"),
+    *("sequence", "skillSegmentSequence"),
 }
 """Columns that no metric is made of."""
 CONVERSATIONS_AT_ONCE: Final = 10_000
@@ -112,8 +112,8 @@ class Asked(NamedTuple):
 def asked(parts: Iterable[Derived], folder: Path, *, memory: int, conversations: bool = False) -> Iterator[Asked]:
     """Collects the segments of all parts in Parquet files in a folder, which can then be asked about.
 
-    The snapshot has `agent_segments` and `skill_segments`, with the columns that metrics are made of; with
-    `conversations` also whose they are.
+    The snapshot has `agent_segments`, `skill_segments` and `queue_segments`, with the columns that metrics are made of;
+    with `conversations` also whose they are.
     """
     quality = Quality()
     unused = _UNUSED - {"conversationId"} if conversations else _UNUSED

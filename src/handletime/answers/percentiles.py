@@ -54,11 +54,11 @@ def _query(
     with_total: bool,
 ) -> Iterable[tuple[tuple[int, ...], dict[str, int | None]]]:
     each, where = VALUES[table][values]
-    condition = of.condition()
+    condition = of.condition(table)
     parameters: dict[str, object] = {**condition.parameters}
     relation, place = RELATIONS[table], ""
     if "interval" in by:
-        relation, place, more = _placed(relation, of)
+        relation, place, more = placed(relation, of.bounds)
         parameters |= more
     keys = [f'{place if key == "interval" else key} as "key_{key}"' for key in by]
     names = [f'"key_{key}"' for key in by]
@@ -73,15 +73,18 @@ def _query(
         yield () if None in key else tuple(key), {metric.key: value for metric, value in zip(metrics, row, strict=True)}
 
 
-def _placed(relation: str, of: Selection) -> tuple[str, str, dict[str, object]]:
-    """A relation and the place of a row's interval, both as SQL, and the values that they bind."""
-    base, size = slots(of.bounds)
-    count = (of.bounds[-1] - 1 - base) // size + 1
+def placed(relation: str, bounds: Sequence[int], moment: str = '"end"') -> tuple[str, str, dict[str, object]]:
+    """A relation and the place of a row's interval by a moment of it, both as SQL, and the values that they bind."""
+    base, size = slots(bounds)
+    count = (bounds[-1] - 1 - base) // size + 1
     if count > PLACES_MAX:
         # Years of weeks on clocks that are put forward and back: all they have in common is an hour, or a second.
         begins = "(select unnest($begins::bigint[]) as begins, unnest(range(len($begins))) as place)"
-        joined = f'{relation} asof join {begins} on epoch_ms("end") >= begins'
-        return joined, "place", {"begins": list(of.bounds[:-1])}
-    places = places_of(of.bounds, base + np.arange(count) * size)
-    grid = {"places": places.tolist(), "base": base * 1000, "size": size * 1000}
-    return relation, '$places[(epoch_us("end") - $base) // $size + 1]', grid
+        joined = f"{relation} asof join {begins} on epoch_ms({moment}) >= begins"
+        return joined, "place", {"begins": list(bounds[:-1])}
+    grid: dict[str, object] = {"base": base * 1000, "size": size * 1000}
+    slot = f"(epoch_us({moment}) - $base) // $size"
+    places = places_of(bounds, base + np.arange(count) * size)
+    if (places == np.arange(count)).all():
+        return relation, slot, grid
+    return relation, f"$places[{slot} + 1]", grid | {"places": places.tolist()}

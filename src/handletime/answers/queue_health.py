@@ -322,10 +322,22 @@ def _ranks(
     asked: dict[str, object] = {"start": instant_of(bounds[0]), "end": instant_of(bounds[-1])}
     relation, place, grid = placed(_of_skills(_ROWS_ENDED, skills, asked), bounds, '"end"')
     found = snapshot.execute(
-        f"""select grouping(place, skillId) as level, place, skillId, rank[1] as r0, rank[2] as r1 from (
-            select place, skillId, quantile_disc(wait, [0.50, 0.90]) as rank
+        f"""select level, place, skillId, rank[1] as r0, rank[2] as r1 from (
+            select grouping(place, skillId) as level, place, skillId, quantile_disc(wait, [0.50, 0.90]) as rank
             from (select {place} as place, skillId, {_WAIT} as wait from {relation} where {_ASSIGNED})
             group by grouping sets ((place, skillId), (place), (skillId), ()))""",
         asked | grid,
     ).fetchnumpy()
-    return ()
+    rows = {name: np.asarray(np.ma.filled(values, NOTHING), np.int64) for name, values in found.items()}
+    places, of = rows["place"], np.searchsorted(known, rows["skillId"])
+    levels = (0, len(bounds) - 1, len(known)), (1, len(bounds) - 1, 0), (2, 0, len(known)), (3, 0, 0)
+    ranked = []
+    for level, intervals, skill_count in levels:
+        chosen = rows["level"] == level
+        at = tuple(index[chosen] for index, size in ((places, intervals), (of, skill_count)) if size)
+        values: dict[str, I64] = {}
+        for name, rank in zip(WAITS[-2:], ("r0", "r1"), strict=True):
+            values[name] = np.full([size for size in (intervals, skill_count) if size] or [1], NOTHING, np.int64)
+            values[name][at or slice(None)] = rows[rank][chosen] if chosen.any() else NOTHING
+        ranked.append(values)
+    return tuple(ranked)

@@ -57,21 +57,31 @@ class Metric(msgspec.Struct, frozen=True):
 _SHARED: Final = "avgTimetoFirstAgentMessageFromAgentAssignment"
 
 _skill_metric: Final = partial(Metric, table="skillSegments")
+_queue_metric: Final = partial(Metric, table="queueSegments")
 
 
-def _percentiles(what: str, values: str, meaning: str) -> list[Metric]:
+def _percentiles(what: str, values: str, meaning: str, table: Table = "agentSegments") -> list[Metric]:
     prefixes = (("median", 50, "Median"), ("p90", 90, "90th percentile"), ("p95", 95, "95th percentile"))
     return [
         Metric(
             f"{prefix}{what}Millis",
             f"{title} of {meaning}, nearest rank",
             unit="millis",
+            table=table,
             values=values,
             percent=percent,
             label=prefix,
         )
         for prefix, percent, title in prefixes
     ]
+
+
+def _waits(what: str, values: str, meaning: str) -> list[Metric]:
+    """Percentiles of waits, and the longest one: the rank of 100 percent."""
+    longest = _queue_metric(
+        f"longest{what}Millis", f"The longest of {meaning}", unit="millis", values=values, percent=100, label="longest"
+    )
+    return [*_percentiles(what, values, meaning, "queueSegments"), longest]
 
 
 def _shares(table: Table, per: str) -> list[Metric]:
@@ -218,6 +228,47 @@ CLOSE_METRICS: Final = (
 )
 """The metrics of LivePerson's page "Messaging Conversation". They are of closes, which are no table."""
 
+QUEUE_METRICS: Final = (
+    _queue_metric("totalQueueSegments", "Queue segments that ended: nobody was assigned", "segments", label="segments"),
+    _queue_metric("queueSegmentsAssigned", "Ended by an assignment", "assigned", label="assigned"),
+    _queue_metric(
+        "queueSegmentsAbandonedByConsumers",
+        "Closed by the consumer while nobody was assigned",
+        "abandoned",
+        label="abandoned",
+    ),
+    _queue_metric("queueSegmentsTransferred", "Went on to the queue of another skill", "transferred"),
+    _queue_metric("queueSegmentsClosed", "Closed by an agent or the system while nobody was assigned", "closed"),
+    _queue_metric(
+        "abandonedQueueSegmentsPercent",
+        "Share of queue segments that the consumer closed",
+        "abandoned",
+        "segments",
+        "percent",
+        label="abandoned",
+    ),
+    _queue_metric("totalQueueWaitMillis", "Sum of the waits that ended by an assignment", "wait", unit="millis"),
+    _queue_metric(
+        "avgQueueWaitMillis", "Wait in the queue until an assignment", "wait", "assigned", "millis", label="average"
+    ),
+    *_waits("QueueWait", "queueWait", "the waits in the queue until an assignment"),
+    _queue_metric(
+        "totalAbandonedQueueWaitMillis",
+        "Sum of the waits that ended by the consumer's close",
+        "abandonedWait",
+        unit="millis",
+    ),
+    _queue_metric(
+        "avgAbandonedQueueWaitMillis",
+        "Wait in the queue until the consumer's close",
+        "abandonedWait",
+        "abandoned",
+        "millis",
+    ),
+    *_waits("AbandonedQueueWait", "abandonedWait", "the waits in the queue until the consumer's close"),
+)
+"""Metrics of queue segments (rules.md 2.5), which are on no page of LivePerson's."""
+
 OUR_METRICS: Final = (
     Metric(
         "agentMessages", "Messages that the assigned agents wrote, responses or not", "agentMessages", label="messages"
@@ -245,6 +296,6 @@ OUR_METRICS: Final = (
 )
 """Metrics that are on no page of LivePerson's."""
 
-METRICS: Final = {metric.key: metric for metric in (*AGENT_METRICS, *SKILL_METRICS, *OUR_METRICS)}
+METRICS: Final = {metric.key: metric for metric in (*AGENT_METRICS, *SKILL_METRICS, *QUEUE_METRICS, *OUR_METRICS)}
 HANDLE_TIME: Final = frozenset(metric.key for metric in OUR_METRICS if "HandleTime" in metric.name)
 """Metrics that are unknown where there is no focus data."""

@@ -1,6 +1,6 @@
 """One account's rows as of one moment, and no way to anybody else's.
 
-SQL that comes here may name three relations and what it defines itself, nothing else. It is parsed, not searched for
+SQL that comes here may name the derived tables and what it defines itself, nothing else. It is parsed, not searched for
 words. The relations are then put in front of it, each held to the account; so nothing is made in the database.
 What they are made of is another matter: tables of the store here, files of a lake in `lake.reader`.
 """
@@ -23,7 +23,10 @@ import pyarrow as pa
 from handletime.deadline import Deadline
 from handletime.errors import NotNow
 
-RELATIONS: Final = ("agent_segments", "skill_segments", "handle_time_units")
+RELATIONS: Final = (
+    *("agent_segments", "skill_segments", "queue_segments", "handle_time_units"),
+    "running_queue_segments",
+)
 """The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments.
 
 `totalHandleTimeMillis` without `focusData` is unknown, and 0 in a store: whoever asks for it asks for both.
@@ -126,7 +129,7 @@ class Snapshot:
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
         """The rows of one `select`. What varies belongs into the parameters, because each new text is parsed.
 
-        It may name `agent_segments`, `skill_segments`, `handle_time_units`, its own `with` and the table functions
+        It may name the relations of `RELATIONS`, its own `with` and the table functions
         unnest, range and generate_series. Raises NotAllowed for whatever else it names or is, duckdb.Error, and
         NotNow where the time for the request is over.
         """

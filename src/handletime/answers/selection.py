@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final, NamedTuple
 
+from handletime.answers.terms import Table
 from handletime.events.model import EPOCH, USER_TYPES
 from handletime.segments.rules import OUTCOMES
 
@@ -36,7 +37,9 @@ class Selection(NamedTuple):
     """Segments that ended from the first of the bounds on and before the last, and match every filter that is there.
 
     `bounds` are epoch milliseconds in ascending order; neighbours are the ends of an interval. Skill segments have
-    neither agent, employee, group nor source, and are not to be asked for with them.
+    neither agent, employee, group nor source, and queue segments neither agent, employee, group nor outcome: they are
+    not to be asked for with them. A queue segment is of the user type of whom it was assigned to, and of humans where
+    it was not assigned.
     """
 
     bounds: Sequence[int]
@@ -61,8 +64,8 @@ class Selection(NamedTuple):
         """Epoch milliseconds; segments that end then are not meant."""
         return self.bounds[-1]
 
-    def condition(self) -> Condition:
-        """As SQL; it binds the times as `start` and `end`, so that a lake opens only files that may have such rows.
+    def condition(self, table: Table = "agentSegments") -> Condition:
+        """As SQL over a table. It binds the times as `start` and `end`, so that a lake opens only files with such rows.
 
         Raises ValueError for a user type or an outcome that there is none of.
         """
@@ -81,7 +84,10 @@ class Selection(NamedTuple):
                 found = found.but(f"{column} = any(${column})", **{column: list(several)})
         # Constants of closed lists: compared with a value that is bound, every row's would become text.
         if self.user_type is not None:
-            found = found.but(f"userType = '{USER_TYPES[USER_TYPES.index(self.user_type)]}'")
+            user_type = USER_TYPES[USER_TYPES.index(self.user_type)]
+            # Who waits waits for a human, unless a bot takes the conversation.
+            queue = "toUserType is distinct from 'bot'" if user_type == "human" else "toUserType = 'bot'"
+            found = found.but(queue if table == "queueSegments" else f"userType = '{user_type}'")
         if self.outcome == ABANDONED_IN_QUEUE:
             found = found.but("abandonedInQueue")
         elif self.outcome is not None:

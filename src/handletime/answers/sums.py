@@ -117,7 +117,7 @@ def sums_of(
     given.
     """
     names = sorted({name for metric in metrics for name in (metric.sum, metric.per) if name} or {"segments"})
-    condition = of.condition()
+    condition = of.condition(table)
     base, size = slots(of.bounds)
     terms = _terms(snapshot, table)
     slot = '(epoch_us("end") - $base) // $size'

@@ -7,10 +7,16 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-Table = Literal["agentSegments", "skillSegments"]
+Table = Literal["agentSegments", "skillSegments", "queueSegments"]
 
-RELATIONS: Final[dict[Table, str]] = {"agentSegments": "agent_segments", "skillSegments": "skill_segments"}
+RELATIONS: Final[dict[Table, str]] = {
+    "agentSegments": "agent_segments",
+    "skillSegments": "skill_segments",
+    "queueSegments": "queue_segments",
+}
 """The tables' names in queries."""
+
+_LENGTH: Final = '(epoch_us("end") - epoch_us(start)) // 1000'
 
 SUMS: Final[dict[Table, dict[str, str]]] = {
     "agentSegments": {
@@ -20,7 +26,7 @@ SUMS: Final[dict[Table, dict[str, str]]] = {
         "abandoned": "(outcome = 'abandoned')::int",
         "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
         "agentMessages": "agentMessages",
-        "duration": '(epoch_us("end") - epoch_us(start)) // 1000',
+        "duration": _LENGTH,
         "firstResponse": "coalesce(firstResponseMillis, 0)",
         "firstResponses": "(firstResponseMillis is not null)::int",
         "firstResponseAfterTransfer": "case when follows = 'transfer' then coalesce(firstResponseMillis, 0) else 0 end",
@@ -43,6 +49,15 @@ SUMS: Final[dict[Table, dict[str, str]]] = {
         "firstResponse": "coalesce(list_sum(firstResponseMillis), 0)",
         "firstResponses": "len(firstResponseMillis)",
     },
+    "queueSegments": {
+        "segments": "1",
+        "assigned": "(endReason = 'assigned')::int",
+        "abandoned": "(endReason = 'closedByConsumer')::int",
+        "transferred": "(endReason = 'skillTransfer')::int",
+        "closed": "(endReason in ('closedByAgent', 'closedBySystem'))::int",
+        "wait": f"case when endReason = 'assigned' then {_LENGTH} else 0 end",
+        "abandonedWait": f"case when endReason = 'closedByConsumer' then {_LENGTH} else 0 end",
+    },
 }
 """What one segment adds to each sum. `focusData` is whether the segment's agent has any focus event at all."""
 
@@ -64,6 +79,7 @@ MADE: Final[dict[Table, dict[str, dict[str, int]]]] = {
         "firstResponses": {"firstResponsesAfterTransfer": 1, "firstResponsesNew": 1},
     },
     "skillSegments": {"nonResponsiveAgent": _OUTCOMES},
+    "queueSegments": {},
 }
 """Sums over ended segments that follow from other sums, with the factors of these. They are not queried then.
 
@@ -77,5 +93,9 @@ VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
         "handleTime": ("[totalHandleTimeMillis]", "focusData and userType = 'human'"),
     },
     "skillSegments": {},
+    "queueSegments": {
+        "queueWait": (f"[{_LENGTH}]", "endReason = 'assigned'"),
+        "abandonedWait": (f"[{_LENGTH}]", "endReason = 'closedByConsumer'"),
+    },
 }
 """Single values, for percentiles: a list for each segment, and which segments have it."""

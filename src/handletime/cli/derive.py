@@ -1,10 +1,10 @@
-"""`handletime derive`: events to the three tables, and what the data are worth."""
+"""`handletime derive`: events to the derived tables, and what the data are worth."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
@@ -39,10 +39,10 @@ if TYPE_CHECKING:
 @spark_options
 @click.pass_context
 def derive(ctx: click.Context, /, files: tuple[str, ...], out: Path, account: str, **given: Any) -> None:
-    """Derive agent segments, skill segments and handle-time units from events.
+    """Derive agent segments, skill segments, queue segments and handle-time units from events.
 
-    Writes agent_segments, skill_segments and handle_time_units to a folder, and summary.json: what the data are
-    worth. Files of an earlier run are replaced when everything is done, not before.
+    Writes agent_segments, skill_segments, queue_segments and handle_time_units to a folder, and summary.json: what the
+    data are worth. Files of an earlier run are replaced when everything is done, not before.
 
     With --spark the same is done on a Spark cluster, for more events than one machine can take. FILE is then one
     Parquet file, a folder of such (as `handletime export` writes) or a Delta table, and the tables are Delta tables,
@@ -67,7 +67,7 @@ def _derive_here(
     from handletime.segments.parts import prepared_parts
 
     quality = Quality()
-    rows = [0, 0, 0]
+    rows = dict.fromkeys(_NAMES, 0)
     with reading(files, account) as (blocks, progress), TableFiles(out, format_) as tables:
         aside = _Aside(tables.staging / REFUSED) if skip_invalid else None
         events = aside.good(blocks) if aside else good_events(blocks)
@@ -75,7 +75,7 @@ def _derive_here(
             derived = derive_prepared(part)
             tables.write(derived)
             quality += derived.quality
-            rows = [total + table.num_rows for total, table in zip(rows, derived[:3], strict=True)]
+            rows = {name: total + getattr(derived, name).num_rows for name, total in rows.items()}
             del part, derived  # before the next part is made
         if aside:
             aside.close()
@@ -86,9 +86,16 @@ def _derive_here(
     click.echo("\n".join(summary(quality)))
 
 
-def _rows(rows: list[int]) -> str:
-    names = ("agent segment", "skill segment", "handle-time unit")
-    return ", ".join(count(number, name) for number, name in zip(rows, names, strict=True))
+_NAMES: Final = {
+    "agent_segments": "agent segment",
+    "skill_segments": "skill segment",
+    "queue_segments": "queue segment",
+    "handle_time_units": "handle-time unit",
+}
+
+
+def _rows(rows: dict[str, int]) -> str:
+    return ", ".join(count(number, _NAMES[table]) for table, number in rows.items())
 
 
 class _Aside:

@@ -140,8 +140,9 @@ def derive_there(
 
 def _about(out: Path, done: Done, days: tuple[date, date] | None) -> Iterator[str]:
     assert done.run is not None  # noqa: S101
-    names = {"agent_segments": "agent segment", "skill_segments": "skill segment", "handle_time_units": "unit"}
-    rows = ", ".join(count(done.rows[name], one) for name, one in names.items())
+    names = ("agent_segments", "skill_segments", "queue_segments")
+    singular = {**{name: name.replace("_", " ").removesuffix("s") for name in names}, "handle_time_units": "unit"}
+    rows = ", ".join(count(done.rows[name], one) for name, one in singular.items())
     yield f"{out}: run {done.run.number}: {rows} written in {count(done.files, 'file')}"
     if done.replaced:
         yield f"{count(done.replaced, 'file')} of earlier runs replaced; what others have there was kept"

@@ -163,7 +163,7 @@ def restore(backup: Path, folder: Path) -> None:
 @click.option("--from", "start", type=Instant(), metavar="TIME", help="Only what happened, or ended, then or later.")
 @click.option("--to", "end", type=Instant(), metavar="TIME", help="Only what happened, or ended, before.")
 def export(folder: Path, out: Path, account: str | None, start: int | None, end: int | None) -> None:
-    """Write events, agent segments, skill segments and handle-time units as Parquet, by account and day.
+    """Write events, agent, skill and queue segments and handle-time units as Parquet, by account and day.
 
     All of it or nothing, as of one moment: TABLE/accountId=…/day=YYYY-MM-DD/part-0.parquet.
     """

@@ -24,6 +24,8 @@ from handletime.segments.parts import Prepared, prepare
 from handletime.store.arrow import query
 from handletime.store.reader import MOVES_MAX, focus_among, last_focused
 
+QUEUES: Final = "queue_segments"
+RUNNING_QUEUES: Final = "running_queue_segments"
 EventFiles = Callable[[str], Sequence[str]]
 """The paths of the Parquet files in which events of an account may be. Raises InputError."""
 Cursors = Callable[[float | None], AbstractContextManager[duckdb.DuckDBPyConnection]]
@@ -172,23 +174,48 @@ class OfFiles:
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:
         """A query with the relations that it names in front of it, made of the files that it may need.
 
-        Raises NotAllowed.
+        Raises NotAllowed, NotHere.
         """
         window = _window(parameters or {})
 
         def define(relation: str) -> Definition:
-            number = "" if relation == "skill_segments" else ", segmentId as segmentNumber"
+            if relation == RUNNING_QUEUES:
+                return Definition(self._running_queues())
+            number = "" if relation in ("skill_segments", "queue_segments") else ", segmentId as segmentNumber"
             return Definition(f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}")
 
         return with_relations(sql, define)
 
     def last(self, table: str) -> int:
         """When the last row of a table was, in epoch milliseconds, as far as its files say so."""
-        return max((file.last for file in self._files[table] if file.last is not None), default=0)
+        return max((file.last for file in self._files.get(table, ()) if file.last is not None), default=0)
+
+    def _running_queues(self) -> str:
+        """The queue segments that still ran in this run, whenever they started. What only a store knows is null."""
+        running = [file for file in self._of(QUEUES) if file.day is None]
+        unknown = "cast(null as timestamptz) as opened, cast(null as boolean) as consumerLast"
+        ended = '"end", endReason, toUserType'
+        return (
+            f"select '{self._account}' as accountId, * exclude ({ended}), {unknown} from {self._rows(QUEUES, running)}"
+        )
+
+    def _of(self, table: str) -> Sequence[File]:
+        """The files of a table. Raises NotHere where the run lacks it."""
+        if table not in self._files:
+            raise NotHere(
+                f"The tables that this server reads have no {table}: they were made by an earlier version. "
+                "Derive all events once with this one."
+            )
+        return self._files[table]
 
     def source(self, table: str, window: Span | None = None) -> str:
-        """The SQL after `from` for the rows of a table; with a window at least for those that end in it."""
-        files = [file for file in self._files[table] if window is None or window.may_have(file)]
+        """The SQL after `from` for the rows of a table; with a window at least for those that end in it.
+
+        Raises NotHere where the run lacks the table.
+        """
+        return self._rows(table, [file for file in self._of(table) if window is None or window.may_have(file)])
+
+    def _rows(self, table: str, files: Sequence[File]) -> str:
         if not files:
             return _nothing(COLUMNS[table])
         paths = [str(self._lake / table / file.path) for file in files]

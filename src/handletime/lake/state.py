@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from handletime.errors import StoreError
 from handletime.events.book import is_account
-from handletime.lake.tables import COLUMNS, File, Run, files, partition_path
+from handletime.lake.tables import File, Run, files, partition_path
 
 UNITS: Final = "handle_time_units"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+\.parquet")
@@ -19,7 +19,7 @@ Files = Mapping[str, Sequence[File]]
 
 
 class State(NamedTuple):
-    """A run and its files: by table, then by account."""
+    """A run and its files: by table, then by account. A run of an earlier version may lack a table."""
 
     run: Run
     files: Mapping[str, Mapping[str, Sequence[File]]]
@@ -43,11 +43,11 @@ def state_of(lake: Path, run: Run, before: State | None = None) -> State:
     Raises InputError where a version is not there any more, StoreError where a file lies where it should not.
     """
     found = {}
-    for table in COLUMNS:
-        if before is not None and before.run.versions[table] == run.versions[table]:
+    for table, version in run.versions.items():
+        if before is not None and before.run.versions.get(table) == version:
             found[table] = before.files[table]
         else:
-            found[table] = _by_account(lake / table, files(lake, table, run.versions[table]))
+            found[table] = _by_account(lake / table, files(lake, table, version))
     return State(run, found)
 
 

@@ -9,7 +9,10 @@ import pyarrow as pa
 
 from handletime.answers.terms import KEPT, RELATIONS
 
-_MILLIS: Final = {"duration", "firstResponse", "firstResponseAfterTransfer", "firstResponseNew", "response"}
+_MILLIS: Final = {"duration", "firstResponse", "firstResponseAfterTransfer", "firstResponseNew", "response"} | {
+    "wait",
+    "abandonedWait",
+}
 """Sums of durations; the others are counts."""
 _NAMES: Final[dict[pa.DataType, str]] = {pa.int64(): "bigint", pa.int32(): "integer"}
 _TERMS: Final = {RELATIONS[table]: terms for table, terms in KEPT.items()}

@@ -53,6 +53,7 @@ def _columns(schema: pa.Schema, *more: pa.Field) -> pa.Schema:
 COLUMNS: Final[Mapping[str, pa.Schema]] = {
     "agent_segments": _columns(SCHEMAS["agent_segments"], *sum_fields("agent_segments")),
     "skill_segments": _columns(SCHEMAS["skill_segments"], *sum_fields("skill_segments")),
+    "queue_segments": _columns(SCHEMAS["queue_segments"], *sum_fields("queue_segments")),
     "handle_time_units": _columns(
         SCHEMAS["handle_time_units"], pa.field("userType", pa.string(), False), pa.field("segmentEnd", INSTANT)
     ),
@@ -70,6 +71,7 @@ does not derive again.
 DAY_OF: Final[Mapping[str, str]] = {
     "agent_segments": "end",
     "skill_segments": "end",
+    "queue_segments": "end",
     "handle_time_units": "segmentEnd",
     FOCUS_MOVES: "time",
 }
@@ -87,6 +89,7 @@ _RUN: Final = pa.schema(
 class Run(NamedTuple):
     """One run: its number from 1, when it was finished (epoch ms), and the version of each table that belongs to it.
 
+    A run of an earlier version of this program lacks the tables that there were not yet.
     `events` is where the next run goes on: the mark of what was read (`lake.spark.source`).
     """
 
@@ -125,7 +128,13 @@ def runs(lake: Path) -> list[Run]:
     except (DeltaError, OSError, pa.ArrowException) as error:
         raise InputError(f"{lake / RUNS} cannot be read: {error}") from error
     return [
-        Run(row["run"], millis(row["finished"]), {name: row[name] for name in COLUMNS}, row["events"]) for row in rows
+        Run(
+            row["run"],
+            millis(row["finished"]),
+            {name: row[name] for name in COLUMNS if row.get(name) is not None},
+            row["events"],
+        )
+        for row in rows
     ]
 
 
@@ -195,7 +204,7 @@ def begin(lake: Path) -> StartedRun:
         for name, columns in COLUMNS.items():
             whole = pa.schema([*(pa.field(p, _PARTITION_TYPES[p], p == "day") for p in PARTITIONS), *columns])
             table = DeltaTable.create(lake / name, whole, mode="ignore", partition_by=[*PARTITIONS])
-            wanted = last.versions[name] if last else 0
+            wanted = last.versions.get(name, 0) if last else 0
             if table.version() != wanted and _paths(lake, name, table.version()) != _paths(lake, name, wanted):
                 table.restore(wanted)
                 table.update_incremental()
@@ -203,10 +212,15 @@ def begin(lake: Path) -> StartedRun:
             versions[name] = table.version()
             # The number of a run that was killed is not used again.
             number = max(number, (table.transaction_version(_APPLICATION) or 0) + 1)
-        versions[RUNS] = DeltaTable.create(lake / RUNS, _RUN, mode="ignore").version()
-        is_older = last is not None and any(
-            _differences(DeltaTable(lake / name, version=version).schema(), DeltaTable(lake / name).schema())
-            for name, version in last.versions.items()
+        known_runs = DeltaTable.create(lake / RUNS, _RUN, mode="ignore")
+        _bring_up_to_date(known_runs, Schema.from_arrow(_RUN))
+        versions[RUNS] = known_runs.version()
+        is_older = last is not None and (
+            last.versions.keys() != COLUMNS.keys()
+            or any(
+                _differences(DeltaTable(lake / name, version=version).schema(), DeltaTable(lake / name).schema())
+                for name, version in last.versions.items()
+            )
         )
     except (DeltaError, OSError) as error:
         raise InputError(f"{lake} cannot be used for the tables: {error}") from error
@@ -298,7 +312,7 @@ def vacuum(lake: Path, keep_hours: float = KEEP_HOURS) -> int:
                 dry_run=False,
                 enforce_retention_duration=False,
                 full=True,
-                keep_versions=[run.versions[name] for run in kept],
+                keep_versions=[run.versions[name] for run in kept if name in run.versions],
             )
         )
     return removed

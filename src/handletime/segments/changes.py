@@ -15,7 +15,7 @@ import numpy as np
 
 from handletime.compiled import borrowing, compiled
 from handletime.segments.columns import I64, U64, mix
-from handletime.segments.rules import SEGMENTS, SKILL_SEGMENTS, Out
+from handletime.segments.rules import QUEUE_SEGMENTS, SEGMENTS, SKILL_SEGMENTS, Out
 from handletime.segments.sorting import Record
 
 _SPREAD: Final = np.uint64(0x9E3779B97F4A7C15)
@@ -26,17 +26,21 @@ class Changes(NamedTuple):
 
     Old segments are named by the row of the event that starts them; `gone_units` by that of their segment and the
     first sequence number that has to go. `running` are new skill segments that did not run before, `gone_running` old
-    ones that run no longer.
+    ones that run no longer. `running_queues` are queue segments that run and are not what they were.
     """
 
     segments: I64
     gone_segments: I64
     skill_segments: I64
     gone_skill_segments: I64
+    queue_segments: I64
+    gone_queue_segments: I64
     units: I64
     gone_units: I64
     running: I64
     gone_running: I64
+    running_queues: I64
+    gone_running_queues: I64
 
 
 def changes_between(old: Out, new: Out, rows: int) -> Changes:
@@ -44,7 +48,9 @@ def changes_between(old: Out, new: Out, rows: int) -> Changes:
     segments = differing(agent_segment_prints(old), agent_segment_prints(new), rows)
     skill_segments = differing(skill_segment_prints(old), skill_segment_prints(new), rows)
     running = differing(running_prints(old), running_prints(new), rows)
-    return Changes(*segments, *skill_segments, *differing_units(old, new, rows), *running)
+    queues = differing(queue_segment_prints(old, False), queue_segment_prints(new, False), rows)
+    queued = differing(queue_segment_prints(old, True), queue_segment_prints(new, True), rows)
+    return Changes(*segments, *skill_segments, *queues, *differing_units(old, new, rows), *running, *queued)
 
 
 @borrowing
@@ -99,6 +105,33 @@ def skill_segment_prints(out: Out) -> U64:
         value = fold(value, segment.abandoned_in_queue)
         for place in range(first, firsts_end):
             value = fold(value, out.firsts[place])
+        prints[count, 0], prints[count, 1], prints[count, 2] = i, segment.row, value
+        count += 1
+    return prints[:count].copy()
+
+
+@compiled
+def queue_segment_prints(out: Out, running: bool) -> U64:
+    """For each queue segment that has ended, or each that runs, its place, the row that starts it and a fingerprint of
+    all it says.
+    """
+    prints = np.empty((out.counts[QUEUE_SEGMENTS], 3), np.uint64)
+    count = 0
+    for i in range(len(prints)):
+        segment = out.queue_segments[i]
+        if (segment.end_reason < 0) != running:
+            continue
+        value = fold(np.uint64(1), segment.source_row)
+        value = fold(value, out.skill_segments[segment.skill_segment].sequence)
+        value = fold(value, segment.sequence)
+        value = fold(value, segment.skill)
+        value = fold(value, segment.end)
+        value = fold(value, segment.opened if running else 0)
+        value = fold(value, segment.consumer_last)
+        value = fold(value, segment.follows)
+        value = fold(value, segment.from_user_type)
+        value = fold(value, segment.to_user_type)
+        value = fold(value, segment.end_reason)
         prints[count, 0], prints[count, 1], prints[count, 2] = i, segment.row, value
         count += 1
     return prints[:count].copy()

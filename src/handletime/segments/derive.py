@@ -1,4 +1,4 @@
-"""The derivation: a table of events in, three tables out (rules.md 2 and 3)."""
+"""The derivation: a table of events in, tables of segments and units out (rules.md 2 and 3)."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ class Quality(msgspec.Struct, rename="camel"):
 
 
 class Derived(NamedTuple):
-    """What was derived: tables of `tables.AGENT_SEGMENTS`, `SKILL_SEGMENTS` and `HANDLE_TIME_UNITS`.
+    """What was derived: tables of `tables.AGENT_SEGMENTS`, `SKILL_SEGMENTS`, `QUEUE_SEGMENTS` and `HANDLE_TIME_UNITS`;
+    and once more the queue segments that run, as `RUNNING_QUEUE_SEGMENTS`.
 
     Rows of one conversation stand together, in order; conversations in the order of a hash of their ids. The rows
     do not depend on the order of the events or on doubles among them.
@@ -81,7 +82,9 @@ class Derived(NamedTuple):
 
     agent_segments: pa.Table
     skill_segments: pa.Table
+    queue_segments: pa.Table
     handle_time_units: pa.Table
+    running_queue_segments: pa.Table
     quality: Quality
 
 
@@ -103,7 +106,7 @@ class Trace(NamedTuple):
 
 
 def derive(events: pa.Table, *, losses: pa.Table | None = None) -> Derived:
-    """Derives agent segments, skill segments and handle-time units (rules.md 2 and 3).
+    """Derives agent segments, skill segments, queue segments and handle-time units (rules.md 2 and 3).
 
     Takes a table of `model.EVENTS` of fewer than 2^31 rows, in any order, with doubles, of any accounts, and the
     losses of focus that removed conversations left (`focus.LOSSES`). Everything that moves an agent's focus has to
@@ -133,8 +136,9 @@ def derive_prepared(prepared: Prepared) -> Derived:
     shares = in_shares(len(ordered.starts) - 1, run, each=8)
     joined = [pa.concat_tables(parts) for parts in zip(*(tables for tables, _middle in shares), strict=True)]
     middle = sum(middle for _tables, middle in shares)
-    segments, skill_segments, units = joined
-    return Derived(segments, skill_segments, units, _quality(prepared, middle, room.effect, *joined))
+    segments, skill_segments, queues, units, running = joined
+    quality = _quality(prepared, middle, room.effect, segments, skill_segments, units)
+    return Derived(segments, skill_segments, queues, units, running, quality)
 
 
 def walk(columns: Columns, ordered: Ordered) -> list[Out]:
@@ -177,10 +181,11 @@ class _Room:
         return Out(
             agent_segments=np.empty(assigned + 1, rules.AGENT_SEGMENT),
             skill_segments=np.empty(opened + resumed + transferred + assigned + 1, rules.SKILL_SEGMENT),
+            queue_segments=np.empty(opened + resumed + transferred + 1, rules.QUEUE_SEGMENT),
             units=np.empty(messages + focused + unfocused + assigned + 1, rules.UNIT),
             responses=np.empty(messages + 1, np.int64),
             firsts=np.empty(assigned + 1, np.int64),
-            counts=np.zeros(7, np.int64),
+            counts=np.zeros(8, np.int64),
             effect=self.effect,
             state=self._state,
             waits_since=np.empty(traced * len(self._ordered.rows), np.int64),

@@ -1,4 +1,4 @@
-"""The three derived tables as files: Parquet, CSV or NDJSON, all of them or none."""
+"""The derived tables as files: Parquet, CSV or NDJSON, all of them or none."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ REFUSED: Final = "refused.ndjson"
 SCHEMAS: Final = {
     "agent_segments": tables.AGENT_SEGMENTS,
     "skill_segments": tables.SKILL_SEGMENTS,
+    "queue_segments": tables.QUEUE_SEGMENTS,
     "handle_time_units": tables.HANDLE_TIME_UNITS,
 }
 
@@ -43,7 +44,7 @@ class Writer(Protocol):
 
 
 class TableFiles:
-    """Writes derived tables to `agent_segments`, `skill_segments` and `handle_time_units` in a folder.
+    """Writes derived tables to a folder, each to a file of its name in `SCHEMAS`.
 
     A context manager: when it is left without an exception, and not before, the files appear under their names, one
     after the other, and files of an earlier run go. The folder is made if it is not there. Raises OSError.
@@ -70,7 +71,7 @@ class TableFiles:
         (self.staging / name).write_bytes(content)
 
     def write(self, derived: Derived) -> None:
-        """Adds the rows of the three tables."""
+        """Adds the rows of the tables."""
         self._wait()
         self._writing = [
             self._threads.submit(self._write, writer, getattr(derived, name)) for name, writer in self._writers.items()

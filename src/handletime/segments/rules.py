@@ -43,6 +43,17 @@ INTERACTIVE, NON_RESPONSIVE_CONSUMER, ABANDONED, NON_RESPONSIVE_AGENT = range(4)
 SKILL_USER_TYPES: Final = ("none", "human", "bot", "mixed")
 """The user types of a skill segment: the place is 1 if it has a human, plus 2 if it has a bot."""
 
+QUEUE_FOLLOWS: Final = ("newConversation", "resume", "agentTransfer", "skillTransfer", "backToQueue", "takeover")
+"""What a queue segment follows: an opening, or a `transferred`, by the places of `model.REASONS`."""
+QUEUE_NEW, QUEUE_RESUME, QUEUE_TRANSFER = range(3)
+
+QUEUE_ENDS: Final = ("closedByConsumer", "closedByAgent", "closedBySystem", "skillTransfer", "assigned")
+"""The end reasons of a queue segment; the first three are those of a close."""
+QUEUE_SKILL_TRANSFER, QUEUE_ASSIGNED = 3, 4
+
+QUEUE_USER_TYPES: Final = ("none", *model.USER_TYPES)
+"""From whom a conversation came to the queue: nobody, or an agent of a user type (its place in `model` plus one)."""
+
 UNIT_STARTS: Final = ("consumerMessage", "conversationEntered", "conversationAssigned", "agentMessage")
 CONSUMER_MESSAGE, ENTERED, ASSIGNED_LOOKING, AGENT_MESSAGE = range(4)
 UNIT_ENDS: Final = ("agentResponse", "conversationExited", "conversationClosed", "conversationTransferred")
@@ -121,6 +132,23 @@ SKILL_SEGMENT: Final = np.dtype(
     ],
     align=True,
 )
+QUEUE_SEGMENT: Final = np.dtype(
+    [
+        ("row", np.int32),  # the event that starts it
+        ("source_row", np.int32),  # the row that gave the conversation its source, -1: none
+        ("skill_segment", np.int32),  # place of its skill segment
+        ("sequence", np.int32),
+        ("skill", np.int64),
+        ("end", np.int64),
+        ("opened", np.int64),  # the time of the conversation's latest opening
+        ("consumer_last", np.bool_),  # of one that runs: the last counted message is the consumer's
+        ("follows", np.int8),
+        ("from_user_type", np.int8),
+        ("to_user_type", np.int8),  # -1: it was not assigned
+        ("end_reason", np.int8),  # -1: still running
+    ],
+    align=True,
+)
 UNIT: Final = np.dtype(
     [
         ("segment", np.int32),
@@ -142,6 +170,11 @@ STATE: Final = np.dtype(
         ("source_row", np.int32),
         ("skill", np.int64),
         ("follows", np.int8),  # what the next agent segment follows
+        ("opened", np.int64),  # the time of the latest opening
+        ("consumer_last", np.bool_),  # the last counted message is the consumer's
+        # the queue segment
+        ("queue_sequence", np.int32),
+        ("from_user_type", np.int8),  # of the last agent segment since the latest opening, 0: there is none
         # the skill segment
         ("sequence", np.int32),
         ("skill_wrote", np.bool_),  # one of its agents wrote
@@ -198,6 +231,7 @@ class Out(NamedTuple):
 
     agent_segments: Records
     skill_segments: Records
+    queue_segments: Records
     units: Records
     responses: I64
     firsts: I64
@@ -209,7 +243,7 @@ class Out(NamedTuple):
     last: Records
 
 
-SEGMENTS, SKILL_SEGMENTS, UNITS, RESPONSES, FIRSTS, BEGIN_IN_THE_MIDDLE, STRETCHES = range(7)
+SEGMENTS, SKILL_SEGMENTS, QUEUE_SEGMENTS, UNITS, RESPONSES, FIRSTS, BEGIN_IN_THE_MIDDLE, STRETCHES = range(8)
 
 # --- the walk --------------------------------------------------------------------------------------------------------
 
@@ -290,6 +324,8 @@ def begin_conversation(state: Record) -> None:
     state.source_row = -1
     state.skill = model.UNASSIGNED
     state.sequence = 0
+    state.queue_sequence = 0
+    state.consumer_last = False
     state.assigned = False
     state.looking = False
     state.handling = False
@@ -338,6 +374,7 @@ def waits_since(state: Record) -> int:
 @borrowing
 def end_conversation(state: Record, out: Out) -> None:
     """No more events are known: segments go on running, and what they have so far is written."""
+    is_queued = not state.assigned
     if state.assigned:
         if state.looking and ends_at(state) != NEVER:
             end_unit(state, out, EXITED, ends_at(state))
@@ -352,6 +389,9 @@ def end_conversation(state: Record, out: Out) -> None:
         segment.end_reason = -1
         segment.outcome = -1
         finish_skill_segment(out, segment)
+        if is_queued:
+            out.queue_segments[out.counts[QUEUE_SEGMENTS]].consumer_last = state.consumer_last
+            end_queue_segment(out, NEVER, -1, -1)
 
 
 # --- one function a type of event (rules.md 1, "State of a conversation") --------------------------------------------
@@ -368,6 +408,7 @@ def on_opened(state: Record, out: Out, event: Record) -> int:
         state.source_row = event.row
     open_conversation(state, out, event)
     state.follows = RESUME if resumption else NEW_CONVERSATION
+    start_queue_segment(state, out, event, QUEUE_RESUME if resumption else QUEUE_NEW)
     return TOOK_EFFECT
 
 
@@ -384,6 +425,8 @@ def on_assigned(state: Record, out: Out, viewers: Records, event: Record) -> int
     else:
         if state.assigned:
             end_agent_segment(state, out, event.time, AGENT_TRANSFER)
+        else:
+            end_queue_segment(out, event.time, QUEUE_ASSIGNED, event.code)
         change_skill(state, out, event)
     start_agent_segment(state, out, viewers, event)
     return TOOK_EFFECT
@@ -395,12 +438,18 @@ def on_transferred(state: Record, out: Out, event: Record) -> int:
     if state.phase == CLOSED:
         return TRANSFERRED_WHILE_CLOSED
     reason = event.code
+    comes_to_queue = state.phase == BEFORE_OPENING or state.assigned
     if state.phase == BEFORE_OPENING:
         open_conversation(state, out, event)
     else:
         if state.assigned:
             end_agent_segment(state, out, event.time, _END_OF_TRANSFER[reason])
+        elif changes_skill(state, event):
+            end_queue_segment(out, event.time, QUEUE_SKILL_TRANSFER, -1)
+            comes_to_queue = True
         change_skill(state, out, event)
+    if comes_to_queue:
+        start_queue_segment(state, out, event, QUEUE_TRANSFER + reason)
     state.follows = TAKEOVER if _END_OF_TRANSFER[reason] == OTHER else TRANSFER
     return TOOK_EFFECT
 
@@ -414,6 +463,8 @@ def on_closed(state: Record, out: Out, event: Record) -> int:
         in_queue = not state.assigned
         if state.assigned:
             end_agent_segment(state, out, event.time, event.code)
+        else:
+            end_queue_segment(out, event.time, event.code, -1)
         end_skill_segment(state, out, event.time, event.code, in_queue)
     state.phase = CLOSED
     return TOOK_EFFECT
@@ -426,6 +477,7 @@ def on_message(state: Record, out: Out, event: Record) -> int:
     if state.phase != OPEN:
         if by_consumer and not state.spoken:
             state.spoken = True
+            state.consumer_last = True
             return TOOK_EFFECT
         return MESSAGE_WHILE_CLOSED if state.phase == CLOSED else MESSAGE_BEFORE_OPENING
     if by_consumer:
@@ -573,6 +625,8 @@ def place_of(state: Record, viewers: Records, agent: int) -> int:
 def open_conversation(state: Record, out: Out, event: Record) -> None:
     """An opening: the skill becomes current first, then its segment starts."""
     state.phase = OPEN
+    state.opened = event.time
+    state.from_user_type = 0
     if event.has_skill:
         state.skill = event.skill
     start_skill_segment(state, out, event)
@@ -581,11 +635,17 @@ def open_conversation(state: Record, out: Out, event: Record) -> None:
 @borrowing
 def change_skill(state: Record, out: Out, event: Record) -> None:
     """Ends the skill segment and starts the next if the event brings another skill."""
-    if not event.has_skill or event.skill == state.skill:
+    if not changes_skill(state, event):
         return
     end_skill_segment(state, out, event.time, SKILL_TRANSFER, False)
     state.skill = event.skill
     start_skill_segment(state, out, event)
+
+
+@borrowing
+def changes_skill(state: Record, event: Record) -> bool:
+    """Whether an event brings another skill than the current one."""
+    return bool(event.has_skill and event.skill != state.skill)
 
 
 @borrowing
@@ -629,6 +689,35 @@ def outcome(wrote: bool, followed: bool, end_reason: int) -> int:
     return ABANDONED if end_reason == CLOSED_BY_CONSUMER else NON_RESPONSIVE_AGENT
 
 
+# --- queue segments (rules.md 2.5) -----------------------------------------------------------------------------------
+
+
+@borrowing
+def start_queue_segment(state: Record, out: Out, event: Record, follows: int) -> None:
+    """Starts a queue segment in the current skill segment: from here on nobody is assigned."""
+    state.queue_sequence += 1
+    segment = out.queue_segments[out.counts[QUEUE_SEGMENTS]]
+    segment.row = event.row
+    segment.source_row = state.source_row
+    segment.skill_segment = out.counts[SKILL_SEGMENTS]
+    segment.sequence = state.queue_sequence
+    segment.skill = state.skill
+    segment.opened = state.opened
+    segment.consumer_last = False
+    segment.follows = follows
+    segment.from_user_type = state.from_user_type
+
+
+@borrowing
+def end_queue_segment(out: Out, time: int, reason: int, user_type: int) -> None:
+    """Ends the queue segment, and counts it as written; `user_type` is that of who was assigned, else -1."""
+    segment = out.queue_segments[out.counts[QUEUE_SEGMENTS]]
+    segment.end = time
+    segment.end_reason = reason
+    segment.to_user_type = user_type
+    out.counts[QUEUE_SEGMENTS] += 1
+
+
 # --- agent segments (rules.md 2.1) -----------------------------------------------------------------------------------
 
 
@@ -649,6 +738,7 @@ def start_agent_segment(state: Record, out: Out, viewers: Records, event: Record
     state.assigned = True
     state.agent = event.agent
     state.human = event.code == 0
+    state.from_user_type = 1 + event.code
     state.assigned_row = event.row
     state.start = event.time
     state.waiting = state.spoken
@@ -704,6 +794,7 @@ def finish_agent_segment(state: Record, out: Out, segment: Record) -> None:
 def consumer_message(state: Record, out: Out, time: int) -> None:
     """A consumer's message in an open conversation: the consumer waits, if not already."""
     state.spoken = True
+    state.consumer_last = True
     state.skill_followed = state.skill_followed or state.skill_wrote
     if not state.assigned:
         return
@@ -734,6 +825,7 @@ def agent_message(state: Record, out: Out, time: int) -> None:
         out.counts[RESPONSES] += 1
     segment.agent_messages += 1
     state.waiting = False
+    state.consumer_last = False
     state.wrote = True
     state.skill_wrote = True
     state.writing = True

@@ -1,4 +1,4 @@
-"""The three tables that are derived: their columns, and how compiled rows become Arrow."""
+"""The tables that are derived: their columns, and how compiled rows become Arrow."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ Column: TypeAlias = Any
 """An Arrow array, or a NumPy array of numbers."""
 
 _ACCOUNT: Final = pa.dictionary(pa.int32(), pa.string())
+_OF_ENDED: Final = {"toUserType", "end", "endReason"}
 
 
 def _schema(*fields: tuple[str, pa.DataType, bool]) -> pa.Schema:
@@ -76,6 +77,37 @@ SKILL_SEGMENTS: Final = _schema(
 
 `endReason` is that of the close, or skillTransfer; with `end`, `outcome` and `abandonedInQueue` it is null while the
 segment runs. `userType` is human, bot, mixed or none; `firstResponseMillis` stands in ascending order.
+"""
+
+QUEUE_SEGMENTS: Final = _schema(
+    ("accountId", _ACCOUNT, False),
+    ("conversationId", pa.string(), False),
+    ("sequence", pa.int32(), False),
+    ("skillId", pa.int64(), False),
+    ("skillSegmentSequence", pa.int32(), False),
+    ("source", pa.string(), True),
+    ("follows", model.CODES, False),
+    ("fromUserType", model.CODES, False),
+    ("toUserType", model.CODES, True),
+    ("start", model.INSTANT, False),
+    ("end", model.INSTANT, True),
+    ("endReason", model.CODES, True),
+)
+"""One row a queue segment (rules.md 2.5), counted from 1 within its conversation: nobody was assigned.
+
+`follows` is what brought it to the queue, `fromUserType` who had the conversation before (human, bot or none),
+`toUserType` who got it: null where nobody did. The wait is `end` - `start`. `end` and `endReason` are null while it
+runs.
+"""
+
+RUNNING_QUEUE_SEGMENTS: Final = _schema(
+    *((field.name, field.type, field.nullable) for field in QUEUE_SEGMENTS if field.name not in _OF_ENDED),
+    ("opened", model.INSTANT, False),
+    ("consumerLast", pa.bool_(), False),
+)
+"""One row a queue segment that runs, as far as it is known: without its end and whom it was assigned to.
+
+`opened` is the latest opening of the conversation, `consumerLast` whether its last counted message is the consumer's.
 """
 
 HANDLE_TIME_UNITS: Final = _schema(
@@ -171,6 +203,45 @@ def skill_segments(source: Source, out: Out, places: I64 | None = None) -> Table
     )
 
 
+def queue_segments(source: Source, out: Out, places: I64 | None = None) -> TableRows:
+    """All queue segments, or those at some places."""
+    rows = _at(out.queue_segments[: out.counts[rules.QUEUE_SEGMENTS]], places)
+    running = rows["end_reason"] < 0
+    written = _queue_columns(source, out, rows)
+    ended = {
+        "toUserType": _codes(rows["to_user_type"], model.USER_TYPES, rows["to_user_type"] < 0),
+        "end": _instants(rows["end"], running),
+        "endReason": _codes(rows["end_reason"], rules.QUEUE_ENDS, running),
+    }
+    return written._replace(columns={**written.columns, **ended})
+
+
+def running_queue_segments(source: Source, out: Out, places: I64 | None = None) -> TableRows:
+    """All queue segments that run, or those at some places."""
+    rows = out.queue_segments[: out.counts[rules.QUEUE_SEGMENTS]]
+    rows = rows[rows["end_reason"] < 0] if places is None else rows[places]
+    written = _queue_columns(source, out, rows)
+    state = {"opened": _instants(rows["opened"]), "consumerLast": rows["consumer_last"]}
+    return written._replace(columns={**written.columns, **state})
+
+
+def _queue_columns(source: Source, out: Out, rows: Records) -> TableRows:
+    """What is known of queue segments from their start on."""
+    started = rows["row"]
+    return TableRows(
+        started,
+        {
+            "sequence": rows["sequence"],
+            "skillId": rows["skill"],
+            "skillSegmentSequence": out.skill_segments["sequence"][rows["skill_segment"]],
+            "source": source.take("source", rows["source_row"]),
+            "follows": _codes(rows["follows"], rules.QUEUE_FOLLOWS),
+            "fromUserType": _codes(rows["from_user_type"], rules.QUEUE_USER_TYPES),
+            "start": _instants(source.columns.time[started]),
+        },
+    )
+
+
 def handle_time_units(source: Source, out: Out, places: I64 | None = None) -> TableRows:
     """All handle-time units, or those at some places."""
     rows = _at(out.units[: out.counts[rules.UNITS]], places)
@@ -189,8 +260,10 @@ def handle_time_units(source: Source, out: Out, places: I64 | None = None) -> Ta
     )
 
 
-def derived_tables(source: Source, out: Out, focused: Focused) -> tuple[pa.Table, pa.Table, pa.Table]:
-    """Tables of `AGENT_SEGMENTS`, `SKILL_SEGMENTS` and `HANDLE_TIME_UNITS`; the events have what `EVENTS` has."""
+def derived_tables(source: Source, out: Out, focused: Focused) -> tuple[pa.Table, ...]:
+    """Tables of `AGENT_SEGMENTS`, `SKILL_SEGMENTS`, `QUEUE_SEGMENTS`, `HANDLE_TIME_UNITS` and `RUNNING_QUEUE_SEGMENTS`;
+    the events have what `EVENTS` has.
+    """
     segments = agent_segments(source, out)
     keys = _keys(source, segments)
     ids = segment_ids(
@@ -206,11 +279,14 @@ def derived_tables(source: Source, out: Out, focused: Focused) -> tuple[pa.Table
         "focusData": focus_data,
     }
     skills, units = skill_segments(source, out), handle_time_units(source, out)
+    queues, running = queue_segments(source, out), running_queue_segments(source, out)
     of_unit = {"segmentId": ids.take(pa.array(out.units["segment"][: out.counts[rules.UNITS]]))}
     return (
         pa.table({**keys, **segments.columns, **known}, AGENT_SEGMENTS),
         pa.table({**_keys(source, skills), **skills.columns}, SKILL_SEGMENTS),
+        pa.table({**_keys(source, queues), **queues.columns}, QUEUE_SEGMENTS),
         pa.table({**_keys(source, units), **units.columns, **of_unit}, HANDLE_TIME_UNITS),
+        pa.table({**_keys(source, running), **running.columns}, RUNNING_QUEUE_SEGMENTS),
     )
 
 

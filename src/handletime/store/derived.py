@@ -1,11 +1,13 @@
 """Derived rows in the store: those that differ from the stored ones replace them.
 
 Only segments that have ended are rows, and units of these. What is running changes with every event and is in no
-metric: of it only the open conversations are kept, and the rest is derived where it is asked for (`store.now`).
+metric: of it only the open conversations are kept, and the queue segments that run, which seldom change and are asked
+about most of all. The rest is derived where it is asked for (`store.now`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import duckdb
@@ -16,9 +18,18 @@ from handletime.answers.terms import KEPT
 from handletime.segments.changes import Changes, changes_between
 from handletime.segments.columns import I64, Columns
 from handletime.segments.derive import walk
-from handletime.segments.rules import Out
-from handletime.segments.tables import Source, TableRows, agent_segments, handle_time_units, skill_segments
+from handletime.segments.rules import QUEUE_SEGMENTS, Out
+from handletime.segments.tables import (
+    Source,
+    TableRows,
+    agent_segments,
+    handle_time_units,
+    queue_segments,
+    running_queue_segments,
+    skill_segments,
+)
 from handletime.store.arrow import change, delete, insert, registered
+from handletime.store.schema import QUEUES
 from handletime.store.touched import Touched, Version
 
 
@@ -31,10 +42,14 @@ class Rows(NamedTuple):
     gone_agent_segments: pa.Table
     skill_segments: pa.Table
     gone_skill_segments: pa.Table
+    queue_segments: pa.Table
+    gone_queue_segments: pa.Table
     handle_time_units: pa.Table
     gone_handle_time_units: pa.Table
     open_conversations: pa.Table
     gone_open_conversations: pa.Table
+    running_queue_segments: pa.Table
+    gone_running_queue_segments: pa.Table
 
 
 def differences(touched: Touched, before: Version, after: Version) -> Rows:
@@ -60,10 +75,31 @@ def write(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
                 where t.number = gone.number and t.started = gone.started and t.sequence >= gone.sequence""",
             )
     delete(connection, "kept.open_conversations", rows.gone_open_conversations)
+    for name in QUEUES:
+        delete(connection, f"kept.{name}", getattr(rows, f"gone_{name}"))
     insert(connection, "kept.agent_segments", rows.agent_segments, KEPT["agentSegments"])
     insert(connection, "kept.skill_segments", rows.skill_segments, KEPT["skillSegments"])
     insert(connection, "kept.handle_time_units", rows.handle_time_units)
     insert(connection, "kept.open_conversations", rows.open_conversations)
+    write_queues(connection, rows.queue_segments, rows.running_queue_segments)
+
+
+def write_queues(connection: duckdb.DuckDBPyConnection, ended: pa.Table, running: pa.Table) -> None:
+    """Puts in queue segments, those that have ended and those that run."""
+    insert(connection, "kept.queue_segments", ended, KEPT["queueSegments"])
+    insert(connection, "kept.running_queue_segments", running)
+
+
+def queues_of(touched: Touched, version: Version) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """All queue segments of conversations, those that have ended and those that run, some at a time."""
+    for out in walk(*version):
+        queues = out.queue_segments[: out.counts[QUEUE_SEGMENTS]]
+        places = np.flatnonzero(queues["end_reason"] >= 0), np.flatnonzero(queues["end_reason"] < 0)
+        source = Source(touched.events, version.columns)
+        yield (
+            _table(touched, source, queue_segments(source, out, places[0])),
+            _table(touched, source, running_queue_segments(source, out, places[1])),
+        )
 
 
 # --- from compiled rows to Arrow -------------------------------------------------------------------------------------
@@ -73,7 +109,7 @@ def _rows_of(touched: Touched, columns: Columns, out: Out, changes: Changes) -> 
     source = Source(touched.events, columns)
 
     def table(rows: TableRows) -> pa.Table:
-        return pa.table({**_keys(touched, source, rows), **rows.columns})
+        return _table(touched, source, rows)
 
     def gone(rows: I64) -> pa.Table:
         return pa.table({"number": source.take("number", rows), "started": source.take("arrival", rows)})
@@ -83,11 +119,19 @@ def _rows_of(touched: Touched, columns: Columns, out: Out, changes: Changes) -> 
         gone(changes.gone_segments),
         table(skill_segments(source, out, changes.skill_segments)),
         gone(changes.gone_skill_segments),
+        table(queue_segments(source, out, changes.queue_segments)),
+        gone(changes.gone_queue_segments),
         table(handle_time_units(source, out, changes.units)).drop_columns("conversationId"),
         gone(changes.gone_units[:, 0]).append_column("sequence", pa.array(changes.gone_units[:, 1].astype(np.int32))),
         table(skill_segments(source, out, changes.running)).select(["number", "account", "start"]),
         gone(changes.gone_running).select(["number"]),
+        table(running_queue_segments(source, out, changes.running_queues)),
+        gone(changes.gone_running_queues),
     )
+
+
+def _table(touched: Touched, source: Source, rows: TableRows) -> pa.Table:
+    return pa.table({**_keys(touched, source, rows), **rows.columns})
 
 
 def _keys(touched: Touched, source: Source, rows: TableRows) -> dict[str, pa.Array]:

@@ -48,6 +48,7 @@ def running_rows(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> 
         rows = {
             "agent_segments": segments,
             "skill_segments": _running(derived.skill_segments),
+            "queue_segments": _running(derived.queue_segments),
             "handle_time_units": units.filter(pc.is_in(units["segmentId"], value_set=segments["segmentId"])),
         }
         yield {table: _with_numbers(found, ids) for table, found in rows.items()}

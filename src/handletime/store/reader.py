@@ -48,11 +48,14 @@ class StoreReader:
     def snapshot(self, *, limit_s: float | None = None) -> Iterator[Snapshot]:
         """One state of the account's rows, for one thread, until it is left, whatever is written meanwhile.
 
-        Queries find `agent_segments`, `skill_segments` and `handle_time_units` of this account, and no other table.
-        Those that run longer than `limit_s` in all, or than the request may, are stopped (NotNow).
+        Queries find the relations of `answers.relations` of this account, and no other table. Those about queue
+        segments have to wait until all conversations have theirs (NotNow). Those that run longer than `limit_s` in all,
+        or than the request may, are stopped (NotNow).
         """
         with self._cursor(limit_s) as cursor:
-            yield Snapshot(cursor, OfStore(self._number(cursor), self.account), self.deadline)
+            number = self._number(cursor)
+            lacking = lacking_queues(cursor, number) if self._database.lacks_queues else 0
+            yield Snapshot(cursor, OfStore(number, self.account, lacking), self.deadline)
 
     def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation, which know their losses of focus. None where there is none of this id."""
@@ -113,6 +116,12 @@ class StoreReader:
         shorter_s = min((each for each in (limit_s, left_s) if each), default=None)
         with self._database.snapshot() as cursor, limited(cursor, shorter_s):
             yield cursor
+
+
+def lacking_queues(cursor: duckdb.DuckDBPyConnection, account: int) -> int:
+    """How many conversations of an account still lack their queue segments."""
+    sql = "select count(*) from kept.without_queues where account = ?"
+    return int(cursor.execute(sql, [account]).fetchall()[0][0])
 
 
 MOVES_MAX: Final = 100_000

@@ -7,6 +7,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from handletime.answers.relations import TEXTS_KEPT, Definition, with_relations
+from handletime.errors import NotNow
+from handletime.store.schema import QUEUES
 
 _SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
     sha256(concat(accountId, chr(0), conversationId, chr(0), assignedEventId))[1:32]
@@ -28,6 +30,12 @@ _OF_STORE: Final = {
         select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
         from kept.skill_segments where account = {account}"""
     ),
+    **{
+        name: Definition(f"""
+        select '{{name}}' as accountId, conversationId, * exclude (number, account, started, conversationId)
+        from kept.{name} where account = {{account}}""")  # noqa: S608
+        for name in QUEUES
+    },
     "handle_time_units": Definition(
         """
         select '{name}' as accountId, s.conversationId, s.assignedEventId, u.* exclude (number, account, started),
@@ -45,25 +53,34 @@ two rows with one number are the same segment's.
 
 
 class OfStore(NamedTuple):
-    """The relations of one account of a store: the account's number and id."""
+    """The relations of one account of a store: the account's number and id.
+
+    `lacking` conversations still lack their queue segments: there is no answer about these until all have theirs.
+    """
 
     account: int
     name: str
+    lacking: int = 0
     keeps_sums: bool = True
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
-        """A query with the relations that it names in front of it. Raises NotAllowed."""
-        return composed(sql, self.account, self.name)
+        """A query with the relations that it names in front of it. Raises NotAllowed, NotNow."""
+        return composed(sql, self)
 
 
 @lru_cache(maxsize=TEXTS_KEPT)
-def composed(sql: str, account: int, name: str) -> str:
-    """A query with the relations of an account of a store in front of it. Raises NotAllowed."""
+def composed(sql: str, of: OfStore) -> str:
+    """A query with the relations of an account of a store in front of it. Raises NotAllowed, NotNow."""
 
     def define(relation: str) -> Definition:
+        if of.lacking and relation in QUEUES:
+            raise NotNow(
+                "the queue segments of what was stored before are still being derived, "
+                f"{of.lacking:,} conversations are left; come again later"
+            )
         kept, computed = _OF_STORE[relation]
-        terms = {column: _filled(term, account, name) for column, term in computed.items()}
-        return Definition(_filled(kept, account, name), terms)
+        terms = {column: _filled(term, of.account, of.name) for column, term in computed.items()}
+        return Definition(_filled(kept, of.account, of.name), terms)
 
     return with_relations(sql, define)
 

@@ -7,6 +7,9 @@ Everything is in the schema `kept`, which no query finds unless it names it: rea
     focus_moves, losses         whose focus was where, and when a `focused` lost it
     agents                      those with any focus event, now or earlier; and whether any is `focused`
     agent_segments, skill_segments, handle_time_units     what follows from the events: what has ended
+    queue_segments              the same, of stretches in which nobody was assigned
+    running_queue_segments      those that still run
+    without_queues              conversations that still lack their queue segments (`upkeep.queues`)
     open_conversations          those with a running skill segment, and when it started
 
 Segments also have what they add to each sum (`answers.terms.KEPT`), so that queries need not work it out.
@@ -99,7 +102,24 @@ _FOLDED: Final = (
 )
 # Whoever asked an index waited for as long as a checkpoint took; reading all keys takes some milliseconds.
 _WITHOUT_INDEX: Final = ("drop index kept.conversations_by_key",)
-MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED, _WITHOUT_INDEX)
+_QUEUES: Final = (
+    _enumeration("queue_follows", rules.QUEUE_FOLLOWS),
+    _enumeration("queue_end", rules.QUEUE_ENDS),
+    _enumeration("queue_user_type", rules.QUEUE_USER_TYPES),
+    """create table kept.queue_segments (
+        number bigint, account integer, started bigint, conversationId varchar, sequence integer, skillId bigint,
+        skillSegmentSequence integer, source varchar, follows kept.queue_follows, fromUserType kept.queue_user_type,
+        toUserType kept.user_type, "start" timestamptz, "end" timestamptz, endReason kept.queue_end,
+        assigned integer, abandoned integer, transferred integer, closed integer, wait bigint,
+        abandonedWait bigint)""",
+    """create table kept.running_queue_segments (
+        number bigint, account integer, started bigint, conversationId varchar, sequence integer, skillId bigint,
+        skillSegmentSequence integer, source varchar, follows kept.queue_follows, fromUserType kept.queue_user_type,
+        "start" timestamptz, opened timestamptz, consumerLast boolean)""",
+    # What was stored before there were queue segments gets them bit by bit (`upkeep.queues`).
+    "create table kept.without_queues as select number, account from kept.conversations",
+)
+MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED, _WITHOUT_INDEX, _QUEUES)
 """The SQL that makes each version of the schema from the one before."""
 
 EVENT_ROW: Final = pa.schema(
@@ -130,7 +150,8 @@ LOSS_ROW: Final = pa.schema([(name, pa.int64()) for name in ("number", "arrival"
 ARRIVING: Final = EVENT_ROW.remove(1)
 """One that has not yet got its place in the order of arrival."""
 
-DERIVED: Final = ("agent_segments", "skill_segments", "handle_time_units", "open_conversations")
+QUEUES: Final = ("queue_segments", "running_queue_segments")
+DERIVED: Final = ("agent_segments", "skill_segments", "handle_time_units", "open_conversations", *QUEUES)
 """The tables of what follows from the events."""
 
 

@@ -173,6 +173,15 @@ class Store(Closing):
             self._acceptor.known.forget(changed.removed.tolist())
             return changed
 
+    @property
+    def lacks_queues(self) -> bool:
+        """Whether some conversations still lack their queue segments (`upkeep.queues`)."""
+        return self._database.lacks_queues
+
+    def has_queues(self) -> None:
+        """Says that no conversation lacks them any longer."""
+        self._database.lacks_queues = False
+
     def settle(self) -> None:
         """Folds all that is in the journal now. Raises NotNow."""
         self._settle(None, None)

@@ -17,10 +17,10 @@ from handletime.store.arrow import delete, insert, query, registered
 from handletime.store.backlog import Batch, Fold
 from handletime.store.derived import differences
 from handletime.store.directory import Directory, find, insert_conversations
-from handletime.store.events import ANY_NUMBER, copies_of, groups_of_sizes, held_of, sizes_of
+from handletime.store.events import ANY_NUMBER, copies_of, groups_of_sizes, held_of, ids_of, sizes_of
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
 from handletime.store.removing import remove
-from handletime.store.schema import DERIVED, EVENT_ROW
+from handletime.store.schema import DERIVED, EVENT_ROW, QUEUES
 from handletime.store.touched import Touched, conversations_of, touched_by
 
 NOTHING: Final = np.empty(0, np.int64)
@@ -224,6 +224,19 @@ class Writer:
             del held  # Nothing here holds the last part while the next one is read.
         self._write_moves(moves, moved, moved.stored.select(["number", "arrival"]))
         self.moves.forget()
+
+    def derive_queues(self, numbers: I64) -> None:
+        """Derives the queue segments of stored conversations, and nothing else; they lack them no longer."""
+        for table in QUEUES:
+            delete(self._connection, f"kept.{table}", pa.table({"number": numbers}))
+        known = ids_of(self._connection, numbers)
+        there = np.asarray(known["number"].to_numpy(), np.int64)
+        held = held_of(self._connection, there)
+        touched = touched_by(EVENT_ROW.empty_table(), held, there, known["conversationId"].combine_chunks())
+        for ended, running in derived.queues_of(touched, touched.before()):
+            derived.write_queues(self._connection, ended, running)
+        delete(self._connection, "kept.without_queues", pa.table({"number": numbers}))
+        crash_point("queues-derived")
 
     def _write_anew(self, touched: Touched, moved: Moved) -> None:
         """Writes all rows of conversations that have none, as if nothing of them had been stored before."""

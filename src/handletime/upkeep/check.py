@@ -10,9 +10,11 @@ from handletime.events import model
 from handletime.segments.files import SCHEMAS
 from handletime.segments.parts import Progress
 from handletime.store.directory import key_of
+from handletime.store.schema import QUEUES
 from handletime.store.store import Store
 from handletime.store.watch import Watch
 from handletime.upkeep.mending import MISSING_AGENTS
+from handletime.upkeep.queues import derive_queues
 
 _BATCH_ROWS: Final = 500_000
 
@@ -20,6 +22,7 @@ _BATCH_ROWS: Final = 500_000
 def check(store: Store, watch: Watch | None = None) -> list[str]:
     """What is wrong with what is stored, in plain words; also reads every row."""
     watch = watch or Watch()
+    derive_queues(store, watch)
     with store.snapshot(watch) as cursor:
         return _problems(cursor, watch.progress)
 
@@ -53,6 +56,8 @@ def _directory(cursor: duckdb.DuckDBPyConnection) -> list[str]:
 _KEYS: Final = {
     "agent_segments": ("number", "started"),
     "skill_segments": ("number", "started"),
+    "queue_segments": ("number", "started"),
+    "running_queue_segments": ("number",),
     "handle_time_units": ("number", "started", "sequence"),
     "open_conversations": ("number",),
 }
@@ -149,6 +154,17 @@ _CHECKS: Final = (
             "o.number = t.number and o.conversationId = t.conversationId",
         ),
         "agent segments name another conversation than theirs",
+    ),
+    *(
+        (
+            _of_no(table, "events", "o.number = t.number and o.arrival = t.started"),
+            f"{table.replace('_', ' ')} start with no event",
+        )
+        for table in QUEUES
+    ),
+    (
+        _of_no("running_queue_segments", "open_conversations", "o.number = t.number"),
+        "running queue segments are of conversations that are not open",
     ),
     (
         _of_no("handle_time_units", "agent_segments", "o.number = t.number and o.started = t.started"),

@@ -20,6 +20,7 @@ from handletime.upkeep.backups import Manifest, back_up
 from handletime.upkeep.check import check
 from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.exports import Exported, Range, export
+from handletime.upkeep.queues import derive_queues
 from handletime.upkeep.rebuild import Rebuilt, rebuild
 from handletime.upkeep.removing import count_older, forget, prune
 
@@ -132,6 +133,7 @@ def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
                 return back_up(data.store, data.side, target, secret_key=command.secret_key, watch=watch)
             case Export():
                 asked = Range(command.account, command.start, command.end)
+                derive_queues(data.store, watch)
                 with data.store.snapshot(watch) as cursor:
                     return export(cursor, Path(command.out), data.folder, asked, watch.progress)
     finally:

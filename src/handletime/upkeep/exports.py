@@ -55,7 +55,7 @@ def export(
     asked: Range,
     progress: Progress = lambda _what, _done, _of: None,
 ) -> Exported:
-    """Writes `events` and the three derived tables to a new folder, as of one moment; all of it or nothing.
+    """Writes `events` and the derived tables to a new folder, as of one moment; all of it or nothing.
 
     `TABLE/accountId=…/day=YYYY-MM-DD/part-0.parquet`: an event has the day of its `time`, a segment or unit that of
     its `end` (UTC). Segments that are running have none; with `asked.end` only those that had started by then.
@@ -95,7 +95,7 @@ def _derive_running(cursor: duckdb.DuckDBPyConnection, account: int | None, prog
     for done, of_account in enumerate(accounts):
         progress("deriving what is running", done, len(accounts))
         for rows in running_rows(cursor, *of_account):
-            with registered(cursor, a=rows["agent_segments"], s=rows["skill_segments"], u=rows["handle_time_units"]):
+            with registered(cursor, **{f"run_{name}": table for name, table in rows.items()}):
                 for name, running in _RUNNING.items():
                     cursor.execute(f"insert into running_{name} by name {running}")
 
@@ -173,6 +173,9 @@ _STORED: Final = {
     "skill_segments": f"""
         select accountId, t.*, epoch_ms("end") as moment, t.sequence as placed
         from kept.skill_segments t join kept.accounts using (account) where {_OF_ACCOUNT}""",  # noqa: S608
+    "queue_segments": f"""
+        select accountId, t.*, epoch_ms("end") as moment, t.sequence as placed
+        from kept.queue_segments t join kept.accounts using (account) where {_OF_ACCOUNT}""",  # noqa: S608
     "handle_time_units": f"""
         select accountId, s.conversationId, s.assignedEventId, t.*, epoch_ms(t."end") as moment,
             epoch_ms(t.start) as placed
@@ -182,11 +185,12 @@ _STORED: Final = {
 }
 """The rows that are stored: of what has ended."""
 _RUNNING: Final = {
-    "agent_segments": "select * exclude (segmentId) from a",
-    "skill_segments": "from s",
+    "agent_segments": "select * exclude (segmentId) from run_agent_segments",
+    "skill_segments": "from run_skill_segments",
+    "queue_segments": "from run_queue_segments",
     "handle_time_units": """
         select u.* exclude (segmentId), assignedEventId, epoch_ms(u."end") as moment, epoch_ms(u.start) as placed
-        from u join a using (segmentId)""",
+        from run_handle_time_units u join run_agent_segments a using (segmentId)""",
 }
 """The rows of `running_rows`, with columns of `_STORED`. Segments have no moment; a conversation has at most one."""
 _WITH_OPEN: Final = """

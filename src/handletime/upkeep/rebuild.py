@@ -19,11 +19,14 @@ from handletime.segments.derive import Derived, derive_prepared
 from handletime.segments.files import SCHEMAS
 from handletime.segments.focus import LOSSES
 from handletime.segments.parts import Prepared, Progress, prepared_parts
+from handletime.segments.tables import RUNNING_QUEUE_SEGMENTS
 from handletime.store.arrow import query, registered
 from handletime.store.events import NAMED_EVENTS
+from handletime.store.schema import QUEUES
 from handletime.store.store import Store
 from handletime.store.watch import Watch
 from handletime.upkeep.mending import MISSING_AGENTS, groups, mend_agents, mend_moves, mend_rows
+from handletime.upkeep.queues import derive_queues
 
 BATCH_ROWS: Final = 500_000
 SHOWN: Final = 10
@@ -75,6 +78,7 @@ def rebuild(store: Store, *, mend: bool = False, memory: int | None = None, watc
     """
     watch = watch or Watch()
     memory = memory or store.settings.memory_bytes
+    derive_queues(store, watch)
     compared: list[Rebuilt] = []
     mended = np.empty(0, np.int64)
     while len(compared) < _TIMES:
@@ -175,6 +179,8 @@ def _keep_fingerprints(cursor: duckdb.DuckDBPyConnection, derived: Derived, part
         cursor,
         a_derived=segments,
         s_derived=derived.skill_segments,
+        q_derived=derived.queue_segments,
+        r_derived=derived.running_queue_segments,
         u_derived=units,
         l_derived=_losses_of(part),
     ):
@@ -210,7 +216,7 @@ def _values(name: str, *, stored: bool) -> Iterator[str]:
         return
     if name == "handle_time_units":
         yield "assignedEventId"
-    for field in SCHEMAS[name]:
+    for field in _SCHEMAS[name]:
         if field.name in ("accountId", "conversationId", "segmentId", "focusData"):
             continue
         if field.name == "totalHandleTimeMillis":
@@ -228,12 +234,15 @@ def _values(name: str, *, stored: bool) -> Iterator[str]:
         yield f'cast("{column}" as bigint)' if stored else f"cast({term} as bigint)"
 
 
+_SCHEMAS: Final = {**SCHEMAS, "running_queue_segments": RUNNING_QUEUE_SEGMENTS}
 _KEPT: Final = {RELATIONS[table]: terms for table, terms in KEPT.items()}
 """What segments add to sums: columns of what is stored, worked out anew of what is derived."""
 _BY_NAME: Final = "cast(accountId as varchar) as accountId, conversationId"
 _DERIVED: Final = {
     "agent_segments": 'from a_derived where "end" is not null',
     "skill_segments": 'from s_derived where "end" is not null',
+    "queue_segments": 'from q_derived where "end" is not null',
+    "running_queue_segments": "from r_derived",
     "handle_time_units": """select u.*, s.assignedEventId from u_derived u join a_derived s on s.segmentId = u.segmentId
         where s."end" is not null""",
     "open_conversations": 'from s_derived where "end" is null',
@@ -242,6 +251,7 @@ _DERIVED: Final = {
 _STORED: Final = {
     "agent_segments": "from kept.agent_segments",
     "skill_segments": "from kept.skill_segments",
+    **{name: f"from kept.{name}" for name in QUEUES},
     "handle_time_units": """select s.assignedEventId, u.* from kept.handle_time_units u
         left join kept.agent_segments s on s.number = u.number and s.started = u.started""",
     "open_conversations": "from kept.open_conversations",
@@ -279,7 +289,8 @@ _MISPLACED: Final = f"""
 _NO_AGENTS: Final = f"""insert into differing
     select 'agents', -1, 0, count(*) from ({MISSING_AGENTS}) having count(*) > 0"""  # noqa: S608
 _COUNTED: Final = (
-    "select name, sum(rows)::bigint from anew where name not in ('open_conversations', 'losses') group by name"
+    "select name, sum(rows)::bigint from anew "
+    "where name not in ('open_conversations', 'running_queue_segments', 'losses') group by name"
 )
 _NAMED: Final = """
     select name, coalesce(accountId, '?'), coalesce(conversationId, '?'), stored, derived

@@ -323,7 +323,8 @@ class _Job:
         versions = {}
         for name in tables.COLUMNS:
             added = [file._replace(modified=finished) for table, file in written if table == name]
-            before = tables.files(out, name, begun.last.versions[name]) if begun.last else []
+            last = begun.last.versions.get(name) if begun.last else None
+            before = tables.files(out, name, last) if last is not None else []
             gone = [file for file in before if selection.hashes is None or (name, file.path) in replaced]
             versions[name] = tables.commit(out, name, begun, added, gone)
         mark = self._source.mark if self._asked.days is None else _mark_of(begun.last)

@@ -241,6 +241,7 @@ def _tables(derived: Derived) -> Iterator[tuple[str, pa.Table]]:
     segments, units = derived.agent_segments, derived.handle_time_units
     yield "agent_segments", segments
     yield "skill_segments", derived.skill_segments
+    yield "queue_segments", derived.queue_segments
     of = pc.index_in(units["segmentId"], value_set=segments["segmentId"])
     units = units.append_column("userType", in_one_chunk(segments.select(["userType"]))["userType"].take(of))
     yield "handle_time_units", units.append_column("segmentEnd", segments["end"].take(of))

@@ -181,7 +181,7 @@ def as_derived(name: str, rows: pa.Table) -> pa.Table:
 
 
 FORMS: Final = {
-    **{name: SCHEMAS[name] for name in ("agent_segments", "skill_segments")},
+    **{name: SCHEMAS[name] for name in ("agent_segments", "skill_segments", "queue_segments")},
     "handle_time_units": pa.schema(
         [
             *SCHEMAS["handle_time_units"],
