@@ -36,8 +36,8 @@ setting of the queue's order: these are 0. Consumers are no part of events: -1.
 _OF: Final = {
     "avgWaitTimeForAgentAssignment_NewConversation": "follows = 'newConversation'",
     "avgWaitTimeForAgentAssignment_AfterTransfer": "follows in ('skillTransfer', 'backToQueue', 'agentTransfer')",
-    "avgWaitTimeForAgentAssignment_AfterTransferFromBot": "\"fromUserType\" = 'bot'",
-    "avgWaitTimeForAgentAssignment_AfterTransferFromAgent": "\"fromUserType\" = 'human'",
+    "avgWaitTimeForAgentAssignment_AfterTransferFromBot": "fromUserType = 'bot'",
+    "avgWaitTimeForAgentAssignment_AfterTransferFromAgent": "fromUserType = 'human'",
 }
 """Which waits an average is about."""
 WAITS: Final = (
@@ -48,6 +48,7 @@ WAITS: Final = (
     "waitTimeForAgentAssignment_90thPercentile",
 )
 """Waits in milliseconds: averages truncated, percentiles by nearest rank, -1 over nothing."""
+_FROM_AGENT: Final = "avgWaitTimeForAgentAssignment_AfterTransferFromAgent"
 _TRANSFER: Final = _OF["avgWaitTimeForAgentAssignment_AfterTransfer"]
 # The SQL below is made of the constants above.
 # ruff: noqa: S608
@@ -62,6 +63,10 @@ class Queue(NamedTuple):
     def __len__(self) -> int:
         return len(self.skills)
 
+    def taken(self, places: I64) -> Queue:
+        """The groups at some places."""
+        return Queue(self.skills[places], {name: each[places] for name, each in self.values.items()})
+
 
 # --- now -------------------------------------------------------------------------------------------------------------
 
@@ -75,8 +80,7 @@ def queue_now(snapshot: Snapshot, at: int, skills: Sequence[int] | None) -> tupl
     if skills is not None:
         asked["skills"] = list(skills)
     found = snapshot.execute(_NOW.format(where="" if skills is None else "where skillId = any($skills)"), asked)
-    rows = {name: np.ma.filled(values, NOTHING) for name, values in found.fetchnumpy().items()}
-    arrays = {name: np.asarray(values, np.int64) for name, values in rows.items()}
+    arrays = {name: np.asarray(values, np.int64) for name, values in found.fetchnumpy().items()}
     whole = arrays.pop("whole") == 1
     skill = arrays.pop("skillId")
     values = _counted(arrays) | {name: arrays[name] for name in WAITS}
@@ -100,30 +104,26 @@ def _counted(arrays: dict[str, I64]) -> dict[str, Numbers]:
     return {name: known.get(name, np.zeros_like(all_)) for name in COUNTS}
 
 
-def _average(condition: str, of: str) -> str:
-    where = f"filter (where {condition} and {of})"
-    return f"sum(wait) {where} // count(*) {where}"
-
-
 def _waits(of: str) -> Iterator[str]:
-    """The columns of `WAITS` over rows with a `wait`."""
-    for name, condition in _OF.items():
-        yield f'{_average(condition, of)} as "{name}"'
-    from_agent = _OF["avgWaitTimeForAgentAssignment_AfterTransferFromAgent"]
-    yield f'max(wait) filter (where {of}) as "maxWaitTimeForAgentAssignment"'
-    yield f'max(wait) filter (where {of} and {from_agent}) as "maxWaitTimeForAgentAssignment_AfterTransferFromAgent"'
-    for percent in (50, 90):
-        share = f"quantile_disc(wait, {percent / 100:.2f}) filter (where {of})"
-        yield f'{share} as "waitTimeForAgentAssignment_{percent}thPercentile"'
+    """The columns of `WAITS` over rows with a `wait` of which something holds."""
+    terms = [
+        *(("sum(wait) {} // count(*) {}", f"{condition} and {of}") for condition in _OF.values()),
+        ("max(wait) {}", of),
+        ("max(wait) {}", f"{_OF[_FROM_AGENT]} and {of}"),
+        ("quantile_disc(wait, 0.50) {}", of),
+        ("quantile_disc(wait, 0.90) {}", of),
+    ]
+    for name, (term, condition) in zip(WAITS, terms, strict=True):
+        yield f'coalesce({term.replace("{}", f"filter (where {condition})")}, {NOTHING})::bigint as "{name}"'
 
 
 _NOW: Final = f"""
-    select grouping(skillId) as whole, skillId, count(*) as "all",
+    select grouping(skillId) as whole, coalesce(skillId, 0) as skillId, count(*) as "all",
         count(*) filter (where consumerLast or {_TRANSFER}) as actionable,
         count(*) filter (where consumerLast) as consumers, count(*) filter (where {_TRANSFER}) as transferred,
         {", ".join(_waits("opened >= $since"))}
     from (select *, greatest($at - epoch_ms(start), 0) as wait from running_queue_segments {{where}})
-    group by grouping sets ((skillId), ()) order by skillId"""
+    group by grouping sets ((skillId), ()) order by 1, 2"""
 
 
 # --- intervals -------------------------------------------------------------------------------------------------------
@@ -141,6 +141,17 @@ class QueueOver(NamedTuple):
     intervals: Queue
     skills: Queue
     whole: Queue
+
+    def backwards(self) -> QueueOver:
+        """The same, the newest interval first; skills stay in order."""
+        turned = self.counts[::-1]
+        begins, places = self.counts.cumsum() - self.counts, np.arange(len(self.groups), dtype=np.int64)
+        shift: I64 = np.repeat(begins[::-1] - (turned.cumsum() - turned), turned)
+        return self._replace(
+            groups=self.groups.taken(places + shift),
+            counts=turned,
+            intervals=self.intervals.taken(np.arange(len(self.intervals), dtype=np.int64)[::-1]),
+        )
 
 
 def queue_over(
@@ -181,7 +192,12 @@ def queue_over(
     )
 
 
-_KINDS: Final = {"": "true", "T": _TRANSFER, "C": "fromUserType = 'none'", "A": f"(fromUserType = 'none' or {_TRANSFER})"}
+_KINDS: Final = {
+    "": "true",
+    "T": _TRANSFER,
+    "C": "fromUserType = 'none'",
+    "A": f"(fromUserType = 'none' or {_TRANSFER})",
+}
 """Which queue segments are counted: all, those in transfer, those whose last message is the consumer's, either."""
 _STARTED: Final = ("n", "s", "nT", "sT", "nC", "nA")
 """How many queue segments started, or ended, and when in all: milliseconds since the first bound."""
@@ -189,7 +205,9 @@ _SUMMED: Final = tuple(f"{what}{place}" for place in range(len(_OF)) for what in
 """The sum and the number of the waits of each average."""
 _LONGEST: Final = ("longest", "longestFromAgent")
 _NAMES: Final = dict(
-    zip(_LONGEST, ("maxWaitTimeForAgentAssignment", "maxWaitTimeForAgentAssignment_AfterTransferFromAgent"), strict=True)
+    zip(
+        _LONGEST, ("maxWaitTimeForAgentAssignment", "maxWaitTimeForAgentAssignment_AfterTransferFromAgent"), strict=True
+    )
 )
 _WAIT: Final = '(epoch_us("end") - epoch_us(start)) // 1000'
 _ASSIGNED: Final = "endReason = 'assigned'"
@@ -208,14 +226,15 @@ def _wait_columns() -> Iterator[str]:
         yield f'coalesce(sum({_WAIT}) {where}, 0)::bigint as "w{place}"'
         yield f'count(*) {where} as "c{place}"'
     yield f"coalesce(max({_WAIT}) filter (where {_ASSIGNED}), {NOTHING}) as longest"
-    human = _OF["avgWaitTimeForAgentAssignment_AfterTransferFromAgent"]
-    yield f'coalesce(max({_WAIT}) filter (where {_ASSIGNED} and {human}), {NOTHING}) as "longestFromAgent"'
+    from_agent = f"{_ASSIGNED} and {_OF[_FROM_AGENT]}"
+    yield f'coalesce(max({_WAIT}) filter (where {from_agent}), {NOTHING}) as "longestFromAgent"'
 
 
 _ROWS_STARTED: Final = """(
-    select skillId, start, follows, fromUserType from queue_segments where "end" >= $start and start < $until {and}
+    select skillId, start, follows, fromUserType from queue_segments
+    where "end" >= $start and "end" <= $end and start < $until {and}
     union all select skillId, start, follows, fromUserType from running_queue_segments where start < $until {and})"""
-"""All that ran in the window. Those that ended later count too: `end` is no bound of these."""
+"""All that ran in the window. Those that ended later count too: `end` is the end of time."""
 _ROWS_ENDED: Final = """(
     select skillId, start, "end", follows, fromUserType, endReason from queue_segments
     where "end" >= $start and "end" < $end {and})"""
@@ -265,13 +284,14 @@ def _means(
     def mean(kind: str) -> Numbers:
         until = at * (started[f"n{kind}"] - ended[f"n{kind}"]).cumsum(0)
         area = np.diff(until - (started[f"s{kind}"] - ended[f"s{kind}"]).cumsum(0), axis=0, prepend=0)
-        summed = area.sum(axes, keepdims=True) if axes else area
-        return summed / np.maximum(lengths.sum(0, keepdims=True) if 0 in axes else lengths, 1)
+        summed: I64 = area.sum(axes, keepdims=True) if axes else area
+        means: Numbers = summed / np.maximum(lengths.sum(0, keepdims=True) if 0 in axes else lengths, 1)
+        return means
 
     def running(kind: str) -> I64:
         there = (started[f"n{kind}"] - ended[f"n{kind}"]).cumsum(0)
         if kind in last:
-            there[-1] = last[kind]
+            there[-1] += last[kind]
         there = there[-1:] if 0 in axes else there
         return there.sum(1, keepdims=True) if 1 in axes else there
 
@@ -299,13 +319,16 @@ def _averages(ended: dict[str, I64], longest: dict[str, I64], axes: tuple[int, .
 
 
 def _running(snapshot: Snapshot, until: int, skills: Sequence[int] | None, known: I64) -> dict[str, I64]:
-    """Of what runs now: the numbers whose last message is the consumer's, or that are in transfer too, by skill."""
+    """By skill, how many more than `_KINDS` says have the consumer's message last, or are in transfer too: of what runs
+    now, it is known.
+    """
     asked: dict[str, object] = {"until": instant_of(until)}
     rows = _of_skills("(from running_queue_segments where start < $until {and})", skills, asked)
     is_last = "coalesce(consumerLast, fromUserType = 'none')"
+    more = {"C": is_last, "A": f"({is_last} or {_TRANSFER})"}
+    columns = [f'sum({of}::int - ({_KINDS[kind]})::int)::bigint as "{kind}"' for kind, of in more.items()]
     found = snapshot.execute(
-        f"""select skillId, count(*) filter (where {is_last}) as C, count(*) filter (where {is_last} or {_TRANSFER}) as A
-        from {rows} group by 1""",
+        f"select skillId, {', '.join(columns)} from {rows} group by 1",
         asked,
     ).fetchnumpy()
     values = {}
@@ -321,23 +344,24 @@ def _ranks(
     """The percentiles of the waits by interval and skill, by interval, by skill, and of all."""
     asked: dict[str, object] = {"start": instant_of(bounds[0]), "end": instant_of(bounds[-1])}
     relation, place, grid = placed(_of_skills(_ROWS_ENDED, skills, asked), bounds, '"end"')
+    ranks = ", ".join(f"coalesce(rank[{place + 1}], {NOTHING}) as r{place}" for place in (0, 1))
     found = snapshot.execute(
-        f"""select level, place, skillId, rank[1] as r0, rank[2] as r1 from (
-            select grouping(place, skillId) as level, place, skillId, quantile_disc(wait, [0.50, 0.90]) as rank
+        f"""select level, coalesce(place, 0) as place, coalesce(skillId, 0) as skillId, {ranks}
+        from (select grouping(place, skillId) as level, place, skillId, quantile_disc(wait, [0.50, 0.90]) as rank
             from (select {place} as place, skillId, {_WAIT} as wait from {relation} where {_ASSIGNED})
             group by grouping sets ((place, skillId), (place), (skillId), ()))""",
         asked | grid,
     ).fetchnumpy()
-    rows = {name: np.asarray(np.ma.filled(values, NOTHING), np.int64) for name, values in found.items()}
+    rows = {name: np.asarray(values, np.int64) for name, values in found.items()}
     places, of = rows["place"], np.searchsorted(known, rows["skillId"])
-    levels = (0, len(bounds) - 1, len(known)), (1, len(bounds) - 1, 0), (2, 0, len(known)), (3, 0, 0)
     ranked = []
-    for level, intervals, skill_count in levels:
+    for level, by_interval, by_skill in ((0, True, True), (1, True, False), (2, False, True), (3, False, False)):
         chosen = rows["level"] == level
-        at = tuple(index[chosen] for index, size in ((places, intervals), (of, skill_count)) if size)
+        shape = len(bounds) - 1 if by_interval else 1, len(known) if by_skill else 1
+        at = places[chosen] * by_interval, of[chosen] * by_skill
         values: dict[str, I64] = {}
         for name, rank in zip(WAITS[-2:], ("r0", "r1"), strict=True):
-            values[name] = np.full([size for size in (intervals, skill_count) if size] or [1], NOTHING, np.int64)
-            values[name][at or slice(None)] = rows[rank][chosen] if chosen.any() else NOTHING
+            values[name] = np.full(shape, NOTHING, np.int64)
+            values[name][at] = rows[rank][chosen]
         ranked.append(values)
     return tuple(ranked)

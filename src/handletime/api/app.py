@@ -35,8 +35,9 @@ from handletime.api.health import healthz, readyz
 from handletime.api.openapi import docs, docs_style, openapi
 from handletime.api.operations import agent_operations, skill_operations
 from handletime.api.parameters import Query
-from handletime.api.paths import canonical, spellings
+from handletime.api.paths import canonical, spellings, without_slash
 from handletime.api.prometheus import Meters, metrics
+from handletime.api.queue_health import current_queue_health, queue_health
 from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.sources import PATH as SOURCES
@@ -53,6 +54,8 @@ ROUTES: Final[list[Any]] = [
     agent_operations,
     skill_operations,
     conversations,
+    queue_health,
+    current_queue_health,
     domain,
     domains,
     events,
@@ -199,7 +202,7 @@ class Gateway:
         answer = _Answer(sender, trace, incoming)
         self._meters.begun()
         try:
-            sent = (request.get("raw_path") or request["path"].encode()).partition(b"?")[0]
+            sent = without_slash((request.get("raw_path") or request["path"].encode()).partition(b"?")[0])
             request["path"] = canonical(sent) or _NOWHERE
             if method == HttpMethod.HEAD:
                 request["method"] = HttpMethod.GET

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
@@ -143,7 +144,7 @@ def _answered(request: HttpRequest, service: Service, account: str, reader: Read
     finest = finest_of(answer, reader, lambda snapshot, most: closes_of(snapshot, by, selection, most=most))
     if form == "csv":
         return table(answer, account, "msgconversation", window, finest, CLOSE_METRICS)
-    return series(answer, window, finest, levels.written, METRICS_DATA)
+    return series(answer, window, partial(levels.written, finest), METRICS_DATA)
 
 
 def _in_buckets(query: Query, asked: Window) -> Window:

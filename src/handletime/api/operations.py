@@ -6,6 +6,7 @@ One query sums by the finest groups; elements, totals, intervals and the summary
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from handletime.api.answer import Answer
 from handletime.api.negotiation import FORMAT, table_or_json
 from handletime.api.parameters import (
     ALL,
+    Moment,
     Parameter,
     Query,
     Schema,
@@ -119,10 +121,10 @@ SKILL_IDS_BESIDE: Final = some_ids(
 SKILL_IDS: Final = some_ids("skillIds", "Only these skills; all where it is absent.")
 INTEGRATION: Final = a_text("source", "Only segments of conversations that started there, in any letter case.")
 METRICS: Final = some_choices("metrics", "Only these metrics.", [metric.name for metric in AGENT_METRICS])
-_OF_ANOTHER_VERSION: Final = (
-    a_time_in_millis("fromMillis", "Of another version; refused."),
-    a_time_in_millis("toMillis", "Of another version; refused."),
+FROM_MILLIS: Final = a_time_in_millis(
+    "fromMillis", "The start in epoch milliseconds, with `toMillis`; of version 2, and else refused."
 )
+TO_MILLIS: Final = a_time_in_millis("toMillis", "The end in epoch milliseconds; of version 2, and else refused.")
 _OF_BOTH: Final = (TIMEFRAME, VERSION, INTERVAL, FROM, TO, ZONE, USER_TYPE, FORMAT)
 AGENT_PARAMETERS: Final = (*_OF_BOTH, AGENT_IDS, SKILL_IDS_BESIDE, GROUP_IDS, INTEGRATION, METRICS)
 SKILL_PARAMETERS: Final = (*_OF_BOTH, SKILL_IDS)
@@ -185,29 +187,43 @@ class Span(NamedTuple):
     end: int
 
 
-def read_window(query: Query, now: int) -> Window:
+def read_window(query: Query, now: int, version: Parameter[str] = VERSION) -> Window:
     """The window and the intervals that an operations method is asked for. Faults are noted in the query."""
-    span = _read_span(query, now)
+    of_start, of_end = _start_and_end(query, version)
+    span = _read_span(query, now, of_start, of_end)
     interval, zone = query.get(INTERVAL), query.get(ZONE)
-    read_version(query)
-    if isinstance(interval, str) and not query.has(TO):
+    read_version(query, version)
+    if isinstance(interval, str) and not query.has(of_end):
         query.fault(INTERVAL, "hour, day and week need the parameter to")
     if isinstance(interval, int) and span is not None and not _divides(interval, span):
-        query.fault(
-            INTERVAL, f"must be a divisor of {'timeframe' if query.has(TIMEFRAME) else 'the time between from and to'}"
-        )
+        of = "timeframe" if query.has(TIMEFRAME) else f"the time between {of_start.name} and {of_end.name}"
+        query.fault(INTERVAL, f"must be a divisor of {of}")
     start, end = span or Span(now, now)
     end = min(end, now)
     ends = bounds(start, end, interval, zone) if start < end and query.is_good((INTERVAL,)) else [start, end]
     return Window(start, end, ends, ends[:-1], ends[:-1], interval is not None, zone)
 
 
-def read_version(query: Query) -> None:
-    """Has the query checked for another version, and for what only another one has. Faults are noted in it."""
-    query.get(VERSION)
-    for parameter in _OF_ANOTHER_VERSION:
-        if query.has(parameter):
+def read_version(query: Query, version: Parameter[str]) -> str:
+    """The version, and a fault for what only the second one has. Faults are noted in the query."""
+    found = query.get(version)
+    for parameter in (FROM_MILLIS, TO_MILLIS):
+        if found != "2" and query.has(parameter):
             query.fault(parameter, "is not of this version; use from and to, or timeframe")
+    return found
+
+
+OfTime = Parameter[Moment | None]
+
+
+def _start_and_end(query: Query, version: Parameter[str]) -> tuple[OfTime, OfTime]:
+    """The parameters that say the window's start and end."""
+    if version is VERSION or query.get(version) != "2" or not (query.has(FROM_MILLIS) or query.has(TO_MILLIS)):
+        return FROM, TO
+    for millis, text in ((FROM_MILLIS, FROM), (TO_MILLIS, TO)):
+        if query.has(text):
+            query.fault(millis, f"must not be given together with {text.name}")
+    return FROM_MILLIS, TO_MILLIS
 
 
 def _divides(minutes: int, span: Span) -> bool:
@@ -216,30 +232,31 @@ def _divides(minutes: int, span: Span) -> bool:
     return minutes * MINUTE <= length and length % (minutes * MINUTE) == 0
 
 
-def _read_span(query: Query, now: int) -> Span | None:
+def _read_span(query: Query, now: int, of_start: OfTime, of_end: OfTime) -> Span | None:
     """The timeframe that is asked for; None where it is wrong. Faults are noted in the query."""
     minutes = query.get(TIMEFRAME)
-    if not query.has(TIMEFRAME) and not query.has(FROM):
-        query.fault(TIMEFRAME, "is required, or from and to")
-    most = TIMEFRAME_MAX_WITH_TO if query.has(TO) else TIMEFRAME_MAX
+    if not query.has(TIMEFRAME) and not query.has(of_start):
+        query.fault(TIMEFRAME, f"is required, or {of_start.name} and {of_end.name}")
+    most = TIMEFRAME_MAX_WITH_TO if query.has(of_end) else TIMEFRAME_MAX
     if minutes is not None and minutes > most:
         query.fault(TIMEFRAME, f"must be less than or equal to {most}")
-    start, to = query.get(FROM), query.get(TO)
-    if query.has(FROM) and query.has(TIMEFRAME):
-        query.fault(FROM, "must not be given together with timeframe")
-    if query.has(FROM) and not query.has(TO):
-        query.fault(FROM, "needs the parameter to")
+    start, to = query.get(of_start), query.get(of_end)
+    if query.has(of_start) and query.has(TIMEFRAME):
+        query.fault(of_start, "must not be given together with timeframe")
+    if query.has(of_start) and not query.has(of_end):
+        query.fault(of_start, f"needs the parameter {of_end.name}")
     end = now if to is None else min(to.millis, now)
     span = Span(end - (minutes or 0) * MINUTE, end)
     if start is not None:
         span = Span(start.millis, to.millis if to else now)
         if start.millis > end:
-            query.fault(FROM, "must not be after to, nor in the future")
+            query.fault(of_start, f"must not be after {of_end.name}, nor in the future")
         if to is not None and end - start.millis > TIMEFRAME_MAX_WITH_TO * MINUTE:
-            query.fault(FROM, f"must not be more than {TIMEFRAME_MAX_WITH_TO} minutes before to")
+            query.fault(of_start, f"must not be more than {TIMEFRAME_MAX_WITH_TO} minutes before {of_end.name}")
     if span.start < EARLIEST:
-        query.fault(FROM if query.has(FROM) else TO, "is too early: the timeframe must begin after 0001-01-09")
-    return span if query.is_good((TIMEFRAME,)) and query.is_good((FROM, TO)) else None
+        of = of_start if query.has(of_start) else of_end
+        query.fault(of, "is too early: the timeframe must begin after 0001-01-09")
+    return span if query.is_good((TIMEFRAME,)) and query.is_good((of_start, of_end)) else None
 
 
 def _selection(window: Window, user_type: str, **filters: Any) -> Selection:
@@ -282,7 +299,7 @@ def agent_operations(request: HttpRequest, service: TheService, account: InPath)
     levels = AgentLevels(metrics, by_skill, skills)
     if form == "csv":
         return table(answer, account, "msgagentsegments", window, levels.finest(finest), metrics)
-    return series(answer, window, finest, levels.written, METRICS_DATA)
+    return series(answer, window, partial(levels.written, finest), METRICS_DATA)
 
 
 class AgentLevels(msgspec.Struct, frozen=True):
@@ -346,7 +363,7 @@ def skill_operations(request: HttpRequest, service: TheService, account: InPath)
         window = window.backwards()
     if form == "csv":
         return table(answer, account, "msgskillsegments", window, finest, SKILL_METRICS)
-    return series(answer, window, finest, _skills_written)
+    return series(answer, window, partial(_skills_written, finest))
 
 
 def _skills_written(finest: Sums, prefix: tuple[By, ...], number: int) -> Iterator[Iterator[bytes]]:

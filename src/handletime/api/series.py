@@ -80,21 +80,35 @@ def table(
     agent of what has none.
     """
     ids = [key for key in finest.keys if key not in ("interval", "assigned")]
-    names = [*(["timestamp", "intervalStart"] if window.in_intervals else []), *ids, *(m.name for m in metrics)]
+
+    def columns(begin: int, end: int) -> tuple[list[int], list[Sequence[object]]]:
+        part = finest.part(begin, end)
+        places = part.keys["interval"].tolist() if window.in_intervals else []
+        return places, [*(_ids(part, key) for key in ids), *(_cells(part, metric) for metric in metrics)]
+
+    names = [*ids, *(metric.name for metric in metrics)]
+    return table_of(answer, account, method, window, names, columns, len(finest))
+
+
+Columns = Callable[[int, int], tuple[list[int], list[Sequence[object]]]]
+"""The places of the intervals of some rows, where there are intervals, and their columns."""
+
+
+def table_of(
+    answer: Answer, account: str, method: str, window: Window, names: Sequence[str], columns: Columns, total: int
+) -> Response[Any]:
+    """Rows, some at a time; where there are intervals, each with its own."""
     starts = [_rfc_3339(start, window.zone) for start in window.starts]
 
-    def rows(part: Sums) -> Iterator[tuple[object, ...]]:
-        columns: list[Sequence[object]] = [_ids(part, key) for key in ids]
-        columns += [_cells(part, metric) for metric in metrics]
-        if window.in_intervals:
-            places = part.keys["interval"].tolist()
-            columns = [[window.stamps[place] for place in places], [starts[place] for place in places], *columns]
-        return zip(*columns, strict=True)
+    def rows(begin: int) -> Iterator[tuple[object, ...]]:
+        places, of_rows = columns(begin, begin + _AT_ONCE)
+        stamps = [[window.stamps[place] for place in places], [starts[place] for place in places]]
+        return zip(*(stamps if window.in_intervals else []), *of_rows, strict=True)
 
-    parts = (finest.part(begin, begin + _AT_ONCE) for begin in range(0, len(finest), _AT_ONCE))
-    name = file_name(unquote(account), method, window.start, window.end)
-    each = chain.from_iterable(map(rows, parts))
-    return csv_answer(answer, names, each, file_name=name, total=len(finest))
+    each = chain.from_iterable(map(rows, range(0, total, _AT_ONCE)))
+    file = file_name(unquote(account), method, window.start, window.end)
+    leading = ["timestamp", "intervalStart"] if window.in_intervals else []
+    return csv_answer(answer, [*leading, *names], each, file_name=file, total=total)
 
 
 def _ids(part: Sums, key: By) -> Sequence[object]:
@@ -128,24 +142,22 @@ _AT_ONCE: Final = 1000
 METRICS_DATA: Final = (b'"metricsData":{', b"}")
 """The JSON around an interval's fields, where they stand in an object of their own."""
 
-Written = Callable[[Sums, tuple[By, ...], int], Iterator[Iterator[bytes]]]
-"""Makes JSON of sums, in pieces: the fields of each interval, or of the whole where no key comes first.
+Written = Callable[[tuple[By, ...], int], Iterator[Iterator[bytes]]]
+"""Makes JSON in pieces: the fields of each interval, or of the whole where no key comes first.
 The pieces have to be read in turn.
 """
 
 
-def series(
-    answer: Answer, window: Window, finest: Sums, written: Written, around: tuple[bytes, bytes] = (b"", b"")
-) -> Response[Any]:
+def series(answer: Answer, window: Window, written: Written, around: tuple[bytes, bytes] = (b"", b"")) -> Response[Any]:
     """Intervals and their summary, or only the summary, without objects for all of it."""
     stamps = window.stamps
     if not window.in_intervals:
-        return _added(answer, [b"{"], *written(finest, (), 1), [b"}"]).response(JSON, _VARY)
+        return _added(answer, [b"{"], *written((), 1), [b"}"]).response(JSON, _VARY)
     answer.add(b'{"metricsByIntervals":[')
     before, after = around
-    for number, (stamp, fields) in enumerate(zip(stamps, written(finest, ("interval",), len(stamps)), strict=True)):
+    for number, (stamp, fields) in enumerate(zip(stamps, written(("interval",), len(stamps)), strict=True)):
         _added(answer, [b'%s{"timestamp":%d,' % (b"," if number else b"", stamp), before], fields, [after, b"}"])
-    return _added(answer, [b'],"timeframeSummary":{'], *written(finest, (), 1), [b"}}"]).response(JSON, _VARY)
+    return _added(answer, [b'],"timeframeSummary":{'], *written((), 1), [b"}}"]).response(JSON, _VARY)
 
 
 def _added(answer: Answer, *parts: Iterable[bytes]) -> Answer:
