@@ -43,7 +43,7 @@ def write_run(lake: Path, events: pa.Table, finished: int) -> Run:
     before, number = begun.last, begun.number
     versions = {}
     for name, rows in stored(events).items():
-        old = by_partition(files(lake, name, before.versions[name])) if before else {}
+        old = by_partition(files(lake, name, before.versions[name])) if before and name in before.versions else {}
         new = dict(partitions(name, rows))
         stays = {key for key, part in new.items() if key in old and read(lake / name, old[key], name).equals(part)}
         added = [write(lake / name, name, key, new[key], number, finished) for key in new.keys() - stays]

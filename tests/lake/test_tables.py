@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from handletime.errors import InputError
+from handletime.errors import InputError, NotHere
+from handletime.lake import tables
+from handletime.lake.lake import Lake
 from handletime.lake.tables import COLUMNS, File, Run, StartedRun, begin, commit, files, finish, runs, vacuum
 from handletime.segments.derive import derive
-from tests.lake.maker import partitions, stored, write
+from tests.lake.maker import partitions, stored, write, write_run
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 
@@ -114,3 +116,35 @@ def test_tables_of_an_earlier_version_get_the_columns_of_today(tmp_path: Path, m
     assert fields == {"accountId": False, "day": True, **{field.name: field.nullable for field in columns}}
     finish(tmp_path, begun, Run(begun.number, 2000, begun.versions, ""))
     assert not begin(tmp_path).is_older
+
+
+def test_tables_of_before_there_were_queue_segments_say_so_until_all_is_derived_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What they have is answered, about queues nothing: none would be a wrong number."""
+    count = "select count(*) from queue_segments"
+    events = events_of(messy_stream(4, events=200, conversations=20, accounts=1))
+    (account,) = events["accountId"].unique().to_pylist()
+    with monkeypatch.context() as earlier:
+        earlier.delitem(COLUMNS, "queue_segments")
+        earlier.setattr(tables, "_RUN", tables._RUN.remove(tables._RUN.get_field_index("queue_segments")))
+        write_run(tmp_path, events, 1000)
+    with Lake(tmp_path) as lake:
+        reader = lake.reader(account)
+        with reader.snapshot() as snapshot:
+            (segments,) = snapshot.execute("select count(*) from agent_segments").fetchall()
+            assert segments > (0,)
+            for query in (count, "select count(*) from running_queue_segments"):
+                with pytest.raises(NotHere, match="Derive all events once"):
+                    snapshot.execute(query)
+    assert begin(tmp_path).is_older
+    write_run(tmp_path, events, 2000)
+    assert not begin(tmp_path).is_older
+    assert [run.versions.keys() for run in runs(tmp_path)] == [COLUMNS.keys() - {"queue_segments"}, COLUMNS.keys()]
+    vacuum(tmp_path)
+    queues = derive(events).queue_segments
+    with Lake(tmp_path) as lake, lake.reader(account).snapshot() as snapshot:
+        assert snapshot.execute(count).fetchall() == [(queues.num_rows,)]
+        running = snapshot.execute("select count(*) from running_queue_segments").fetchall()
+        assert running == [(queues["end"].null_count,)]
+        assert queues["end"].null_count

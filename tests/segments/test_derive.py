@@ -51,6 +51,9 @@ def test_the_golden_case_comes_out(path: Path) -> None:
     assert like(case["agentSegments"], segments) == in_milliseconds(case["agentSegments"])
     skill_segments = by_start(rows_of(derived.skill_segments))
     assert like(case["skillSegments"], skill_segments) == in_milliseconds(case["skillSegments"])
+    if "queueSegments" in case:
+        queue_segments = by_start(rows_of(derived.queue_segments))
+        assert like(case["queueSegments"], queue_segments) == in_milliseconds(case["queueSegments"])
 
 
 def by_start(rows: list[Row]) -> list[Row]:
