@@ -16,12 +16,13 @@ from schemathesis.openapi.checks import RejectedPositiveData
 UNSAYABLE: Final = {
     r"(from|to)Millis: must not be given together with (from|to)": "a rule between two parameters",
     r"from(Millis)?: must not be (more than|after) .*": "depends on the clock, and on to",
-    r"from: (must not be given together with timeframe|needs the parameter to)": "a rule between two parameters",
-    r"(from|to): is too early: .*": "depends on timeframe",
-    r"timeframe: is required, or from and to": "a rule between two parameters",
+    r"from(Millis)?: (must not be given together with timeframe|needs the parameter to(Millis)?)": "a rule of two",
+    r"(from|to)(Millis)?: is too early: .*": "depends on timeframe",
+    r"(from|to)Millis: is not of this version; .*": "a rule between two parameters",
+    r"timeframe: is required, or from(Millis)? and to(Millis)?": "a rule between two parameters",
     r"timeframe: must be less than or equal to 1440": "more is allowed with to",
     r"limit: must be less than or equal to 500": "more is allowed in CSV",
-    r"interval: must be a divisor of (timeframe|the time between from and to)": "a rule between two parameters",
+    r"interval: must be a divisor of (timeframe|the time between \w+ and \w+)": "a rule between two parameters",
     r"interval: hour, day and week need the parameter to": "a rule between two parameters",
     r"tz: must be the IANA name of a time zone .*": "a list of 600 names that grows every year",
     r"(element|line) \d+: accountId: must be the account of the address, or absent": "a rule between body and path",
@@ -48,6 +49,8 @@ def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | No
     """
     if query is None or not context.operation.path.startswith("/operations/"):
         return query
+    if "fromMillis" in query or "toMillis" in query:  # Of version 2 alone, and instead of the others.
+        query = {name: value for name, value in query.items() if name not in ("fromMillis", "toMillis")}
     if "from" in query and "to" in query:
         return {name: value for name, value in query.items() if name != "timeframe"}
     return {"timeframe": 60} | {name: value for name, value in query.items() if name != "from"}

@@ -11,6 +11,7 @@ import msgspec
 from litestar import Response, get
 
 from handletime import __version__
+from handletime.answers.queue_health import COUNTS, WAITS
 from handletime.answers.registry import AGENT_METRICS, CLOSE_METRICS, SKILL_METRICS
 from handletime.api import (
     agent_segments,
@@ -23,6 +24,7 @@ from handletime.api import (
     focus,
     health,
     operations,
+    queue_health,
     sources,
     unit_files,
 )
@@ -129,6 +131,25 @@ METHODS: Final = (
         varies=True,
     ),
     Method(
+        "currentQueueHealth",
+        f"/operations{_ACCOUNT}/msgqueuehealth/current",
+        "Who waits in the queue now, by skill and in all",
+        {JSON: queue_health.QueueData, **_TABLE},
+        "operations",
+        queue_health.NOW_PARAMETERS,
+        missing=True,
+        varies=True,
+    ),
+    Method(
+        "queueHealth",
+        f"/operations{_ACCOUNT}/msgqueuehealth",
+        "How many waited in the queue, and how long, by skill and interval",
+        {JSON: (queue_health.QueueData, queue_health.QueueSeries), **_TABLE},
+        "operations",
+        queue_health.PARAMETERS,
+        varies=True,
+    ),
+    Method(
         "domain",
         f"{_ACCOUNT}/service/{{service}}/baseURI.json",
         "Where a service is",
@@ -222,9 +243,15 @@ def document() -> Doc:
         types, ref_template=_REF, schema_hook=lambda _: {"description": "Any value."}
     )
     schema_of = dict(zip(map(repr, types), schemas, strict=True))
-    for struct in (agent_segments.SegmentShown, operations.AgentData, conversations.ConversationData):
+    for struct in (
+        agent_segments.SegmentShown,
+        operations.AgentData,
+        conversations.ConversationData,
+        queue_health.QueueData,
+    ):
         _let_be_absent(struct, components[struct.__name__])
     components["Element"] = _element_schema()
+    components["QueueElement"] = _queue_schema()
     _close_lists(components["Moment"]["properties"])
     components["Event"] = _event_schema()
     components["Move"] = _move_schema()
@@ -326,6 +353,18 @@ def _element_schema() -> Doc:
             }
             for metric in (*AGENT_METRICS, *SKILL_METRICS, *CLOSE_METRICS)
         },
+        "additionalProperties": False,
+    }
+
+
+def _queue_schema() -> Doc:
+    names = (*COUNTS, *WAITS, *queue_health.OVERDUE, "time")
+    return {
+        "title": "QueueElement",
+        "description": "Counts, and waits in milliseconds; -1 is a wait over nothing, or what is not known. `time` is "
+        "now, in epoch milliseconds.",
+        "type": "object",
+        "properties": {name: {"type": "number" if name in COUNTS else "integer"} for name in names},
         "additionalProperties": False,
     }
 

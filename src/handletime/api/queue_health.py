@@ -32,7 +32,7 @@ from handletime.api.operations import (
     read_version,
     read_window,
 )
-from handletime.api.parameters import Query, a_choice, some_choices, some_ids
+from handletime.api.parameters import Parameter, Query, a_choice, some_choices, some_ids
 from handletime.api.ports import Reader
 from handletime.api.series import GROUP_BYTES, METRICS_DATA, Window, json_object, series, table_of
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
@@ -49,7 +49,7 @@ METRICS: Final = replace(
 )
 WITH_OVERDUE: Final = a_choice("overdueConversations", "`true` adds the group `overdue`.", "false", ("true", "false"))
 GROUP_IDS: Final = some_ids("groupIds", "Filters `overdueConversationsAssigned` only.")
-NOW_PARAMETERS: Final = (
+NOW_PARAMETERS: Final[Sequence[Parameter[Any]]] = (
     *(VERSION, SKILL_IDS, BREAKDOWN, METRICS, WITH_OVERDUE, GROUP_IDS, FORMAT),
     *(replace(each, meaning="With `v=2` taken, and of no effect.") for each in (FROM_MILLIS, TO_MILLIS)),
 )
