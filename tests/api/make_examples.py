@@ -128,14 +128,14 @@ def livepersons_agents() -> list[Json]:
 
 
 def waiting() -> list[Json]:
-    """A conversation that waits in the queue of skill 333, and one that a human gave back to the one of 444."""
+    """A conversation that waits in the queue of skill 333, and one that a bot gave back to the one of 444."""
     new: list[Json] = [
         {"time": NOW - 95_000, "type": "opened", "skillId": 333, "source": "APP"},
         {"time": NOW - 94_000, "type": "message", "sentBy": "consumer"},
     ]
     back: list[Json] = [
         {"time": NOW - 400_000, "type": "opened", "skillId": 444, "source": "WEB"},
-        {"time": NOW - 390_000, "type": "assigned", "agentId": 13},
+        {"time": NOW - 390_000, "type": "assigned", "agentId": 14, "userType": "bot"},
         {"time": NOW - 40_000, "type": "transferred", "reason": "backToQueue"},
     ]
     return [
