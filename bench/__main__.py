@@ -40,6 +40,7 @@ SECTIONS: Final = (
     "peers",
     "ingest",
     "queries",
+    "queue",
     "pages",
     "lake",
     "history",
@@ -51,6 +52,7 @@ SECTIONS: Final = (
 WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "ingest": ingest.measure,
     "queries": queries.measure,
+    "queue": queries.measure_queue,
     "pages": queries.measure_pages,
     "lake": lake.measure,
     "history": history.measure,

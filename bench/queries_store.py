@@ -27,6 +27,8 @@ from handletime.store.opening import StoreSettings, connect
 ACCOUNT: Final = "bench"
 AGENTS: Final = 200
 SKILLS: Final = 40
+WAITING: Final = 20_000
+"""Conversations that wait in the queue when all is there."""
 SIMULATED: Final = 60_000
 """Conversations of the day that is derived."""
 SEED: Final = 20261121
@@ -42,7 +44,8 @@ def fill(folder: Path, segments: int, days: int, parquet: Path, *, with_units: b
     day = simulated(datetime.now(UTC).replace(microsecond=0) - timedelta(days=1))
     SideFile(folder).close()
     connection = connect(folder, StoreSettings(memory_bytes=6 << 30), 0)
-    with registered(connection, a=day.agent_segments, s=day.skill_segments, u=day.handle_time_units):
+    tables = {"a": day.agent_segments, "s": day.skill_segments, "q": day.queue_segments, "u": day.handle_time_units}
+    with registered(connection, **tables):
         made = _fill(connection, segments, days, with_units=with_units)
     columns = ", ".join(["accountId", "agentId", "skillId", "userType", "start", '"end"', *KEPT["agentSegments"]])
     connection.execute("checkpoint")
@@ -93,6 +96,20 @@ def _fill(connection: duckdb.DuckDBPyConnection, segments: int, days: int, *, wi
         from (from s where "end" is not null) s, copy_of"""
     )
     _insert(connection, "skill_segments", "skill", KEPT["skillSegments"], "started")
+    execute(
+        """create temp table queue as select q.* replace (start + moved as start, "end" + moved as "end",
+            conversationId || '-' || copy as conversationId), 0 as account,
+            row_number() over (order by q."end" + moved) as started, started as number
+        from (from q where "end" is not null) q, copy_of"""
+    )
+    _insert(connection, "queue_segments", "queue", KEPT["queueSegments"], "started")
+    execute(
+        f"""create temp table waiting as select * replace (conversationId || '-waits' as conversationId,
+            make_timestamptz({(last + offset) * 1000} - started * 7919 % 3600000 * 1000) as start),
+            start as opened, started % 2 = 0 as consumerLast
+        from queue order by started desc limit {WAITING}"""
+    )
+    _insert(connection, "running_queue_segments", "waiting", {}, "started")
     if with_units:
         execute(
             """create temp table unit as select u.* replace (u.start + moved as start, u."end" + moved as "end"),
@@ -104,7 +121,13 @@ def _fill(connection: duckdb.DuckDBPyConnection, segments: int, days: int, *, wi
     execute("update kept.meta set arrivals = (select max(started) + 1 from kept.agent_segments)")
     counted = {
         name: execute(f"select count(*) from kept.{name}").fetchall()[0][0]
-        for name in ("agent_segments", "skill_segments", "handle_time_units")
+        for name in (
+            "agent_segments",
+            "skill_segments",
+            "queue_segments",
+            "running_queue_segments",
+            "handle_time_units",
+        )
     }
     return {"end": last + offset + 1, **counted}
 

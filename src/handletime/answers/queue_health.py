@@ -164,8 +164,8 @@ def queue_over(
     last interval ends now. With more than `most` groups, and so many intervals and skills, there is no answer:
     OverflowError.
     """
-    begins = _grouped(snapshot, bounds, skills, most, _STARTS, "greatest(start, $start)", _ROWS_STARTED)
-    ends = _grouped(snapshot, bounds, skills, most, _ENDS, '"end"', _ROWS_ENDED)
+    begins = _grouped(snapshot, bounds, skills, most, _STARTS)
+    ends = _grouped(snapshot, bounds, skills, most, _ENDS)
     known = np.unique(np.concatenate([begins["skillId"], ends["skillId"]]))
     if len(known) * (len(bounds) - 1) > most:
         raise OverflowError
@@ -213,21 +213,23 @@ _WAIT: Final = '(epoch_us("end") - epoch_us(start)) // 1000'
 _ASSIGNED: Final = "endReason = 'assigned'"
 
 
-def _columns(moment: str) -> Iterator[str]:
+def _summed(name: str, condition: str, of: str) -> str:
+    return f'coalesce(sum({of}) filter (where {condition}), 0)::bigint as "{name}"'
+
+
+def _columns() -> Iterator[str]:
     for kind, condition in _KINDS.items():
-        yield f'count(*) filter (where {condition}) as "n{kind}"'
+        yield _summed(f"n{kind}", condition, "n")
         if kind in ("", "T"):
-            yield f'coalesce(sum(epoch_ms({moment}) - $first) filter (where {condition}), 0)::bigint as "s{kind}"'
+            yield _summed(f"s{kind}", condition, "s")
 
 
 def _wait_columns() -> Iterator[str]:
     for place, condition in enumerate(_OF.values()):
-        where = f"filter (where {condition} and {_ASSIGNED})"
-        yield f'coalesce(sum({_WAIT}) {where}, 0)::bigint as "w{place}"'
-        yield f'count(*) {where} as "c{place}"'
-    yield f"coalesce(max({_WAIT}) filter (where {_ASSIGNED}), {NOTHING}) as longest"
-    from_agent = f"{_ASSIGNED} and {_OF[_FROM_AGENT]}"
-    yield f'coalesce(max({_WAIT}) filter (where {from_agent}), {NOTHING}) as "longestFromAgent"'
+        yield _summed(f"w{place}", f"assigned and {condition}", "w")
+        yield _summed(f"c{place}", f"assigned and {condition}", "n")
+    yield f"coalesce(max(longest) filter (where assigned), {NOTHING}) as longest"
+    yield f'coalesce(max(longest) filter (where assigned and {_OF[_FROM_AGENT]}), {NOTHING}) as "longestFromAgent"'
 
 
 _ROWS_STARTED: Final = """(
@@ -238,23 +240,50 @@ _ROWS_STARTED: Final = """(
 _ROWS_ENDED: Final = """(
     select skillId, start, "end", follows, fromUserType, endReason from queue_segments
     where "end" >= $start and "end" < $end {and})"""
-_STARTS: Final = ", ".join(_columns("greatest(start, $start)"))
-_ENDS: Final = ", ".join([*_columns('"end"'), *_wait_columns()])
+
+
+class _Moments(NamedTuple):
+    """What is asked of the starts, or of the ends, of queue segments: of rows, by a moment of each.
+
+    Rows are many, and conditions take time: they are grouped first by all that conditions ask for, by `kinds` and with
+    `sums`; `columns` come from these groups.
+    """
+
+    rows: str
+    moment: str
+    kinds: str
+    sums: str
+    columns: str
+
+
+_STARTS: Final = _Moments(_ROWS_STARTED, "greatest(start, $start)", "", "", ", ".join(_columns()))
+_ENDS: Final = _Moments(
+    _ROWS_ENDED,
+    '"end"',
+    f", {_ASSIGNED} as assigned",
+    f", sum({_WAIT}) as w, max({_WAIT}) as longest",
+    ", ".join([*_columns(), *_wait_columns()]),
+)
 
 
 def _grouped(
-    snapshot: Snapshot, bounds: Sequence[int], skills: Sequence[int] | None, most: int, columns: str, at: str, rows: str
+    snapshot: Snapshot, bounds: Sequence[int], skills: Sequence[int] | None, most: int, of: _Moments
 ) -> dict[str, I64]:
     """Columns by interval (`place`) and skill."""
-    asked: dict[str, object] = {"start": instant_of(bounds[0])}
-    if rows is _ROWS_STARTED:
+    asked: dict[str, object] = {"start": instant_of(bounds[0]), "first": bounds[0] * 1000}
+    if of is _STARTS:
         asked |= {"end": instant_of(TIME_MAX), "until": instant_of(bounds[-1])}
     else:
         asked |= {"end": instant_of(bounds[-1])}
-    relation, place, grid = placed(_of_skills(rows, skills, asked), bounds, at)
-    sql = f"select {place} as place, skillId, {columns} from {relation} group by 1, 2 limit {most + 1}"
-    asked |= grid | ({"first": bounds[0]} if "$first" in sql else {})
-    found = snapshot.execute(sql, asked).fetchnumpy()
+    relation, place, grid = placed(_of_skills(of.rows, skills, asked), bounds, of.moment)
+    found = snapshot.execute(
+        f"""select place, skillId, {of.columns} from (
+            select {place} as place, skillId, follows, fromUserType{of.kinds}, count(*) as n,
+                sum(epoch_us({of.moment}) - $first) // 1000 as s{of.sums}
+            from {relation} group by all)
+        group by 1, 2 limit {most + 1}""",
+        asked | grid,
+    ).fetchnumpy()
     if len(found["skillId"]) > most:
         raise OverflowError
     return {name: np.asarray(values, np.int64) for name, values in found.items()}
