@@ -18,6 +18,7 @@ from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from handletime.api.account_metrics import account_metrics
 from handletime.api.agent_segments import agent_segments
 from handletime.api.answer import Counting, Sender
 from handletime.api.body import Incoming
@@ -25,6 +26,7 @@ from handletime.api.breakdown import breakdown
 from handletime.api.compression import Compressing
 from handletime.api.conversations import conversations
 from handletime.api.domains import domain, domains
+from handletime.api.due import due
 from handletime.api.errors import ADDRESS_RATE, BadRequest, answer_to
 from handletime.api.events import Intake, events
 from handletime.api.explain import conversation_explained, segment_explained
@@ -56,6 +58,8 @@ ROUTES: Final[list[Any]] = [
     conversations,
     queue_health,
     current_queue_health,
+    account_metrics,
+    due,
     domain,
     domains,
     events,
