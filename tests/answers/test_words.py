@@ -79,6 +79,8 @@ LISTS: Final[dict[str, tuple[Mapping[str, str], Collection[str]]]] = {
     "outcomes": (words.OUTCOMES, rules.OUTCOMES),
     "end reasons": (words.END_REASONS, rules.END_REASONS),
     "follows": (words.FOLLOWS, rules.FOLLOWS),
+    "queue follows": (words.QUEUE_FOLLOWS, rules.QUEUE_FOLLOWS),
+    "queue ends": (words.QUEUE_ENDS, rules.QUEUE_ENDS),
     "unit starts": (words.UNIT_STARTS, rules.UNIT_STARTS),
     "unit ends": (words.UNIT_ENDS, rules.UNIT_ENDS),
     "not handled": (words.NOT_HANDLED, get_args(NotHandled)),

@@ -18,7 +18,7 @@ def test_a_conversation_is_explained_as_the_command_does(world: World, account: 
     answer = world.get(f"/api/account/{account}/conversations/mine/explain", account)
     assert answer.status_code == 200
     body = answer.json()
-    assert list(body) == ["accountId", "conversationId", "moments", "agentSegments", "skillSegments"]
+    assert list(body) == ["accountId", "conversationId", "moments", "agentSegments", "skillSegments", "queueSegments"]
     assert sum(moment.get("handleTimeMillis", 0) for moment in body["moments"]) == 5_000
     assert body["agentSegments"][0]["handleTimeUnits"][0]["handleTimeMillis"] == 5_000
 

@@ -205,7 +205,8 @@ def test_from_the_list_to_the_picture_of_a_conversation(visitor: Visitor) -> Non
     expect(says).to_contain_text("ends: the agent wrote (agentResponse)")
     expect(says).to_contain_text("rules 3.3 a")
     expect(page.locator("tbody.chosen")).to_contain_text("agent 2")
-    expect(page.locator("table.events tbody tr")).to_have_count(len(expected()["events"]))
+    expect(page.locator("table.events tbody tr:not(.queue-row)")).to_have_count(len(expected()["events"]))
+    expect(page.locator("tr.queue-row")).to_contain_text(["assigned to a bot", "from a bot, after a transfer to this"])
     for lane in ("consumer", "queue", "agent 9", "agent 2"):
         expect(page.locator(".lane-name", has_text=re.compile(f"^{lane}$"))).to_be_visible()
 

@@ -30,6 +30,14 @@ def test_explain_says_under_which_clause_time_counted_and_where_the_focus_went(r
     assert "consumerMessage to conversationClosed" in text
 
 
+def test_explain_says_how_long_it_was_in_which_queue(run: Run) -> None:
+    text = run("explain", "-", "--conversation", "c1", stdin=events_of("04-bot-to-human")).stdout
+    text = " ".join(text.split())
+    assert "queue 2: 46 s, assigned to a human" in text
+    line = "Queue segment 2: skill 20, from a bot, after a transfer to this skill, 09:00:14.000 to 09:01:00.000, 46 s"
+    assert line in text
+
+
 def test_explain_asks_which_account_where_two_have_the_conversation(run: Run) -> None:
     events = events_of("01-one-answer")
     other = events.replace(b'{"eventId"', b'{"accountId": "B2", "eventId"')

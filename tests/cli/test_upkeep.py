@@ -125,7 +125,7 @@ def export_and_derive(folder: Path, tmp_path: Path) -> None:
         f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 queue segments, 2 handle time units, in "
     )
     assert "is there already" in upkeep("export", "--out", out, folder=folder, code=1)
-    events = sorted(map(str, out.glob("events/accountId=acme/day=*/part-0.parquet")))
+    events = sorted(map(str, out.glob("events/account=acme/day=*/part-0.parquet")))
     handletime("derive", *events, "--out", tmp_path / "derived")
     for table in TABLES:
         assert rows_under(out, table) == in_order(rows_of(pq.read_table(tmp_path / "derived" / f"{table}.parquet")))
@@ -142,14 +142,11 @@ def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
     assert "in 18 files" in upkeep("export", "--out", tmp_path / "all", folder=folder)
     days = {
         "events": ("2000-01-01", "2000-01-02", "2000-01-04"),
-        "agent_segments": ("2000-01-01", "2000-01-04", "__HIVE_DEFAULT_PARTITION__"),
-        "skill_segments": ("2000-01-01", "2000-01-04", "__HIVE_DEFAULT_PARTITION__"),
+        "agent_segments": ("2000-01-01", "2000-01-04", "running"),
+        "skill_segments": ("2000-01-01", "2000-01-04", "running"),
     }
     assert {str(path.parent.relative_to(tmp_path / "all")) for path in (tmp_path / "all").rglob("*.parquet")} == {
-        f"{table}/accountId={account}/day={day}"
-        for table in days
-        for account in ("00123", "acme")
-        for day in days[table]
+        f"{table}/account={account}/day={day}" for table in days for account in ("00123", "acme") for day in days[table]
     }
     chosen = ("export", "--account", "00123", "--from", "2000-01-02", "--to", "2000-01-04")
     upkeep(*chosen, "--out", tmp_path / "some", folder=folder)
@@ -157,6 +154,27 @@ def test_an_export_is_by_account_day_and_range(tmp_path: Path) -> None:
     assert [(row["accountId"], row["end"]) for row in rows_under(tmp_path / "some", "agent_segments")] == [
         ("00123", None)
     ]
+
+
+def test_an_export_again_says_what_it_wrote(folder: Path, tmp_path: Path) -> None:
+    """Beside a server and without one, in one folder."""
+    again = ("export", "--out", tmp_path / "out", "--since", "last")
+    first = upkeep(*again, folder=folder).splitlines()
+    assert first[0].startswith(f"{tmp_path / 'out'}: 13 events, 2 agent segments, ")
+    assert first[1] == "5 of 5 files were written anew, 0 removed"
+    with SideFile(folder, create=False) as side:
+        key = {"token": create(side, "acme", ["admin"]).token}
+    with serving(folder) as server:
+        assert upkeep(*again, folder=folder).endswith("\n0 of 5 files were written anew, 0 removed\n")
+        event = {"eventId": "1", "conversationId": "c9", "time": LONG_AGO, "type": "opened"}
+        answer = httpx.post(f"{server.url}/api/account/acme/events", content=lines([event]), headers=bearer(key))
+        assert answer.json() == {"accepted": 1, "duplicates": 0}
+        assert upkeep(*again, folder=folder).endswith("\n3 of 8 files were written anew, 0 removed\n")
+        assert len(pq.read_table(tmp_path / "out" / "events")) == 14
+        assert upkeep(*FORGET, folder=folder) == "1 conversation removed\n"
+    assert upkeep(*again, folder=folder).endswith("\n0 of 3 files were written anew, 5 removed\n")
+    assert "of all accounts: ask for the same" in upkeep(*again, "--account", "acme", folder=folder, code=1)
+    assert "'yesterday' is not 'last'" in upkeep("export", "--out", "x", "--since", "yesterday", folder=folder, code=2)
 
 
 def test_a_rebuild_names_what_differs_and_puts_it_right(large: Path) -> None:

@@ -67,7 +67,7 @@ EXPORTING = """if True:
 
     folder, out = map(Path, sys.argv[1:])
     with a_store(folder) as store, store.snapshot() as cursor:
-        export(cursor, out, folder, Range(), told)
+        export(cursor, out, store.side, Range(), told)
     """
 
 

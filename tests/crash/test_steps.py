@@ -14,13 +14,15 @@ from http.client import HTTPException
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
+from handletime.clock import DAY as DAY_MS
 from handletime.crashpoints import VARIABLE
 from handletime.keys.keys import create, list_keys
 from handletime.keys.sidefile import SideFile
 from handletime.upkeep.client import ask
-from handletime.upkeep.commands import Check, Checked, Prune, Rebuild, Removed
+from handletime.upkeep.commands import Check, Checked, Forget, Prune, Rebuild, Removed
 from handletime.upkeep.rebuild import Rebuilt
 from tests.crash.client import Client, Senders, lines, prepared
 from tests.crash.nursery import LIMIT_S, ROOT, Child, Nursery
@@ -46,6 +48,7 @@ PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:
 MIGRATION = ("migrating", "migrated")
 QUEUES = ("queues-derived:1", "queues-derived:2")
 BACKUP = ("store-copied", "folder-complete", "folder-named")
+EXPORT = ("export-begun", "export-written:1", "export-written:2", "export-named:1", "export-named:2", "export-removed")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
 DELIVERIES = ("deliveries-kept", "deliveries-stored", "deliveries-settled")
 """Tested in `tests/api/test_sources.py`."""
@@ -59,7 +62,7 @@ def test_every_step_is_one_that_is_tested() -> None:
         for path in (ROOT / "src").rglob("*.py")
         for name in re.findall(r'crash_point\("([\w-]+)"\)', path.read_text())
     }
-    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *QUEUES, *BACKUP, *KEYS, *DELIVERIES, *LAKE)
+    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *QUEUES, *BACKUP, *EXPORT, *KEYS, *DELIVERIES, *LAKE)
     assert named == {step.partition(":")[0] for step in steps}
 
 
@@ -216,6 +219,42 @@ def test_backup(step: str, nursery: Nursery, large: Path, tmp_path: Path) -> Non
             with SideFile(restored, create=False) as side:
                 assert side.last_commit() == commit
             assert ask(restored, Check(), Checked, QUIET).problems == []
+
+
+@pytest.mark.parametrize("step", EXPORT)
+def test_export(step: str, nursery: Nursery, large: Path, tmp_path: Path) -> None:
+    """Whoever reads sees whole files, old or new ones, and the next export mends what is not right."""
+    out = tmp_path / "out"
+    again = ("export", "--out", out, "--since", "last", "--data", large)
+    with a_store(large) as store:
+        store.ingest("local", events_of([a_close("alone", LONG_AGO + 5 * DAY_MS)]))
+    assert nursery.run(large, *again).code == 0
+    before = rows_of_files(out)
+    # Rows that change, a day that is new, and one that becomes empty.
+    ask(large, Rebuild(), Rebuilt, QUIET)
+    ask(large, Forget("local", "alone"), Removed, QUIET)
+    with a_store(large) as store:
+        store.ingest("local", events_of([a_close("new", LONG_AGO + 9 * DAY_MS), a_close("late", LONG_AGO)]))
+    killed(nursery.start(large, *again, env={VARIABLE: step}))
+    meanwhile = rows_of_files(out)
+    assert nursery.run(large, "export", "--out", tmp_path / "once", "--data", large).code == 0
+    expected = rows_of_files(tmp_path / "once")
+    assert all(rows in (before.get(place), expected.get(place)) for place, rows in meanwhile.items())
+    assert nursery.run(large, *again).code == 0
+    assert rows_of_files(out) == expected
+    assert not list(out.rglob("*.new"))
+
+
+def a_close(conversation: str, at: int) -> dict[str, object]:
+    return {"conversationId": conversation, "eventId": "1", "time": at, "type": "closed", "closedBy": "system"}
+
+
+def rows_of_files(folder: Path) -> dict[str, list[dict[str, object]]]:
+    """The rows of each file of an export, by its folder. Fails where one is not whole."""
+    return {
+        str(file.parent.relative_to(folder)): pq.read_table(file, partitioning=None).to_pylist()
+        for file in folder.glob("*/*/*/*.parquet")
+    }
 
 
 @pytest.mark.parametrize("step", KEYS)

@@ -1,4 +1,7 @@
-"""The docs say what the code does: examples decode, links lead somewhere, and no name is missing or left over."""
+"""The docs say what the code does: examples decode, links lead somewhere, and no name is missing or left over.
+
+Covers: segments/described.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,8 @@ from handletime.events.decode import decode_lines
 from handletime.events.model import FIELDS, TYPES
 from handletime.segments import rules
 from handletime.segments.derive import Quality
+from handletime.segments.described import COLUMNS, Meaning
+from handletime.segments.described import TABLES as DESCRIBED
 from handletime.segments.files import SCHEMAS
 
 ROOT: Final = Path(__file__).parents[2]
@@ -161,6 +166,22 @@ def test_every_method_stands_in_the_http_contract() -> None:
 def test_every_column_of_a_table_is_documented_as_it_is(table: str) -> None:
     documented = [(name(row[0]), row[1], bool(row[4])) for row in rows_of(section(table), "rules")]
     assert documented == [(field.name, type_of(field.type), field.nullable) for field in SCHEMAS[table]]
+
+
+@pytest.mark.parametrize("table", SCHEMAS)
+def test_every_column_means_the_same_in_the_docs_and_in_an_export(table: str) -> None:
+    text = section(table)
+    documented = {name(row[0]): Meaning(row[3], row[4]) for row in rows_of(text, "rules")}
+    assert documented == COLUMNS[table]
+    assert text.strip().startswith(f"{DESCRIBED[table].removesuffix(')')}")
+
+
+def test_every_column_of_an_export_is_described() -> None:
+    schemas = {"events": model.EVENTS, **SCHEMAS}
+    assert {table: set(columns) for table, columns in COLUMNS.items()} == {
+        table: set(schema.names) for table, schema in schemas.items()
+    }
+    assert list(DESCRIBED) == list(schemas)
 
 
 def type_of(type_: pa.DataType) -> str:

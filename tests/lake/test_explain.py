@@ -86,7 +86,7 @@ def test_a_conversation_is_explained_as_all_events_say(form: str, places: Places
 def _without_source(explanation: Explanation) -> None:
     for moment in explanation.moments:
         moment.detail.pop("source", None)
-    for segment in explanation.agent_segments:
+    for segment in (*explanation.agent_segments, *explanation.queue_segments):
         segment["source"] = None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from handletime.events.book import instant
-from handletime.segments.explain import Reading, Span, read
+from handletime.segments.explain import Reading, Span, queues_begun, read
 from handletime.segments.parts import prepare
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
@@ -56,7 +56,18 @@ def test_in_another_skill_the_consumer_is_in_another_queue() -> None:
         event(20, "resumed"),
         event(30, "message", sentBy="consumer"),
     )
-    assert seconds(found.queued) == [(0, 4), (4, 7), (8, 9), (20, 30)]
+    rows = found.explanation.queue_segments
+    assert seconds(queued_of(found)) == [(0, 4), (4, 7), (8, 9), (20, 30)]
+    assert [row["waitMillis"] for row in rows] == [4000, 3000, 1000, None]
+    assert [each.queue_segment for each in found.explanation.moments] == [1, 1, 2, None, 3, None, 4, 4]
+    begun = [row and row["sequence"] for row in queues_begun(found.explanation)]
+    assert begun == [1, None, 2, None, 3, None, 4, None]
+
+
+def queued_of(found: Reading) -> list[Span]:
+    """The stretches of its queue segments; what goes on ends with the last moment."""
+    rows = found.explanation.queue_segments
+    return [(_millis(row["start"]), found.times[-1] if row["end"] is None else _millis(row["end"])) for row in rows]
 
 
 def test_a_focus_ends_as_the_rules_say_and_what_goes_on_ends_with_the_last_moment() -> None:
@@ -109,12 +120,18 @@ def test_stretches_are_those_of_the_moments_each_within_a_segment(seed: int) -> 
             for segments in (explanation.agent_segments, explanation.skill_segments)
         )
         assert all(any(start <= a and b <= end for start, end in agents) for a, b in found.waits)
-        assert all(any(start <= a and b <= end for start, end in skills) for a, b in found.queued)
+        assert all(any(start <= a and b <= end for start, end in skills) for a, b in queued_of(found))
+        begun = [row["sequence"] for row in queues_begun(explanation) if row]
+        assert begun == [row["sequence"] for row in explanation.queue_segments]
         looking = {agent for agent in found.focus if found.focus[agent]}
         for moment, (start, end) in zip(explanation.moments, pairwise(found.times), strict=False):
             if start < end:
                 assert _covers(found.waits, start, end) == moment.consumer_waits
-                assert _covers(found.queued, start, end) == (moment.open and moment.assigned_agent_id is None)
+                queued = moment.open and moment.assigned_agent_id is None
+                assert _covers(queued_of(found), start, end) == queued == (moment.queue_segment is not None)
+                if moment.queue_segment is not None:
+                    of_moment = queued_of(found)[moment.queue_segment - 1]
+                    assert of_moment[0] <= start < end <= of_moment[1]
                 if moment.assigned_agent_id is not None:
                     mine = found.focus.get(moment.assigned_agent_id, [])
                     assert _covers(mine, start, end) == moment.agent_looks

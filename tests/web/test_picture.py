@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from handletime.answers.words import CLAUSES, NO_EFFECT, NOT_HANDLED, duration
+from handletime.answers.words import CLAUSES, NO_EFFECT, NOT_HANDLED, QUEUE_ENDS, QUEUE_FOLLOWS, duration
 from handletime.segments.explain import Reading, read
 from handletime.segments.parts import prepare
 from handletime.web.labels import AccountLabels
@@ -70,6 +70,23 @@ def test_units_and_handled_stretches_are_the_derivations(reading: Reading) -> No
     assert handled == sum(unit["handleTimeMillis"] for unit in units)
     segments = [item for item in picture.items if item.kind.startswith("segment")]
     assert len(segments) == len(reading.explanation.agent_segments) + len(reading.explanation.skill_segments)
+
+
+def test_queue_segments_are_drawn_and_told_as_they_are(reading: Reading) -> None:
+    rows = reading.explanation.queue_segments
+    drawn = [item for item in draw(reading, AccountLabels(), UTC).items if item.kind == "queued"]
+    assert [(item.start, item.end) for item in drawn] == [
+        (millis_of(row["start"]), reading.times[-1] if row["end"] is None else millis_of(row["end"])) for row in rows
+    ]
+    told = [line.queue for line in lines_of(reading, AccountLabels(), UTC) if line.queue]
+    assert len(told) == len(rows)
+    for row, item, line in zip(rows, drawn, told, strict=True):
+        assert item.says[0].startswith(f"Queue segment {row['sequence']}: ")
+        ended = QUEUE_ENDS[str(row["endReason"])] if row["end"] else "still running"
+        assert QUEUE_FOLLOWS[str(row["follows"])] in item.says[1]
+        assert ended in item.says[2]
+        assert line.startswith(f"queue segment {row['sequence']} (")
+        assert f"{item.says[1]}: {item.says[2]}" in line
 
 
 def test_each_event_has_a_line(reading: Reading) -> None:

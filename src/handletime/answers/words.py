@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final, Literal, cast
 
@@ -42,6 +42,21 @@ FOLLOWS: Final = {
     "resume": "a resumption",
     "transfer": "a transfer",
     "takeover": "a takeover",
+}
+QUEUE_FOLLOWS: Final = {
+    "newConversation": "a new conversation",
+    "resume": "a resumption",
+    "agentTransfer": "a transfer to another agent",
+    "skillTransfer": "a transfer to this skill",
+    "backToQueue": "going back to the queue",
+    "takeover": "a takeover",
+}
+QUEUE_ENDS: Final = {
+    "closedByConsumer": "closed by the consumer",
+    "closedByAgent": "closed by an agent",
+    "closedBySystem": "closed by the system",
+    "skillTransfer": "passed to another skill",
+    "assigned": "assigned",
 }
 UNIT_STARTS: Final = {
     "consumerMessage": "the consumer wrote",
@@ -89,6 +104,7 @@ CLAUSES: Final = {
     "2.1": "An agent segment goes from an assignment to a close, a transfer or the next assignment.",
     "2.3": "Only the consumer's messages and those of the assigned agent count.",
     "2.4": "Every ended segment has exactly one outcome.",
+    "2.5": "A queue segment goes from where nobody is assigned to an assignment, a close or another skill's queue.",
     "3.2": "The consumer waits from a message on until the assigned agent writes; after a transfer from its start on.",
     "3.3": "Handled is only what a human agent looks at while the consumer waits, or between two messages in a row.",
     "3.3 a": "The agent's focus is here and the consumer waits.",
@@ -213,6 +229,26 @@ def event(moment: Moment, name: Callable[[Kind, int], str]) -> str:
 
 _UNSAID: Final = {"groupId": -1, "userType": "human"}
 """Values that go without saying."""
+
+
+def queue_segment(row: Mapping[str, object], name: Callable[[Kind, int], str]) -> str:
+    """A row of an explanation: `queue segment 1 (skill 10), after a new conversation: 24 s, assigned to a human`."""
+    asked = f"queue segment {row['sequence']} (skill {name('skill', cast(int, row['skillId']))})"
+    return f"{asked}, {queue_came(row)}: {queue_ended(row)}"
+
+
+def queue_came(row: Mapping[str, object]) -> str:
+    """What brought a conversation to the queue: `from a bot, after a transfer to this skill`."""
+    before = "" if row["fromUserType"] == "none" else f"from a {row['fromUserType']}, "
+    return f"{before}after {QUEUE_FOLLOWS[str(row['follows'])]}"
+
+
+def queue_ended(row: Mapping[str, object]) -> str:
+    """How long it waited there, and what ended that: `24 s, assigned to a human`."""
+    if row["end"] is None:
+        return "still running"
+    whom = f" to a {row['toUserType']}" if row["toUserType"] is not None else ""
+    return f"{duration(cast(int, row['waitMillis']))}, {QUEUE_ENDS[str(row['endReason'])]}{whom}"
 
 
 # --- what the data are worth -----------------------------------------------------------------------------------------

@@ -18,6 +18,8 @@ from handletime.answers.words import (
     count,
     duration,
     event,
+    queue_came,
+    queue_ended,
 )
 from handletime.cli.console import account_option, memory_option, prepared
 
@@ -108,19 +110,23 @@ def _print(explanation: Explanation, console: Console) -> None:
     console.print(
         Text(f"Conversation {explanation.conversation_id}, account {explanation.account_id}, {span} (UTC)", "bold")
     )
-    console.print(_timeline(explanation.moments))
+    console.print(_timeline(explanation))
     for clause in sorted({moment.handled_under for moment in explanation.moments if moment.handled_under}):
         console.print(f"{clause}: {CLAUSES[clause]}", style="dim")
     console.print()
     for segment in explanation.skill_segments:
         console.print(_skill_segment(segment), soft_wrap=False)
+    for segment in explanation.queue_segments:
+        console.print(_queue_segment(segment), soft_wrap=False)
     for segment in explanation.agent_segments:
         _print_agent_segment(segment, console)
 
 
-def _timeline(moments: list[Moment]) -> Table:
+def _timeline(explanation: Explanation) -> Table:
     from rich import box
     from rich.table import Table
+
+    from handletime.segments.explain import queues_begun
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for heading in ("time", "event", "agent", "waits", "focus"):
@@ -128,12 +134,14 @@ def _timeline(moments: list[Moment]) -> Table:
     table.add_column("lasts", justify="right", no_wrap=True)
     table.add_column("handle time", overflow="fold")
     day = ""
-    for moment in moments:
+    for moment, queue in zip(explanation.moments, queues_begun(explanation), strict=True):
         date, clock = moment.time[:10], moment.time[11:-1]
         if date != day and day:
             table.add_row(date, style="dim")
         day = date
         table.add_row(clock, _event(moment), *_state(moment), style="dim" if moment.no_effect else "")
+        if queue:
+            table.add_row("", f"queue {queue['sequence']}: {queue_ended(queue)}", style="cyan")
     return table
 
 
@@ -172,6 +180,14 @@ def _skill_segment(segment: Json) -> str:
     return (
         f"[bold]Skill segment {segment['sequence']}[/bold]: skill {segment['skillId']}, {segment['userType']}, "
         f"{_span(segment)}, {_ended(segment)}{queue}{responses}"
+    )
+
+
+def _queue_segment(segment: Json) -> str:
+    ended = f", {queue_ended(segment)}" if segment["end"] else ""
+    return (
+        f"[bold]Queue segment {segment['sequence']}[/bold]: skill {segment['skillId']}, {queue_came(segment)}, "
+        f"{_span(segment)}{ended}"
     )
 
 

@@ -19,6 +19,7 @@ from handletime.clock import SystemClock
 from handletime.errors import InputError
 from handletime.keys.keys_file import SharedKeys
 from handletime.settings import ServerSettings
+from handletime.upkeep.export_folder import CONTENTS
 from handletime.web.sessions import Sessions
 
 if TYPE_CHECKING:
@@ -61,8 +62,10 @@ def files_of(events: Path, account: str) -> Sequence[str]:
     """The files that may have events of an account: those in its folder, where accounts have folders."""
     from handletime.lake.spark.source import find
 
-    own = events / f"accountId={account}"
-    if not (events / "_delta_log").is_dir() and next(events.glob("accountId=*"), None) is not None:
+    # Only an export is sure to mean the account by that.
+    key = "account" if (events.parent / CONTENTS).exists() else "accountId"
+    own = events / f"{key}={account}"
+    if not (events / "_delta_log").is_dir() and next(events.glob(f"{key}=*"), None) is not None:
         return [file.path for file in find(own).files] if own.is_dir() else []
     return [file.path for file in find(events).files if file.account in (None, account)]
 

@@ -158,23 +158,33 @@ def restore(backup: Path, folder: Path) -> None:
 
 @click.command(short_help="Write events and derived tables as partitioned Parquet.")
 @data_option
-@click.option("--out", type=_FOLDER, required=True, metavar="DIR", help="New folder to write to.")
+@click.option("--out", type=_FOLDER, required=True, metavar="DIR", help="Folder to write to; a new one, or an empty.")
+@click.option(
+    "--since", type=click.Choice(["last"]), help="The folder has the last export: write only what has changed."
+)
 @click.option("--account", metavar="ACCOUNT", help="Only this account.")
 @click.option("--from", "start", type=Instant(), metavar="TIME", help="Only what happened, or ended, then or later.")
 @click.option("--to", "end", type=Instant(), metavar="TIME", help="Only what happened, or ended, before.")
-def export(folder: Path, out: Path, account: str | None, start: int | None, end: int | None) -> None:
+def export(folder: Path, out: Path, since: str | None, account: str | None, start: int | None, end: int | None) -> None:
     """Write events, agent, skill and queue segments and handle-time units as Parquet, by account and day.
 
-    All of it or nothing, as of one moment: TABLE/accountId=…/day=YYYY-MM-DD/part-0.parquet.
+    TABLE/account=…/day=YYYY-MM-DD/part-0.parquet, all of it or nothing, as of one moment. With --since last only
+    the files whose rows have changed since the last export to this folder are written, each whole; the first time,
+    all of them.
     """
     from handletime.upkeep.commands import Export
     from handletime.upkeep.exports import Exported
 
     if start is not None and end is not None and start >= end:
         raise click.UsageError("--from must be before --to")
-    written = _ask(folder, Export(str(out.absolute()), account, start, end), Exported)
+    written = _ask(folder, Export(str(out.absolute()), account, start, end, since == "last"), Exported)
     rows = ", ".join(f"{number:,} {table.replace('_', ' ')}" for table, number in written.rows.items())
     click.echo(f"{out}: {rows}, in {count(written.files, 'file')}")
+    if since:
+        verb = "was" if written.written == 1 else "were"
+        click.echo(
+            f"{written.written:,} of {count(written.files, 'file')} {verb} written anew, {written.removed:,} removed"
+        )
 
 
 def _ask(folder: Path, command: Command, result: type[R]) -> R:

@@ -84,6 +84,11 @@ _MIGRATIONS: Final = (
     ),
     # The agent that a key for focus belongs to.
     ("ALTER TABLE keys ADD COLUMN agent_id INTEGER",),
+    # What tells this store from others; a copy of it is the same store.
+    (
+        "CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)",
+        "INSERT INTO identity VALUES (1, lower(hex(randomblob(16))))",
+    ),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 
@@ -175,6 +180,11 @@ class SideFile(Closing):
         """
         with self.writing() as db:
             db.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?)", (seen, waited))
+
+    def identity(self) -> str:
+        """What tells this store from all others, a random word. A backup that is restored has the same."""
+        with self.reading() as db:
+            return str(db.execute("SELECT id FROM identity").fetchall()[0][0])
 
     def copy_to(self, target: Path) -> None:
         """Writes the present content to a new file, for its owner only. Raises OSError."""

@@ -93,14 +93,16 @@ class Trace(NamedTuple):
 
     For each place of the order: why the event changed nothing (a place in `rules.EFFECTS`), the state after it (bits of
     `rules.STATE_OPEN` and so on), and since when the consumer waits for the assigned agent or is in queue (`NEVER`:
-    neither). Then every stretch of an agent's focus (`rules.VIEWER`), conversation by conversation; the state after the
-    last event of each conversation (`rules.STATE`); and how many of them begin in the middle.
+    neither). Then every stretch of an agent's focus (`rules.VIEWER`), conversation by conversation; the rows of the
+    events that each start a queue segment, in their order; the state after the last event of each conversation
+    (`rules.STATE`); and how many of them begin in the middle.
     """
 
     effect: I8
     state: U8
     waits_since: I64
     focus: Records
+    queues: I64
     last: Records
     begin_in_the_middle: int
 
@@ -154,7 +156,8 @@ def trace_of(prepared: Prepared) -> Trace:
     """What the rules see of events that are in order and know their losses of focus."""
     out = _Room(prepared.ordered, traced=True).walked(prepared.columns, 0, len(prepared.ordered.starts) - 1)
     focus, middle = out.focus[: out.counts[rules.STRETCHES]], int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
-    return Trace(out.effect, out.state, out.waits_since, focus, out.last, middle)
+    queues = out.queue_segments["row"][: out.counts[rules.QUEUE_SEGMENTS]]
+    return Trace(out.effect, out.state, out.waits_since, focus, queues, out.last, middle)
 
 
 class _Room:

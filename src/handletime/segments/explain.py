@@ -68,10 +68,10 @@ class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
 
     `type` is the event's; or focusLost where another conversation got the focus, leaseEnded where nothing held it any
     longer. `detail` has the event's own fields; `revision` is above 0 where it is a correction. `no_effect` is the
-    reason of `rules.EFFECTS` where it changed nothing, `rule` the clause of rules.md for it. `lasts_millis` is the
-    time to the next moment; in it `assigned_agent_id` had the conversation, `consumer_waits` and `agent_looks` (its
-    focus is here) held, and `handle_time_millis` counted, under the clause `handled_under` ("3.3 a", "3.3 b"), or did
-    not, because of `not_handled_because`.
+    reason of `rules.EFFECTS` where it changed nothing, `rule` the clause of rules.md for it. `lasts_millis` is the time
+    to the next moment; in it `assigned_agent_id` had the conversation or it waited in a queue segment (whose `sequence`
+    is `queue_segment`), `consumer_waits` and `agent_looks` (its focus is here) held, and `handle_time_millis` counted,
+    under the clause `handled_under` ("3.3 a", "3.3 b"), or did not, because of `not_handled_because`.
     """
 
     time: str
@@ -83,6 +83,7 @@ class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
     rule: str = ""
     open: bool = False
     assigned_agent_id: int | None = None
+    queue_segment: int | None = None
     consumer_waits: bool = False
     agent_looks: bool = False
     lasts_millis: int | None = None
@@ -92,13 +93,17 @@ class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
 
 
 class Explanation(msgspec.Struct, rename="camel"):
-    """A conversation's moments in order, and its segments as rows of `segments.tables`, units within theirs."""
+    """A conversation's moments in order, and its segments as rows of `segments.tables`, units within theirs.
+
+    Queue segments also have `waitMillis`, from their start to their end; null while they run.
+    """
 
     account_id: str
     conversation_id: str
     moments: list[Moment]
     agent_segments: list[Json]
     skill_segments: list[Json]
+    queue_segments: list[Json]
 
 
 Span = tuple[int, int]
@@ -109,14 +114,13 @@ class Reading(NamedTuple):
     """An explanation with what one sees of it at a glance; what goes on still ends with the last moment.
 
     `times` are those of the moments in epoch milliseconds. `waits` are the stretches in which the consumer waits for
-    the assigned agent, one for each agent (rules.md 3.2); `queued` those in queue, one for each skill (2.2); `focus`
-    those in which an agent's focus is here. `begins_in_the_middle`: no opening comes first.
+    the assigned agent, one for each agent (rules.md 3.2); `focus` those in which an agent's focus is here.
+    `begins_in_the_middle`: no opening comes first.
     """
 
     explanation: Explanation
     times: list[int]
     waits: list[Span]
-    queued: list[Span]
     focus: dict[int, list[Span]]
     begins_in_the_middle: bool
 
@@ -156,24 +160,32 @@ def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline
         segment["handleTimeUnits"] = units.get(str(segment["segmentId"]), [])
     moments = list(_moments(alone, trace, segments, happenings, _Units(derived), deadline))
     skill_segments = list(_rows(plain(derived.skill_segments), deadline))
-    explanation = Explanation(account, conversation, moments, segments, skill_segments)
-    waits, queued = _waits(alone, trace, end, deadline)
+    queue_segments = list(_queue_segments(derived, deadline))
+    explanation = Explanation(account, conversation, moments, segments, skill_segments, queue_segments)
     times, focus = [each.time for each in happenings], _focus(trace, end)
-    return Reading(explanation, times, waits, queued, focus, trace.begin_in_the_middle > 0)
+    return Reading(explanation, times, _waits(alone, trace, end, deadline), focus, trace.begin_in_the_middle > 0)
 
 
-def _waits(prepared: Prepared, trace: Trace, end: int, deadline: Deadline) -> tuple[list[Span], list[Span]]:
-    """The stretches in which the consumer waits for the assigned agent, and those in queue, up to the end."""
+def queues_begun(explanation: Explanation) -> Iterator[Json | None]:
+    """For each moment the queue segment that begins with it, if one does."""
+    begun = 0
+    for moment in explanation.moments:
+        number = moment.queue_segment or 0
+        yield explanation.queue_segments[number - 1] if number > begun else None
+        begun = max(begun, number)
+
+
+def _waits(prepared: Prepared, trace: Trace, end: int, deadline: Deadline) -> list[Span]:
+    """The stretches in which the consumer waits for the assigned agent, up to the end."""
     waits: list[Span] = []
-    queued: list[Span] = []
     assigned = (trace.state & rules.STATE_ASSIGNED) > 0
     events = zip(assigned.tolist(), trace.waits_since.tolist(), prepared.ordered.records["time"].tolist(), strict=True)
     stretches = [(*key, next(each)[2]) for key, each in groupby(deadline.over(events), key=lambda event: event[:2])]
     ends = [*(begun for _assigned, _since, begun in stretches[1:]), end]
     for (is_assigned, since, _begun), until in zip(stretches, ends, strict=True):
-        if since < until:
-            (waits if is_assigned else queued).append((since, until))
-    return waits, queued
+        if is_assigned and since < until:
+            waits.append((since, until))
+    return waits
 
 
 def _focus(trace: Trace, end: int) -> dict[int, list[Span]]:
@@ -191,6 +203,13 @@ def _rows(table: pa.Table, deadline: Deadline) -> Iterator[Json]:
     for first in range(0, table.num_rows, ROWS_AT_ONCE):
         deadline.check()
         yield from table.slice(first, ROWS_AT_ONCE).to_pylist()
+
+
+def _queue_segments(derived: Derived, deadline: Deadline) -> Iterator[Json]:
+    table = derived.queue_segments
+    waits = pc.subtract(table["end"].cast(pa.int64()), table["start"].cast(pa.int64())).to_pylist()
+    for row, wait in zip(_rows(plain(table), deadline), waits, strict=True):
+        yield {**row, "waitMillis": wait}
 
 
 def _alone(prepared: Prepared, account: str, conversation: str) -> Prepared:
@@ -287,11 +306,13 @@ def _moments(
     shown = list(_rows(prepared.events.take(prepared.ordered.rows), deadline))
     times = instants([each.time for each in happenings])
     bits, assigned, next_segment = 0, None, iter(segments)
+    queue, starts_queue = 0, set(trace.queues.tolist())
     for each, following, time in deadline.over(zip(happenings, [*happenings[1:], None], times, strict=True)):
         event, effect = shown[each.place], rules.EFFECTS[trace.effect[each.place]]
         was_assigned = assigned is not None
         if not each.lost:
             bits = int(trace.state[each.place])
+            queue += int(prepared.ordered.rows[each.place]) in starts_queue
             if not bits & rules.STATE_ASSIGNED:
                 assigned = None
             elif event["type"] == "assigned" and not effect:
@@ -301,6 +322,8 @@ def _moments(
         moment = _moment(each, time, event, effect, bits, assigned)
         if moment.type == "transferred" and not was_assigned:
             moment.rule = "1 State"
+        if moment.open and assigned is None:
+            moment.queue_segment = queue
         if following is not None:
             _until(moment, each.time, following.time, units, assigned)
         yield moment

@@ -19,7 +19,7 @@ from handletime.store.watch import Watch
 from handletime.upkeep.backups import Manifest, back_up
 from handletime.upkeep.check import check
 from handletime.upkeep.data_folder import DataFolder
-from handletime.upkeep.exports import Exported, Range, export
+from handletime.upkeep.exports import Exported, Range, export, export_again
 from handletime.upkeep.queues import derive_queues
 from handletime.upkeep.rebuild import Rebuilt, rebuild
 from handletime.upkeep.removing import count_older, forget, prune
@@ -62,12 +62,16 @@ class Backup(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
 
 
 class Export(msgspec.Struct, frozen=True, tag=True, forbid_unknown_fields=True):
-    """Write events and derived tables to a new folder (its absolute path); of one account or of a range, if given."""
+    """Write events and derived tables to a new folder (its absolute path); of one account or of a range, if given.
+
+    With `since_last` the folder may have the last such export: only what has changed is written.
+    """
 
     out: str
     account: str | None = None
     start: int | None = None
     end: int | None = None
+    since_last: bool = False
 
 
 Command = Rebuild | Check | Prune | Forget | Backup | Export
@@ -133,9 +137,10 @@ def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
                 return back_up(data.store, data.side, target, secret_key=command.secret_key, watch=watch)
             case Export():
                 asked = Range(command.account, command.start, command.end)
+                write = export_again if command.since_last else export
                 derive_queues(data.store, watch)
                 with data.store.snapshot(watch) as cursor:
-                    return export(cursor, Path(command.out), data.folder, asked, watch.progress)
+                    return write(cursor, Path(command.out), data.side, asked, watch.progress)
     finally:
         data.long_one.release()
 

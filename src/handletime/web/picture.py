@@ -25,10 +25,13 @@ from handletime.answers.words import (
     event,
     local,
     moment,
+    queue_came,
+    queue_ended,
+    queue_segment,
 )
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.book import instant
-from handletime.segments.explain import Json, Moment, Reading, Span
+from handletime.segments.explain import Json, Moment, Reading, Span, queues_begun
 from handletime.web.elsewhere import Elsewhere, Places
 from handletime.web.labels import AccountLabels
 
@@ -248,7 +251,8 @@ class _Artist:
         self.start, self.end = self.times[0], self.times[-1]
         self.agent_segments = self._begun(reading.explanation.agent_segments)
         self.skill_segments = self._begun(reading.explanation.skill_segments)
-        self.waits, self.queued = self._cut(reading.waits), self._cut(reading.queued)
+        self.queue_segments = self._begun(reading.explanation.queue_segments)
+        self.waits = self._cut(reading.waits)
         self.focus = {agent: self._cut(spans) for agent, spans in reading.focus.items()}
         self.labels, self.zone = labels, zone
         self.scale = Scale(self.times, self._compared(), true=true)
@@ -276,11 +280,11 @@ class _Artist:
 
     def _compared(self) -> Iterator[Span]:
         """The stretches whose lengths one compares by eye: waits, segments, focus and units."""
-        yield from (*self.waits, *self.queued)
+        yield from self.waits
         for spans in self.focus.values():
             yield from spans
         units = [unit for row in self.agent_segments for unit in cast(list[Json], row["handleTimeUnits"])]
-        for row in (*self.agent_segments, *self.skill_segments, *self._begun(units)):
+        for row in (*self.agent_segments, *self.skill_segments, *self.queue_segments, *self._begun(units)):
             yield millis_of(row["start"]), min(self._end_of(row), self.end)
 
     def _begun(self, rows: list[Json]) -> list[Json]:
@@ -372,10 +376,12 @@ class _Artist:
                 self._mark(lane, "message system", each, at, "Message of an agent; nobody is assigned")
 
     def _queue(self) -> None:
-        if self.queued:
+        if self.queue_segments:
             lane = self._lane("queue", "queue", 22)
-            for start, end in self.queued:
-                self._stretch(lane, "queued", start, end, ["In queue: open, and nobody is assigned"], text="in queue")
+            for row in self.queue_segments:
+                title = f"Queue segment {row['sequence']}: {self._skill(row)}, nobody is assigned"
+                says = [title, queue_came(row), queue_ended(row), _clause("2.5")]
+                self._stretch(lane, "queued", millis_of(row["start"]), self._end_of(row), says, text="in queue")
 
     def _agents(self) -> list[int]:
         """Agents in the order in which they turn up; those who were assigned first."""
@@ -480,7 +486,7 @@ def _clause(rule: str) -> str:
 
 
 class Line(NamedTuple):
-    """One event of a conversation, or the end of a focus, in words."""
+    """One event of a conversation, or the end of a focus, in words; and the queue segment that it starts."""
 
     at: str
     what: str
@@ -489,17 +495,23 @@ class Line(NamedTuple):
     lasts: str
     counts: str
     handled: bool
+    queue: str
     elsewhere: Sequence[Elsewhere]
 
 
 def lines_of(reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places | None = None) -> list[Line]:
     """A conversation event by event: what each did, and whether the time after it counts."""
-    places = elsewhere or {}
-    shown = zip(reading.explanation.moments[:MOMENTS_MAX], reading.times, strict=False)
-    return [_line(each, at, labels, zone, places.get(i, ())) for i, (each, at) in enumerate(shown)]
+    places, moments = elsewhere or {}, reading.explanation.moments[:MOMENTS_MAX]
+    shown = zip(moments, reading.times, queues_begun(reading.explanation), strict=False)
+    return [
+        _line(each, at, labels, zone, "" if row is None else queue_segment(row, labels.short), places.get(i, ()))
+        for i, (each, at, row) in enumerate(shown)
+    ]
 
 
-def _line(each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, elsewhere: Sequence[Elsewhere]) -> Line:
+def _line(
+    each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, queue: str, elsewhere: Sequence[Elsewhere]
+) -> Line:
     counts = f"handled, {each.handled_under}" if each.handled_under else ""
     if each.not_handled_because:
         counts = f"not: {NOT_HANDLED[each.not_handled_because]}"
@@ -511,5 +523,6 @@ def _line(each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, elsewher
         "" if each.lasts_millis is None else duration(each.lasts_millis),
         counts,
         each.handled_under is not None,
+        queue,
         elsewhere,
     )

@@ -32,7 +32,7 @@ from handletime.keys import keys as store_keys
 from handletime.keys import keys_file as file_keys
 from handletime.keys.sidefile import SideFile
 from handletime.lake import tables
-from handletime.lake.spark import LAST, Mark, derive, job
+from handletime.lake.spark import LAST, Mark, derive, job, source
 from handletime.segments.derive import derive as derive_here
 from handletime.simulate.centre import Centre
 from handletime.simulate.simulate import simulate
@@ -211,6 +211,18 @@ def as_delta(events: pa.Table) -> pa.Table:
         plain = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
         columns[field.name] = events[field.name].cast(tables.INSTANT if pa.types.is_timestamp(plain) else plain)
     return pa.table(columns)
+
+
+def test_a_file_of_events_that_was_replaced_is_a_newer_one(tmp_path: Path) -> None:
+    """As `handletime export --since last` does it, also the newest file of the last run."""
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.parquet").touch()
+        os.utime(tmp_path / f"{name}.parquet", ns=(0, 10**15))
+    mark = source.find(tmp_path).mark
+    assert source.newer(tmp_path, source.find(tmp_path), mark) == []
+    os.utime(tmp_path / "b.parquet", ns=(0, 10**15 + 10**6))
+    found = source.newer(tmp_path, source.find(tmp_path), mark)
+    assert [Path(file.path).name for file in found] == ["b.parquet"]
 
 
 @pytest.mark.long

@@ -118,7 +118,9 @@ def _of_delta(events: Path) -> Source:
 def newer(events: Path, source: Source, since: Mark) -> list[EventFile]:
     """The files that came after a mark. Raises InputError where that cannot be found out."""
     if since.version is None:
-        return [file for file in source.files if file.modified >= (since.modified or 0) and file.path not in since.seen]
+        # A file may be replaced by a newer one of its name.
+        last, seen = since.modified or 0, {(path, since.modified) for path in since.seen}
+        return [file for file in source.files if file.modified >= last and (file.path, file.modified) not in seen]
     if source.mark.version is None:
         raise InputError(f"{events} is no Delta table, so it has no version {since.version}")
     try:
