@@ -41,6 +41,7 @@ SECTIONS: Final = (
     "peers",
     "ingest",
     "queries",
+    "queue",
     "pages",
     "report",
     "lake",
@@ -53,6 +54,7 @@ SECTIONS: Final = (
 WITHOUT_EVENTS: Final[dict[str, Callable[[Progress], Section]]] = {
     "ingest": ingest.measure,
     "queries": queries.measure,
+    "queue": queries.measure_queue,
     "pages": queries.measure_pages,
     "report": report.measure,
     "lake": lake.measure,

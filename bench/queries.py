@@ -95,6 +95,31 @@ def measure(progress: Progress) -> Section:
     )
 
 
+def measure_queue(progress: Progress) -> Section:
+    """The queue now and over a day. Raises BenchmarkFailed, OSError."""
+    with filled(SEGMENTS, 1, progress, with_units=False) as (folder, made, _), serving(folder, ACCOUNT) as server:
+        day = f"msgqueuehealth?v=1&timeframe=1440&to={made['end']}"
+        asked = [
+            Asked("msgqueuehealth/current", f"{OPERATIONS}/msgqueuehealth/current?v=1", 25),
+            Asked("… of one skill", f"{OPERATIONS}/msgqueuehealth/current?v=1&skillIds=3&metrics=waittimes"),
+            Asked("msgqueuehealth, a day", f"{OPERATIONS}/{day}"),
+            Asked("… interval=5", f"{OPERATIONS}/{day}&interval=5", 80),
+            Asked("msgconversation, a day", f"{OPERATIONS}/msgconversation?v=1&timeframe=1440&to={made['end']}"),
+            Asked(
+                "… skillIds=all&interval=30",
+                f"{OPERATIONS}/msgconversation?v=1&timeframe=1440&to={made['end']}&skillIds=all&interval=30",
+            ),
+        ]
+        rows = [_row(each, server, [], progress) for each in asked]
+    return Section(
+        f"The queue, {made['running_queue_segments']:,} conversations that wait, 40 skills",
+        ("", "answer, KB", "p50, ms", "p95, ms", "target, ms"),
+        rows,
+        f"{_HOW}; the day has {made['queue_segments']:,} queue segments that ended, and {made['skill_segments']:,} "
+        "skill segments. `interval=5` makes 288 intervals × 40 skills.",
+    )
+
+
 def measure_pages(progress: Progress) -> Section:
     """Pages of agent segments. Raises BenchmarkFailed, OSError."""
     with filled(PAGES, 7, progress, with_units=False) as (folder, made, _), serving(folder, ACCOUNT) as server:

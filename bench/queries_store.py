@@ -27,6 +27,8 @@ from handletime.store.opening import StoreSettings, connect
 ACCOUNT: Final = "bench"
 AGENTS: Final = 200
 SKILLS: Final = 40
+WAITING: Final = 20_000
+"""Conversations that wait in the queue when all is there."""
 SIMULATED: Final = 60_000
 """Conversations of the day that is derived."""
 SEED: Final = 20261121
@@ -105,6 +107,13 @@ def _fill(connection: duckdb.DuckDBPyConnection, segments: int, days: int, *, wi
         from (from q where "end" is not null) q, copy_of"""
     )
     _insert(connection, "queue_segments", "queue", KEPT["queueSegments"], "started")
+    execute(
+        f"""create temp table waiting as select * replace (conversationId || '-waits' as conversationId,
+            make_timestamptz({(last + offset) * 1000} - started * 7919 % 3600000 * 1000) as start),
+            start as opened, started % 2 = 0 as consumerLast
+        from queue order by started desc limit {WAITING}"""
+    )
+    _insert(connection, "running_queue_segments", "waiting", {}, "started")
     if with_units:
         execute(
             """create temp table unit as select u.* replace (u.start + moved as start, u."end" + moved as "end"),
@@ -116,7 +125,13 @@ def _fill(connection: duckdb.DuckDBPyConnection, segments: int, days: int, *, wi
     execute("update kept.meta set arrivals = (select max(started) + 1 from kept.agent_segments)")
     counted = {
         name: execute(f"select count(*) from kept.{name}").fetchall()[0][0]
-        for name in ("agent_segments", "skill_segments", "queue_segments", "handle_time_units")
+        for name in (
+            "agent_segments",
+            "skill_segments",
+            "queue_segments",
+            "running_queue_segments",
+            "handle_time_units",
+        )
     }
     return {"end": last + offset + 1, **counted}
 

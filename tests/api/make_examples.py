@@ -52,6 +52,7 @@ def _asked(world: World) -> Json:
     account = {"accountId": ACCOUNT}
     events = f"/api/account/{ACCOUNT}/events"
     world.post(events, _lines(livepersons_agents())).raise_for_status()
+    world.post(events, _lines(waiting())).raise_for_status()
     body = _events("examples/01-one-answer.json")
     answer = world.post(events, json.dumps(body).encode(), Content_Type=JSON)
     found["ingest"] = {"parameters": account, "answer": answer.raise_for_status().json(), "body": body}
@@ -82,6 +83,21 @@ def _asked(world: World) -> Json:
     span: Json = {"from": "2026-11-20", "interval": "hour", "by": ["skill"], "userType": "human"}
     metrics = ["totalAgentConversationSegments", "avgTimeToResponseFromAgentAssignment", "medianResponseMillis"]
     ask_both("report", f"{actual}/report", **span, metrics=metrics)
+    closed: Json = {"timeframe": 180, "v": "1", "skillIds": "333,444", "agentIds": "12,13"}
+    ask_both("conversations", f"{operations}/msgconversation", **closed)
+    path = filled(f"{operations}/msgconversation", account | {"timeframe": 60, "v": "1"})
+    fields = {"timeframe": "180", "skillIds": "333,444"}
+    content = json.dumps(fields).encode()
+    posted = world.post(path, content, Content_Type=JSON, Accept=JSON).raise_for_status().json()
+    found["conversationsPosted"] = {
+        "parameters": account | {"timeframe": 60, "v": "1"},
+        "answer": posted,
+        "body": fields,
+    }
+    found["conversationsPosted"]["table"] = world.post(path, content, Content_Type=JSON, Accept=CSV).text
+    ask_both("currentQueueHealth", f"{operations}/msgqueuehealth/current", v="1", skillIds="333,444")
+    of_minutes: Json = {"timeframe": 10, "v": "2", "interval": 5, "skillIds": "333,444"}
+    ask_both("queueHealth", f"{operations}/msgqueuehealth", **of_minutes)
     conversation, segment = page["segments"][0]["conversationId"], page["segments"][0]["segmentId"]
     ask("explainConversation", f"{actual}/conversations/{{conversationId}}/explain", conversationId=conversation)
     ask("explainSegment", f"{actual}/agent-segments/{{segmentId}}/explain", segmentId=segment)
@@ -112,6 +128,24 @@ def livepersons_agents() -> list[Json]:
     return [
         {**event, "source": "APP"} if event["type"] == "opened" else event
         for event in _events("metrics/agents-12-and-13.json")
+    ]
+
+
+def waiting() -> list[Json]:
+    """A conversation that waits in the queue of skill 333, and one that a bot gave back to the one of 444."""
+    new: list[Json] = [
+        {"time": NOW - 95_000, "type": "opened", "skillId": 333, "source": "APP"},
+        {"time": NOW - 94_000, "type": "message", "sentBy": "consumer"},
+    ]
+    back: list[Json] = [
+        {"time": NOW - 400_000, "type": "opened", "skillId": 444, "source": "WEB"},
+        {"time": NOW - 390_000, "type": "assigned", "agentId": 14, "userType": "bot"},
+        {"time": NOW - 40_000, "type": "transferred", "reason": "backToQueue"},
+    ]
+    return [
+        {"conversationId": name, "eventId": f"{name}-{number}", **event}
+        for name, story in (("4712", new), ("4713", back))
+        for number, event in enumerate(story)
     ]
 
 

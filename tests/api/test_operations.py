@@ -1,4 +1,7 @@
-"""`msgagentsegments` and `msgskillsegments` against LivePerson's pages, http-api.md 3 and rules.md 4."""
+"""`msgagentsegments` and `msgskillsegments` against LivePerson's pages, http-api.md 3 and rules.md 4.
+
+Covers: api/series.
+"""
 
 from __future__ import annotations
 

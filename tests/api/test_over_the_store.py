@@ -24,6 +24,11 @@ PATHS = [
     "/operations/api/account/{}/msgagentsegments?v=1&timeframe=1440&skillIds=all&interval=60&userType=human",
     "/operations/api/account/{}/msgskillsegments?v=1&timeframe=1440&interval=60&userType=bot",
     "/operations/api/account/{}/msgskillsegments?v=1&timeframe=1440&format=csv",
+    "/operations/api/account/{}/msgconversation?v=1&timeframe=1440&skillIds=all&agentIds=all&interval=60",
+    "/operations/api/account/{}/msgconversation?v=1&timeframe=60&skillIds=all",
+    "/operations/api/account/{}/msgqueuehealth?v=2&timeframe=1440&interval=60&skillIds=all",
+    "/operations/api/account/{}/msgqueuehealth?v=2&timeframe=1440&format=csv",
+    "/operations/api/account/{}/msgqueuehealth/current?v=1",
 ]
 
 

@@ -17,6 +17,8 @@ HANDLE_TIME = "/api/account/{account}/agent-segments?source=test&from={start}&to
 AGENTS = "/operations/api/account/{account}/msgagentsegments?v=1&timeframe=4000&to={end}"
 SKILLS = "/operations/api/account/{account}/msgskillsegments?v=1&timeframe=4000&to={end}"
 REPORT = "/api/account/{account}/report?from={start}&to={end}"
+CLOSES = "/operations/api/account/{account}/msgconversation?v=1&timeframe=4000&to={end}"
+QUEUES = "/operations/api/account/{account}/msgqueuehealth?v=1&timeframe=4000&to={end}"
 ASKED = (
     HANDLE_TIME,
     HANDLE_TIME + "&limit=500",
@@ -55,6 +57,18 @@ ASKED = (
     REPORT + "&by=skill&userType=human&source=app&interval=15",
     REPORT + "&groupIds=-1&agentIds={agent}&metrics=handleTimeInIntervalMillis&interval=5",
     REPORT + "&by=skill&limit=2&offset=1",
+    CLOSES,
+    QUEUES,
+    QUEUES + "&skillIds={skill}",
+    QUEUES + "&interval=hour&tz=Europe/Berlin",
+    QUEUES + "&interval=day&format=csv",
+    "/operations/api/account/{account}/msgqueuehealth?v=2&fromMillis={early}&toMillis={middle}&skillIds=all",
+    "/operations/api/account/{account}/msgqueuehealth?v=1&timeframe=600&to={middle}&interval=5",
+    CLOSES + "&skillIds=all&agentIds={agent}",
+    CLOSES + "&skillIds=all&interval=day&format=csv",
+    CLOSES + "&interval=hour&tz=Asia/Kolkata",
+    "/operations/api/account/{account}/msgconversation?v=1&timeframe=5&to={early}&skillIds=all",
+    "/operations/api/account/{account}/msgconversation?v=1&timeframe=600&to={middle}&agentIds=all",
     "/api/account/{account}/service/baseURI.json",
     "/api/account/{account}/service/LeDataReporting/baseURI.json",
     "/api/account/{account}/conversations/{conversation}/explain",
@@ -82,6 +96,16 @@ def test_every_method_answers_as_over_a_store(
     assert found.status_code == expected.status_code
     assert without_place(found) == without_place(expected)
     assert found.headers["content-type"] == expected.headers["content-type"]
+
+
+def test_who_waits_now_is_not_known_over_tables(places: Places, store_site: Site, lake_site: Site) -> None:
+    where = f"/operations/api/account/{ACCOUNTS[0]}/msgqueuehealth/current?v=1"
+    assert store_site.get(where, ACCOUNTS[0]).status_code == 200
+    refused = lake_site.get(where, ACCOUNTS[0])
+    assert refused.status_code == 404
+    assert "not known here" in refused.json()["message"]
+    over_time = lake_site.get(QUEUES.format(account=ACCOUNTS[0], end=places.now), ACCOUNTS[0]).json()
+    assert over_time["metricsTotal"]["unassignedConversations"] > 0
 
 
 def without_place(answer: httpx.Response) -> str:

@@ -29,6 +29,9 @@ API: Final = (
     f"/api/account/{ACCOUNT}/conversations/first/explain?",
     f"/operations/api/account/{ACCOUNT}/msgagentsegments?v=1",
     f"/operations/api/account/{ACCOUNT}/msgskillsegments?v=1",
+    f"/operations/api/account/{ACCOUNT}/msgconversation?v=1&skillIds=all",
+    f"/operations/api/account/{ACCOUNT}/msgqueuehealth?v=2",
+    f"/operations/api/account/{ACCOUNT}/msgqueuehealth/current?v=2",
     f"/api/account/{ACCOUNT}/service/leDataReporting/baseURI.json?",
     "/openapi.json?",
     "/healthz?",
@@ -187,7 +190,7 @@ def answers(site: Site, place: str, query: str, accept: str) -> None:
 
 
 @pytest.mark.parametrize("interval", ["hour", "day", "week", "1440"])
-@pytest.mark.parametrize("method", ["msgagentsegments", "msgskillsegments"])
+@pytest.mark.parametrize("method", ["msgagentsegments", "msgskillsegments", "msgconversation", "msgqueuehealth"])
 def test_the_first_and_the_last_day_of_the_calendar(site: Site, method: str, interval: str) -> None:
     for end in ("0001-01-01T00:00:00Z", "0001-01-20T00:00:00Z", "9999-12-31T23:59:59.999Z", "253402300799999"):
         for span in ("timeframe=1440&", "from=0001-01-12T00:00:00Z&", ""):

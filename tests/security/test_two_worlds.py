@@ -28,6 +28,9 @@ ASKED = (
     f"/operations/api/account/{{}}/msgagentsegments?v=1&timeframe=7200&to={LATER}&interval=day&skillIds=all",
     f"/operations/api/account/{{}}/msgskillsegments?v=1&timeframe=7200&to={LATER}&interval=1440",
     f"/operations/api/account/{{}}/msgskillsegments?v=1&timeframe=7200&to={LATER}&format=csv",
+    f"/operations/api/account/{{}}/msgconversation?v=1&timeframe=7200&to={LATER}&skillIds=all&interval=1440",
+    f"/operations/api/account/{{}}/msgqueuehealth?v=1&timeframe=7200&to={LATER}&interval=1440",
+    "/operations/api/account/{}/msgqueuehealth/current?v=1",
     "/api/account/{}/service/baseURI.json",
 )
 

@@ -20,7 +20,8 @@ import pytest
 
 from handletime.api import answer as answers
 from handletime.api.answer import PIECE
-from handletime.api.operations import GROUP_BYTES, AgentSeries, SkillSeries
+from handletime.api.operations import AgentSeries, SkillSeries
+from handletime.api.series import GROUP_BYTES
 from handletime.api.service import FULL, ApiSettings
 from handletime.keys.keys import create
 from handletime.keys.sidefile import SideFile

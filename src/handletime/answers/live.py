@@ -49,6 +49,8 @@ class OpenConversation(NamedTuple):
     waiting_since: int | None
     focus: Mapping[int, FocusHere]
     """The focus of each agent whose focus is here."""
+    wrote: bool = False
+    """Whether the assigned agent has written a message since the assignment."""
 
     def seen_at(self, at: int) -> OpenConversation:
         """This conversation, without any focus whose lease has ended by a moment."""
@@ -249,6 +251,7 @@ def _conversations(prepared: Prepared, trace: Trace) -> Iterator[OpenConversatio
             source=sources[i],
             waiting_since=None if waits[i] == NEVER else waits[i],
             focus=focus.get(i, {}),
+            wrote=bool(state["wrote"]),
         )
 
 

@@ -13,14 +13,15 @@ import msgspec
 from handletime.answers.terms import Table
 from handletime.answers.words import NONE, OUTCOMES, duration
 
-Unit = Literal["count", "responses", "millis", "percent"]
+Unit = Literal["count", "responses", "millis", "exactMillis", "percent"]
 
 
 class Metric(msgspec.Struct, frozen=True):
     """One metric.
 
-    A count is `sum`; an average `sum` / `per`, -1 over nothing, truncated unless it counts responses; a share the
-    same in percent; a percentile the nearest rank of the single values of `values`.
+    A count is `sum`; an average `sum` / `per`, -1 over nothing, truncated unless it counts responses; one of
+    `exactMillis` is not truncated, and 0 over nothing; a share the same in percent; a percentile the nearest rank of
+    the single values of `values`.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Metric(msgspec.Struct, frozen=True):
         if value is None or (value == -1 and (self.per or self.values)):
             return NONE
         match self.unit:
-            case "millis":
+            case "millis" | "exactMillis":
                 return duration(value)
             case "percent":
                 return f"{value:.0f} %" if value in (0, 100) else f"{value:.1f} %"
@@ -189,6 +190,43 @@ SKILL_METRICS: Final = (
     ),
 )
 """The metrics of LivePerson's page "Messaging Skill Segment", in its order."""
+
+_CLOSED_BY: Final = {
+    "": ("", "closes", "time"),
+    "_byCCP": (" by an agent", "byAgent", "timeByAgent"),
+    "_byConsumer": (" by the consumer", "byConsumer", "timeByConsumer"),
+    "_bySystem": (" by the system", "bySystem", "timeBySystem"),
+}
+"""Whose closes: the ending of a metric's name, its meaning, and the sums of `answers.closes`."""
+
+CLOSE_METRICS: Final = (
+    *(
+        Metric(f"resolvedConversations{ending}", f"Conversations that were closed{who}", count)
+        for ending, (who, count, _) in _CLOSED_BY.items()
+        if ending
+    ),
+    Metric("totalResolvedConversations", "Conversations that were closed", "closes"),
+    *(
+        Metric(
+            f"totalHandlingTime_resolvedConversations{ending}",
+            f"From the opening to the close, of conversations that were closed{who}",
+            time,
+            unit="millis",
+        )
+        for ending, (who, _, time) in _CLOSED_BY.items()
+    ),
+    *(
+        Metric(
+            f"avgTime_resolvedConversations{ending}",
+            f"From the opening to the close{who}, not truncated; 0 over nothing",
+            time,
+            count,
+            "exactMillis",
+        )
+        for ending, (who, count, time) in _CLOSED_BY.items()
+    ),
+)
+"""The metrics of LivePerson's page "Messaging Conversation". They are of closes, which are no table."""
 
 QUEUE_METRICS: Final = (
     _queue_metric("totalQueueSegments", "Queue segments that ended: nobody was assigned", "segments", label="segments"),

@@ -20,8 +20,9 @@ from handletime.answers.selection import Selection
 from handletime.answers.terms import KEPT, MADE, RELATIONS, SUMS, Table
 from handletime.events.model import USER_TYPES
 
-By = Literal["agentId", "skillId", "groupId", "source", "userType", "interval", "conversation"]
+By = Literal["agentId", "skillId", "groupId", "source", "userType", "interval", "conversation", "assigned"]
 """`conversation` is a number that only files have, for some conversations at a time (`answers.files`).
+`assigned` is 0 for closes while nobody was assigned, whose `agentId` is 0 then, and else 1 (`answers.closes`).
 
 `userType` is a place in `USER_TYPES`, `source` a number of `Texts`.
 """
@@ -100,9 +101,10 @@ class Sums(NamedTuple):
         return Sums({k: v[chosen] for k, v in self.keys.items()}, {k: v[chosen] for k, v in self.sums.items()})
 
     def values_of(self, metric: Metric) -> list[int] | list[float]:
-        """A metric of every group; -1 where it is an average over nothing. Percentiles are no sums."""
+        """A metric of every group; an average over nothing is -1, of `exactMillis` 0. Percentiles are no sums."""
         values, some = self.column_of(metric)
-        return (values if some is None else np.where(some, values, NOTHING)).tolist()  # type: ignore[no-any-return]
+        nothing = 0.0 if metric.unit == "exactMillis" else NOTHING
+        return (values if some is None else np.where(some, values, nothing)).tolist()  # type: ignore[no-any-return]
 
     def column_of(self, metric: Metric) -> tuple[npt.NDArray[np.generic], Flags | None]:
         """A metric of every group, and where an average is one of something. Percentiles are no sums."""
@@ -115,7 +117,7 @@ class Sums(NamedTuple):
         match metric.unit:
             case "percent":
                 values = 100 * total / some
-            case "responses":
+            case "responses" | "exactMillis":
                 values = total / some
             case _:
                 values = total // some

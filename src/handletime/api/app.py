@@ -18,12 +18,15 @@ from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
+from handletime.api.account_metrics import account_metrics
 from handletime.api.agent_segments import agent_segments
 from handletime.api.answer import Counting, Sender
 from handletime.api.body import Incoming
 from handletime.api.breakdown import breakdown
 from handletime.api.compression import Compressing
+from handletime.api.conversations import conversations
 from handletime.api.domains import domain, domains
+from handletime.api.due import due
 from handletime.api.errors import ADDRESS_RATE, BadRequest, answer_to
 from handletime.api.events import Intake, events
 from handletime.api.explain import conversation_explained, segment_explained
@@ -34,8 +37,9 @@ from handletime.api.health import healthz, readyz
 from handletime.api.openapi import docs, docs_style, openapi
 from handletime.api.operations import agent_operations, skill_operations
 from handletime.api.parameters import Query
-from handletime.api.paths import canonical, spellings
+from handletime.api.paths import canonical, spellings, without_slash
 from handletime.api.prometheus import Meters, metrics
+from handletime.api.queue_health import current_queue_health, queue_health
 from handletime.api.report import report
 from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
@@ -53,6 +57,11 @@ ROUTES: Final[list[Any]] = [
     agent_operations,
     skill_operations,
     report,
+    conversations,
+    queue_health,
+    current_queue_health,
+    account_metrics,
+    due,
     domain,
     domains,
     events,
@@ -199,7 +208,7 @@ class Gateway:
         answer = _Answer(sender, trace, incoming)
         self._meters.begun()
         try:
-            sent = (request.get("raw_path") or request["path"].encode()).partition(b"?")[0]
+            sent = without_slash((request.get("raw_path") or request["path"].encode()).partition(b"?")[0])
             request["path"] = canonical(sent) or _NOWHERE
             if method == HttpMethod.HEAD:
                 request["method"] = HttpMethod.GET

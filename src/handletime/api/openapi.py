@@ -13,11 +13,13 @@ from litestar import Response, get
 
 from handletime import __version__
 from handletime.answers.flat import MEDIA_TYPES
-from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS
+from handletime.answers.queue_health import COUNTS, WAITS
+from handletime.answers.registry import AGENT_METRICS, CLOSE_METRICS, SKILL_METRICS
 from handletime.answers.report import PREVIOUS, REPORTED, number_type
 from handletime.api import (
     agent_segments,
     breakdown,
+    conversations,
     domains,
     errors,
     events,
@@ -25,6 +27,7 @@ from handletime.api import (
     focus,
     health,
     operations,
+    queue_health,
     report,
     sources,
     unit_files,
@@ -32,6 +35,7 @@ from handletime.api import (
 from handletime.api.csv_table import TYPE as CSV
 from handletime.api.errors import JSON
 from handletime.api.examples import Example, examples
+from handletime.api.operations import INTERVAL_MIN
 from handletime.api.parameters import Parameter
 from handletime.deliveries.source import NAME
 from handletime.events import model
@@ -122,6 +126,44 @@ METHODS: Final = (
         report.PARAMETERS,
         varies=True,
         tagged=True,
+    ),
+    Method(
+        "conversations",
+        f"/operations{_ACCOUNT}/msgconversation",
+        "Closed conversations: how many, by whom, and how long they had been open",
+        {JSON: (conversations.ConversationData, conversations.ConversationSeries), **_TABLE},
+        "operations",
+        conversations.PARAMETERS,
+        varies=True,
+    ),
+    Method(
+        "conversationsPosted",
+        f"/operations{_ACCOUNT}/msgconversation",
+        "The same, with the parameters in a JSON object",
+        {JSON: (conversations.ConversationData, conversations.ConversationSeries), **_TABLE},
+        "operations",
+        conversations.PARAMETERS,
+        verb="post",
+        varies=True,
+    ),
+    Method(
+        "currentQueueHealth",
+        f"/operations{_ACCOUNT}/msgqueuehealth/current",
+        "Who waits in the queue now, by skill and in all",
+        {JSON: queue_health.QueueData, **_TABLE},
+        "operations",
+        queue_health.NOW_PARAMETERS,
+        missing=True,
+        varies=True,
+    ),
+    Method(
+        "queueHealth",
+        f"/operations{_ACCOUNT}/msgqueuehealth",
+        "How many waited in the queue, and how long, by skill and interval",
+        {JSON: (queue_health.QueueData, queue_health.QueueSeries), **_TABLE},
+        "operations",
+        queue_health.PARAMETERS,
+        varies=True,
     ),
     Method(
         "domain",
@@ -217,10 +259,16 @@ def document() -> Doc:
         types, ref_template=_REF, schema_hook=lambda _: {"description": "Any value."}
     )
     schema_of = dict(zip(map(repr, types), schemas, strict=True))
-    for struct in (agent_segments.SegmentShown, operations.AgentData):
+    for struct in (
+        agent_segments.SegmentShown,
+        operations.AgentData,
+        conversations.ConversationData,
+        queue_health.QueueData,
+    ):
         _let_be_absent(struct, components[struct.__name__])
     components["Element"] = _element_schema()
     components["FlatRow"] = _flat_row_schema()
+    components["QueueElement"] = _queue_schema()
     _close_lists(components["Moment"]["properties"])
     components["Event"] = _event_schema()
     components["Move"] = _move_schema()
@@ -314,11 +362,14 @@ def _close_lists(moment: Doc) -> None:
 def _element_schema() -> Doc:
     return {
         "title": "Element",
-        "description": "The chosen metrics; -1 is an average over nothing.",
+        "description": "The chosen metrics; -1 is an average over nothing, but 0 for those of closed conversations.",
         "type": "object",
         "properties": {
-            metric.name: {"type": "number" if metric.unit == "responses" else "integer", "description": metric.meaning}
-            for metric in (*AGENT_METRICS, *SKILL_METRICS)
+            metric.name: {
+                "type": "number" if metric.unit in ("responses", "exactMillis") else "integer",
+                "description": metric.meaning,
+            }
+            for metric in (*AGENT_METRICS, *SKILL_METRICS, *CLOSE_METRICS)
         },
         "additionalProperties": False,
     }
@@ -345,6 +396,17 @@ def _flat_row_schema() -> Doc:
         "what the kind of segment does not have.",
         "type": "object",
         "properties": keys | metrics,
+    }
+
+
+def _queue_schema() -> Doc:
+    names = (*COUNTS, *WAITS, *queue_health.OVERDUE, "time")
+    return {
+        "title": "QueueElement",
+        "description": "Counts, and waits in milliseconds; -1 is a wait over nothing, or what is not known. `time` is "
+        "now, in epoch milliseconds.",
+        "type": "object",
+        "properties": {name: {"type": "number" if name in COUNTS else "integer"} for name in names},
         "additionalProperties": False,
     }
 
@@ -368,7 +430,7 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
     if method.permission:
         operation["description"] = " ".join([f"Needs the permission `{method.permission}`.", *_about_tables(method)])
     if method.verb == "post":
-        bodies = {"ingest": _events_body, "focus": _moves_body}
+        bodies = {"ingest": _events_body, "focus": _moves_body, "conversationsPosted": _parameters_body}
         operation["requestBody"] = bodies[method.id](method) if method.permission else _any_body()
     return operation
 
@@ -429,7 +491,8 @@ def _statuses(method: Method) -> list[int]:
     if method.missing:
         statuses += [404]
     if method.verb == "post":
-        statuses += [408, 413, 415 if method.permission else 401]
+        statuses += [408, 413]
+        statuses += [] if method.parameters else [415 if method.permission else 401]
     return sorted(statuses)
 
 
@@ -529,6 +592,33 @@ def _moves_body(method: Method) -> Doc:
             focus.TEXT: {"schema": {"type": "string", "contentMediaType": JSON, "contentSchema": envelope}},
         },
     }
+
+
+def _parameters_body(method: Method) -> Doc:
+    """The parameters as a JSON object: each as the text that it is in a query, or as an integer."""
+    told = "Any of the parameters, as texts or integers. They count before those of the query."
+    schema = {
+        "type": "object",
+        "description": told,
+        "properties": {p.name: {"anyOf": [_as_text(p.schema), {"type": "null"}]} for p in method.parameters},
+        "additionalProperties": {"type": ["string", "integer", "null"]},
+    }
+    example = {"example": method.example.body} if method.example else {}
+    return {"required": False, "description": told, "content": {JSON: {"schema": schema} | example}}
+
+
+_TEXTS: Final = {1: "^[1-9][0-9]{0,3}$", INTERVAL_MIN: "^([5-9]|[1-9][0-9]{1,3})$"}
+"""Integers as texts, by their minimum."""
+_TEXT_OF_MILLIS: Final = "^[1-9][0-9]{12}$"
+
+
+def _as_text(schema: Doc) -> Doc:
+    """The schema of a parameter whose value may be a text, as in a query, or an integer."""
+    if "anyOf" in schema:
+        return {"anyOf": [each for part in schema["anyOf"] for each in _as_text(part).get("anyOf", [_as_text(part)])]}
+    if schema.get("type") == "integer":
+        return {"anyOf": [schema, {"type": "string", "pattern": _TEXTS.get(schema.get("minimum", 0), _TEXT_OF_MILLIS)}]}
+    return schema
 
 
 def _any_body() -> Doc:

@@ -258,6 +258,14 @@ class Query:
             self.fault(parameter, str(error))
             return parameter.default
 
+    def override(self, fields: Mapping[str, str]) -> None:
+        """Takes values of a body; they count instead of the query's of the same name. An empty one is as if absent."""
+        given: dict[str, list[str]] = {}
+        for name, value in fields.items():
+            if value:
+                given.setdefault(name.lower().removesuffix("[]"), []).append(value)
+        self._given = {name: each for name, each in self._given.items() if name.removesuffix("[]") not in given} | given
+
     def has(self, parameter: Parameter[T]) -> bool:
         """Whether the parameter was given at all."""
         return bool(self._values(parameter))

@@ -19,6 +19,14 @@ _SAFE: Final = ":@!$&'()*+,;=~"
 _PLAIN: Final = re.compile(rf"/[/A-Za-z0-9_.{re.escape(_SAFE)}-]*".encode())
 _PARTS: Final = f"{_PART}(?:/{_PART})*"
 
+_SLASHED: Final = re.compile(rb"/operations/api/account/[^/]+/msgqueuehealth/current/")
+"""The one path that may also be written with a slash at its end: so do LivePerson's page and its clients."""
+
+
+def without_slash(raw_path: bytes) -> bytes:
+    """A path, without the slash at its end where it may have one."""
+    return raw_path[:-1] if _SLASHED.fullmatch(raw_path) else raw_path
+
 
 def spellings(templates: Iterable[str]) -> re.Pattern[bytes]:
     """A pattern that fully matches the paths of routes (`/api/account/{account:str}/events`) in their one spelling.

@@ -45,6 +45,12 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 _COUNTS: Final = (1, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
 
 
+def form_of(accept: str) -> str:
+    """The format that `accept` asks for, as `choose_encoder` takes it."""
+    wanted = accept.lower()
+    return next((each for each, names in _FORMS.items() if all(name in wanted for name in names)), "")
+
+
 class Meters:
     """All metrics of one server, in a registry of its own. Observes the store's writer. Any thread may use it."""
 
@@ -142,8 +148,7 @@ class Meters:
 
         Not made more often than `MADE_A_SECOND`: whoever asks more often gets again what was made in that second.
         """
-        wanted = accept.lower()
-        form = next((each for each, names in _FORMS.items() if all(name in wanted for name in names)), "")
+        form = form_of(accept)
         encode, type_ = choose_encoder(form)
         second = int(time.monotonic())
         if second != self._second:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +15,8 @@ from litestar.params import FromPath
 
 from handletime.addresses import client_of, is_among, networks
 from handletime.answers.labels import Labels
+from handletime.answers.live import LastRead, OpenConversations, open_conversations
+from handletime.answers.times_today import Counted
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.errors import ADDRESS_RATE, Refused
 from handletime.api.limits import ACCOUNT, Rate, Recent
@@ -89,6 +92,17 @@ class Service:
         self._of_address: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._lost: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._recent = Recent()
+        self._open_lately = LastRead()
+        self.counted = Counted()
+
+    def open_lately(self, account: str, reader: Reader) -> OpenConversations:
+        """The open conversations of an account, as of some seconds ago at most. Raises NotHere, NotNow."""
+
+        def read() -> OpenConversations:
+            with closing(reader.open_conversations()) as parts:
+                return open_conversations(parts, reader.deadline)
+
+        return self._open_lately.of(account, read)
 
     def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
         """The account's id, if the request's key has the permission. Raises Unauthorized, Forbidden, TooMany."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import closing
 from typing import Final
 
 import msgspec
@@ -13,7 +12,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from handletime.answers.live import OpenConversations, now_of, open_conversations
+from handletime.answers.live import OpenConversations, now_of
 from handletime.answers.words import moment
 from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
@@ -61,13 +60,7 @@ def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int) -
 def open_lately(page: Page, asker: Asker) -> OpenConversations:
     """The open conversations of the asker's account, as of some seconds ago at most. Raises NotNow."""
     page.check_ready()
-    reader = asker.reader
-
-    def read() -> OpenConversations:
-        with closing(reader.open_conversations()) as parts:
-            return open_conversations(parts, reader.deadline)
-
-    return page.open_lately.of(asker.account, read)
+    return page.service.open_lately(asker.account, asker.reader)
 
 
 def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, renewed: bool) -> str:

@@ -18,7 +18,6 @@ from litestar.exceptions import HTTPException
 
 from handletime.answers import words
 from handletime.answers.labels import AccountLabels, Labels
-from handletime.answers.live import LastRead
 from handletime.api.auth import AuthRequest, authorize
 from handletime.api.errors import BadRequest, Body, Internal, Refused, answer_to, translated
 from handletime.api.parameters import Query
@@ -102,7 +101,6 @@ class Page:
         self.titles = {path: title for path, title in TITLES.items() if with_now or path != NOW}
         self.base = urlsplit(service.settings.public_url or "").path.rstrip("/")
         """The path before ours, where a proxy adds one."""
-        self.open_lately = LastRead()
         self.streams = Streams()
         self.stopping = asyncio.Event()
 

@@ -1,0 +1,83 @@
+"""How long first responses, responses and waits in the queue took of late, by skill and length: what a histogram is
+made of (http-api.md 7).
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Final, NamedTuple
+
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection
+from handletime.answers.terms import RELATIONS, VALUES, Table
+from handletime.clock import SECOND
+
+LIMITS_S: Final = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14_400)
+"""Seconds up to which values are counted together."""
+TIMES: Final[dict[str, tuple[Table, str]]] = {
+    "first_response": ("agentSegments", "firstResponse"),
+    "response": ("agentSegments", "response"),
+    "queue_wait": ("queueSegments", "queueWait"),
+}
+"""Tables and their single values (`answers.terms.VALUES`)."""
+
+
+class Lengths(NamedTuple):
+    """How many values lie within each limit of `LIMITS_S`, those of smaller limits among them, and at last all of them;
+    and their sum in milliseconds.
+    """
+
+    counts: tuple[int, ...]
+    total: int
+
+
+def lengths_of(snapshot: Snapshot, name: str, of: Selection) -> dict[int, Lengths]:
+    """The values of one of `TIMES` in the segments of a selection that ended, by skill."""
+    table, values = TIMES[name]
+    each, where = VALUES[table][values]
+    condition = of.condition(table)
+    limits = ", ".join(f"count(*) filter (where v <= {limit * SECOND})" for limit in LIMITS_S)
+    rows = snapshot.execute(
+        f"""select skillId, {limits}, count(*), sum(v)::bigint from (
+            select skillId, unnest({each}) as v from {RELATIONS[table]} where {condition.where} and ({where}))
+        group by skillId order by skillId""",  # noqa: S608
+        condition.parameters,
+    ).fetchall()
+    return {skill: Lengths(tuple(counts), total) for skill, *counts, total in rows}
+
+
+Times = dict[str, dict[int, Lengths]]
+"""What `lengths_of` says, by name."""
+_ACCOUNTS_MAX: Final = 10_000
+
+
+class Counted:
+    """What was shown of accounts last. A counter that goes back looks to Prometheus as if it had begun anew, so what
+    late events take back within a day stays counted. Any thread may use it.
+    """
+
+    def __init__(self) -> None:
+        self._shown: dict[str, tuple[int, Times]] = {}
+        self._lock = Lock()
+
+    def never_less(self, account: str, day: int, times: Times) -> Times:
+        """These times, or those of the same day that were shown before, where they were more."""
+        with self._lock:
+            shown_day, shown = self._shown.pop(account, (day, {}))
+            if shown_day == day:
+                times = {name: _most(shown.get(name, {}), found) for name, found in times.items()}
+            self._shown[account] = (day, times)
+            if len(self._shown) > _ACCOUNTS_MAX:
+                del self._shown[next(iter(self._shown))]
+        return times
+
+
+def _most(before: dict[int, Lengths], found: dict[int, Lengths]) -> dict[int, Lengths]:
+    return {
+        skill: Lengths(tuple(map(max, one.counts, other.counts)), max(one.total, other.total))
+        for skill in sorted({*before, *found})
+        for one, other in [(before.get(skill, found.get(skill, _NONE)), found.get(skill, before.get(skill, _NONE)))]
+    }
+
+
+_NONE: Final = Lengths((0,) * (len(LIMITS_S) + 1), 0)
