@@ -142,7 +142,8 @@ def _derived(events: pa.Table) -> duckdb.DuckDBPyConnection:
         connection.unregister("arriving")
     connection.execute("alter table handle_time_units rename to units")
     connection.execute(
-        """create view handle_time_units as select u.*, s.userType, s."end" as segmentEnd, s.segmentNumber
+        """create view handle_time_units as select u.*, s.userType, s."end" as segmentEnd, s.segmentNumber,
+            s.skillId, s.groupId, s.source
         from units u join agent_segments s using (segmentId)"""
     )
     return connection

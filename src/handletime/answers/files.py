@@ -118,7 +118,7 @@ def asked(parts: Iterable[Derived], folder: Path, *, memory: int, conversations:
     """Collects the segments of all parts in Parquet files in a folder, which can then be asked about.
 
     The snapshot has the derived tables, with the columns that metrics are made of; with `conversations` also whose they
-    are. Agent segments and units have `segmentNumber`, units the user type of their segment.
+    are. Agent segments and units have `segmentNumber`, units what a report asks of their segment.
     """
     quality = Quality()
     numbered = 0
@@ -146,9 +146,10 @@ def asked(parts: Iterable[Derived], folder: Path, *, memory: int, conversations:
 
 
 def _of_segments(units: pa.Table, segments: pa.Table, numbers: pa.Array) -> pa.Table:
-    """Units of ended segments, with the numbers and user types of these."""
+    """Units of ended segments, with what else is asked of these."""
     ended = pc.is_valid(segments["end"])
     places = pc.index_in(units["segmentId"], value_set=segments["segmentId"].combine_chunks())
     units = units.append_column("segmentNumber", numbers.take(places))
-    units = units.append_column("userType", segments["userType"].take(places))
+    for name in ("userType", "skillId", "groupId", "source"):
+        units = units.append_column(name, segments[name].take(places))
     return units.filter(ended.take(places))

@@ -31,7 +31,6 @@ HANDLE_TIME_IN_INTERVAL: Final = (
     ),
 )
 """Their sums stand in no table of segments: `handled_in_intervals` has them."""
-_OF_SEGMENTS: Final = ("skillId", "groupId", "source")
 
 
 def handled_in_intervals(snapshot: Snapshot, by: Sequence[By], of: Selection, texts: Texts) -> Sums:
@@ -58,13 +57,9 @@ def units_in(by: Sequence[By], of: Selection) -> tuple[str, dict[str, object]]:
     """The query for the parts of units that lie in each interval, with the keys of their groups, and what it binds."""
     condition = since(of)
     parameters: dict[str, object] = {**condition.parameters}
-    wanted = [name for name in _OF_SEGMENTS if name in by or _filters(of, name)]
-    source = "handle_time_units"
-    if wanted:
-        source = f"""(select u.*, {", ".join(wanted)} from handle_time_units u
-            join (select segmentNumber, {", ".join(wanted)} from agent_segments) using (segmentNumber))"""  # noqa: S608
+    columns = ", ".join(["segmentNumber", "start", '"end"', *(key for key in by if key != "interval")])
     where = f'{condition.where} and "end" > $start and start < $until'
-    units = f"(select * from {source} where {where})"  # noqa: S608
+    units = f"(select {columns} from handle_time_units where {where})"  # noqa: S608
     begin, end = "$start", "$until"
     if "interval" in by:
         begin, end = "$borders[place + 1]", "$borders[place + 2]"
@@ -93,8 +88,3 @@ def since(of: Selection, table: Table = "agentSegments") -> Condition:
     """
     condition = of._replace(bounds=(of.start, TIME_MAX + 1)).condition(table)
     return condition._replace(parameters={**condition.parameters, "until": instant_of(of.end)})
-
-
-def _filters(of: Selection, column: str) -> bool:
-    filters = {"skillId": of.skills, "groupId": of.groups, "source": of.source}
-    return filters[column] is not None

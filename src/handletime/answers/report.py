@@ -8,7 +8,7 @@ Rows come some at a time, as columns: by interval, then by the keys in the order
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import prod
 from types import MappingProxyType
@@ -47,7 +47,7 @@ INTERVALS_MAX: Final = 1_000_000
 """The most intervals that a window is cut in."""
 PREVIOUS: Final = "Previous"
 """The end of the names of columns about the window before."""
-AT_ONCE: Final = 50_000
+AT_ONCE: Final = 100_000
 """Segments that are asked about together, if there are intervals to tell them apart; or rows, where all are filled."""
 LONG: Final = 200_000
 """A report of more segments is long."""
@@ -59,6 +59,10 @@ _HAS: Final[Mapping[str, frozenset[str]]] = {
     "skillSegments": frozenset({"skillId"}),
 }
 """What the segments of a table can be told apart by. User types are those of agents."""
+
+
+CELL_BYTES: Final = 16
+"""Bytes that a value takes while rows are made of it."""
 
 
 class Question(NamedTuple):
@@ -208,8 +212,11 @@ def has(table: Table, question: Question) -> bool:
 class Report:
     """The answer to a question, over one snapshot."""
 
-    def __init__(self, snapshot: Snapshot, question: Question) -> None:
-        self._snapshot, self.question = snapshot, question
+    def __init__(
+        self, snapshot: Snapshot, question: Question, reserve: Callable[[int], object] = lambda _size: None
+    ) -> None:
+        """`reserve` is asked for memory before rows are made, as often as more of them are made at once than before."""
+        self._snapshot, self.question, self._reserve, self._reserved = snapshot, question, reserve, 0
         self._texts = Texts()
         self._ids: tuple[By, ...] = tuple(column for column in DIMENSIONS.values() if column in question.by)
         first: tuple[By, ...] = ("conversation",) if "conversation" in question.by else ()
@@ -325,6 +332,7 @@ class Report:
         if question.fill:
             parts.append(self._everywhere(end - begin))
         merged = _Merged(self._keys, parts, self._texts)
+        self._take_room(merged.count * (len(self._keys) + len(question.metrics) * (1 if before is None else 2)))
         columns: dict[str, Column] = {}
         for metric in question.metrics:
             for suffix, found in windows:
@@ -333,6 +341,12 @@ class Report:
                 columns[f"{metric.key}{PREVIOUS}"] = _nothing(metric, merged.count)
         places = merged.keys["interval"] + begin if question.in_intervals else None
         return Rows(merged.count, places, {key: self._shown(key, merged.keys[key]) for key in self._ids}, columns)
+
+    def _take_room(self, cells: int) -> None:
+        size = cells * CELL_BYTES
+        if size > self._reserved:
+            self._reserve(size - self._reserved)
+            self._reserved = size
 
     def _shown(self, key: By, numbers: I64) -> Column:
         if key == "source":

@@ -191,6 +191,7 @@ class Answer:
             self._end()
         finally:
             pieces.close()
+            self._share.give_back(self._reserved)
 
     def _end(self) -> None:
         """Packs what is left."""

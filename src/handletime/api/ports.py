@@ -30,11 +30,11 @@ class Reader(Protocol):
     def snapshot(self) -> AbstractContextManager[Snapshot]:
         """One state of the rows, for one thread, until it is left.
 
-        Queries find `agent_segments`, `skill_segments` and `handle_time_units` of the account alone, with the columns
-        of `segments.tables`; units also with `userType` and `segmentEnd` of their segment. Agent segments and units
-        have `segmentNumber`, which stands for a `segmentId` within the store. Texts of queries should be constant,
-        values be bound; times that are bound as `start` and `end` say that only rows which end in between are asked
-        for (units: whose segment does). Raises NotNow where it cannot be given now.
+        Queries find the relations of `answers.relations` of the account alone, with the columns of `segments.tables`;
+        units also with `userType`, `skillId`, `groupId`, `source` and `segmentEnd` of their segment. Agent segments and
+        units have `segmentNumber`, which stands for a `segmentId` within the store. Texts of queries should be
+        constant, values be bound; times that are bound as `start` and `end` say that only rows which end in between are
+        asked for (units: whose segment does). Raises NotNow where it cannot be given now.
         """
 
     def state(self) -> str:

@@ -160,7 +160,7 @@ def report(request: HttpRequest, service: TheService, account: InPath) -> Respon
     answer = Answer(request, "identity" if form in _PACKED else None, reader.deadline)
     try:
         with ExitStack() as held:
-            found = Report(held.enter_context(reader.snapshot()), question)
+            found = Report(held.enter_context(reader.snapshot()), question, answer.reserve)
             pieces = written(reader.deadline.over(in_small(found.rows())), Shape(question, namer), form)
             if _is_sent_while_made(found, question, form):
                 found.check()

@@ -17,7 +17,7 @@ from handletime.deadline import Deadline
 from handletime.errors import NotHere
 from handletime.events.decode import decode_columns
 from handletime.events.model import EVENTS
-from handletime.lake.state import Files, State
+from handletime.lake.state import UNITS, Files, State
 from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
 from handletime.segments.agent_focus import Focus
 from handletime.segments.parts import Prepared, prepare
@@ -186,9 +186,16 @@ class OfFiles:
             if relation == RUNNING_QUEUES:
                 return Definition(self._running_queues())
             number = "" if relation in ("skill_segments", "queue_segments") else ", segmentId as segmentNumber"
-            return Definition(f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}")
+            rows = f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}"
+            return Definition(rows, self._of_segments(window) if relation == UNITS else {})
 
         return with_relations(sql, define)
+
+    def _of_segments(self, window: Span | None) -> dict[str, str]:
+        """What units have of their segments beyond their own columns, which is looked up where it is asked for."""
+        segments = self.source("agent_segments", window)
+        each = f"(select {{}} from (select segmentId as id, {{}} from {segments}) where id = segmentId)"
+        return {column: each.format(column, column) for column in ("skillId", "groupId", "source")}
 
     def last(self, table: str) -> int:
         """When the last row of a table was, in epoch milliseconds, as far as its files say so."""

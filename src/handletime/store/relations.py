@@ -39,7 +39,7 @@ _OF_STORE: Final = {
     "handle_time_units": Definition(
         """
         select '{name}' as accountId, s.conversationId, s.assignedEventId, u.* exclude (number, account, started),
-            s.userType, s."end" as segmentEnd, u.started as segmentNumber
+            s.userType, s."end" as segmentEnd, u.started as segmentNumber, s.skillId, s.groupId, s.source
         from kept.handle_time_units u join kept.agent_segments s on s.started = u.started
         where u.account = {account} and s.account = {account}""",
         {"segmentId": _SEGMENT_ID},
