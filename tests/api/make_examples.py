@@ -95,6 +95,7 @@ def _asked(world: World) -> Json:
     ask_both("currentQueueHealth", f"{operations}/msgqueuehealth/current", v="1", skillIds="333,444")
     of_minutes: Json = {"timeframe": 10, "v": "2", "interval": 5, "skillIds": "333,444"}
     ask_both("queueHealth", f"{operations}/msgqueuehealth", **of_minutes)
+    ask_both("due", f"{actual}/due", skillIds="333,444", limit=10)
     conversation, segment = page["segments"][0]["conversationId"], page["segments"][0]["segmentId"]
     ask("explainConversation", f"{actual}/conversations/{{conversationId}}/explain", conversationId=conversation)
     ask("explainSegment", f"{actual}/agent-segments/{{segmentId}}/explain", segmentId=segment)

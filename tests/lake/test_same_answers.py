@@ -93,9 +93,10 @@ def test_every_method_answers_as_over_a_store(
 def test_who_waits_now_is_not_known_over_tables(places: Places, store_site: Site, lake_site: Site) -> None:
     where = f"/operations/api/account/{ACCOUNTS[0]}/msgqueuehealth/current?v=1"
     assert store_site.get(where, ACCOUNTS[0]).status_code == 200
-    refused = lake_site.get(where, ACCOUNTS[0])
-    assert refused.status_code == 404
-    assert "not known here" in refused.json()["message"]
+    for path in (where, f"/api/account/{ACCOUNTS[0]}/metrics", f"/api/account/{ACCOUNTS[0]}/due"):
+        refused = lake_site.get(path, ACCOUNTS[0])
+        assert refused.status_code == 404
+        assert "not known here" in refused.json()["message"]
     over_time = lake_site.get(QUEUES.format(account=ACCOUNTS[0], end=places.now), ACCOUNTS[0]).json()
     assert over_time["metricsTotal"]["unassignedConversations"] > 0
 

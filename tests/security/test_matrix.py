@@ -35,6 +35,8 @@ API: Final[dict[str, tuple[Permission, str]]] = {
     "GET /api/account/{account}/conversations/{conversation}/explain": ("handle-time", ""),
     "GET /operations/api/account/{account}/msgagentsegments": ("operations", "?v=1&timeframe=60"),
     "GET /operations/api/account/{account}/msgskillsegments": ("operations", "?v=1&timeframe=60"),
+    "GET /api/account/{account}/metrics": ("operations", ""),
+    "GET /api/account/{account}/due": ("operations", ""),
     "GET /operations/api/account/{account}/msgqueuehealth": ("operations", "?v=2&timeframe=60&interval=5"),
     "GET /operations/api/account/{account}/msgqueuehealth/current": ("operations", "?v=1"),
     "GET /operations/api/account/{account}/msgconversation": ("operations", "?v=1&timeframe=60"),
