@@ -38,14 +38,18 @@ _FIRST_ID: Final = 903_000_000_000
 # ruff: noqa: S608
 
 
-def fill(folder: Path, segments: int, days: int, parquet: Path, *, with_units: bool) -> dict[str, object]:
-    """Makes a store with so many ended agent segments of the last days; says what it has."""
+def fill(
+    folder: Path, segments: int, days: int, parquet: Path, *, with_units: bool, conversations: int = SIMULATED
+) -> dict[str, object]:
+    """Makes a store with so many ended agent segments of the last days; says what it has. `conversations` is how many
+    the simulated day has.
+    """
     folder.mkdir(parents=True)
-    day = simulated(datetime.now(UTC).replace(microsecond=0) - timedelta(days=1))
+    day = simulated(datetime.now(UTC).replace(microsecond=0) - timedelta(days=1), conversations)
     SideFile(folder).close()
     connection = connect(folder, StoreSettings(memory_bytes=6 << 30), 0)
-    tables = {"a": day.agent_segments, "s": day.skill_segments, "q": day.queue_segments, "u": day.handle_time_units}
-    with registered(connection, **tables):
+    derived = {"a": day.agent_segments, "s": day.skill_segments, "q": day.queue_segments, "u": day.handle_time_units}
+    with registered(connection, **derived):
         made = _fill(connection, segments, days, with_units=with_units)
     columns = ", ".join(["accountId", "agentId", "skillId", "userType", "start", '"end"', *KEPT["agentSegments"]])
     connection.execute("checkpoint")
@@ -58,9 +62,9 @@ def fill(folder: Path, segments: int, days: int, parquet: Path, *, with_units: b
     return made
 
 
-def simulated(start: datetime) -> Derived:
+def simulated(start: datetime, conversations: int = SIMULATED) -> Derived:
     """What follows from the events of one day."""
-    centre = Centre(start=start, days=1, seed=SEED, conversations=SIMULATED, skills=SKILLS, bots=2)
+    centre = Centre(start=start, days=1, seed=SEED, conversations=conversations, skills=SKILLS, bots=2)
     return derive(pa.concat_tables(list(simulate(centre))).unify_dictionaries().cast(EVENTS))
 
 
@@ -146,6 +150,7 @@ def _insert(
 
 if __name__ == "__main__":
     given = sys.argv[1:]
-    print(
-        json.dumps(fill(Path(given[0]), int(given[1]), int(given[2]), Path(given[3]), with_units=given[4] == "units"))
-    )
+    folder, parquet, units = Path(given[0]), Path(given[3]), given[4] == "units"
+    of_a_day = int(given[5]) if given[5:] else SIMULATED
+    made = fill(folder, int(given[1]), int(given[2]), parquet, with_units=units, conversations=of_a_day)
+    print(json.dumps(made))

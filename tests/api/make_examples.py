@@ -96,6 +96,9 @@ def _asked(world: World) -> Json:
     of_minutes: Json = {"timeframe": 10, "v": "2", "interval": 5, "skillIds": "333,444"}
     ask_both("queueHealth", f"{operations}/msgqueuehealth", **of_minutes)
     ask_both("due", f"{actual}/due", skillIds="333,444", limit=10)
+    span: Json = {"from": "2026-11-20", "interval": "hour", "by": ["skill"], "userType": "human"}
+    metrics = ["totalAgentConversationSegments", "avgTimeToResponseFromAgentAssignment", "medianResponseMillis"]
+    ask_both("report", f"{actual}/report", **span, metrics=metrics)
     conversation, segment = page["segments"][0]["conversationId"], page["segments"][0]["segmentId"]
     ask("explainConversation", f"{actual}/conversations/{{conversationId}}/explain", conversationId=conversation)
     ask("explainSegment", f"{actual}/agent-segments/{{segmentId}}/explain", segmentId=segment)
@@ -108,6 +111,7 @@ def _asked(world: World) -> Json:
 
 def filled(path: str, parameters: Json) -> str:
     """A path with names in braces as an address: values in their places, and what is left as the query."""
+    parameters = {name: ",".join(each) if isinstance(each, list) else each for name, each in parameters.items()}
     names = re.findall(r"\{(\w+)\}", path)
     query = {name: value for name, value in parameters.items() if name not in names}
     for name in names:

@@ -24,6 +24,9 @@ UNSAYABLE: Final = {
     r"limit: must be less than or equal to 500": "more is allowed in CSV",
     r"interval: must be a divisor of (timeframe|the time between \w+ and \w+)": "a rule between two parameters",
     r"interval: hour, day and week need the parameter to": "a rule between two parameters",
+    r"(from|to): must not be given together with period": "a rule between two parameters",
+    r"interval: must not cut the time in more than 1,000,000": "a rule between two parameters",
+    r"answer: would have more than 1,000,000 rows; .*": "depends on the data",
     r"tz: must be the IANA name of a time zone .*": "a list of 600 names that grows every year",
     r"(element|line) \d+: accountId: must be the account of the address, or absent": "a rule between body and path",
     r"(element|line) \d+: time: must not be more than (24 hours|60 seconds) in the future": "depends on the clock",
@@ -43,10 +46,12 @@ _UNSAYABLE: Final = re.compile("|".join(f"(?:{cause})" for cause in UNSAYABLE))
 
 @schemathesis.hook
 def map_query(context: Any, query: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A query of the operations methods with one way to say the timeframe, as no schema can ask for.
+    """A query of the operations methods, or of the report, with one way to say the timeframe, as no schema can ask for.
 
     What happens where both or neither are there is tested in test_operations.py.
     """
+    if query is not None and context.operation.path.endswith("/report") and "period" in query:
+        return {name: value for name, value in query.items() if name not in ("from", "to")}
     if query is None or not context.operation.path.startswith("/operations/"):
         return query
     if "fromMillis" in query or "toMillis" in query:  # Of version 2 alone, and instead of the others.

@@ -92,6 +92,9 @@ class MemoryReader:
         with cursor:
             yield Snapshot(cursor, OfFiles(), self.deadline)
 
+    def state(self) -> str:
+        return str(id(self.events))
+
     def prepared(self, conversation: str) -> Prepared | None:
         found = pc.any(pc.equal(self.events["conversationId"], conversation)).as_py()
         return prepare(self.events) if found else None

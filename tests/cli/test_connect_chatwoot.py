@@ -17,9 +17,9 @@ import msgspec
 import pytest
 from pyarrow.dataset import dataset
 
+from handletime.answers import labels
 from handletime.cli import connect_chatwoot
 from handletime.sources.chatwoot.webhook import Options, events_of
-from handletime.web import labels
 from tests.cli.conftest import Run
 from tests.crash.nursery import LIMIT_S, Child, shared
 from tests.sources.chatwoot_stories import in_rest, lived, story

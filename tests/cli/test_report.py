@@ -1,6 +1,6 @@
 """`handletime report`.
 
-Covers: answers/files.
+Covers: answers/files, cli/report_table, cli/report_origin.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import pytest
 from handletime.answers.figures import figures_of
 from handletime.answers.files import asked
 from handletime.answers.registry import METRICS
+from handletime.answers.report import REPORTED, chosen
 from handletime.answers.selection import Selection
 from handletime.segments.derive import Derived, derive
 from tests.cli.conftest import Run, events_of
@@ -26,23 +27,22 @@ from tests.segments.tables import events_of as events_of_rows
 
 def test_report_has_every_metric_by_agent_as_json(run: Run) -> None:
     done = run("report", "-", "--by", "agent", "--format", "json", stdin=events_of("03-two-conversations-one-focus"))
-    answer = json.loads(done.stdout)
-    (row,) = answer["rows"]
-    assert set(row) == {"agentId", *METRICS}
+    (row,) = json.loads(done.stdout)
+    assert list(row) == ["agentId", *(metric.key for metric in chosen())]
     assert row["totalAgentConversationSegments"] == 2
     assert row["avgTimetoFirstAgentMessageFromAgentAssignment"] == 49000
     assert row["medianFirstResponseMillis"] == 35000
     assert (row["medianHandleTimeMillis"], row["totalHandleTimeMillis"]) == (15000, 80000)
     assert row["interactiveAgentSegmentPercent"] == 100
-    assert answer["from"] == "2026-11-20T09:00:02.000Z"  # The first queue segment ended then.
+    assert row["totalSkillConversationSegments"] is None, "a skill segment has no agent"
 
 
 def test_report_never_says_that_unknown_handle_time_is_zero(run: Run) -> None:
     """Example 10 has no focus event."""
     events = events_of("10-not-the-assigned-agent")
     as_json = json.loads(run("report", "-", "--by", "agent", "--format", "json", stdin=events).stdout)
-    assert {row["avgHandleTimeMillis"] for row in as_json["rows"]} == {None}
-    assert {row["totalHandleTimeMillis"] for row in as_json["rows"]} == {None}
+    assert {row["avgHandleTimeMillis"] for row in as_json} == {None}
+    assert {row["totalHandleTimeMillis"] for row in as_json} == {None}
     assert "no focus data" in run("report", "-", "--by", "agent", stdin=events).stdout
 
 
@@ -51,14 +51,13 @@ def test_report_takes_windows_and_intervals(run: Run) -> None:
     counted = "totalAgentConversationSegments"
     done = run("report", "-", "--interval", 1, "--metrics", counted, "--format", "csv", stdin=events)
     assert done.stdout.splitlines() == [
-        f"interval,{counted}",
-        "2026-11-20T09:00:00.000Z,0",
-        "2026-11-20T09:01:00.000Z,1",
-        "2026-11-20T09:02:00.000Z,1",
+        f"intervalStart,intervalEnd,{counted}",
+        "2026-11-20T09:01:00.000Z,2026-11-20T09:02:00.000Z,1",
+        "2026-11-20T09:02:00.000Z,2026-11-20T09:02:10.001Z,1",
     ]
     window = ["--from", "2026-11-20T09:01:40Z", "--to", "2026-11-20T09:02:10Z"]
     done = run("report", "-", *window, "--metrics", counted.lower(), "--format", "json", stdin=events)
-    assert json.loads(done.stdout)["rows"] == [{counted: 1}]
+    assert json.loads(done.stdout) == [{counted: 1}]
 
 
 CLOSES = ["2025-10-25T22:30:00Z", "2025-10-26T00:30:00Z", "2025-10-26T01:30:00Z", "2025-10-26T23:10:00Z"]
@@ -84,25 +83,31 @@ def test_report_cuts_by_the_clock_of_a_zone(run: Run) -> None:
     counted, events = "totalAgentConversationSegments", closed_at(*CLOSES)
     options = ["report", "-", "--metrics", counted, "--tz", "europe/berlin", "--format", "csv", "--interval"]
     assert run(*options, "day", stdin=events).stdout.splitlines() == [
-        f"interval,{counted}",
-        "2025-10-26T00:00:00.000+02:00,3",
-        "2025-10-27T00:00:00.000+01:00,1",
+        f"intervalStart,intervalEnd,{counted}",
+        "2025-10-26T00:00:00.000+02:00,2025-10-27T00:00:00.000+01:00,3",
+        "2025-10-27T00:00:00.000+01:00,2025-10-27T00:10:00.001+01:00,1",
     ]
     assert run(*options, 1440, stdin=events).stdout == run(*options, "DAY", stdin=events).stdout
-    hours = run(*options, "hour", stdin=events).stdout.splitlines()[1:]
+    assert run(*options, "month", stdin=events).stdout.splitlines()[1:] == [
+        "2025-10-01T00:00:00.000+02:00,2025-10-27T00:10:00.001+01:00,4"
+    ]
+    hours = run(*options, "hour", "--fill", "zero", stdin=events).stdout.splitlines()[1:]
     assert len(hours) == 26, "a day of 25 hours, and the first one of the next"
-    assert hours[1:5] == [
+    some = run(*options, "hour", stdin=events).stdout.splitlines()[1:]
+    assert some == [hour for hour in hours if not hour.endswith(",0")], "without --fill those with segments"
+    assert [hour.partition(",")[0] + hour[hour.rindex(",") :] for hour in hours[1:5]] == [
         "2025-10-26T01:00:00.000+02:00,0",
         "2025-10-26T02:00:00.000+02:00,1",
         "2025-10-26T02:00:00.000+01:00,1",
         "2025-10-26T03:00:00.000+01:00,0",
     ]
-    dates = ["--from", "2025-10-26", "--to", "2025-10-27"]
-    answer = json.loads(run("report", "-", *dates, "--tz", "Europe/Berlin", "--format", "json", stdin=events).stdout)
-    assert (answer["from"], answer["to"]) == ("2025-10-26T00:00:00.000+02:00", "2025-10-27T00:00:00.000+01:00")
-    assert answer["rows"][0][counted] == 3
-    answer = json.loads(run("report", "-", *dates, "--format", "json", stdin=events).stdout)
-    assert (answer["from"], answer["to"]) == ("2025-10-26T00:00:00.000Z", "2025-10-27T00:00:00.000Z")
+    dates = ["report", "-", "--from", "2025-10-26", "--to", "2025-10-27", "--interval", "week", "--format", "json"]
+    (row,) = json.loads(run(*dates, "--tz", "Europe/Berlin", stdin=events).stdout)
+    assert row["intervalStart"] == "2025-10-26T00:00:00.000+02:00"
+    assert row["intervalEnd"] == "2025-10-27T00:00:00.000+01:00"
+    assert row[counted] == 3
+    (row,) = json.loads(run(*dates, stdin=events).stdout)
+    assert (row["intervalStart"], row["intervalEnd"]) == ("2025-10-26T00:00:00.000Z", "2025-10-27T00:00:00.000Z")
 
 
 def test_what_goes_into_a_file_is_not_cut(run: Run) -> None:
@@ -145,8 +150,11 @@ def test_report_leaves_bots_out_where_it_is_told_to(run: Run, user_type: str | N
     [
         (["--tz", "localtime"], "'localtime' is no time zone; write its IANA name, such as Europe/Berlin"),
         (["--tz", "posix/Europe/Berlin"], "is no time zone"),
-        (["--interval", "0"], "'0' is no interval; write a number of minutes (up to 999999), or hour, day or week"),
-        (["--interval", "month"], "is no interval"),
+        (
+            ["--interval", "0"],
+            "'0' is no interval; write a number of minutes (up to 999999), or hour, day, week or month",
+        ),
+        (["--interval", "year"], "is no interval"),
         (["--interval", "1000000"], "a number of minutes (up to 999999)"),
         (["--interval", "hour", "--from", "0001-01-01"], "--interval cuts the time in more than 1,000,000"),
         (["--interval", "1", "--from", "1990-01-01"], "--interval cuts the time in more than 1,000,000"),
@@ -173,9 +181,9 @@ def test_report_knows_unknown_from_nothing(run: Run, format_: str) -> None:
     options = ["--by", "agent", "--metrics", "totalHandleTimeMillis,avgHandleTimeMillis", "--format", format_]
     found = run("report", "-", *options, stdin=closed_at(CLOSES[0]) + seen).stdout
     if format_ == "csv":
-        assert found.splitlines()[1:] == ["1,,", "9,0,0"]
+        assert found.splitlines()[1:] == ["1,0,,", "9,1,0,0"]
     elif format_ == "json":
-        assert [list(row.values()) for row in json.loads(found)["rows"]] == [[1, None, None], [9, 0, 0]]
+        assert [list(row.values()) for row in json.loads(found)] == [[1, 0, None, None], [9, 1, 0, 0]]
     else:
         lines = [re.split(r" {2,}", line.strip()) for line in found.splitlines()]
         cells = {line[0]: line[1:] for line in lines}
@@ -207,13 +215,14 @@ def handled(conversation: str, account: str, *agents: int, focus: bool = True) -
     return b"".join(json.dumps(name | event).encode() + b"\n" for name, event in zip(named, events, strict=False))
 
 
+EXPLAIN = "/api/account/acme/conversations/b/explain"
 BILLED = handled("b", "acme", 7, 8) + handled(ODD, "acme", 6) + handled("c", "acme", 9, focus=False)
 TOTAL = "totalHandleTimeMillis"
 
 
 def test_report_bills_by_conversation_and_agent_with_a_link_to_each_explanation(run: Run) -> None:
     options = ["report", "-", "--by", "conversation,agent", "--metrics", TOTAL, "--format"]
-    rows = json.loads(run(*options, "json", stdin=BILLED).stdout)["rows"]
+    rows = json.loads(run(*options, "json", stdin=BILLED).stdout)
     told = [(row["conversationId"], row["agentId"], row[TOTAL]) for row in rows]
     assert told == [(ODD, 6, 10_000), ("b", 7, 10_000), ("b", 8, 20_000), ("c", 9, None)], "unknown is not zero"
     path = rows[0]["explain"]
@@ -221,9 +230,11 @@ def test_report_bills_by_conversation_and_agent_with_a_link_to_each_explanation(
     assert path.count("/") == 6
     assert unquote(path.split("/")[5]) == ODD
 
-    done = run(*options, "csv", "--url", "https://reports.example.com/ours/", "--tz", "Europe/Berlin", stdin=BILLED)
+    done = run(
+        *options, "csv", "--page-url", "https://reports.example.com/ours/", "--tz", "Europe/Berlin", stdin=BILLED
+    )
     lines = list(csv.DictReader(io.StringIO(done.stdout)))
-    assert list(lines[0]) == ["conversationId", "agentId", "explain", TOTAL]
+    assert list(lines[0]) == ["conversationId", "explain", "agentId", TOTAL]
     assert [line[TOTAL] for line in lines] == ["10000", "10000", "20000", ""]
     assert lines[0]["conversationId"] == f"'{ODD}", "no formula"
     link = urlsplit(lines[0]["explain"])
@@ -239,35 +250,51 @@ def test_report_bills_by_conversation_and_agent_with_a_link_to_each_explanation(
 def test_report_by_conversation_adds_up_to_the_others(run: Run) -> None:
     events = BILLED + handled("b", "other", 8)
     answer = json.loads(run("report", "-", "--by", "conversation", "--format", "json", stdin=events).stdout)
-    assert [(row["accountId"], row["conversationId"]) for row in answer["rows"]] == [
+    assert [(row["accountId"], row["conversationId"]) for row in answer] == [
         ("acme", ODD),
         ("acme", "b"),
         ("acme", "c"),
         ("other", "b"),
     ]
-    assert answer["rows"][-1]["explain"] == "/api/account/other/conversations/b/explain"
-    assert set(answer["rows"][0]) == {"accountId", "conversationId", "explain", *METRICS}
-    (total,) = json.loads(run("report", "-", "--format", "json", stdin=events).stdout)["total"]
-    assert answer["total"] == [total]
-    for counted in (TOTAL, "totalAgentConversationSegments", "totalSkillConversationSegments"):
-        assert sum(row[counted] or 0 for row in answer["rows"]) == total[counted]
+    assert answer[-1]["explain"] == "/api/account/other/conversations/b/explain"
+    assert set(answer[0]) == {"accountId", "conversationId", "explain", *REPORTED}
+    total = json.loads(run("report", "-", "--format", "json", stdin=events).stdout)
+    assert [row["accountId"] for row in total] == ["acme", "other"]
+    summed = [key for key, metric in REPORTED.items() if not metric.per and not metric.values]
+    assert {TOTAL, "totalQueueSegments", "handleTimeInIntervalMillis"} < {*summed}
+    for counted in summed:
+        assert sum(row[counted] or 0 for row in answer) == sum(row[counted] or 0 for row in total), counted
 
 
 def test_report_by_conversation_takes_intervals_and_times(run: Run) -> None:
     options = ["report", "-", "--by", "conversation", "--interval", "1", "--metrics", TOTAL, "--format", "csv"]
     assert run(*options, stdin=handled("b", "acme", 7, 8)).stdout.splitlines() == [
-        f"conversationId,interval,explain,{TOTAL}",
-        "b,2026-11-20T09:01:00.000Z,/api/account/acme/conversations/b/explain,10000",
-        "b,2026-11-20T09:02:00.000Z,/api/account/acme/conversations/b/explain,20000",
+        f"conversationId,explain,intervalStart,intervalEnd,{TOTAL}",
+        f"b,{EXPLAIN},2026-11-20T09:01:00.000Z,2026-11-20T09:02:00.000Z,10000",
+        f"b,{EXPLAIN},2026-11-20T09:02:00.000Z,2026-11-20T09:02:00.001Z,20000",
     ]
     none = run(*options[:-1], "json", "--from", "2026-11-21", "--to", "2026-11-22", stdin=BILLED)
-    assert json.loads(none.stdout)["rows"] == []
+    assert json.loads(none.stdout) == []
 
 
-def test_a_url_needs_conversations(run: Run) -> None:
-    done = run("report", "-", "--url", "https://reports.example.com", stdin=BILLED)
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["-", "--page-url", "https://reports.example.com"], "--page-url goes with --by conversation"),
+        (["-", "--url", "https://reports.example.com"], "name either files, or --data DIR, or --url URL"),
+        ([], "name either files, or --data DIR, or --url URL"),
+        (["--url", "https://reports.example.com"], "--url needs --token, or HANDLETIME_TOKEN in the environment"),
+        (["--data", "store", "--by", "conversation"], "--by conversation takes event files"),
+        (["-", "--format", "xlsx"], "--format xlsx needs --out FILE"),
+        (["-", "--period", "today", "--from", "2026-11-20"], "--period stands for --from and --to"),
+        (["-", "--by", "agent,team"], "must be some of skill, agent, group, source, userType, conversation"),
+        (["-", "--skill", "1;2"], "must be integers with commas in between"),
+    ],
+)
+def test_report_says_which_options_go_together(run: Run, options: list[str], told: str) -> None:
+    done = run("report", *options, stdin=BILLED)
     assert done.returncode == 2
-    assert "--url goes with --by conversation" in done.stderr
+    assert told in " ".join(done.stderr.split())
 
 
 def test_report_asks_for_some_conversations_at_a_time(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ LOADED: Final = (
         "handletime.events.encode",
     ),
     *("handletime.simulate.simulate", "rich.progress", "rich.table", "pyarrow.parquet"),
-    *("handletime.cli.sending", "handletime.sources.chatwoot.client", "handletime.web.labels"),
+    *("handletime.cli.sending", "handletime.sources.chatwoot.client", "handletime.answers.labels"),
 )
 
 

@@ -14,7 +14,16 @@ import msgspec
 import pyarrow as pa
 import pytest
 
-from handletime.answers.registry import AGENT_METRICS, METRICS, OUR_METRICS, QUEUE_METRICS, SKILL_METRICS, Metric
+from handletime.answers.handled import HANDLE_TIME_IN_INTERVAL
+from handletime.answers.registry import (
+    AGENT_METRICS,
+    METRICS,
+    OUR_METRICS,
+    PARTS,
+    QUEUE_METRICS,
+    SKILL_METRICS,
+    Metric,
+)
 from handletime.api.openapi import document
 from handletime.events import model
 from handletime.events.decode import decode_lines
@@ -243,6 +252,8 @@ def test_every_reason_without_effect_is_documented() -> None:
         ("Skill segments", SKILL_METRICS),
         ("Queue segments", QUEUE_METRICS),
         ("Of this house", OUR_METRICS),
+        ("Parts of averages", PARTS),
+        ("Handle time in intervals", HANDLE_TIME_IN_INTERVAL),
     ],
 )
 def test_every_metric_is_documented(title: str, metrics: tuple[Metric, ...]) -> None:

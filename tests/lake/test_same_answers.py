@@ -18,6 +18,7 @@ AGENTS = "/operations/api/account/{account}/msgagentsegments?v=1&timeframe=4000&
 SKILLS = "/operations/api/account/{account}/msgskillsegments?v=1&timeframe=4000&to={end}"
 CLOSES = "/operations/api/account/{account}/msgconversation?v=1&timeframe=4000&to={end}"
 QUEUES = "/operations/api/account/{account}/msgqueuehealth?v=1&timeframe=4000&to={end}"
+REPORT = "/api/account/{account}/report?from={start}&to={end}"
 ASKED = (
     HANDLE_TIME,
     HANDLE_TIME + "&limit=500",
@@ -61,6 +62,13 @@ ASKED = (
     CLOSES + "&interval=hour&tz=Asia/Kolkata",
     "/operations/api/account/{account}/msgconversation?v=1&timeframe=5&to={early}&skillIds=all",
     "/operations/api/account/{account}/msgconversation?v=1&timeframe=600&to={middle}&agentIds=all",
+    REPORT,
+    REPORT + "&by=skill,agent,group,source,userType&interval=hour&tz=Europe/Berlin",
+    REPORT + "&by=source&interval=30&fill=zero&compare=previous&format=ndjson",
+    REPORT + "&by=agent&skillIds={skill}&interval=day&tz=Asia/Kolkata&format=csv",
+    REPORT + "&by=skill&userType=human&source=app&interval=15",
+    REPORT + "&groupIds=-1&agentIds={agent}&metrics=handleTimeInIntervalMillis&interval=5",
+    REPORT + "&by=skill&limit=2&offset=1",
     "/api/account/{account}/service/baseURI.json",
     "/api/account/{account}/service/LeDataReporting/baseURI.json",
     "/api/account/{account}/conversations/{conversation}/explain",

@@ -41,6 +41,7 @@ API: Final[dict[str, tuple[Permission, str]]] = {
     "GET /operations/api/account/{account}/msgqueuehealth/current": ("operations", "?v=1"),
     "GET /operations/api/account/{account}/msgconversation": ("operations", "?v=1&timeframe=60"),
     "POST /operations/api/account/{account}/msgconversation": ("operations", "?v=1&timeframe=60"),
+    "GET /api/account/{account}/report": ("operations", "?by=skill"),
     "POST /api/account/{account}/events": ("ingest", ""),
     "POST /api/account/{account}/focus": ("focus", ""),
 }

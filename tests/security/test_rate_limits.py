@@ -17,12 +17,12 @@ import httpx
 import pytest
 
 from handletime.addresses import client_of
+from handletime.answers.labels import Labels
 from handletime.api import app, limits
 from handletime.api.limits import BURST_S, KEPT_MAX, Rate
 from handletime.errors import TooMany
 from handletime.keys.keys import NewKey, create
 from handletime.keys.sidefile import SideFile
-from handletime.web.labels import Labels
 from handletime.web.page import Page
 from handletime.web.routes import page_routes
 from handletime.web.sessions import Sessions

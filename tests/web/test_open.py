@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from handletime.answers.labels import AccountLabels
 from handletime.answers.live import FocusHere, OpenConversation
-from handletime.web.labels import AccountLabels
 from handletime.web.open import COLUMNS, in_order
 from tests.answers.test_live import conversation
 

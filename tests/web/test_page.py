@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from litestar import Request, Response
 
+from handletime.answers.labels import Labels
 from handletime.api.errors import Refused
 from handletime.api.trace import begin
 from handletime.errors import Forbidden, NotHere, NotNow, TooMany
 from handletime.store.budget import Budget
-from handletime.web.labels import Labels
 from handletime.web.page import Page
 from handletime.web.sessions import Sessions
 from tests.api.world import World

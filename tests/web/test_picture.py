@@ -12,10 +12,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from handletime.answers.labels import AccountLabels
 from handletime.answers.words import CLAUSES, NO_EFFECT, NOT_HANDLED, QUEUE_ENDS, QUEUE_FOLLOWS, duration
 from handletime.segments.explain import Reading, read
 from handletime.segments.parts import prepare
-from handletime.web.labels import AccountLabels
 from handletime.web.picture import LEFT, RIGHT, WIDTH, Scale, draw, lines_of, millis_of
 from handletime.web.why import doubts_of
 from tests.messy_streams import messy_stream

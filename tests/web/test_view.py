@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from handletime.answers.labels import AccountLabels
 from handletime.answers.words import clock, moment
 from handletime.api.errors import BadRequest
 from handletime.api.parameters import Query
 from handletime.clock import DAY, HOUR
 from handletime.events.book import instant
 from handletime.events.model import MILLIS_MIN
-from handletime.web.labels import AccountLabels
 from handletime.web.view import BARS_MAX, INTERVALS, SPANS, View, read_view, settled
 
 NOW = cast(int, instant("2026-11-21T12:34:56.789Z"))

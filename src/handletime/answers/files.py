@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 import duckdb
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from handletime.answers.relations import Snapshot
@@ -20,10 +22,13 @@ from handletime.answers.terms import RELATIONS
 from handletime.segments.derive import Derived, Quality
 
 _UNUSED: Final = {
-    *("conversationId", "segmentId", "assignedEventId", "employeeId", "groupId", "source"),
-    *("sequence", "skillSegmentSequence"),
+    *("conversationId", "segmentId", "assignedEventId", "employeeId"),
+    *("sequence", "skillSegmentSequence", "startReason"),
 }
 """Columns that no metric is made of."""
+UNITS: Final = "handle_time_units"
+TABLES: Final = (*RELATIONS.values(), UNITS)
+"""The tables of a snapshot."""
 CONVERSATIONS_AT_ONCE: Final = 10_000
 """Conversations whose figures are in memory together."""
 
@@ -50,7 +55,7 @@ class OfConversations(NamedTuple):
         between = f"where conversation between {self.first} and {self.last}"
         front = ", ".join(
             f"{name} as not materialized (select * from numbered_{name} {between})"  # noqa: S608
-            for name in RELATIONS.values()
+            for name in TABLES
         )
         return f"with {front} {sql}"
 
@@ -84,7 +89,7 @@ class Asked(NamedTuple):
             "conversations",
             f"select *, row_number() over (order by accountId, conversationId) as conversation from ({every})",  # noqa: S608
         )
-        for name in RELATIONS.values():
+        for name in TABLES:
             same = "s.accountId::varchar = c.accountId and s.conversationId = c.conversationId"
             self._keep(
                 f"numbered_{name}",
@@ -112,18 +117,38 @@ class Asked(NamedTuple):
 def asked(parts: Iterable[Derived], folder: Path, *, memory: int, conversations: bool = False) -> Iterator[Asked]:
     """Collects the segments of all parts in Parquet files in a folder, which can then be asked about.
 
-    The snapshot has `agent_segments`, `skill_segments` and `queue_segments`, with the columns that metrics are made of;
-    with `conversations` also whose they are.
+    The snapshot has the derived tables, with the columns that metrics are made of; with `conversations` also whose they
+    are. Agent segments and units have `segmentNumber`, units the user type of their segment.
     """
     quality = Quality()
+    numbered = 0
     unused = _UNUSED - {"conversationId"} if conversations else _UNUSED
     for number, part in enumerate(parts):
         quality += part.quality
-        for name in RELATIONS.values():
+        numbers = pa.array(np.arange(numbered, numbered + part.agent_segments.num_rows))
+        numbered += len(numbers)
+        for name in TABLES:
             rows: pa.Table = getattr(part, name)
+            if name == UNITS:
+                rows = _of_segments(rows, part.agent_segments, numbers)
+            elif name == "agent_segments":
+                rows = rows.append_column("segmentNumber", numbers)
             columns = [column for column in rows.column_names if column not in unused]
             pq.write_table(rows.select(columns), folder / f"{name}-{number}.parquet", compression="lz4")
     with duckdb.connect(config={"memory_limit": f"{memory // 2}B", "temp_directory": str(folder)}) as connection:
-        for name in RELATIONS.values():
+        for name in TABLES:
             connection.read_parquet(str(folder / f"{name}-*.parquet")).create_view(name)
+        # Rows that run have no end, and so are in nothing that asks for what ended.
+        connection.execute(
+            'create view running_queue_segments as select * exclude ("end") from queue_segments where "end" is null'
+        )
         yield Asked(Snapshot(connection, OfFiles()), quality, connection, folder)
+
+
+def _of_segments(units: pa.Table, segments: pa.Table, numbers: pa.Array) -> pa.Table:
+    """Units of ended segments, with the numbers and user types of these."""
+    ended = pc.is_valid(segments["end"])
+    places = pc.index_in(units["segmentId"], value_set=segments["segmentId"].combine_chunks())
+    units = units.append_column("segmentNumber", numbers.take(places))
+    units = units.append_column("userType", segments["userType"].take(places))
+    return units.filter(ended.take(places))

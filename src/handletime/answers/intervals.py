@@ -1,7 +1,8 @@
-"""Time zones by their names, and how time is cut: in minutes, or in hours, days or weeks of a calendar (http-api.md 3).
+"""Time zones by their names, and how time is cut: in minutes, or in hours, days, weeks or months of a calendar.
 
 The clock of a zone is put forward and back. What it shows is taken literally: a day has 23 or 25 hours then, an hour
-that comes twice is two hours, and a date that a zone left out (Pacific/Apia, 30 December 2011) is no day.
+that comes twice is two hours, and a date that a zone left out (Pacific/Apia, 30 December 2011) is no day
+(http-api.md 3 and 7).
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from zoneinfo import ZoneInfo, available_timezones
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
 
-Calendar = Literal["hour", "day", "week"]
+Calendar = Literal["hour", "day", "week", "month"]
 CALENDAR: Final[tuple[Calendar, ...]] = ("hour", "day", "week")
+"""What the operations methods know."""
+UNITS: Final[tuple[Calendar, ...]] = (*CALENDAR, "month")
+"""What reports know."""
 Interval = int | Calendar
 """Minutes, or a unit of the calendar."""
 _MONDAY: Final = 4 * DAY
@@ -62,12 +66,16 @@ def begin_of_day(day: date, zone: ZoneInfo) -> int:
 
 
 def length_of(interval: Interval) -> int:
-    """The length of an interval, in milliseconds, where no clock change falls into it."""
-    return interval * MINUTE if isinstance(interval, int) else {"hour": HOUR, "day": DAY, "week": 7 * DAY}[interval]
+    """The length of an interval, in milliseconds, where no clock change falls into it; of months the longest."""
+    lengths = {"hour": HOUR, "day": DAY, "week": 7 * DAY, "month": 31 * DAY}
+    return interval * MINUTE if isinstance(interval, int) else lengths[interval]
 
 
 def _borders(start: int, end: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
     """The beginnings of intervals before the end, from some time before the start on."""
+    if interval == "month":
+        yield from _months(start, end, zone)
+        return
     step, phase = length_of(interval), _MONDAY if interval == "week" else 0
     whole_days = step % DAY == 0
     last: int | None = None
@@ -80,6 +88,26 @@ def _borders(start: int, end: int, interval: Interval, zone: ZoneInfo) -> Iterat
         last = max(place, last) if whole_days and last is not None else place
         yield from range((last + 1) * step - shift, until, step)
         last = max(last, (until - 1 + shift) // step)
+
+
+def _months(start: int, end: int, zone: ZoneInfo) -> Iterator[int]:
+    day = local_date(start - _SHIFT_MAX, zone).replace(day=1)
+    while (begin := begin_of_day(day, zone)) < end:
+        yield begin
+        if (day.year, day.month) == (date.max.year, date.max.month):
+            return
+        day = month_after(day)
+
+
+def month_after(day: date) -> date:
+    """The first day of the month after the one of a day."""
+    return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+
+
+def local_date(moment: int, zone: ZoneInfo) -> date:
+    """The date that the clocks of a zone show; near the edges of the years 1 to 9999 that of two days within."""
+    within = min(max(moment, TIME_MIN + _SHIFT_MAX), TIME_MAX - _SHIFT_MAX)
+    return (EPOCH + timedelta(milliseconds=within)).astimezone(zone).date()
 
 
 def _stretches(start: int, end: int, zone: ZoneInfo) -> Iterator[tuple[int, int, int]]:

@@ -296,6 +296,31 @@ OUR_METRICS: Final = (
 )
 """Metrics that are on no page of LivePerson's."""
 
+PARTS: Final = (
+    Metric("agentSegmentDurationMillis", "Sum of the durations of agent segments", "duration", unit="millis"),
+    Metric("firstResponseCount", "Agent segments with a valid first response", "firstResponses"),
+    Metric("firstResponseMillis", "Sum of the first responses", "firstResponse", unit="millis"),
+    Metric(
+        "firstResponseAfterTransferCount",
+        "First responses in segments that follow a transfer",
+        "firstResponsesAfterTransfer",
+    ),
+    Metric("firstResponseAfterTransferMillis", "Sum of these", "firstResponseAfterTransfer", unit="millis"),
+    Metric(
+        "firstResponseNewConversationCount",
+        "First responses in segments that follow the opening of a new conversation",
+        "firstResponsesNew",
+    ),
+    Metric("firstResponseNewConversationMillis", "Sum of these", "firstResponseNew", unit="millis"),
+    Metric("responseCount", "Responses", "responses"),
+    Metric("responseMillis", "Sum of the response times", "response", unit="millis"),
+    _skill_metric(
+        "skillSegmentFirstResponseCount", "First responses of the agent segments in skill segments", "firstResponses"
+    ),
+    _skill_metric("skillSegmentFirstResponseMillis", "Sum of these", "firstResponse", unit="millis"),
+)
+"""The sums that averages are made of, where they are no metric: columns of reports, so that every tool can roll up."""
+
 METRICS: Final = {metric.key: metric for metric in (*AGENT_METRICS, *SKILL_METRICS, *QUEUE_METRICS, *OUR_METRICS)}
 HANDLE_TIME: Final = frozenset(metric.key for metric in OUR_METRICS if "HandleTime" in metric.name)
 """Metrics that are unknown where there is no focus data."""

@@ -2,7 +2,8 @@
 
 A method adds bytes to an `Answer`. Up to `PIECE` bytes it becomes an ordinary response. A larger one is compressed
 while it grows: as the client wants it, or else, from a few MiB on, until it is sent. That takes a tenth of its size.
-All of it is counted until it is sent. `Counting` also counts large answers that were made as a whole. `Sender` hands
+All of it is counted until it is sent. An answer that takes long can be sent while it grows (`growing`).
+`Counting` also counts large answers that were made as a whole. `Sender` hands
 answers to the HTTP server in pieces, and gives up on a client that does not read.
 """
 
@@ -10,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
-from functools import cache
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from functools import cache, partial
 from typing import Any, Final, Literal
 
 import msgspec
@@ -23,6 +24,7 @@ from litestar.types import Message, Send
 
 from handletime.api.compression import Coding, Packer, packer_for, wanted_coding
 from handletime.api.errors import BadRequest, refusal
+from handletime.api.limits import LEFT
 from handletime.api.service import HttpRequest
 from handletime.api.trace import Trace, trace_of
 from handletime.deadline import Deadline
@@ -66,6 +68,8 @@ class Answer:
         self._plain, self._packed = bytearray(), bytearray()
         self._pieces: deque[_Piece] = deque()
         self._length = 0
+        self._trace = trace
+        self._left = False
 
     @property
     def limit(self) -> int:
@@ -123,15 +127,77 @@ class Answer:
         self._share.give_back(self._reserved)
         if not self._begun and not self._packs_always:
             return Response(bytes(self._plain), media_type=media_type, headers=named)
-        self._pack(bytes(self._plain))
+        self._end()
         if self._packer is not None:
-            self._packed += self._packer.flush(last=True)
-            self._keep(bytes(self._packed))
             named["Content-Encoding"] = str(self._coding)
         named["Content-Length"] = str(self._length)
         if self._is_head:
             return Response(b"", media_type=media_type, headers=named)
         return Stream(_sent(self._pieces, self._share), media_type=media_type, headers=named)
+
+    def growing(
+        self, pieces: Generator[bytes, None, None], media_type: str, headers: Mapping[str, str]
+    ) -> Response[Any]:
+        """An answer that is sent while it is made of these pieces, which another thread does: it does not wait for the
+        client. Where there is little of it, it is an ordinary one.
+
+        Raises what the first pieces raise. After these the connection breaks off where the others raise something.
+        """
+        for piece in pieces:
+            self.add(piece)
+            if self._pieces:
+                break
+        else:
+            return self.response(media_type, headers)
+        named = dict(headers) | ({"Content-Encoding": str(self._coding)} if self._packer is not None else {})
+        if self._is_head:
+            pieces.close()
+            return Response(b"", media_type=media_type, headers=named)
+        return Stream(self._grown(pieces), media_type=media_type, headers=named)
+
+    async def _grown(self, pieces: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+        loop, more, has_left = asyncio.get_running_loop(), asyncio.Event(), LEFT.get()
+        tell = partial(loop.call_soon_threadsafe, more.set)
+        making = loop.run_in_executor(None, self._make, pieces, tell, has_left)
+        making.add_done_callback(lambda _: more.set())
+        try:
+            while True:
+                more.clear()
+                while self._pieces:
+                    piece = self._pieces.popleft()
+                    yield piece.as_sent()
+                    self._share.give_back(len(piece.content))
+                if making.done() and not self._pieces:
+                    break
+                await more.wait()
+            making.result()
+        except Exception as error:
+            self._trace.broke_off = True
+            raise BrokenOff from error
+        finally:
+            self._left = True
+
+    def _make(
+        self, pieces: Generator[bytes, None, None], tell: Callable[[], object], has_left: Callable[[], bool]
+    ) -> None:
+        """Makes the rest. Raises BrokenOff where the client has left."""
+        try:
+            for piece in pieces:
+                if self._left or has_left():
+                    raise BrokenOff
+                self.add(piece)
+                if self._pieces:
+                    tell()
+            self._end()
+        finally:
+            pieces.close()
+
+    def _end(self) -> None:
+        """Packs what is left."""
+        self._pack(bytes(self._plain))
+        if self._packer is not None:
+            self._packed += self._packer.flush(last=True)
+            self._keep(bytes(self._packed))
 
     def _pack(self, piece: bytes) -> None:
         if not self._begun:
@@ -184,6 +250,10 @@ async def _sent(pieces: deque[_Piece], share: Share) -> AsyncIterator[bytes]:
 
 
 # --- on its way to the HTTP server
+
+
+class BrokenOff(Exception):
+    """What is left of an answer that has begun cannot be made."""
 
 
 class Unread(Exception):

@@ -40,6 +40,7 @@ from handletime.api.parameters import Query
 from handletime.api.paths import canonical, spellings, without_slash
 from handletime.api.prometheus import Meters, metrics
 from handletime.api.queue_health import current_queue_health, queue_health
+from handletime.api.report import report
 from handletime.api.requestlog import Line, RequestLog
 from handletime.api.service import SOURCE, HttpRequest, Service
 from handletime.api.sources import PATH as SOURCES
@@ -60,6 +61,7 @@ ROUTES: Final[list[Any]] = [
     current_queue_health,
     account_metrics,
     due,
+    report,
     domain,
     domains,
     events,
@@ -222,7 +224,7 @@ class Gateway:
                 app = self._app if self._paths.fullmatch(sent) else self._answer_nowhere
             await app(scope, incoming, Counting(trace, Compressing(request, answer)))
         except Exception as error:
-            if sender.gave_up:
+            if sender.gave_up or trace.broke_off:
                 answer.status = GONE
             elif answer.status != GONE:
                 raise

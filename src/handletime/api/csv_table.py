@@ -46,9 +46,9 @@ def csv_answer(
     return answer.response(TYPE, headers)
 
 
-def file_name(account: str, method: str, start: int, end: int) -> str:
+def file_name(account: str, method: str, start: int, end: int, extension: str = "csv") -> str:
     """The name of a table's file: account, method and window ([start, end), epoch milliseconds), in UTC."""
-    return f"{account}_{method}_{_stamp(start)}_{_stamp(end)}.csv"
+    return f"{account}_{method}_{_stamp(start)}_{_stamp(end)}.{extension}"
 
 
 def _stamp(millis: int) -> str:

@@ -8,11 +8,14 @@ from html import escape
 from typing import Any, Final, get_args
 
 import msgspec
+import pyarrow as pa
 from litestar import Response, get
 
 from handletime import __version__
+from handletime.answers.flat import MEDIA_TYPES
 from handletime.answers.queue_health import COUNTS, WAITS
 from handletime.answers.registry import AGENT_METRICS, CLOSE_METRICS, SKILL_METRICS
+from handletime.answers.report import PREVIOUS, REPORTED, number_type
 from handletime.api import (
     agent_segments,
     breakdown,
@@ -26,6 +29,7 @@ from handletime.api import (
     health,
     operations,
     queue_health,
+    report,
     sources,
     unit_files,
 )
@@ -57,6 +61,8 @@ class Method(msgspec.Struct, frozen=True):
     """Whether it can answer 404."""
     varies: bool = False
     """Whether its answer's form depends on `Accept`."""
+    tagged: bool = False
+    """Whether its answer has an `ETag`, and it can answer 304."""
 
     @property
     def example(self) -> Example | None:
@@ -169,6 +175,16 @@ METHODS: Final = (
         varies=True,
     ),
     Method(
+        "report",
+        f"{_ACCOUNT}/report",
+        "Flat rows of every metric, by what is asked for",
+        {JSON: list[report.FlatRow], **{type_: None for type_ in MEDIA_TYPES.values() if type_ != JSON}},
+        "operations",
+        report.PARAMETERS,
+        varies=True,
+        tagged=True,
+    ),
+    Method(
         "domain",
         f"{_ACCOUNT}/service/{{service}}/baseURI.json",
         "Where a service is",
@@ -271,6 +287,7 @@ def document() -> Doc:
         _let_be_absent(struct, components[struct.__name__])
     components["Element"] = _element_schema()
     components["QueueElement"] = _queue_schema()
+    components["FlatRow"] = _flat_row_schema()
     _close_lists(components["Moment"]["properties"])
     components["Event"] = _event_schema()
     components["Move"] = _move_schema()
@@ -316,6 +333,7 @@ _HEADERS: Final[Mapping[str, tuple[str, Doc]]] = {
     "Vary": ("What the form of the answer depends on.", {"type": "string"}),
     "X-Total-Count": ("Of a table: how many rows there are on all pages.", {"type": "integer", "minimum": 0}),
     "Link": ('Of a table: the next page, where there is one; rel="next".', {"type": "string"}),
+    "ETag": ("The state of the data and all that was asked.", {"type": "string"}),
     "Content-Disposition": ("Of a table: a file's name of account, method and window.", {"type": "string"}),
 }
 _OF_TABLES: Final = ("X-Total-Count", "Link", "Content-Disposition")
@@ -388,14 +406,45 @@ def _queue_schema() -> Doc:
     }
 
 
+def _flat_row_schema() -> Doc:
+    moment = {"type": "string", "format": "date-time"}
+    texts = {"type": ["string", "null"]}
+    keys: Doc = {"intervalStart": moment, "intervalEnd": moment}
+    keys |= {name: {"type": "integer", "format": "int64"} for name in ("skillId", "agentId", "groupId")}
+    keys |= dict.fromkeys(("source", "userType", "skillName", "agentName", "groupName"), texts)
+    metrics = {
+        f"{key}{suffix}": {
+            "type": ["number" if pa.types.is_floating(number_type(metric)) else "integer", "null"],
+            "description": metric.meaning,
+        }
+        for key, metric in REPORTED.items()
+        for suffix in ("", PREVIOUS)
+    }
+    return {
+        "title": "FlatRow",
+        "description": "The keys that were asked for, then the chosen metrics, in the same order in all rows; "
+        f"…{PREVIOUS} is the value in the window before. Null is an average over nothing, unknown handle time, or "
+        "what the kind of segment does not have.",
+        "type": "object",
+        "properties": keys | metrics,
+        "additionalProperties": False,
+    }
+
+
 def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
-    named = [*(["Vary"] if method.varies else []), *(_OF_TABLES if CSV in method.answers else [])]
+    named = [
+        *(["Vary"] if method.varies else []),
+        *(["ETag"] if method.tagged else []),
+        *(_OF_TABLES if CSV in method.answers else []),
+    ]
     answer = {"description": "The answer", "headers": _headers(*named), "content": _content(method, schema_of)}
     operation: Doc = {
         "summary": method.summary,
         "operationId": method.id,
         "parameters": [_with_example(p, method) for p in (*_path_parameters(method.path), *_query_parameters(method))],
-        "responses": {"200": answer} | {str(status): _error(status, schema_of) for status in _statuses(method)},
+        "responses": {"200": answer}
+        | _unchanged(method)
+        | {str(status): _error(status, schema_of) for status in _statuses(method)},
         "security": _security(method),
     }
     if method.permission:
@@ -404,6 +453,11 @@ def _operation(method: Method, schema_of: Mapping[str, Doc]) -> Doc:
         bodies = {"ingest": _events_body, "focus": _moves_body, "conversationsPosted": _parameters_body}
         operation["requestBody"] = bodies[method.id](method) if method.permission else _any_body()
     return operation
+
+
+def _unchanged(method: Method) -> Doc:
+    told = {"description": "Nothing has changed since the answer that `If-None-Match` names"}
+    return {"304": told | {"headers": _headers("ETag", "Vary")}} if method.tagged else {}
 
 
 def _about_tables(method: Method) -> list[str]:

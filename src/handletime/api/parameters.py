@@ -164,15 +164,19 @@ def _ids(text: str) -> frozenset[int] | None:
         raise Wrong("must be all, or integers separated by commas") from error
 
 
-def some_choices(name: str, meaning: str, choices: Sequence[str]) -> Parameter[frozenset[str]]:
-    """Some of a closed list, separated by commas, or `all`, in any letter case; all where it is absent."""
+def some_choices(name: str, meaning: str, choices: Sequence[str], *, none: bool = False) -> Parameter[frozenset[str]]:
+    """Some of a closed list, separated by commas, or `all`, in any letter case; all where it is absent.
+
+    With `none`, none where it is absent, and there is no `all`.
+    """
+    allowed = [*choices] if none else [*choices, ALL]
 
     def read(text: str) -> frozenset[str]:
-        chosen = {_chosen(part, (*choices, ALL)) for part in _split(text)}
+        chosen = {_chosen(part, allowed) for part in _split(text)}
         return frozenset(choices if ALL in chosen else chosen)
 
-    schema: Schema = {"type": "array", "items": {"type": "string", "enum": [*choices, ALL]}}
-    return Parameter(name, meaning, frozenset(choices), read, schema, is_list=True)
+    schema: Schema = {"type": "array", "items": {"type": "string", "enum": allowed}}
+    return Parameter(name, meaning, frozenset() if none else frozenset(choices), read, schema, is_list=True)
 
 
 _TIME: Final = re.compile(

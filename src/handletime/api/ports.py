@@ -37,6 +37,12 @@ class Reader(Protocol):
         for (units: whose segment does). Raises NotNow where it cannot be given now.
         """
 
+    def state(self) -> str:
+        """Names the state of the rows. A snapshot that is begun after has rows of this state, or of a later one.
+
+        It says nothing of other accounts. Raises NotNow where it cannot be said now.
+        """
+
     def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation in order, with its losses of focus and who of its agents is in `focused`.
 

@@ -14,6 +14,7 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath
 
 from handletime.addresses import client_of, is_among, networks
+from handletime.answers.labels import Labels
 from handletime.answers.live import LastRead, OpenConversations, open_conversations
 from handletime.answers.times_today import Counted
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
@@ -68,7 +69,7 @@ class ApiSettings(msgspec.Struct, frozen=True):
 class Service:
     """The one object behind all methods. `problem` says why the server is not ready yet, though the store is.
 
-    `answers` is the memory of answers that are not yet sent.
+    `answers` is the memory of answers that are not yet sent, `labels` are the names that reports show beside ids.
     """
 
     def __init__(
@@ -78,8 +79,10 @@ class Service:
         clock: Clock,
         files: Files,
         settings: ApiSettings | None = None,
+        labels: Labels | None = None,
     ) -> None:
         self.store, self.authenticator, self.clock, self.files = store, authenticator, clock, files
+        self.labels = labels or Labels()
         self.settings = settings or ApiSettings()
         self.answers = Budget(self.settings.answer_bytes, "memory", FULL)
         self.problem: str | None = None

@@ -16,7 +16,7 @@ _PLACE: Final = "handletime"
 
 class Trace(msgspec.Struct):
     """The method as it was sent (a HEAD is routed as a GET), the request's id, its key, the limit that it exceeded,
-    and whether it was counted as one without a key.
+    whether it was counted as one without a key, and whether its answer broke off.
 
     `share` is the memory that its answer takes until it is sent.
     """
@@ -27,6 +27,7 @@ class Trace(msgspec.Struct):
     key: str | None = None
     limit: str | None = None
     counted: bool = False
+    broke_off: bool = False
 
 
 def begin(scope: Scope, method: str, share: Share) -> Trace:

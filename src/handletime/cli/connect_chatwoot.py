@@ -438,7 +438,7 @@ class _Backfill:
 
 def _add_labels(path: Path, account: str, names: Iterable[Name], skill: str) -> int:
     """Adds names to a labels file; lines that are there stay, and ids that have a name keep it. Gives how many."""
-    from handletime.web.labels import read_labels
+    from handletime.answers.labels import read_labels
 
     there = path.exists()
     known = read_labels(path) if there else {}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Gauge
 
+from handletime.answers.labels import Labels
 from handletime.api.bearer import BearerAuthenticator
 from handletime.api.prometheus import Meters
 from handletime.api.service import ApiSettings, Service
@@ -29,7 +30,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 def lake_service(
-    settings: ServerSettings, api: ApiSettings, meters: Meters, stack: ExitStack
+    settings: ServerSettings, api: ApiSettings, labels: Labels, meters: Meters, stack: ExitStack
 ) -> tuple[Service, Sessions]:
     """The API and the page's sessions over a lake, until the stack ends. Raises InputError, StoreError, OSError."""
     assert settings.keys is not None  # noqa: S101 - `serve` has checked it
@@ -38,7 +39,7 @@ def lake_service(
     lake = stack.enter_context(_opened(settings))
     _log.info("run %d is served", lake.run.number)
     _watch(meters, lake)
-    return Service(lake, authenticator, clock, DatedFiles(lake), api), stack.enter_context(Sessions())
+    return Service(lake, authenticator, clock, DatedFiles(lake), api, labels), stack.enter_context(Sessions())
 
 
 def _opened(settings: ServerSettings) -> Lake:

@@ -1,113 +1,38 @@
-"""`handletime report`: every metric by agent, skill, conversation and interval."""
+"""`handletime report`: every metric by skill, agent, group, source, user type, conversation and interval."""
 
 from __future__ import annotations
 
 import re
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from datetime import date
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, cast
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 import click
 
-from handletime.answers import words
-from handletime.cli.console import Instant, account_option, memory_option, prepared
+from handletime.cli.console import Instant, account_option, memory_option
 from handletime.settings import PublicUrl
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
 
-    from rich.table import Table
-
-    from handletime.answers.figures import Groups, Value
-    from handletime.answers.files import Asked, Conversation
+    from handletime.answers.flat import Format
     from handletime.answers.intervals import Interval
-    from handletime.answers.registry import Metric
-    from handletime.answers.relations import Snapshot
-    from handletime.answers.selection import Selection
+    from handletime.answers.labels import Labels
+    from handletime.answers.periods import Window
     from handletime.answers.sums import By
-    from handletime.segments.derive import Derived, Quality
-    from handletime.segments.parts import Prepared
+    from handletime.answers.workforce import Rules
+    from handletime.cli.report_origin import Asked, Links, Origin, Row
+    from handletime.cli.report_table import UserType
 
-Row = dict[str, "Value | str"]
-Grouping = Literal["agent", "skill", "skill,agent", "conversation", "conversation,agent", "total"]
-KEYS: dict[Grouping, tuple[By, ...]] = {
-    "agent": ("agentId",),
-    "skill": ("skillId",),
-    "skill,agent": ("skillId", "agentId"),
-    "conversation": ("conversation",),
-    "conversation,agent": ("conversation", "agentId"),
-    "total": (),
-}
-UserType = Literal["human", "bot", "all"]
-WIDTH_OF_FILES: Final = 1_000
-SHOWN_MAX: Final = 1_000
-"""The most rows of conversations on a terminal. Nobody reads more, and a table needs all of its rows in memory."""
-INTERVALS_MAX: Final = 1_000_000
-"""The most intervals of a report. Nobody reads more rows, and memory would end first."""
-
-
-class Block(NamedTuple):
-    """One table on the terminal: a title and the metrics that are its columns."""
-
-    title: str
-    metrics: tuple[str, ...]
-
-
-BLOCKS = (
-    Block(
-        "Skill segments",
-        (
-            "totalSkillConversationSegments",
-            "interactiveSkillSegmentPercent",
-            "nonResponsiveConsumerSkillSegmentPercent",
-            "nonResponsiveAgentSkillSegmentPercent",
-            "abandonedSkillSegmentPercent",
-            "skillSegmentsAbandonedByConsumersInQueue",
-        ),
-    ),
-    Block(
-        "Agent segments",
-        (
-            "totalAgentConversationSegments",
-            "interactiveAgentSegmentPercent",
-            "nonResponsiveConsumerAgentSegmentPercent",
-            "nonResponsiveAgentAgentSegmentPercent",
-            "abandonedAgentSegmentPercent",
-            "agentMessages",
-            "avgAgentMessagesinAgentSegment",
-            "avgAgentSegmentDuration",
-        ),
-    ),
-    Block(
-        "First response",
-        (
-            "medianFirstResponseMillis",
-            "p90FirstResponseMillis",
-            "p95FirstResponseMillis",
-            "avgTimetoFirstAgentMessageFromAgentAssignment",
-        ),
-    ),
-    Block(
-        "Response time",
-        ("medianResponseMillis", "p90ResponseMillis", "p95ResponseMillis", "avgTimeToResponseFromAgentAssignment"),
-    ),
-    Block(
-        "Handle time",
-        (
-            "segmentsWithFocusData",
-            "medianHandleTimeMillis",
-            "p90HandleTimeMillis",
-            "p95HandleTimeMillis",
-            "avgHandleTimeMillis",
-            "totalHandleTimeMillis",
-        ),
-    ),
-)
+Form = Literal["table", "csv", "json", "ndjson", "parquet", "xlsx", "genesys", "calabrio"]
+WORKFORCE: Final = frozenset({"genesys", "calabrio"})
+BINARY: Final = frozenset({"parquet", "xlsx"})
+PERIODS: Final = ("today", "yesterday", "last-7-days", "last-week", "last-month")
+"""As `answers.periods`, which takes long to load."""
 
 
 class Day(click.ParamType["int | date"]):
@@ -129,21 +54,23 @@ _MOMENT: Final = Instant()
 
 
 class Cut(click.ParamType["Interval"]):
-    """Minutes, or hour, day or week."""
+    """Minutes, or hour, day, week or month."""
 
     name = "interval"
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Interval:
         """Minutes as a number, or the unit. Fails with what is allowed."""
-        from handletime.answers.intervals import CALENDAR
+        from handletime.answers.intervals import UNITS
 
         text = str(value).strip().lower()
-        for unit in CALENDAR:
+        for unit in UNITS:
             if text == unit:
                 return unit
         if not text.isascii() or not text.isdecimal() or len(text) > _DIGITS or int(text) < 1:
             self.fail(
-                f"{value!r} is no interval; write a number of minutes (up to 999999), or hour, day or week", param, ctx
+                f"{value!r} is no interval; write a number of minutes (up to 999999), or hour, day, week or month",
+                param,
+                ctx,
             )
         return int(text)
 
@@ -166,15 +93,31 @@ class Zone(click.ParamType["ZoneInfo"]):
         return zone
 
 
+def _by(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[By, ...]:
+    """The keys, in any order and letter case; none for `total`."""
+    from handletime.answers.report import DIMENSIONS
+
+    known: dict[str, By] = {name.lower(): column for name, column in DIMENSIONS.items()}
+    known |= {"user-type": "userType", "conversation": "conversation"}
+    names = [name.strip().lower() for name in value.split(",") if name.strip()]
+    if names == ["total"]:
+        return ()
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        told = f"some of {', '.join([*DIMENSIONS, 'conversation'])}, with commas in between, or total"
+        raise click.BadParameter(f"{', '.join(unknown) or value!r}: must be {told}")
+    return tuple(dict.fromkeys(known[name] for name in names))
+
+
 def _metrics(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[str] | None:
     """The chosen metrics under their own names. Letter case does not matter."""
-    from handletime.answers.registry import METRICS
+    from handletime.answers.report import REPORTED
 
     if value is None:
         return None
     if value.strip().lower() == "all":
-        return list(METRICS)
-    known = {name.lower(): name for name in METRICS}
+        return list(REPORTED)
+    known = {name.lower(): name for name in REPORTED}
     chosen = [name.strip() for name in value.split(",") if name.strip()]
     unknown = [name for name in chosen if name.lower() not in known]
     if unknown:
@@ -182,33 +125,60 @@ def _metrics(_context: click.Context, _parameter: click.Parameter, value: str | 
     return [known[name.lower()] for name in chosen]
 
 
+def _ids(_context: click.Context, _parameter: click.Parameter, value: str | None) -> list[int] | None:
+    """Ids, separated by commas."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if not parts or not all(re.fullmatch(r"-?[0-9]{1,18}", part) for part in parts):
+        raise click.BadParameter(f"{value!r}: must be integers with commas in between")
+    return sorted({int(part) for part in parts})
+
+
 def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
     if not value or context.resilient_parsing:
         return
-    from handletime.answers.registry import METRICS
+    from handletime.answers.report import REPORTED
 
-    for key, metric in METRICS.items():
+    for key, metric in REPORTED.items():
         click.echo(f"{key}\n    {metric.meaning}. [{metric.unit}]")
     context.exit()
 
 
 @click.command(short_help="Every metric, by agent, skill and interval.")
-@click.argument("files", nargs=-1, required=True, metavar="FILE…")
+@click.argument("files", nargs=-1, metavar="[FILE…]")
+@click.option(
+    "--data",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Instead of files: the folder of a store, while no server runs on it.",
+)
+@click.option("--url", metavar="URL", help="Instead of files: the address of a running server.")
+@click.option(
+    "--token",
+    envvar="HANDLETIME_TOKEN",
+    show_envvar=True,
+    metavar="TOKEN",
+    help="Token of a key with the permission operations, for --url.",
+)
 @click.option(
     "--by",
-    type=click.Choice(list(KEYS)),
     default="total",
     show_default=True,
-    help="Whose numbers to tell apart.",
+    callback=_by,
+    metavar="KEY,…",
+    help="Whose numbers to tell apart: any of skill, agent, group, source, userType; of files also conversation.",
 )
 @click.option(
     "--interval",
     type=Cut(),
-    metavar="MIN|hour|day|week",
-    help="Also cut the time in intervals: so many minutes by the clock, hours, days or weeks.",
+    metavar="MIN|hour|day|week|month",
+    help="Also cut the time in intervals: so many minutes by the clock, hours, days, weeks or months.",
 )
 @click.option("--from", "start", type=Day(), help="Segments that ended from this time on. A date begins at midnight.")
 @click.option("--to", "end", type=Day(), help="… and before this one.")
+@click.option("--period", type=click.Choice(PERIODS), help="Instead of --from and --to.")
 @click.option(
     "--tz",
     "zone",
@@ -225,340 +195,289 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     show_default=True,
     help="Only segments of human agents, or of bots; `all` counts both together.",
 )
+@click.option("--skill", "skills", callback=_ids, metavar="ID,…", help="Only these skills.")
+@click.option("--agent", "agents", callback=_ids, metavar="ID,…", help="Only these agents.")
+@click.option("--group", "groups", callback=_ids, metavar="ID,…", help="Only segments of these groups.")
+@click.option("--source", metavar="SOURCE", help="Only segments of conversations that started there.")
 @click.option("--metrics", callback=_metrics, metavar="NAME,…", help="These metrics, or all.")
 @click.option(
     "--list-metrics", is_flag=True, is_eager=True, expose_value=False, callback=_list_metrics, help="Say what there is."
 )
+@click.option("--compare", type=click.Choice(["previous"]), help="Add to each metric its value in the window before.")
+@click.option("--fill", type=click.Choice(["zero"]), help="Give each combination a row in each interval.")
+@click.option(
+    "--labels",
+    "labels_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Names of agents, skills and groups, as for `serve`.",
+)
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["table", "csv", "json"]),
+    type=click.Choice(get_args(Form)),
     default="table",
     show_default=True,
-    help="A table shows the most telling metrics; csv and json have all.",
+    help="A table shows the most telling metrics, genesys and calabrio are files for workforce tools; the others have "
+    "all metrics.",
 )
 @click.option(
-    "--url",
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to a file, all of it or nothing.",
+)
+@click.option(
+    "--attribution",
+    type=click.Choice(["end", "split"]),
+    default="end",
+    show_default=True,
+    help="For workforce tools: handle time in the interval in which its segment ends, or split at the borders.",
+)
+@click.option("--back-to-queue", is_flag=True, help="For workforce tools: count who comes back to the queue once more.")
+@click.option(
+    "--target",
+    type=click.IntRange(0, 86_400),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="For workforce tools: the longest wait within the service level.",
+)
+@click.option(
+    "--short",
+    type=click.IntRange(0, 86_400),
+    default=5,
+    show_default=True,
+    metavar="SECONDS",
+    help="For workforce tools: who gives up earlier hardly waited.",
+)
+@click.option(
+    "--page-url",
     type=PublicUrl(),
     metavar="URL",
-    help="With --by conversation, in csv and json: where the page is, so that `explain` links to its Why.",
+    help="With --by conversation: where the page is, so that `explain` links to its Why.",
 )
 @memory_option
-@account_option()
+@account_option("Account of events that name none; and whose report, with --data and --url.")
 def report(
     files: tuple[str, ...],
-    by: Grouping,
+    folder: Path | None,
+    url: str | None,
+    token: str | None,
+    by: tuple[By, ...],
     interval: Interval | None,
     start: int | date | None,
     end: int | date | None,
+    period: str | None,
     zone: ZoneInfo,
     user_type: UserType,
+    skills: list[int] | None,
+    agents: list[int] | None,
+    groups: list[int] | None,
+    source: str | None,
     metrics: list[str] | None,
-    format_: Literal["table", "csv", "json"],
-    url: str | None,
+    compare: str | None,
+    fill: str | None,
+    labels_file: Path | None,
+    format_: Form,
+    out: Path | None,
+    attribution: Literal["end", "split"],
+    back_to_queue: bool,
+    target: int,
+    short: int,
+    page_url: str | None,
     memory: int,
     account: str,
 ) -> None:
-    """Report the metrics of ended segments: outcomes, first response, response and handle time.
+    """Report the metrics of ended segments: outcomes, first response, response and handle time; of event files, of a
+    store (--data), or of a running server (--url).
 
     A segment counts where it ends. Averages of response times mislead: look at the medians and percentiles beside
-    them. Durations are milliseconds in csv and json. An average over nothing is -1. Handle time without focus data is
-    unknown: empty in csv, null in json.
+    them. But for the table all formats have the rows and columns of GET …/report: counts and sums first, durations in
+    milliseconds, null (empty in csv) where there is nothing to average, or no focus data. There is no total row.
 
-    By conversation, csv and json have a link to the explanation of each line: of the page at --url, or the API's path.
+    By conversation, each line has a link to its explanation: of the page at --page-url, or the API's path. Without
+    --from, --to and --period the report is about all segments; at --url about those of the last 24 hours.
+
+    Files for workforce tools have a row for each interval and skill (docs/workforce.md).
     """
-    from handletime.answers.files import asked
-    from handletime.answers.registry import METRICS
+    from handletime.answers.labels import Labels
+    from handletime.answers.report import Cut as Timing
+    from handletime.answers.report import Filters, chosen
+    from handletime.cli.report_origin import Asked, Links
+    from handletime.cli.report_table import shown_by
 
-    by_keys: tuple[By, ...] = (*KEYS[by], *(("interval",) if interval else ()))
-    of_conversations = "conversation" in by_keys
-    if url is not None and not of_conversations:
-        raise click.UsageError("--url goes with --by conversation: the links are to conversations")
-    with (
-        tempfile.TemporaryDirectory(prefix="handletime-") as folder,
-        asked(
-            _derived(files, account, memory), Path(folder), memory=memory, conversations=of_conversations
-        ) as collected,
-    ):
-        snapshot, quality = collected.snapshot, collected.quality
-        of = _selection(snapshot, start, end, interval, zone, None if user_type == "all" else user_type)
-        chosen = [METRICS[name] for name in metrics or METRICS]
-        # Ids of two accounts have nothing in common.
-        accounts = sorted(quality.accounts) if len(quality.accounts) > 1 else None
-        rows: Iterable[Row]
-        if of_conversations:
-            rows, total = _rows_of_conversations(collected, chosen, by_keys, of, _Links(url, zone))
-        else:
-            rows, total = _rows(snapshot, chosen, by_keys, of, accounts)
-        names = [_NAMES.get(key, key) for key in by_keys]
-        keys = ["accountId", *names] if accounts else names
-        if format_ == "table":
-            shown = list(islice(rows, SHOWN_MAX + 1)) if of_conversations else list(rows)
-            _print(Report(shown, total if keys else [], keys, of, zone, user_type), metrics, quality)
+    of_conversations = "conversation" in by
+    if period is not None and (start is not None or end is not None):
+        raise click.UsageError("--period stands for --from and --to: name either")
+    if page_url is not None and not of_conversations:
+        raise click.UsageError("--page-url goes with --by conversation: the links are to conversations")
+    if of_conversations and not files:
+        raise click.UsageError(
+            "--by conversation takes event files: a store and a server have segments by conversation"
+        )
+    if format_ in BINARY and out is None:
+        raise click.UsageError(f"--format {format_} needs --out FILE")
+    if format_ == "table" and out is not None:
+        raise click.UsageError("--out goes with another --format than table")
+    with ExitStack() as stack:
+        origin = _origin(
+            stack, files, folder, url, token, account, memory, Labels(labels_file), Links(page_url, zone.key), by
+        )
+        kind = None if user_type == "all" else user_type
+        if format_ in WORKFORCE:
+            from handletime.answers.workforce import Rules
+
+            rules = Rules(attribution == "split", back_to_queue, 1000 * target, 1000 * short)
+            minutes = 60 if interval == "hour" else interval
+            window = _window(origin, start, end, period, 15, zone, kind)
+            _write(_workforce(origin, format_, window, minutes, zone, by, skills, rules, out), out)
             return
-        left_out = {"accountId"} - {*keys}
-        told = (_told(row, zone, left_out) for row in rows)
-        if format_ == "json":
-            sys.stdout.writelines(_json(told, total, of, zone))
+        cut = Timing(_window(origin, start, end, period, interval, zone, kind), interval, zone)
+        if cut.is_too_fine:
+            raise click.UsageError(
+                "--interval cuts the time in more than 1,000,000; choose a longer one, or a shorter time"
+            )
+        filters = Filters(skills, agents, groups, source, kind)
+        wanted = metrics if format_ != "table" else shown_by(metrics)
+        asked = Asked(cut, filters, by, chosen(wanted), bool(compare), bool(fill))
+        if format_ == "table":
+            _show(origin, asked, metrics, user_type)
         else:
-            explain = ["explain"] if of_conversations else []
-            _csv(told, [*keys, *explain, *(metric.key for metric in chosen)])
+            _write(origin.pieces(asked, cast("Format", format_)), out)
 
 
-_NAMES: Final[dict[By, str]] = {"conversation": "conversationId"}
-"""Keys that have another name in a report."""
+def _origin(
+    stack: ExitStack,
+    files: tuple[str, ...],
+    folder: Path | None,
+    url: str | None,
+    token: str | None,
+    account: str,
+    memory: int,
+    labels: Labels,
+    links: Links,
+    by: tuple[By, ...],
+) -> Origin:
+    from handletime.cli.report_origin import OfServer, files_origin, store_origin
+    from handletime.cli.sending import Client
+
+    if [bool(files), folder is not None, url is not None].count(True) != 1:
+        raise click.UsageError("name either files, or --data DIR, or --url URL")
+    if files:
+        of_conversations = "conversation" in by
+        made = files_origin(files, account, memory, labels, links, conversations=of_conversations)
+        return stack.enter_context(made)
+    if folder is not None:
+        return stack.enter_context(store_origin(folder, account, labels))
+    if not token:
+        raise click.UsageError("--url needs --token, or HANDLETIME_TOKEN in the environment")
+    return OfServer(Client(cast(str, url), token), account)
 
 
-class Report(NamedTuple):
-    """The rows of a report, one for each group and one for all, with their keys; and what was asked for."""
-
-    rows: list[Row]
-    total: list[Row]
-    keys: Sequence[str]
-    of: Selection
-    zone: ZoneInfo
-    user_type: UserType
-
-
-def _derived(files: Sequence[str], account: str, memory: int) -> Iterator[Derived]:
-    return map(_of_part, prepared(files, account, memory))
-
-
-def _of_part(part: Prepared) -> Derived:
-    from handletime.segments.derive import derive_prepared
-
-    return derive_prepared(part)
-
-
-def _selection(
-    snapshot: Snapshot,
+def _window(
+    origin: Origin,
     start: int | date | None,
     end: int | date | None,
+    period: str | None,
     interval: Interval | None,
     zone: ZoneInfo,
     user_type: str | None,
-) -> Selection:
-    """The segments that are asked for. Times that are not given are the ends of the first and the last segment."""
-    from handletime.answers.figures import span
-    from handletime.answers.intervals import begin_of, begin_of_day, clock_bounds, length_of
-    from handletime.answers.selection import Selection
+) -> Window:
+    """The time that is asked for. Where it is not given, the ends of the first and the last segment."""
+    from handletime.answers.intervals import begin_of, begin_of_day
+    from handletime.answers.periods import PERIODS, Window, window_of
+    from handletime.clock import SystemClock
 
+    for each in PERIODS:
+        if each == period:
+            return window_of(each, SystemClock().now(), zone)
     start = begin_of_day(start, zone) if isinstance(start, date) else start
     end = begin_of_day(end, zone) if isinstance(end, date) else end
-    first, last = span(snapshot, user_type) or (start or 0, (start or 0))
+    first, last = origin.span(user_type) or (start or 0, (start or 0))
     if start is None:
         start = first if interval is None else begin_of(first, interval, zone)
     end = last + 1 if end is None else end
     if end < start:
         raise click.UsageError("--from lies after --to, or after the last segment's end")
-    if interval is not None and (end - start) // length_of(interval) > INTERVALS_MAX:
-        raise click.UsageError(
-            f"--interval cuts the time in more than {INTERVALS_MAX:,}; choose a longer one, or a shorter time"
-        )
-    bounds = [start, end] if interval is None or start == end else clock_bounds(start, end, interval, zone)
-    return Selection(bounds, user_type=user_type)
+    return Window(start, end)
 
 
-def _rows(
-    snapshot: Snapshot, metrics: list[Metric], keys: tuple[By, ...], of: Selection, accounts: list[str] | None
-) -> tuple[list[Row], list[Row]]:
-    """Rows of all groups, and one of all groups together; of each account, where there are several.
+def _write(pieces: Iterable[bytes], out: Path | None) -> None:
+    from handletime.files import replacing
 
-    Grouped by interval alone, intervals without segments have rows too.
-    """
-    from handletime.answers.figures import figures_of, of_nothing
-
-    rows: list[Row] = []
-    each: Sequence[str | None] = accounts or [None]
-    for account in each:
-        found = figures_of(snapshot, metrics, keys, of._replace(account=account))
-        whose: Row = {} if account is None else {"accountId": account}
-        if keys == ("interval",) and account is None and of.start < of.end:
-            empty = {metric.key: of_nothing(metric) for metric in metrics}
-            found |= {(place,): found.get((place,), empty) for place in range(len(of.bounds) - 1)}
-        rows += [{**whose, **row} for row in _keyed(found, keys, of)]
-    total = figures_of(snapshot, metrics, (), of) if accounts else found
-    return rows, _total(total)
+    if out is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
+    with replacing(out, 0o600) as file:
+        for piece in pieces:
+            file.write(piece)
 
 
-def _rows_of_conversations(
-    collected: Asked, metrics: list[Metric], keys: tuple[By, ...], of: Selection, links: _Links
-) -> tuple[Iterator[Row], list[Row]]:
-    """Rows as of `_rows`, by account and conversation, with `accountId` and the link; some conversations at a time."""
-    from handletime.answers.figures import figures_of
+def _workforce(
+    origin: Origin,
+    format_: Form,
+    window: Window,
+    interval: Interval | None,
+    zone: ZoneInfo,
+    by: tuple[By, ...],
+    skills: list[int] | None,
+    rules: Rules,
+    out: Path | None,
+) -> Iterator[bytes]:
+    """A file for a workforce tool, line by line. Says on standard error what is left out."""
+    from handletime.answers.intervals import begin_of, clock_bounds
+    from handletime.answers.selection import Selection
+    from handletime.answers.workforce import FORMATS, INTERVALS, cells, is_name_for_genesys, lines
+    from handletime.cli.report_origin import OfSnapshot
 
-    def rows() -> Iterator[Row]:
-        for snapshot, known in collected.by_conversation():
-            for row in _keyed(figures_of(snapshot, metrics, keys, of), keys, of):
-                whose = known[cast(int, row.pop("conversation"))]
-                named: Row = {"accountId": whose.account, "conversationId": whose.id}
-                where: Row = {key: row.pop(key) for key in keys if key != "conversation"}
-                yield {**named, **where, "explain": links.of(whose), **row}
-
-    # Whether skill segments count in it depends on whether there are agents, as in every other report.
-    coarse = tuple(key for key in keys if key == "agentId")
-    return rows(), _total(figures_of(collected.snapshot, metrics, coarse, of))
-
-
-def _keyed(found: Groups, keys: tuple[By, ...], of: Selection) -> Iterator[Row]:
-    """Figures by group as rows, in ascending order of the keys. An interval is its beginning."""
-    for key, figures in sorted(found.items()):
-        if len(key) == len(keys):
-            named: Row = dict(zip(cast("tuple[str, ...]", keys), key, strict=True))
-            if "interval" in named:
-                named["interval"] = of.bounds[key[-1]]
-            yield {**named, **figures}
-
-
-def _total(found: Groups) -> list[Row]:
-    """The row of all groups together; none where no segment ended."""
-    return [{**figures} for key, figures in found.items() if key == ()]
-
-
-class _Links(NamedTuple):
-    """Links to explanations: of a page, if it is known where that is; else the paths of the API."""
-
-    url: str | None
-    zone: ZoneInfo
-
-    def of(self, conversation: Conversation) -> str:
-        """The link to a conversation's explanation."""
-        if self.url is None:
-            return f"/api/account/{conversation.account}/conversations/{quote(conversation.id, safe='')}/explain"
-        asked = {"conversation": conversation.id, "tz": self.zone.key}
-        return f"{self.url.rstrip('/')}/why?{urlencode(asked, quote_via=quote)}"
+    form = next(each for each in FORMATS if each == format_)
+    minutes = INTERVALS[form][0] if interval is None else interval
+    if not isinstance(minutes, int) or minutes not in INTERVALS[form]:
+        allowed = " or ".join(map(str, INTERVALS[form]))
+        raise click.UsageError(f"--format {form} takes an --interval of {allowed} minutes")
+    if set(by) - {"skillId"}:
+        raise click.UsageError(f"--format {form} has rows by skill; leave --by out")
+    if not isinstance(origin, OfSnapshot):
+        raise click.UsageError(f"--format {form} takes event files or --data: a server does not answer it")
+    if origin.accounts:
+        raise click.UsageError(f"--format {form} is of one account; these files have {', '.join(origin.accounts)}")
+    if form == "genesys" and out is not None and not is_name_for_genesys(out.name):
+        raise click.UsageError('Genesys Cloud takes no file with spaces or any of {^}%`]">/:[~<#| in its name')
+    start, end = begin_of(window.start, minutes, zone), window.end
+    last = begin_of(end - 1, minutes, zone)
+    end = next((border for border in clock_bounds(last, last + 2 * minutes * 60_000, minutes, zone)[1:]), end)
+    found = cells(origin.snapshot, Selection(clock_bounds(start, end, minutes, zone), skills=skills), rules)
+    for line in found.left_out:
+        click.echo(line, err=True)
+    for text in lines(found, form, minutes, zone, lambda skill: origin.name("skill", skill)):
+        yield text.encode()
 
 
-def _told(row: Row, zone: ZoneInfo, left_out: set[str]) -> Row:
-    """A row for programs."""
-    if "interval" in row:
-        row["interval"] = words.rfc_3339(int(row["interval"] or 0), zone)
-    return {name: value for name, value in row.items() if name not in left_out}
+def _show(origin: Origin, asked: Asked, metrics: list[str] | None, user_type: UserType) -> None:
+    """Prints the tables. Grouped by interval alone, intervals without segments have rows too."""
+    from handletime.cli.report_origin import rows_of
+    from handletime.cli.report_table import SHOWN_MAX, Shown, show
 
-
-def _json(rows: Iterable[Row], total: list[Row], of: Selection, zone: ZoneInfo) -> Iterator[str]:
-    """The report as JSON, piece by piece."""
-    yield f'{{\n  "from": "{words.rfc_3339(of.start, zone)}",\n  "to": "{words.rfc_3339(of.end, zone)}",\n  "rows": '
-    yield from _array(rows)
-    yield ',\n  "total": '
-    yield from _array(total)
-    yield "\n}\n"
-
-
-def _array(rows: Iterable[Row]) -> Iterator[str]:
-    import msgspec
-
-    front = "["
-    for row in rows:
-        text = msgspec.json.format(msgspec.json.encode(row), indent=2).decode()
-        yield f"{front}\n    " + text.replace("\n", "\n    ")
-        front = ","
-    yield "[]" if front == "[" else "\n  ]"
-
-
-def _csv(rows: Iterable[Row], names: list[str]) -> None:
-    from handletime.segments.cells import csv_lines
-
-    sys.stdout.writelines(csv_lines(names, ([row.get(name) for name in names] for row in rows)))
-
-
-# --- on a terminal ---------------------------------------------------------------------------------------------------
-
-
-def _print(report: Report, metrics: list[str] | None, quality: Quality) -> None:
-    from rich.console import Console
-
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_OF_FILES  # Nothing is cut.
-    whose = {"human": " of human agents", "bot": " of bots", "all": ""}[report.user_type]
-    if not report.rows:
-        console.print(f"No segments{whose} ended in this time.")
-    else:
-        start, end = (words.moment_exactly(moment, report.zone) for moment in (report.of.start, report.of.end))
-        console.print(f"Segments{whose} that ended from {start} to {end} ({report.zone.key})")
-    for block in _blocks(metrics) if report.rows else ():
-        if not _says_something(block, report):
-            continue
-        console.print()
-        if block.title == "Handle time" and all(row["avgHandleTimeMillis"] is None for row in report.rows):
-            console.print(f"[bold]Handle time[/bold]: {words.NO_FOCUS_DATA}")
-        else:
-            console.print(_table(block, report))
-    console.print()
-    if "conversationId" in report.keys and len(report.rows) > SHOWN_MAX:
-        console.print(f"The first {SHOWN_MAX:,} lines are shown; csv and json have all.", style="dim", highlight=False)
-    for line in _notes(quality, report.user_type):
-        console.print(line, style="dim", highlight=False)
-
-
-def _blocks(metrics: list[str] | None) -> Iterable[Block]:
-    """The tables to show: the usual ones, or the chosen metrics in tables of four."""
-    if metrics is None:
-        return BLOCKS
-    return [Block("", tuple(metrics[i : i + 4])) for i in range(0, len(metrics), 4)]
-
-
-def _says_something(block: Block, report: Report) -> bool:
-    """Whether a block has numbers: skill segments have none by agent, and bots do not handle."""
-    if block.title == "Handle time":
-        return report.user_type != "bot"
-    return block.title != "Skill segments" or any(row["totalSkillConversationSegments"] for row in report.rows)
-
-
-def _table(block: Block, report: Report) -> Table:
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
-    from handletime.answers.registry import METRICS
-
-    keys = report.keys
-    table = Table(title=block.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-    for key in keys:
-        justify: Literal["left", "right"] = "left" if key in _TEXTS else "right"
-        table.add_column(key.removesuffix("Id"), justify=justify, no_wrap=True)
-    for name in block.metrics:
-        table.add_column(METRICS[name].label or name, justify="right", no_wrap=bool(METRICS[name].label))
-    for row in report.rows[:SHOWN_MAX] if "conversationId" in keys else report.rows:
-        shown = (escape(_key(key, row[key], report.zone)) for key in keys)
-        table.add_row(*shown, *_cells(block, row))
-    if report.total and len(report.rows) > 1:
-        table.add_section()
-        table.add_row("all", *[""] * (len(keys) - 1), *_cells(block, report.total[0]), style="bold")
-    return table
-
-
-_TEXTS: Final = frozenset({"conversationId", "interval"})
-
-
-def _cells(block: Block, row: Row) -> list[str]:
-    from handletime.answers.registry import METRICS
-
-    if block.title == "Handle time" and row["avgHandleTimeMillis"] is None:
-        return [words.NO_FOCUS_DATA, *[""] * (len(block.metrics) - 1)]
-    return [_cell(METRICS[name], row[name]) for name in block.metrics]
-
-
-def _key(name: str, value: Value | str, zone: ZoneInfo) -> str:
-    return words.moment_exactly(int(value or 0), zone) if name == "interval" else str(value)
-
-
-def _cell(metric: Metric, value: Value | str) -> str:
-    from handletime.answers.registry import HANDLE_TIME
-
-    if value is None and metric.key in HANDLE_TIME:
-        return words.NO_FOCUS_DATA
-    return metric.said(cast("Value", value))
-
-
-def _notes(quality: Quality, user_type: UserType) -> Iterator[str]:
-    running = quality.running_agent_segments
-    if running:
-        yield f"{words.count(running, 'agent segment')} still running: in no metric."
-    blind = quality.agents_without_focus()
-    if blind and user_type != "bot":
-        yield f"{words.without_focus_data(len(blind), len(quality.human_agents), 'human agent')}, and in no average."
-    if quality.long_units:
-        more = f"{words.duration(quality.long_units_millis)} in all"
-        yield words.long_units(quality.long_units, more=more)
+    cut = asked.cut
+    of_conversations = "conversation" in asked.by
+    in_intervals = cut.interval is not None
+    fill = asked.fill or (in_intervals and not asked.by and not origin.accounts and cut.window.start < cut.window.end)
+    found: Iterable[Row] = rows_of(origin, asked._replace(fill=fill))
+    rows = list(islice(found, SHOWN_MAX + 1) if of_conversations else found)
+    ids = [key for key in ("skillId", "agentId", "groupId", "source", "userType") if key in asked.by]
+    keys = [
+        *(["accountId"] if origin.accounts else []),
+        *(["conversationId"] if of_conversations else []),
+        *ids,
+        *(["intervalStart"] if in_intervals else []),
+    ]
+    if not of_conversations:
+        # By id, and of each the intervals. Rows come in this order within an interval.
+        rows.sort(key=lambda row: [(row[key] is not None, row[key]) for key in keys if key not in ("intervalStart",)])
+    whole = asked._replace(cut=cut._replace(interval=None), by=(), fill=False)
+    total = list(rows_of(origin, whole, together=True))
+    shown = Shown(rows, total, keys, cut.window, cut.zone, user_type, asked.compare)
+    show(shown, metrics, origin.quality)

@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
@@ -46,6 +48,7 @@ LOST_S: Final = 60.0
 """Seconds that a server which has answered before may be unreachable."""
 BUSY_S: Final = 900.0
 """Seconds for which a server may say that it is busy."""
+READ_BYTES: Final = 1 << 16
 PAUSE_MAX_S: Final = 10.0
 
 
@@ -166,6 +169,8 @@ class Answer(NamedTuple):
     status: int
     retry_after: str
     body: bytes
+    rest: http.client.HTTPResponse | None = None
+    """The body, where it was not read yet."""
 
 
 class Client:
@@ -195,12 +200,30 @@ class Client:
 
     def send(self, account: str, body: bytes) -> Ingested:
         """Sends events of an account until they are stored. Raises InputError, NotNow."""
+        path = f"{self._path}/api/account/{account}/events"
+        return self._stored(account, self._answer_to(partial(self._post, path, body)), body)
+
+    def read(self, path: str) -> Iterator[bytes]:
+        """The answer to a GET, piece by piece. Raises InputError where it is refused, NotNow."""
+        answer = self._answer_to(partial(self._get, f"{self._path}{path}"))
+        if answer.rest is None:
+            raise InputError(f"{self._url} refused it ({answer.status}): {_said(answer)}")
+        try:
+            while piece := answer.rest.read(READ_BYTES):
+                yield piece
+        except (OSError, http.client.HTTPException) as error:
+            raise NotNow(f"the answer of {self._url} broke off; ask again") from error
+        finally:
+            self._connection().close()
+
+    def _answer_to(self, ask: Callable[[], Answer]) -> Answer:
+        """The answer, after as many attempts as it takes. Raises InputError, NotNow."""
         begun = time.monotonic()
         away_since: float | None = None
         pause = 0.5
         while True:
             try:
-                answer = self._post(f"{self._path}/api/account/{account}/events", body)
+                answer = ask()
             except (OSError, http.client.HTTPException) as error:
                 why = f"{self._url} cannot be reached: {str(error) or type(error).__name__}"
                 if not self._reached:
@@ -210,7 +233,7 @@ class Client:
             else:
                 self._reached, away_since = True, None
                 if answer.status not in (429, 503):
-                    return self._stored(account, answer, body)
+                    return answer
                 why = f"{self._url} is too busy: {_said(answer)}"
                 asked = retry_after(answer.retry_after)
                 give_up, pause = begun + BUSY_S, 5.0 if asked is None else min(asked, PAUSE_MAX_S)
@@ -225,6 +248,20 @@ class Client:
             with suppress(BrokenPipeError, ConnectionResetError):
                 connection.request("POST", path, body, self._headers)
             response = connection.getresponse()
+            answer = Answer(response.status, response.headers.get("Retry-After", ""), response.read())
+        except BaseException:
+            connection.close()
+            raise
+        return answer
+
+    def _get(self, path: str) -> Answer:
+        """One request, whose body is only read where it is an error. Raises OSError, HTTPException."""
+        connection = self._connection()
+        try:
+            connection.request("GET", path, headers=self._headers)
+            response = connection.getresponse()
+            if response.status == HTTPStatus.OK:
+                return Answer(response.status, "", b"", response)
             answer = Answer(response.status, response.headers.get("Retry-After", ""), response.read())
         except BaseException:
             connection.close()

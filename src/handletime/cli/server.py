@@ -28,6 +28,7 @@ from litestar.types import ASGIApp
 
 from handletime import __version__
 from handletime.addresses import networks
+from handletime.answers.labels import Labels
 from handletime.api.app import QUERIES, make_app
 from handletime.api.auth import Authenticator
 from handletime.api.connections import Connections, Limits
@@ -60,7 +61,6 @@ from handletime.upkeep.command_server import CommandServer
 from handletime.upkeep.data_folder import SHELF, DataFolder
 from handletime.upkeep.queues import DerivingQueues
 from handletime.upkeep.retention import Retention
-from handletime.web.labels import Labels
 from handletime.web.page import Page
 from handletime.web.routes import page_routes
 from handletime.web.sessions import SESSIONS, Sessions
@@ -99,17 +99,18 @@ def run(settings: ServerSettings, config: Path | None, signals: Signals, listeni
         # Beside what takes as long: opening the store.
         loading = stack.enter_context(ThreadPoolExecutor(1, "loading")).submit(warming.warm_up) if is_ready else None
         doors: Doors | None = None
+        labels = Labels(settings.labels)
         if is_store:
-            service, sessions, doors = _store_service(settings, config, meters, stack)
+            service, sessions, doors = _store_service(settings, config, labels, meters, stack)
         else:
-            service, sessions = lake_service(settings, _api_settings(settings), meters, stack)
+            service, sessions = lake_service(settings, _api_settings(settings), labels, meters, stack)
         host, port = free(settings.host, settings.port, stack)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         if derives and not is_ready:
             compile_beside(service, stack)
         if loading:
             loading.result()
-        page = Page(service, sessions, Labels(settings.labels), with_now=is_store)
+        page = Page(service, sessions, labels, with_now=is_store)
         routes = page_routes(page, with_now=is_store)
         app = make_app(service, doors=doors, more_routes=routes, meters=meters, nowhere=page.answer_to_nowhere)
         run_app(app, listen, _connections_of(settings, meters), signals, begun, listening, page.stop)
@@ -118,7 +119,7 @@ def run(settings: ServerSettings, config: Path | None, signals: Signals, listeni
 
 
 def _store_service(
-    settings: ServerSettings, config: Path | None, meters: Meters, stack: ExitStack
+    settings: ServerSettings, config: Path | None, labels: Labels, meters: Meters, stack: ExitStack
 ) -> tuple[Service, Sessions, Doors]:
     """The API, the page's sessions and the doors for deliveries over a store, which is looked after, until the stack
     ends. Raises InputError, StoreError, OSError.
@@ -141,7 +142,7 @@ def _store_service(
     stack.enter_context(DerivingQueues(data))
     if settings.retain_days is not None:
         stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
-    service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), _api_settings(settings))
+    service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), _api_settings(settings), labels)
     sources = Sources(configured, side, open_secret(side))
     deliveries = stack.enter_context(Deliveries(settings.folder))
     stack.enter_context(Mapper(deliveries, sources, store, clock, meters))

@@ -65,6 +65,10 @@ class LakeReader:
         with self._cursors(min((each for each in (limit_s, left_s) if each), default=None)) as cursor:
             yield Snapshot(cursor, self._relations, self.deadline)
 
+    def state(self) -> str:
+        """Names the state of the account's rows: the run."""
+        return f"run-{self._state.run.number}-{self._state.run.finished}"
+
     def written(self, day: date) -> int | None:
         """When the units of a day were last written: the end of a run, in epoch milliseconds. None without any."""
         return self._state.written(self.account, day)

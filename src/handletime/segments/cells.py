@@ -26,7 +26,7 @@ def csv_lines(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterato
 
 
 def _line(row: Sequence[object]) -> str:
-    line = ",".join([_text(cell) if isinstance(cell, str) else "" if cell is None else str(cell) for cell in row])
+    line = ",".join([text_cell(cell) if isinstance(cell, str) else "" if cell is None else str(cell) for cell in row])
     return f"{line or _EMPTY}\r\n"
 
 
@@ -34,7 +34,8 @@ _EMPTY: Final = '""'
 """A line of one empty cell, which would be no line."""
 
 
-def _text(text: str) -> str:
+def text_cell(text: str) -> str:
+    """A text as a cell."""
     if _PLAIN(text):
         return text
     text = _FORMULA.sub(GUARDED, text)

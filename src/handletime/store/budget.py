@@ -91,15 +91,19 @@ class Budget:
 
 
 class Share(Closing):
-    """What one request holds of a budget. `account` is whose request it is; it must not change while any is held."""
+    """What one request holds of a budget. `account` is whose request it is; it must not change while any is held.
 
-    __slots__ = ("_budget", "_closed", "account", "held")
+    An answer may be made by one thread and sent by another.
+    """
+
+    __slots__ = ("_budget", "_closed", "_lock", "account", "held")
 
     def __init__(self, budget: Budget, account: str) -> None:
         self._budget = budget
         self.account = account
         self.held = 0
         self._closed = False
+        self._lock = Lock()
 
     @property
     def limit(self) -> int:
@@ -108,20 +112,25 @@ class Share(Closing):
 
     def take(self, size: int) -> None:
         """Takes more. Raises TooMany. Does nothing after its end: what has begun may outlive the request."""
-        if self._closed:
-            return
-        self._budget.take(size, self.account, self.held)
-        self.held += size
+        with self._lock:
+            if self._closed:
+                return
+            self._budget.take(size, self.account, self.held)
+            self.held += size
 
     def give_back(self, size: int) -> None:
         """Makes room for others."""
-        if self._closed:
-            return
-        self._budget.give_back(size, self.account)
-        self.held -= size
+        with self._lock:
+            if not self._closed:
+                self._give_back(size)
 
     def close(self) -> None:
         """Gives back all of it."""
-        if self.held:
-            self.give_back(self.held)
-        self._closed = True
+        with self._lock:
+            if self.held:
+                self._give_back(self.held)
+            self._closed = True
+
+    def _give_back(self, size: int) -> None:
+        self._budget.give_back(size, self.account)
+        self.held -= size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -51,6 +52,9 @@ class Database:
         self._checkpoint: threading.Thread | None = None
         self._closed = threading.Event()
         self._sync = FolderSync(folder)
+        self._opened = secrets.token_hex(8)
+        self._changed: dict[str, int] = {}
+        self._all_changed = 0
         self.problem: str | None = "the store is being opened"
         self._connection: duckdb.DuckDBPyConnection
         self._open(None)
@@ -68,6 +72,7 @@ class Database:
                 done = work(self._writer)
                 crash_point("before-commit")
                 self._connection.commit()
+                self._note(done)
                 crash_point("committed")
                 self._sync.sync()
                 crash_point("folder-synced")
@@ -82,6 +87,19 @@ class Database:
                 self._fail()
                 raise
             return done
+
+    def _note(self, done: Folded | Changed) -> None:
+        """Keeps which accounts a commit has changed. What removes or derives anew may have changed any."""
+        if isinstance(done, Folded):
+            self._changed |= dict.fromkeys(done.accounts, done.commit_number)
+        else:
+            self._all_changed = done.commit_number
+
+    def state_of(self, account: str) -> str:
+        """Names the state of an account's rows in this process: another state has another name, whatever happens to
+        other accounts. Whoever asks before a snapshot is begun gets the snapshot's state, or an earlier one.
+        """
+        return f"{self._opened}-{max(self._changed.get(account, 0), self._all_changed)}"
 
     def check_entries(self, last: int, journal: Sequence[int]) -> None:
         """Raises StoreError where an entry up to the last acknowledged one is neither in the tables nor in the

@@ -57,6 +57,11 @@ class StoreReader:
             lacking = lacking_queues(cursor, number) if self._database.lacks_queues else 0
             yield Snapshot(cursor, OfStore(number, self.account, lacking), self.deadline)
 
+    def state(self) -> str:
+        """Names the state of the account's rows: a snapshot that is begun after has rows of it, or of a later one."""
+        self._settled()
+        return self._database.state_of(self.account)
+
     def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation, which know their losses of focus. None where there is none of this id."""
         with self._cursor() as cursor:
@@ -107,11 +112,14 @@ class StoreReader:
         found = cursor.execute("select account from kept.accounts where accountId = ?", [self.account]).fetchall()
         return int(found[0][0]) if found else -1
 
-    @contextmanager
-    def _cursor(self, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _settled(self) -> None:
         if not self._is_settled:
             self._settle(self.account, self.deadline.left_s())
             self._is_settled = True
+
+    @contextmanager
+    def _cursor(self, limit_s: float | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
+        self._settled()
         left_s = self.deadline.left_s()
         shorter_s = min((each for each in (limit_s, left_s) if each), default=None)
         with self._database.snapshot() as cursor, limited(cursor, shorter_s):

@@ -27,10 +27,11 @@ NOTHING: Final = np.empty(0, np.int64)
 
 
 class Folded(NamedTuple):
-    """The number of the commit, and how many conversations were touched."""
+    """The number of the commit, how many conversations were touched, and the accounts whose entries were folded."""
 
     commit_number: int
     touched: int = 0
+    accounts: frozenset[str] = frozenset()
 
 
 class Standing(NamedTuple):
@@ -85,7 +86,7 @@ class Writer:
             crash_point("fold-begun")
             touched = self._store(self._together(batches, fold.touched))
         self._keep_place(fold.up_to, {batch.number for batch in batches})
-        return Folded(self.count_commit(), touched)
+        return Folded(self.count_commit(), touched, frozenset(batch.entry.account for batch in batches))
 
     def _together(self, batches: Sequence[Batch], touched: int) -> _Batch:
         """The events of batches in order of arrival; new accounts and conversations are in the tables from here on."""

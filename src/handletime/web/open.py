@@ -10,6 +10,7 @@ from litestar import Response, get
 from markupsafe import Markup
 from msgspec.structs import replace
 
+from handletime.answers.labels import AccountLabels
 from handletime.answers.live import OpenConversation, now_of
 from handletime.answers.words import STATES, Kind, moment
 from handletime.api.errors import JSON
@@ -17,7 +18,6 @@ from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, query_of
 from handletime.web.figures import sorted_by
 from handletime.web.fresh import Fresh, Ticking, live_state, shown_states
-from handletime.web.labels import AccountLabels
 from handletime.web.now import KNOWN, open_lately
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.view import View, read_view

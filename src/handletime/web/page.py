@@ -17,6 +17,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from handletime.answers import words
+from handletime.answers.labels import AccountLabels, Labels
 from handletime.api.auth import AuthRequest, authorize
 from handletime.api.errors import BadRequest, Body, Internal, Refused, answer_to, translated
 from handletime.api.parameters import Query
@@ -31,7 +32,6 @@ from handletime.errors import (
     TooMany,
     Unauthorized,
 )
-from handletime.web.labels import AccountLabels, Labels
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
 from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from handletime.answers.labels import AccountLabels
 from handletime.answers.words import (
     CLAUSES,
     END_REASONS,
@@ -33,7 +34,6 @@ from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.book import instant
 from handletime.segments.explain import Json, Moment, Reading, Span, queues_begun
 from handletime.web.elsewhere import Elsewhere, Places
-from handletime.web.labels import AccountLabels
 
 WIDTH: Final = 1200
 LEFT: Final = 150

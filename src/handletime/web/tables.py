@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from litestar import Response, get
 
+from handletime.answers.labels import AccountLabels
 from handletime.answers.registry import METRICS, Metric
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
@@ -26,7 +27,6 @@ from handletime.web.figures import (
     slowest_of,
     table_of,
 )
-from handletime.web.labels import AccountLabels
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from handletime.answers.intervals import Interval, begin_of_day, clock_bounds, zone_named
+from handletime.answers.labels import KINDS, AccountLabels
 from handletime.answers.selection import Selection, one
 from handletime.answers.words import Kind, local, moment, offset_of, which_of_two
 from handletime.api.operations import UTC, a_zone
@@ -28,7 +29,6 @@ from handletime.api.parameters import (
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
 from handletime.segments import LONG_UNIT_MINUTES
-from handletime.web.labels import KINDS, AccountLabels
 
 LAST: Final = {"1h": HOUR, "8h": 8 * HOUR, "24h": DAY, "7d": 7 * DAY, "31d": 31 * DAY}
 SPANS: Final = {

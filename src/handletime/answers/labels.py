@@ -48,6 +48,16 @@ class Labels:
             self._stamp = _stamp(path)
             self._names = read_labels(path)
 
+    @property
+    def are_given(self) -> bool:
+        """Whether there is a file of names."""
+        return self._path is not None
+
+    def state(self) -> str:
+        """Names the state of the file; another one has another name."""
+        self._look()
+        return "-".join(map(str, self._stamp or ()))
+
     def of(self, account: str) -> AccountLabels:
         """The names that an account sees."""
         self._look()

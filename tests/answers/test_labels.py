@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from handletime.answers import labels
+from handletime.answers.labels import AccountLabels, Labels, read_labels
 from handletime.errors import InputError
-from handletime.web import labels
-from handletime.web.labels import AccountLabels, Labels, read_labels
 
 GOOD = 'kind,id,label\nagent,7,"Heron ""the"" grey"\nskill,-1,nowhere\n\nGROUP, 5 ,Team <North>\n'
 
