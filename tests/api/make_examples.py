@@ -80,9 +80,6 @@ def _asked(world: World) -> Json:
     of_both: Json = {"timeframe": 180, "v": "1", "userType": "human", "skillIds": "333,444"}
     ask_both("agentOperations", f"{operations}/msgagentsegments", **of_both, agentIds="12,13", source="APP")
     ask_both("skillOperations", f"{operations}/msgskillsegments", **of_both)
-    span: Json = {"from": "2026-11-20", "interval": "hour", "by": ["skill"], "userType": "human"}
-    metrics = ["totalAgentConversationSegments", "avgTimeToResponseFromAgentAssignment", "medianResponseMillis"]
-    ask_both("report", f"{actual}/report", **span, metrics=metrics)
     closed: Json = {"timeframe": 180, "v": "1", "skillIds": "333,444", "agentIds": "12,13"}
     ask_both("conversations", f"{operations}/msgconversation", **closed)
     path = filled(f"{operations}/msgconversation", account | {"timeframe": 60, "v": "1"})
@@ -98,6 +95,10 @@ def _asked(world: World) -> Json:
     ask_both("currentQueueHealth", f"{operations}/msgqueuehealth/current", v="1", skillIds="333,444")
     of_minutes: Json = {"timeframe": 10, "v": "2", "interval": 5, "skillIds": "333,444"}
     ask_both("queueHealth", f"{operations}/msgqueuehealth", **of_minutes)
+    ask_both("due", f"{actual}/due", skillIds="333,444", limit=10)
+    span: Json = {"from": "2026-11-20", "interval": "hour", "by": ["skill"], "userType": "human"}
+    metrics = ["totalAgentConversationSegments", "avgTimeToResponseFromAgentAssignment", "medianResponseMillis"]
+    ask_both("report", f"{actual}/report", **span, metrics=metrics)
     conversation, segment = page["segments"][0]["conversationId"], page["segments"][0]["segmentId"]
     ask("explainConversation", f"{actual}/conversations/{{conversationId}}/explain", conversationId=conversation)
     ask("explainSegment", f"{actual}/agent-segments/{{segmentId}}/explain", segmentId=segment)

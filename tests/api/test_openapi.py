@@ -107,6 +107,8 @@ def test_every_method_that_answers_in_json_has_an_example_of_all_that_it_needs()
         operation = document()["paths"][method.path][method.verb]
         content = operation["responses"]["200"]["content"]
         assert ("example" in content.get(JSON, {})) == (JSON in method.answers), method.id
+        if JSON not in method.answers:
+            continue
         needed = [p["name"] for p in operation["parameters"] if p["required"]]
         assert [p["name"] for p in operation["parameters"] if p["required"] and "example" in p] == needed
 

@@ -29,6 +29,8 @@ PATHS = [
     "/operations/api/account/{}/msgqueuehealth?v=2&timeframe=1440&interval=60&skillIds=all",
     "/operations/api/account/{}/msgqueuehealth?v=2&timeframe=1440&format=csv",
     "/operations/api/account/{}/msgqueuehealth/current?v=1",
+    "/api/account/{}/due?limit=1000",
+    "/api/account/{}/metrics",
 ]
 
 

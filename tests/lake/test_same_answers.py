@@ -16,9 +16,9 @@ HOUR = 3_600_000
 HANDLE_TIME = "/api/account/{account}/agent-segments?source=test&from={start}&to={end}"
 AGENTS = "/operations/api/account/{account}/msgagentsegments?v=1&timeframe=4000&to={end}"
 SKILLS = "/operations/api/account/{account}/msgskillsegments?v=1&timeframe=4000&to={end}"
-REPORT = "/api/account/{account}/report?from={start}&to={end}"
 CLOSES = "/operations/api/account/{account}/msgconversation?v=1&timeframe=4000&to={end}"
 QUEUES = "/operations/api/account/{account}/msgqueuehealth?v=1&timeframe=4000&to={end}"
+REPORT = "/api/account/{account}/report?from={start}&to={end}"
 ASKED = (
     HANDLE_TIME,
     HANDLE_TIME + "&limit=500",
@@ -50,13 +50,6 @@ ASKED = (
     SKILLS + "&skillIds={skill}",
     SKILLS + "&interval=hour",
     SKILLS + "&interval=week&format=csv",
-    REPORT,
-    REPORT + "&by=skill,agent,group,source,userType&interval=hour&tz=Europe/Berlin",
-    REPORT + "&by=source&interval=30&fill=zero&compare=previous&format=ndjson",
-    REPORT + "&by=agent&skillIds={skill}&interval=day&tz=Asia/Kolkata&format=csv",
-    REPORT + "&by=skill&userType=human&source=app&interval=15",
-    REPORT + "&groupIds=-1&agentIds={agent}&metrics=handleTimeInIntervalMillis&interval=5",
-    REPORT + "&by=skill&limit=2&offset=1",
     CLOSES,
     QUEUES,
     QUEUES + "&skillIds={skill}",
@@ -69,6 +62,13 @@ ASKED = (
     CLOSES + "&interval=hour&tz=Asia/Kolkata",
     "/operations/api/account/{account}/msgconversation?v=1&timeframe=5&to={early}&skillIds=all",
     "/operations/api/account/{account}/msgconversation?v=1&timeframe=600&to={middle}&agentIds=all",
+    REPORT,
+    REPORT + "&by=skill,agent,group,source,userType&interval=hour&tz=Europe/Berlin",
+    REPORT + "&by=source&interval=30&fill=zero&compare=previous&format=ndjson",
+    REPORT + "&by=agent&skillIds={skill}&interval=day&tz=Asia/Kolkata&format=csv",
+    REPORT + "&by=skill&userType=human&source=app&interval=15",
+    REPORT + "&groupIds=-1&agentIds={agent}&metrics=handleTimeInIntervalMillis&interval=5",
+    REPORT + "&by=skill&limit=2&offset=1",
     "/api/account/{account}/service/baseURI.json",
     "/api/account/{account}/service/LeDataReporting/baseURI.json",
     "/api/account/{account}/conversations/{conversation}/explain",
@@ -101,9 +101,10 @@ def test_every_method_answers_as_over_a_store(
 def test_who_waits_now_is_not_known_over_tables(places: Places, store_site: Site, lake_site: Site) -> None:
     where = f"/operations/api/account/{ACCOUNTS[0]}/msgqueuehealth/current?v=1"
     assert store_site.get(where, ACCOUNTS[0]).status_code == 200
-    refused = lake_site.get(where, ACCOUNTS[0])
-    assert refused.status_code == 404
-    assert "not known here" in refused.json()["message"]
+    for path in (where, f"/api/account/{ACCOUNTS[0]}/metrics", f"/api/account/{ACCOUNTS[0]}/due"):
+        refused = lake_site.get(path, ACCOUNTS[0])
+        assert refused.status_code == 404
+        assert "not known here" in refused.json()["message"]
     over_time = lake_site.get(QUEUES.format(account=ACCOUNTS[0], end=places.now), ACCOUNTS[0]).json()
     assert over_time["metricsTotal"]["unassignedConversations"] > 0
 

@@ -31,6 +31,8 @@ ASKED = (
     f"/operations/api/account/{{}}/msgconversation?v=1&timeframe=7200&to={LATER}&skillIds=all&interval=1440",
     f"/operations/api/account/{{}}/msgqueuehealth?v=1&timeframe=7200&to={LATER}&interval=1440",
     "/operations/api/account/{}/msgqueuehealth/current?v=1",
+    "/api/account/{}/metrics",
+    "/api/account/{}/due?limit=1000",
     "/api/account/{}/service/baseURI.json",
 )
 

@@ -72,13 +72,13 @@ def units_in(by: Sequence[By], of: Selection) -> tuple[str, dict[str, object]]:
 
 def _in_each(units: str, of: Selection) -> tuple[str, dict[str, object]]:
     """Units, once for each interval that they lie in, with its `place`; as SQL, with what it binds."""
-    if slot_count(of.bounds) > PLACES_MAX:
+    if slot_count(of) > PLACES_MAX:
         borders = """(select unnest($borders[:-2]) as begins, unnest($borders[2:]) as ends,
             unnest(range(len($borders) - 1)) as place)"""
         return f'({units} join {borders} on start < ends and "end" > begins)', {}
     first = place_of("epoch_us(greatest(start, $start))")
     last = place_of('(epoch_us(least("end", $until)) - 1)')
-    return f"(select *, unnest(range({first}, {last} + 1)) as place from {units})", grid(of.bounds)  # noqa: S608
+    return f"(select *, unnest(range({first}, {last} + 1)) as place from {units})", grid(of)  # noqa: S608
 
 
 def since(of: Selection, table: Table = "agentSegments") -> Condition:

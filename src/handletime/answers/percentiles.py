@@ -83,7 +83,7 @@ def _values(table: Table, values: str, by: Sequence[By], of: Selection) -> tuple
     parameters: dict[str, object] = {**condition.parameters}
     relation, place = RELATIONS[table], ""
     if "interval" in by:
-        relation, place, more = placed(relation, of.bounds)
+        relation, place, more = placed(relation, of)
         parameters |= more
     keys = [f'{place if key == "interval" else key_sql(key)} as "key_{key}"' for key in by]
     sql = f"""select {", ".join([*keys, f"unnest({each}) as v"])} from {relation}
@@ -99,18 +99,14 @@ def _grouped(names: Sequence[str]) -> str:
     return f"group by {', '.join(names)}" if names else "having count(*) > 0"
 
 
-def placed(relation: str, bounds: Sequence[int], moment: str = '"end"') -> tuple[str, str, dict[str, object]]:
+def placed(relation: str, of: Selection, moment: str = '"end"') -> tuple[str, str, dict[str, object]]:
     """A relation and the place of a row's interval by a moment of it, both as SQL, and the values that they bind."""
-    if slot_count(bounds) > PLACES_MAX:
+    if slot_count(of) > PLACES_MAX:
         # Years of weeks on clocks that are put forward and back: all they have in common is an hour, or a second.
         begins = "(select unnest($begins::bigint[]) as begins, unnest(range(len($begins))) as place)"
         joined = f"{relation} asof join {begins} on epoch_ms({moment}) >= begins"
-        return joined, "place", {"begins": list(bounds[:-1])}
-    bound = grid(bounds)
-    if bound["places"] == list(range(slot_count(bounds))):  # No list for each row to look into.
-        slot = f"(epoch_us({moment}) - $base) // $size"
-        return relation, slot, {name: value for name, value in bound.items() if name != "places"}
-    return relation, place_of(f"epoch_us({moment})"), bound
+        return joined, "place", {"begins": list(of.bounds[:-1])}
+    return relation, place_of(f"epoch_us({moment})"), grid(of)
 
 
 def place_of(micros: str) -> str:
@@ -118,14 +114,14 @@ def place_of(micros: str) -> str:
     return f"$places[({micros} - $base) // $size + 1]"
 
 
-def grid(bounds: Sequence[int]) -> dict[str, object]:
+def grid(of: Selection) -> dict[str, object]:
     """What `place_of` binds. Only where there are at most `PLACES_MAX` slots."""
-    base, size = slots(bounds)
-    places = places_of(bounds, base + np.arange(slot_count(bounds)) * size)
+    base, size = slots(of.bounds)
+    places = places_of(of.bounds, base + np.arange(slot_count(of)) * size)
     return {"places": places.tolist(), "base": base * 1000, "size": size * 1000}
 
 
-def slot_count(bounds: Sequence[int]) -> int:
+def slot_count(of: Selection) -> int:
     """The number of slots between the bounds."""
-    base, size = slots(bounds)
-    return (bounds[-1] - 1 - base) // size + 1
+    base, size = slots(of.bounds)
+    return (of.bounds[-1] - 1 - base) // size + 1

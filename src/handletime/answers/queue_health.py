@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from handletime.answers.percentiles import placed
 from handletime.answers.relations import Snapshot
-from handletime.answers.selection import instant_of
+from handletime.answers.selection import Selection, instant_of
 from handletime.clock import DAY
 from handletime.events.model import TIME_MAX
 
@@ -275,7 +275,7 @@ def _grouped(
         asked |= {"end": instant_of(TIME_MAX), "until": instant_of(bounds[-1])}
     else:
         asked |= {"end": instant_of(bounds[-1])}
-    relation, place, grid = placed(_of_skills(of.rows, skills, asked), bounds, of.moment)
+    relation, place, grid = placed(_of_skills(of.rows, skills, asked), Selection(bounds), of.moment)
     found = snapshot.execute(
         f"""select place, skillId, {of.columns} from (
             select {place} as place, skillId, follows, fromUserType{of.kinds}, count(*) as n,
@@ -372,7 +372,7 @@ def _ranks(
 ) -> tuple[dict[str, I64], ...]:
     """The percentiles of the waits by interval and skill, by interval, by skill, and of all."""
     asked: dict[str, object] = {"start": instant_of(bounds[0]), "end": instant_of(bounds[-1])}
-    relation, place, grid = placed(_of_skills(_ROWS_ENDED, skills, asked), bounds, '"end"')
+    relation, place, grid = placed(_of_skills(_ROWS_ENDED, skills, asked), Selection(bounds))
     ranks = ", ".join(f"coalesce(rank[{place + 1}], {NOTHING}) as r{place}" for place in (0, 1))
     found = snapshot.execute(
         f"""select level, coalesce(place, 0) as place, coalesce(skillId, 0) as skillId, {ranks}

@@ -305,7 +305,7 @@ class Report:
             relation, place = RELATIONS[table], ""
             more: dict[str, object] = {}
             if question.in_intervals:
-                relation, place, more = placed(relation, question.of.bounds)
+                relation, place, more = placed(relation, question.of)
             parameters |= more
             keys = ", ".join(place if key == "interval" else key_sql(key) for key in self._keys) or "1"
             ended = f'{since(question.of, table).where} and "end" < $until'

@@ -22,9 +22,9 @@ from handletime.events.model import USER_TYPES
 
 By = Literal["agentId", "skillId", "groupId", "source", "userType", "interval", "conversation", "assigned"]
 """`conversation` is a number that only files have, for some conversations at a time (`answers.files`).
-`assigned` is 0 for closes while nobody was assigned, whose `agentId` is 0 then, and else 1 (`answers.closes`).
 
-`userType` is a place in `USER_TYPES`, `source` a number of `Texts`.
+`userType` is a place in `USER_TYPES`, `source` a number of `Texts`. `assigned` is 0 for closes while nobody was
+assigned, whose `agentId` is 0 then, and else 1 (`answers.closes`).
 """
 I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -103,7 +103,7 @@ class Sums(NamedTuple):
     def values_of(self, metric: Metric) -> list[int] | list[float]:
         """A metric of every group; an average over nothing is -1, of `exactMillis` 0. Percentiles are no sums."""
         values, some = self.column_of(metric)
-        nothing = 0.0 if metric.unit == "exactMillis" else NOTHING
+        nothing = 0 if metric.unit == "exactMillis" else NOTHING
         return (values if some is None else np.where(some, values, nothing)).tolist()  # type: ignore[no-any-return]
 
     def column_of(self, metric: Metric) -> tuple[npt.NDArray[np.generic], Flags | None]:

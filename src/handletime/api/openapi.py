@@ -21,6 +21,7 @@ from handletime.api import (
     breakdown,
     conversations,
     domains,
+    due,
     errors,
     events,
     files,
@@ -118,16 +119,6 @@ METHODS: Final = (
         varies=True,
     ),
     Method(
-        "report",
-        f"{_ACCOUNT}/report",
-        "Flat rows of every metric, by what is asked for",
-        {JSON: list[report.FlatRow], **{type_: None for type_ in MEDIA_TYPES.values() if type_ != JSON}},
-        "operations",
-        report.PARAMETERS,
-        varies=True,
-        tagged=True,
-    ),
-    Method(
         "conversations",
         f"/operations{_ACCOUNT}/msgconversation",
         "Closed conversations: how many, by whom, and how long they had been open",
@@ -164,6 +155,34 @@ METHODS: Final = (
         "operations",
         queue_health.PARAMETERS,
         varies=True,
+    ),
+    Method(
+        "accountMetrics",
+        f"{_ACCOUNT}/metrics",
+        "The account's live figures, for Prometheus",
+        {"text/plain": None, "application/openmetrics-text": None},
+        "operations",
+        missing=True,
+    ),
+    Method(
+        "due",
+        f"{_ACCOUNT}/due",
+        "Which conversations wait, the most urgent first",
+        {JSON: due.DueNow, **_TABLE},
+        "operations",
+        due.PARAMETERS,
+        missing=True,
+        varies=True,
+    ),
+    Method(
+        "report",
+        f"{_ACCOUNT}/report",
+        "Flat rows of every metric, by what is asked for",
+        {JSON: list[report.FlatRow], **{type_: None for type_ in MEDIA_TYPES.values() if type_ != JSON}},
+        "operations",
+        report.PARAMETERS,
+        varies=True,
+        tagged=True,
     ),
     Method(
         "domain",
@@ -267,8 +286,8 @@ def document() -> Doc:
     ):
         _let_be_absent(struct, components[struct.__name__])
     components["Element"] = _element_schema()
-    components["FlatRow"] = _flat_row_schema()
     components["QueueElement"] = _queue_schema()
+    components["FlatRow"] = _flat_row_schema()
     _close_lists(components["Moment"]["properties"])
     components["Event"] = _event_schema()
     components["Move"] = _move_schema()
@@ -375,6 +394,18 @@ def _element_schema() -> Doc:
     }
 
 
+def _queue_schema() -> Doc:
+    names = (*COUNTS, *WAITS, *queue_health.OVERDUE, "time")
+    return {
+        "title": "QueueElement",
+        "description": "Counts, and waits in milliseconds; -1 is a wait over nothing, or what is not known. `time` is "
+        "now, in epoch milliseconds.",
+        "type": "object",
+        "properties": {name: {"type": "number" if name in COUNTS else "integer"} for name in names},
+        "additionalProperties": False,
+    }
+
+
 def _flat_row_schema() -> Doc:
     moment = {"type": "string", "format": "date-time"}
     texts = {"type": ["string", "null"]}
@@ -396,17 +427,6 @@ def _flat_row_schema() -> Doc:
         "what the kind of segment does not have.",
         "type": "object",
         "properties": keys | metrics,
-    }
-
-
-def _queue_schema() -> Doc:
-    names = (*COUNTS, *WAITS, *queue_health.OVERDUE, "time")
-    return {
-        "title": "QueueElement",
-        "description": "Counts, and waits in milliseconds; -1 is a wait over nothing, or what is not known. `time` is "
-        "now, in epoch milliseconds.",
-        "type": "object",
-        "properties": {name: {"type": "number" if name in COUNTS else "integer"} for name in names},
         "additionalProperties": False,
     }
 
