@@ -22,6 +22,7 @@ from pyarrow import dataset
 from handletime.clock import DAY as DAY_MS
 from handletime.errors import InputError, NotNow
 from handletime.events.model import EVENTS
+from handletime.files import STAGED
 from handletime.segments.files import SCHEMAS
 from handletime.store import now
 from handletime.store.arrow import query
@@ -332,6 +333,16 @@ def test_an_export_that_is_stopped_is_mended_by_the_next(store: StoreAndSide, tm
     again(store, out)
     assert {place: rows for place, (_, rows) in files_of(out).items()} == before
     assert again(store, out).written == 0
+
+
+def test_what_a_killed_one_left_beside_its_contents_is_in_nobodys_way(store: StoreAndSide, tmp_path: Path) -> None:
+    """`export.json` and `schema.yml` are written beside their places, in the folder itself: at first nothing else."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for files in (0, 1):
+        (out / f"{STAGED}abc").write_bytes(b"{")
+        assert (again(store, out).written == 0) == files
+        assert not (out / f"{STAGED}abc").exists()
 
 
 # --- what reads it ---------------------------------------------------------------------------------------------------
