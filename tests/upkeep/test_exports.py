@@ -399,6 +399,10 @@ def test_what_is_said_for_dbt_is_what_there_is(store: StoreAndSide, tmp_path: Pa
     again(store, out, Range("local"))
     (source,) = yaml.safe_load((out / "schema.yml").read_text())["sources"]
     assert [table["name"] for table in source["tables"]] == ["events", "skill_segments", "queue_segments"]
+    prune(store, BASE + 40 * DAY_MS)
+    again(store, out, Range("local"))
+    (source,) = yaml.safe_load((out / "schema.yml").read_text())["sources"]
+    assert source["tables"] == []
     odd = tmp_path / "it's"
     again(store, odd, Range("local"))
     assert "env_var('HANDLETIME_EXPORT') }}/{name}/" in (odd / "schema.yml").read_text()
