@@ -13,6 +13,8 @@ from typing import IO, BinaryIO, Final
 from handletime.errors import InputError, StoreError
 
 MIB: Final = 1 << 20
+STAGED: Final = ".handletime-"
+"""How the names of files begin that are to take the place of others; whoever is killed leaves them."""
 
 
 def open_regular(path: Path, most: int) -> BinaryIO:
@@ -78,7 +80,7 @@ def replace_whole(path: Path, content: bytes, mode: int = 0o600) -> None:
 @contextmanager
 def replacing(path: Path, mode: int) -> Iterator[IO[bytes]]:
     """A file to write, which takes the name of another when this is left without an exception. Raises OSError."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".handletime-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=STAGED, delete=False) as file:
         staged = Path(file.name)
         try:
             yield file

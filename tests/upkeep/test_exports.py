@@ -22,6 +22,7 @@ from pyarrow import dataset
 from handletime.clock import DAY as DAY_MS
 from handletime.errors import InputError, NotNow
 from handletime.events.model import EVENTS
+from handletime.files import STAGED
 from handletime.segments.files import SCHEMAS
 from handletime.store import now
 from handletime.store.arrow import query
@@ -334,6 +335,16 @@ def test_an_export_that_is_stopped_is_mended_by_the_next(store: StoreAndSide, tm
     assert again(store, out).written == 0
 
 
+def test_what_a_killed_one_left_beside_its_contents_is_in_nobodys_way(store: StoreAndSide, tmp_path: Path) -> None:
+    """`export.json` and `schema.yml` are written beside their places, in the folder itself: at first nothing else."""
+    out = tmp_path / "out"
+    out.mkdir()
+    for files in (0, 1):
+        (out / f"{STAGED}abc").write_bytes(b"{")
+        assert (again(store, out).written == 0) == files
+        assert not (out / f"{STAGED}abc").exists()
+
+
 # --- what reads it ---------------------------------------------------------------------------------------------------
 
 
@@ -388,6 +399,10 @@ def test_what_is_said_for_dbt_is_what_there_is(store: StoreAndSide, tmp_path: Pa
     again(store, out, Range("local"))
     (source,) = yaml.safe_load((out / "schema.yml").read_text())["sources"]
     assert [table["name"] for table in source["tables"]] == ["events", "skill_segments", "queue_segments"]
+    prune(store, BASE + 40 * DAY_MS)
+    again(store, out, Range("local"))
+    (source,) = yaml.safe_load((out / "schema.yml").read_text())["sources"]
+    assert source["tables"] == []
     odd = tmp_path / "it's"
     again(store, odd, Range("local"))
     assert "env_var('HANDLETIME_EXPORT') }}/{name}/" in (odd / "schema.yml").read_text()

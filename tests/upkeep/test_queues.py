@@ -8,6 +8,7 @@ import duckdb
 import pytest
 
 from handletime.errors import NotNow
+from handletime.store.reader import StoreReader
 from handletime.store.shelf import Shelf
 from handletime.store.watch import Stopped, Watch
 from handletime.upkeep.check import check
@@ -67,6 +68,26 @@ def test_an_older_store_gets_them_whatever_happens_meanwhile(tmp_path: Path, see
         assert stored_rows(store, other) == of_account(derived_rows(events), other)
         assert rebuild(store).differences == 0
         assert check(store) == []
+
+
+def test_a_state_of_before_the_last_of_them_is_not_asked_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader took its state, and all conversations got theirs before it looked whether any lacks them."""
+    events = messy_stream(3)
+    account = account_of(events[0])
+    older_store(tmp_path, events)
+    with a_store(tmp_path) as store:
+        number = StoreReader._number
+
+        def late(reader: StoreReader, cursor: duckdb.DuckDBPyConnection) -> int:
+            found = number(reader, cursor)
+            derive_queues(store)
+            return found
+
+        monkeypatch.setattr(StoreReader, "_number", late)
+        with store.reader(account).snapshot() as snapshot, pytest.raises(NotNow, match="conversations are left"):
+            snapshot.execute(COUNT)
+        with store.reader(account).snapshot() as snapshot:
+            assert snapshot.execute(f"{COUNT} having count(*) > 0").fetchall()
 
 
 def test_upkeep_derives_them_first(tmp_path: Path) -> None:

@@ -52,9 +52,11 @@ class StoreReader:
         segments have to wait until all conversations have theirs (NotNow). Those that run longer than `limit_s` in all,
         or than the request may, are stopped (NotNow).
         """
+        # Asked before the state is taken: the last conversation may get its own meanwhile, and that state lacks them.
+        may_lack = self._database.lacks_queues
         with self._cursor(limit_s) as cursor:
             number = self._number(cursor)
-            lacking = lacking_queues(cursor, number) if self._database.lacks_queues else 0
+            lacking = lacking_queues(cursor, number) if may_lack else 0
             yield Snapshot(cursor, OfStore(number, self.account, lacking), self.deadline)
 
     def state(self) -> str:

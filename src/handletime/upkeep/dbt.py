@@ -44,7 +44,7 @@ def _lines(folder: Path, tables: Collection[str], schemas: Mapping[str, pa.Schem
     # Without the last option a day would be a date where nothing is running, and a text elsewhere.
     options = "hive_partitioning = true, hive_types_autocast = false"
     yield f"""        external_location: "read_parquet('{files}', {options})\""""
-    yield "    tables:"
+    yield "    tables:" if tables else "    tables: []"
     for name in (each for each in TABLES if each in tables):
         yield f"      - name: {name}"
         yield f"        description: {_text(TABLES[name])}"

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handletime.errors import InputError, NotNow
-from handletime.files import replace_whole, sync
+from handletime.files import STAGED, replace_whole, sync
 
 CONTENTS: Final = "export.json"
 FILE: Final = "part-0.parquet"
@@ -150,7 +150,7 @@ def contents_of(folder: Path) -> Contents | None:
     try:
         contents = msgspec.json.decode(path.read_bytes(), type=Contents)
     except (FileNotFoundError, NotADirectoryError):
-        if not folder.exists() or (folder.is_dir() and all(path.name == _LOCK for path in folder.iterdir())):
+        if not folder.exists() or (folder.is_dir() and all(map(_is_left, folder.iterdir()))):
             return None
         raise InputError(
             f"{folder} has no {CONTENTS}, so it holds something else than an export; name a new or empty folder"
@@ -164,6 +164,16 @@ def contents_of(folder: Path) -> Contents | None:
     return contents
 
 
+def _is_left(path: Path) -> bool:
+    """Whether a file may be of an export that was killed before it had written anything."""
+    return path.name == _LOCK or _is_unfinished(path)
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a file was to take the place of one of the folder itself; its export was killed."""
+    return path.name.startswith(STAGED) and path.is_file()
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Keeps others from exporting to a folder. Raises NotNow where somebody does; OSError."""
@@ -173,6 +183,8 @@ def held(folder: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise NotNow(f"another export to {folder} is under way; try again when it has ended") from None
+        for left in filter(_is_unfinished, folder.iterdir()):
+            left.unlink()
         yield
     finally:
         os.close(handle)

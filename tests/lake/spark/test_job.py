@@ -225,6 +225,33 @@ def test_a_file_of_events_that_was_replaced_is_a_newer_one(tmp_path: Path) -> No
     assert [Path(file.path).name for file in found] == ["b.parquet"]
 
 
+@pytest.mark.parametrize("when", [1, 2])
+def test_no_file_is_missed_that_was_replaced_while_one_looked(
+    when: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An export replaces a file that was looked at, and then writes a newer one that is looked at after it."""
+    first, last = tmp_path / "a.parquet", tmp_path / "b.parquet"
+    looked: list[Path] = []
+    look = source._of_path
+
+    def replacing(path: Path, root: Path) -> source.EventFile:
+        found = look(path, root)
+        looked.append(path)
+        if path == first and looked.count(first) == when:
+            os.utime(first, ns=(0, 10**15 + 10**6))
+            os.utime(last, ns=(0, 10**15 + 2 * 10**6))
+        return found
+
+    for path in (first, last):
+        path.touch()
+        os.utime(path, ns=(0, 10**15))
+    monkeypatch.setattr(source, "_of_path", replacing)
+    found = source.find(tmp_path)
+    monkeypatch.undo()
+    there = source.find(tmp_path)
+    assert {*there.files} <= {*found.files, *source.newer(tmp_path, there, found.mark)}
+
+
 @pytest.mark.long
 def test_a_lost_worker_costs_no_row(cluster: Cluster, spark: SparkSession, tmp_path: Path, seed: int) -> None:
     events = messy_events(seed)

@@ -69,14 +69,21 @@ def find(events: Path) -> Source:
     if (events / "_delta_log").is_dir():
         source = _of_delta(events)
     else:
-        paths = [events] if events.is_file() else sorted(_parquet_files(events))
-        files = [_of_path(path, events) for path in paths]
-        newest = max((file.modified for file in files), default=0)
+        # Looked at twice: while the first files are, others may be replaced, and then even newer ones come. What is not
+        # newer than the newest at first was there, with that content, at second.
+        newest = max((file.modified for file in _of_folder(events)), default=0)
+        files = _of_folder(events)
         seen = tuple(file.path for file in files if file.modified == newest)
         source = Source(files, Mark(modified=newest, seen=seen))
     if not source.files:
         raise InputError(f"{events}: there are no Parquet files of events in it")
     return source
+
+
+def _of_folder(events: Path) -> list[EventFile]:
+    """The files of a folder, or the one that is named."""
+    paths = [events] if events.is_file() else sorted(_parquet_files(events))
+    return [_of_path(path, events) for path in paths]
 
 
 def _parquet_files(folder: Path) -> Iterator[Path]:
