@@ -31,6 +31,8 @@ API: Final = (
     f"/operations/api/account/{ACCOUNT}/msgskillsegments?v=1",
     f"/operations/api/account/{ACCOUNT}/msgconversation?v=1&skillIds=all",
     f"/operations/api/account/{ACCOUNT}/msgqueuehealth?v=2",
+    f"/api/account/{ACCOUNT}/report?interval=month&by=skill",
+    f"/api/account/{ACCOUNT}/report?compare=previous&fill=zero&interval=day",
     f"/api/account/{ACCOUNT}/metrics?",
     f"/api/account/{ACCOUNT}/due?",
     f"/operations/api/account/{ACCOUNT}/msgqueuehealth/current?v=2",

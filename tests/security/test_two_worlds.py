@@ -30,6 +30,8 @@ ASKED = (
     f"/operations/api/account/{{}}/msgskillsegments?v=1&timeframe=7200&to={LATER}&format=csv",
     f"/operations/api/account/{{}}/msgconversation?v=1&timeframe=7200&to={LATER}&skillIds=all&interval=1440",
     f"/operations/api/account/{{}}/msgqueuehealth?v=1&timeframe=7200&to={LATER}&interval=1440",
+    f"/api/account/{{}}/report?{WINDOW}&by=skill,agent,group,source,userType&interval=60",
+    f"/api/account/{{}}/report?{WINDOW}&by=source&interval=day&fill=zero&compare=previous&format=csv",
     "/operations/api/account/{}/msgqueuehealth/current?v=1",
     "/api/account/{}/metrics",
     "/api/account/{}/due?limit=1000",
