@@ -133,6 +133,7 @@ def _derived(events: pa.Table) -> duckdb.DuckDBPyConnection:
         "skill_segments": derived.skill_segments,
         "queue_segments": derived.queue_segments,
         "running_queue_segments": derived.running_queue_segments,
+        "open_conversations": derived.skill_segments.filter(pc.is_null(derived.skill_segments["end"])),
         "handle_time_units": derived.handle_time_units,
     }
     for name, table in tables.items():

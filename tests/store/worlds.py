@@ -171,6 +171,7 @@ def without_queues(file: duckdb.DuckDBPyConnection) -> None:
         file.execute(f"drop table kept.{table}")
     for name in ("queue_follows", "queue_end", "queue_user_type"):
         file.execute(f"drop type kept.{name}")
+    file.execute("alter table kept.open_conversations drop column skillId")
     file.execute("update kept.meta set version = 4")
 
 

@@ -24,7 +24,10 @@ from tests.upkeep.folders import a_filled_store
         ("insert into kept.skill_segments from kept.skill_segments", "skill segments are stored more than once"),
         ('update kept.agent_segments set "end" = null', "agent segments have no end"),
         ("insert into kept.open_conversations from kept.open_conversations", "conversations are stored more than once"),
-        ("insert into kept.open_conversations values (-1, 0, now())", "open conversations are of conversations that"),
+        (
+            "insert into kept.open_conversations values (-1, 0, now(), 1)",
+            "open conversations are of conversations that",
+        ),
         ("insert into kept.accounts from kept.accounts", "numbers are of more than one account"),
     ],
 )

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from handletime.answers.percentiles import placed
-from handletime.answers.relations import Snapshot
+from handletime.answers.relations import OPEN, Snapshot
 from handletime.answers.selection import Selection, instant_of
 from handletime.clock import DAY
 from handletime.events.model import TIME_MAX
@@ -88,6 +88,11 @@ def queue_now(snapshot: Snapshot, at: int, skills: Sequence[int] | None) -> tupl
         Queue(skill[~whole], {name: each[~whole] for name, each in values.items()}),
         Queue(skill[whole], {name: each[whole] for name, each in values.items()}),
     )
+
+
+def open_skills(snapshot: Snapshot) -> list[int]:
+    """The skills in which a conversation is open, whether anybody is assigned or not. Only a store knows them."""
+    return [skill for (skill,) in snapshot.execute(f"select distinct skillId from {OPEN}").fetchall()]
 
 
 def _counted(arrays: dict[str, I64]) -> dict[str, Numbers]:

@@ -23,9 +23,11 @@ import pyarrow as pa
 from handletime.deadline import Deadline
 from handletime.errors import NotNow
 
+OPEN: Final = "open_conversations"
+"""Of each conversation that is open the skill that it is in; only a store has it."""
 RELATIONS: Final = (
     *("agent_segments", "skill_segments", "queue_segments", "handle_time_units"),
-    "running_queue_segments",
+    *("running_queue_segments", OPEN),
 )
 """The derived tables with the columns of `segments.tables`; of units also the user type and end of their segments.
 

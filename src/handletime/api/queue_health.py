@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from litestar import Response, get
 
-from handletime.answers.queue_health import COUNTS, NOTHING, WAITS, Queue, QueueOver, queue_now, queue_over
+from handletime.answers.queue_health import COUNTS, NOTHING, WAITS, Queue, QueueOver, open_skills, queue_now, queue_over
 from handletime.answers.sums import By
 from handletime.api.answer import Answer
 from handletime.api.csv_table import csv_answer, file_name
@@ -125,7 +125,8 @@ def current_queue_health(request: HttpRequest, service: TheService, account: InP
     answer = Answer(request, deadline=reader.deadline)
     with reader.snapshot() as snapshot:
         skills, whole = queue_now(snapshot, now, listed(asked))
-    skills = _with_asked(skills, listed(asked) or [])
+        shown = open_skills(snapshot) if asked is None else sorted(asked)
+    skills = _with_all(skills, shown)
     for queue in (skills, whole):
         queue.values.update({name: np.full(len(queue), NOTHING, np.int64) for name in OVERDUE})
     skills.values["time"] = np.full(len(skills), now, np.int64)
@@ -149,9 +150,9 @@ def _chosen(query: Query) -> tuple[str, ...]:
     return tuple(name for group, names in of.items() if group in groups for name in names)
 
 
-def _with_asked(queue: Queue, asked: Sequence[int]) -> Queue:
-    """The groups, and those of skills that were asked for and where nobody waits."""
-    skills = np.unique(np.concatenate([queue.skills, np.asarray(asked, np.int64)]))
+def _with_all(queue: Queue, shown: Sequence[int]) -> Queue:
+    """The groups, and those of skills that are to be shown though nobody waits there."""
+    skills = np.unique(np.concatenate([queue.skills, np.asarray(shown, np.int64)]))
     places = np.searchsorted(skills, queue.skills)
     values = {}
     for name, each in queue.values.items():

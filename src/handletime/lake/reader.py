@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import duckdb
 import pyarrow as pa
 
-from handletime.answers.relations import Definition, Snapshot, with_relations
+from handletime.answers.relations import OPEN, Definition, Snapshot, with_relations
 from handletime.answers.terms import KEPT, RELATIONS
 from handletime.deadline import Deadline
 from handletime.errors import NotHere
@@ -104,7 +104,7 @@ class LakeReader:
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         """Raises NotHere: tables are as old as their run, so what is open now is not known."""
-        raise NotHere("What is going on now is not known here: this server reads tables that were made before.")
+        raise NotHere(_NOT_NOW)
 
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
@@ -132,6 +132,7 @@ class LakeReader:
         return bool(found == len(wanted))
 
 
+_NOT_NOW: Final = "What is going on now is not known here: this server reads tables that were made before."
 _HELD: Final = """select count(distinct conversationId) from agent_segments
     where conversationId in (select unnest($wanted))"""
 _LAST_FOCUSED: Final = """select max(epoch_ms(time)) from {moves}
@@ -183,6 +184,8 @@ class OfFiles:
         window = _window(parameters or {})
 
         def define(relation: str) -> Definition:
+            if relation == OPEN:
+                raise NotHere(_NOT_NOW)
             if relation == RUNNING_QUEUES:
                 return Definition(self._running_queues())
             number = "" if relation in ("skill_segments", "queue_segments") else ", segmentId as segmentNumber"

@@ -139,12 +139,13 @@ def queue_segment_prints(out: Out, running: bool) -> U64:
 
 @compiled
 def running_prints(out: Out) -> U64:
-    """For each skill segment that is running its place and the row that starts it: nothing else of it is kept."""
+    """For each skill segment that is running its place, the row that starts it and its skill: nothing else is kept."""
     prints = np.zeros((out.counts[SKILL_SEGMENTS], 3), np.uint64)
     count = 0
     for i in range(len(prints)):
         if out.skill_segments[i].end_reason < 0:
             prints[count, 0], prints[count, 1] = i, out.skill_segments[i].row
+            prints[count, 2] = fold(np.uint64(1), out.skill_segments[i].skill)
             count += 1
     return prints[:count].copy()
 

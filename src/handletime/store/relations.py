@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from handletime.answers.relations import TEXTS_KEPT, Definition, with_relations
+from handletime.answers.relations import OPEN, TEXTS_KEPT, Definition, with_relations
 from handletime.answers.words import count
 from handletime.errors import NotNow
 from handletime.store.schema import QUEUES
@@ -31,6 +31,7 @@ _OF_STORE: Final = {
         select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
         from kept.skill_segments where account = {account}"""
     ),
+    OPEN: Definition("select skillId from kept.open_conversations where account = {account}"),
     **{
         name: Definition(f"""
         select '{{name}}' as accountId, conversationId, * exclude (number, account, started, conversationId)
@@ -74,7 +75,7 @@ def composed(sql: str, of: OfStore) -> str:
     """A query with the relations of an account of a store in front of it. Raises NotAllowed, NotNow."""
 
     def define(relation: str) -> Definition:
-        if of.lacking and relation in QUEUES:
+        if of.lacking and relation in (*QUEUES, OPEN):
             raise NotNow(
                 "the queue segments of what was stored before are still being derived, "
                 f"{count(of.lacking, 'conversation')} left; come again later"

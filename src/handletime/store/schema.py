@@ -10,7 +10,7 @@ Everything is in the schema `kept`, which no query finds unless it names it: rea
     queue_segments              the same, of stretches in which nobody was assigned
     running_queue_segments      those that still run
     without_queues              conversations that still lack their queue segments (`upkeep.queues`)
-    open_conversations          those with a running skill segment, and when it started
+    open_conversations          those with a running skill segment, its skill, and when it started
 
 Segments also have what they add to each sum (`answers.terms.KEPT`), so that queries need not work it out.
 Closed lists are places in the lists of `events.model` (events) or enumerations (derived rows); event times are epoch
@@ -116,7 +116,9 @@ _QUEUES: Final = (
         number bigint, account integer, started bigint, conversationId varchar, sequence integer, skillId bigint,
         skillSegmentSequence integer, source varchar, follows kept.queue_follows, fromUserType kept.queue_user_type,
         "start" timestamptz, opened timestamptz, consumerLast boolean)""",
-    # What was stored before there were queue segments gets them bit by bit (`upkeep.queues`).
+    "alter table kept.open_conversations add column skillId bigint",
+    # What was stored before there were queue segments gets them, and the skill of what is open, bit by bit
+    # (`upkeep.queues`).
     "create table kept.without_queues as select number, account from kept.conversations",
 )
 MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED, _WITHOUT_INDEX, _QUEUES)

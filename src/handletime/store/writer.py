@@ -227,15 +227,16 @@ class Writer:
         self.moves.forget()
 
     def derive_queues(self, numbers: I64) -> None:
-        """Derives the queue segments of stored conversations, and nothing else; they lack them no longer."""
-        for table in QUEUES:
+        """Derives the queue segments of stored conversations, and which are open; they lack them no longer."""
+        for table in (*QUEUES, "open_conversations"):
             delete(self._connection, f"kept.{table}", pa.table({"number": numbers}))
         known = ids_of(self._connection, numbers)
         there = np.asarray(known["number"].to_numpy(), np.int64)
         held = held_of(self._connection, there)
         touched = touched_by(EVENT_ROW.empty_table(), held, there, known["conversationId"].combine_chunks())
-        for ended, running in derived.queues_of(touched, touched.before()):
+        for ended, running, open_ in derived.queues_of(touched, touched.before()):
             derived.write_queues(self._connection, ended, running)
+            insert(self._connection, "kept.open_conversations", open_)
         delete(self._connection, "kept.without_queues", pa.table({"number": numbers}))
         crash_point("queues-derived")
 

@@ -212,7 +212,7 @@ def _values(name: str, *, stored: bool) -> Iterator[str]:
         yield from ("eventId", "lost_time", "lost_sequence")
         return
     if name == "open_conversations":
-        yield "epoch_ms(start)"
+        yield from ("epoch_ms(start)", "skillId")
         return
     if name == "handle_time_units":
         yield "assignedEventId"
