@@ -65,6 +65,7 @@ lock: .venv/ready-lock ## pin what pyproject.toml asks for in requirements/, wit
 	@$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	@$(LOCK) --group audit -c requirements/dev.txt -o requirements/audit.txt
 	@$(LOCK) --group lock -o requirements/lock.txt
+	@$(LOCK) --group tap --no-deps -o requirements/tap.txt
 
 clean: ## remove .venv, caches and builds
 	@rm -rf .venv .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist
@@ -76,9 +77,10 @@ clean: ## remove .venv, caches and builds
 	"$$python" -m venv --clear .venv || { rm -rf .venv; exit 1; }
 	@touch $@
 
-.venv/ready: .venv/made requirements/dev.txt pyproject.toml
+.venv/ready: .venv/made requirements/dev.txt requirements/tap.txt pyproject.toml
 	@echo "installing what requirements/dev.txt pins"
 	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@$(PIP) install --require-hashes --no-deps --upgrade --target .venv/tap -r requirements/tap.txt
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@$(BIN)/python -m pip check >$@.log || { \
 		cat $@.log; echo "requirements/ does not fit pyproject.toml: run make lock" >&2; exit 1; }

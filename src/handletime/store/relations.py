@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 from handletime.answers.relations import TEXTS_KEPT, Definition, with_relations
+from handletime.answers.words import count
 from handletime.errors import NotNow
 from handletime.store.schema import QUEUES
 
@@ -76,7 +77,7 @@ def composed(sql: str, of: OfStore) -> str:
         if of.lacking and relation in QUEUES:
             raise NotNow(
                 "the queue segments of what was stored before are still being derived, "
-                f"{of.lacking:,} conversations are left; come again later"
+                f"{count(of.lacking, 'conversation')} left; come again later"
             )
         kept, computed = _OF_STORE[relation]
         terms = {column: _filled(term, of.account, of.name) for column, term in computed.items()}
