@@ -289,6 +289,8 @@ def test_report_by_conversation_takes_intervals_and_times(run: Run) -> None:
         (["-", "--period", "today", "--from", "2026-11-20"], "--period stands for --from and --to"),
         (["-", "--by", "agent,team"], "must be some of skill, agent, group, source, userType, conversation"),
         (["-", "--skill", "1;2"], "must be integers with commas in between"),
+        (["--url", "http://x", "--token", "x", "--labels", "names.csv"], "--labels goes with files and --data"),
+        (["-", "--format", "genesys", "--agent", "1", "--fill", "zero"], "--agent, --fill: --format genesys has rows"),
     ],
 )
 def test_report_says_which_options_go_together(run: Run, options: list[str], told: str) -> None:

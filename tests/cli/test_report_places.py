@@ -119,7 +119,7 @@ def test_names_come_from_labels(places: Places, run: Run, tmp_path: Path) -> Non
 def test_what_goes_wrong_is_said_in_a_sentence(places: Places, run: Run, tmp_path: Path) -> None:
     for options, told in (
         (("--data", tmp_path / "none"), "has no store: there is no store.duckdb in it"),
-        (("--data", places.served), "--url"),
+        (("--data", places.served), "`report --url`"),
         (("--url", "http://127.0.0.1:1", "--token", "x"), "cannot be reached"),
         (("--url", places.url, "--token", "wrong", "--account", "acme"), "(401)"),
         (("--url", places.url, "--token", places.token, "--account", "acme", "--interval", "2"), "interval: must be"),

@@ -210,7 +210,7 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     "labels_file",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Names of agents, skills and groups, as for `serve`.",
+    help="Names of agents, skills and groups, as for `serve`; a server of --url has its own.",
 )
 @click.option(
     "--format",
@@ -316,6 +316,8 @@ def report(
         raise click.UsageError(
             "--by conversation takes event files: a store and a server have segments by conversation"
         )
+    if labels_file is not None and url is not None:
+        raise click.UsageError("--labels goes with files and --data: a server has its own names")
     if format_ in BINARY and out is None:
         raise click.UsageError(f"--format {format_} needs --out FILE")
     if format_ == "table" and out is not None:
@@ -326,6 +328,9 @@ def report(
         )
         kind = None if user_type == "all" else user_type
         if format_ in WORKFORCE:
+            given = {"--agent": agents, "--group": groups, "--source": source, "--metrics": metrics}
+            if unused := [name for name, value in {**given, "--compare": compare, "--fill": fill}.items() if value]:
+                raise click.UsageError(f"{', '.join(unused)}: --format {format_} has rows and columns of its own")
             from handletime.answers.workforce import Rules
 
             rules = Rules(attribution == "split", back_to_queue, 1000 * target, 1000 * short)
