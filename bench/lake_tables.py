@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from handletime.lake.tables import COLUMNS, DAY_OF, File, Run, begin, commit, finish, millis, partition_path
-from handletime.store.relations import composed
+from handletime.store.relations import OfStore, composed
 
 GROUP_ROWS: Final = 122_880
 _ORDER: Final = {
@@ -47,7 +47,9 @@ def _files(
     connection: duckdb.DuckDBPyConnection, folder: Path, name: str, account: str, finished: int
 ) -> Iterator[File]:
     moment = DAY_OF[name]
-    connection.execute(f"create or replace temp table found as {composed(f'select * from {name}', 0, account)}")
+    connection.execute(
+        f"create or replace temp table found as {composed(f'select * from {name}', OfStore(0, account))}"
+    )
     days = connection.execute(
         f'select distinct cast("{moment}" as date) as d from found where d is not null order by d'
     )

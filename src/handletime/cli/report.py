@@ -168,7 +168,7 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     show_default=True,
     callback=_by,
     metavar="KEY,…",
-    help="Whose numbers to tell apart: any of skill, agent, group, source, userType; of files also conversation.",
+    help="Whose numbers to tell apart: any of skill, agent, group, source, userType; also conversation, but for --url.",
 )
 @click.option(
     "--interval",
@@ -312,10 +312,8 @@ def report(
         raise click.UsageError("--period stands for --from and --to: name either")
     if page_url is not None and not of_conversations:
         raise click.UsageError("--page-url goes with --by conversation: the links are to conversations")
-    if of_conversations and not files:
-        raise click.UsageError(
-            "--by conversation takes event files: a store and a server have segments by conversation"
-        )
+    if of_conversations and url is not None:
+        raise click.UsageError("--by conversation takes event files, or --data: a server lists the segments one by one")
     if labels_file is not None and url is not None:
         raise click.UsageError("--labels goes with files and --data: a server has its own names")
     if format_ in BINARY and out is None:
@@ -374,7 +372,7 @@ def _origin(
         made = files_origin(files, account, memory, labels, links, conversations=of_conversations)
         return stack.enter_context(made)
     if folder is not None:
-        return stack.enter_context(store_origin(folder, account, labels))
+        return stack.enter_context(store_origin(folder, account, labels, links))
     if not token:
         raise click.UsageError("--url needs --token, or HANDLETIME_TOKEN in the environment")
     return OfServer(Client(cast(str, url), token), account)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,6 @@ import numpy as np
 
 from handletime.answers import words
 from handletime.answers.figures import span
-from handletime.answers.files import Asked as Collected
 from handletime.answers.files import Conversation, asked
 from handletime.answers.flat import Format, Namer, Shape, in_small, written
 from handletime.answers.labels import Labels
@@ -99,6 +98,10 @@ class Links(NamedTuple):
         return f"{self.url.rstrip('/')}/why?{urlencode(asked, quote_via=quote)}"
 
 
+ByConversation = Callable[[], Iterable[tuple[Snapshot, dict[int, Conversation]]]]
+"""Gives snapshots of some conversations each, and which these are by their numbers."""
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -109,12 +112,13 @@ class OfSnapshot:
         self,
         snapshot: Snapshot,
         labels: Labels,
-        accounts: Sequence[str] = (),
-        collected: Collected | None = None,
-        links: Links | None = None,
+        accounts: Sequence[str],
+        by_conversation: ByConversation,
+        links: Links,
+        quality: Quality | None = None,
     ) -> None:
-        self.snapshot, self._labels, self._collected, self._links = snapshot, labels, collected, links
-        self.quality = collected.quality if collected else None
+        self.snapshot, self._labels, self._conversations, self._links = snapshot, labels, by_conversation, links
+        self.quality = quality
         self._all = tuple(accounts)
         self.accounts = self._all if len(self._all) > 1 else ()
 
@@ -127,9 +131,8 @@ class OfSnapshot:
         question = asked.question()
         leading: tuple[str, ...] = ()
         if "conversation" in asked.by:
-            assert self._collected is not None  # noqa: S101 — the command has refused it
             leading = (*(("accountId",) if self.accounts else ()), "conversationId", "explain")
-            rows = self._by_conversation(question, self._collected)
+            rows = self._by_conversation(question)
         elif self.accounts and not together:
             leading = ("accountId",)
             rows = chain.from_iterable(self._of_account(question, account) for account in self.accounts)
@@ -153,10 +156,9 @@ class OfSnapshot:
         for rows in Report(self.snapshot, own).rows():
             yield rows._replace(leading={"accountId": Column(np.full(rows.number, account, object))})
 
-    def _by_conversation(self, question: Question, collected: Collected) -> Iterator[Rows]:
+    def _by_conversation(self, question: Question) -> Iterator[Rows]:
         """Rows by account and conversation, with links; some conversations at a time."""
-        assert self._links is not None  # noqa: S101 — given with what was collected
-        for snapshot, known in collected.by_conversation():
+        for snapshot, known in self._conversations():
             for rows in Report(snapshot, question).rows():
                 whose = [known[number] for number in rows.keys["conversation"].values.tolist()]
                 texts = {
@@ -179,21 +181,25 @@ def files_origin(
         asked(parts, Path(folder), memory=memory, conversations=conversations) as collected,
     ):
         accounts = sorted(collected.quality.accounts)
-        yield OfSnapshot(collected.snapshot, labels, accounts, collected, links)
+        yield OfSnapshot(collected.snapshot, labels, accounts, collected.by_conversation, links, collected.quality)
 
 
 @contextmanager
-def store_origin(folder: Path, account: str, labels: Labels) -> Iterator[OfSnapshot]:
+def store_origin(folder: Path, account: str, labels: Labels, links: Links) -> Iterator[OfSnapshot]:
     """The store of a folder that no server holds. Raises StoreError, NotNow, OSError."""
     from handletime.cli.folder import keep_private, side_file
     from handletime.store.opening import FILE
     from handletime.store.store import Store
+    from handletime.upkeep.queues import derive_queues
 
     keep_private()
     if not (folder / FILE).exists():
         raise StoreError(f"{folder} has no store: there is no {FILE} in it")
-    with side_file(folder) as side, Store(folder, side) as store, store.reader(account).snapshot() as snapshot:
-        yield OfSnapshot(snapshot, labels, [account])
+    with side_file(folder) as side, Store(folder, side) as store:
+        derive_queues(store)
+        reader = store.reader(account)
+        with reader.snapshot() as snapshot:
+            yield OfSnapshot(snapshot, labels, [account], reader.by_conversation, links)
 
 
 # --- a running server ------------------------------------------------------------------------------------------------

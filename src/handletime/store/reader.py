@@ -9,6 +9,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
+from handletime.answers.files import CONVERSATIONS_AT_ONCE, Conversation
 from handletime.answers.relations import Snapshot, limited
 from handletime.deadline import Deadline
 from handletime.events import model
@@ -63,6 +64,25 @@ class StoreReader:
         """Names the state of the account's rows: a snapshot that is begun after has rows of it, or of a later one."""
         self._settled()
         return self._database.state_of(self.account)
+
+    def by_conversation(
+        self, at_once: int = CONVERSATIONS_AT_ONCE
+    ) -> Iterator[tuple[Snapshot, dict[int, Conversation]]]:
+        """Snapshots of some conversations each, and which these are by their numbers (`By`), in order of arrival.
+
+        All are of one state of the store.
+        """
+        with self._cursor() as cursor:
+            number = self._number(cursor)
+            lacking = lacking_queues(cursor, number) if self._database.lacks_queues else 0
+            low = -1
+            while True:
+                found = cursor.execute(_CONVERSATIONS, {"account": number, "low": low, "most": at_once}).fetchall()
+                if not found:
+                    return
+                first, low = found[0][0], found[-1][0]
+                known = {place: Conversation(self.account, id_) for place, id_ in found}
+                yield Snapshot(cursor, OfStore(number, self.account, lacking, (first, low)), self.deadline), known
 
     def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation, which know their losses of focus. None where there is none of this id."""
@@ -134,6 +154,9 @@ def lacking_queues(cursor: duckdb.DuckDBPyConnection, account: int) -> int:
     return int(cursor.execute(sql, [account]).fetchall()[0][0])
 
 
+_CONVERSATIONS: Final = """
+    select number, conversationId from kept.conversations where account = $account and number > $low
+    order by number limit $most"""
 MOVES_MAX: Final = 100_000
 """The most focus moves of an agent that are read to say where its focus was."""
 # Of a removed conversation there is no number, and so no id.

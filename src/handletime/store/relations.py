@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
@@ -22,40 +23,44 @@ _OF_STORE: Final = {
     "agent_segments": Definition(
         """
         select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId),
-            started as segmentNumber
-        from kept.agent_segments where account = {account}""",
+            started as segmentNumber, number as conversation
+        from kept.agent_segments where account = {account}{and number}""",
         {"segmentId": _SEGMENT_ID, "focusData": _FOCUS_DATA},
     ),
     "skill_segments": Definition(
         """
-        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId)
-        from kept.skill_segments where account = {account}"""
+        select '{name}' as accountId, conversationId, * exclude (number, account, started, conversationId),
+            number as conversation
+        from kept.skill_segments where account = {account}{and number}"""
     ),
     OPEN: Definition("select skillId from kept.open_conversations where account = {account}"),
     **{
         name: Definition(f"""
-        select '{{name}}' as accountId, conversationId, * exclude (number, account, started, conversationId)
-        from kept.{name} where account = {{account}}""")  # noqa: S608
+        select '{{name}}' as accountId, conversationId, * exclude (number, account, started, conversationId),
+            number as conversation
+        from kept.{name} where account = {{account}}{{and number}}""")  # noqa: S608
         for name in QUEUES
     },
     "handle_time_units": Definition(
         """
         select '{name}' as accountId, s.conversationId, s.assignedEventId, u.* exclude (number, account, started),
-            s.userType, s."end" as segmentEnd, u.started as segmentNumber, s.skillId, s.groupId, s.source
+            s.userType, s."end" as segmentEnd, u.started as segmentNumber, s.skillId, s.groupId, s.source,
+            u.number as conversation
         from kept.handle_time_units u join kept.agent_segments s on s.started = u.started
-        where u.account = {account} and s.account = {account}""",
+        where u.account = {account} and s.account = {account}{and u.number}""",
         {"segmentId": _SEGMENT_ID},
     ),
 }
 """The relations of a store. Computed columns cost a SHA or a look-up for each row.
 
 `segmentNumber` names an agent segment within the store, and only there. Event numbers differ in all of a store, so
-two rows with one number are the same segment's.
+two rows with one number are the same segment's. `conversation` names a conversation in the same way.
 """
 
 
 class OfStore(NamedTuple):
-    """The relations of one account of a store: the account's number and id.
+    """The relations of one account of a store: the account's number and id; those of some conversations alone, from one
+    number to another, where `among` says so.
 
     `lacking` conversations still lack their queue segments: there is no answer about these until all have theirs.
     """
@@ -63,6 +68,7 @@ class OfStore(NamedTuple):
     account: int
     name: str
     lacking: int = 0
+    among: tuple[int, int] | None = None
     keeps_sums: bool = True
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
@@ -81,11 +87,16 @@ def composed(sql: str, of: OfStore) -> str:
                 f"{count(of.lacking, 'conversation')} left; come again later"
             )
         kept, computed = _OF_STORE[relation]
-        terms = {column: _filled(term, of.account, of.name) for column, term in computed.items()}
-        return Definition(_filled(kept, of.account, of.name), terms)
+        return Definition(_filled(kept, of), {column: _filled(term, of) for column, term in computed.items()})
 
     return with_relations(sql, define)
 
 
-def _filled(sql: str, account: int, name: str) -> str:
-    return sql.replace("{account}", str(account)).replace("{name}", name.replace("'", "''"))
+def _filled(sql: str, of: OfStore) -> str:
+    within = "" if of.among is None else f" and \\1 between {of.among[0]} and {of.among[1]}"
+    sql = _AMONG.sub(within, sql)
+    return sql.replace("{account}", str(of.account)).replace("{name}", of.name.replace("'", "''"))
+
+
+_AMONG: Final = re.compile(r"\{and ([a-z.]+)\}")
+"""Where a condition on the number of the conversation stands, if there is one."""
