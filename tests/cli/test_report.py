@@ -284,7 +284,7 @@ def test_report_by_conversation_takes_intervals_and_times(run: Run) -> None:
         (["-", "--url", "https://reports.example.com"], "name either files, or --data DIR, or --url URL"),
         ([], "name either files, or --data DIR, or --url URL"),
         (["--url", "https://reports.example.com"], "--url needs --token, or HANDLETIME_TOKEN in the environment"),
-        (["--data", "store", "--by", "conversation"], "--by conversation takes event files"),
+        (["--data", "store", "--by", "conversation"], "takes event files; those of a store"),
         (["-", "--format", "xlsx"], "--format xlsx needs --out FILE"),
         (["-", "--period", "today", "--from", "2026-11-20"], "--period stands for --from and --to"),
         (["-", "--by", "agent,team"], "must be some of skill, agent, group, source, userType, conversation"),

@@ -119,9 +119,11 @@ def test_names_come_from_labels(places: Places, run: Run, tmp_path: Path) -> Non
 def test_what_goes_wrong_is_said_in_a_sentence(places: Places, run: Run, tmp_path: Path) -> None:
     for options, told in (
         (("--data", tmp_path / "none"), "has no store: there is no store.duckdb in it"),
+        (("--data", places.store), "has no events of account local; --account names another: acme"),
         (("--data", places.served), "--url"),
         (("--url", "http://127.0.0.1:1", "--token", "x"), "cannot be reached"),
         (("--url", places.url, "--token", "wrong", "--account", "acme"), "(401)"),
+        (("--url", places.url, "--token", places.token), "about account local: --account names another"),
         (("--url", places.url, "--token", places.token, "--account", "acme", "--interval", "2"), "interval: must be"),
         (("--url", places.url, "--token", places.token, "--format", "genesys"), "a server does not answer it"),
         ((places.file, "--format", "genesys", "--interval", "30"), "takes an --interval of 15 minutes"),

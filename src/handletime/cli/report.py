@@ -314,7 +314,8 @@ def report(
         raise click.UsageError("--page-url goes with --by conversation: the links are to conversations")
     if of_conversations and not files:
         raise click.UsageError(
-            "--by conversation takes event files: a store and a server have segments by conversation"
+            "--by conversation takes event files; those of a store, also while a server runs, are written by "
+            "`handletime export`"
         )
     if format_ in BINARY and out is None:
         raise click.UsageError(f"--format {format_} needs --out FILE")
