@@ -286,6 +286,7 @@ def test_report_by_conversation_takes_intervals_and_times(run: Run) -> None:
         (["--url", "https://reports.example.com"], "--url needs --token, or HANDLETIME_TOKEN in the environment"),
         (["--data", "store", "--by", "conversation"], "takes event files; those of a store"),
         (["-", "--format", "xlsx"], "--format xlsx needs --out FILE"),
+        (["-", "--format", "csv", "--out", "none/report.csv"], "--out none/report.csv: there is no such folder"),
         (["-", "--period", "today", "--from", "2026-11-20"], "--period stands for --from and --to"),
         (["-", "--by", "agent,team"], "must be some of skill, agent, group, source, userType, conversation"),
         (["-", "--skill", "1;2"], "must be integers with commas in between"),

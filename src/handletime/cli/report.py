@@ -321,6 +321,8 @@ def report(
         raise click.UsageError(f"--format {format_} needs --out FILE")
     if format_ == "table" and out is not None:
         raise click.UsageError("--out goes with another --format than table")
+    if out is not None and not out.parent.is_dir():
+        raise click.UsageError(f"--out {out}: there is no such folder")
     with ExitStack() as stack:
         origin = _origin(
             stack, files, folder, url, token, account, memory, Labels(labels_file), Links(page_url, zone.key), by
