@@ -120,7 +120,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(places: Places, run: Run, tmp_pat
     for options, told in (
         (("--data", tmp_path / "none"), "has no store: there is no store.duckdb in it"),
         (("--data", places.store), "has no events of account local; --account names another: acme"),
-        (("--data", places.served), "--url"),
+        (("--data", places.served), "`report --url`"),
         (("--url", "http://127.0.0.1:1", "--token", "x"), "cannot be reached"),
         (("--url", places.url, "--token", "wrong", "--account", "acme"), "(401)"),
         (("--url", places.url, "--token", places.token), "about account local: --account names another"),

@@ -90,7 +90,7 @@ class FolderLock:
             raise StoreError(
                 f"{folder} is in use by another handletime{f' (process {owner})' if owner else ''}: "
                 "stop it first, or use what works beside a server "
-                "(`ingest --url`, `connect … --to`, `backup`, `check`, `rebuild` …)"
+                "(`ingest --url`, `report --url`, `connect … --to`, `backup`, `check`, `rebuild` …)"
             ) from None
         os.ftruncate(self._handle, 0)
         os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
