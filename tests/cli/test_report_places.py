@@ -65,6 +65,18 @@ def test_a_store_and_a_server_say_what_the_files_say(options: tuple[str, ...], p
     assert rows(run, *at, "--token", places.token, *WINDOW, *options) == of_files
 
 
+@pytest.mark.parametrize("by", ["conversation", "conversation,agent", "skill,conversation"])
+def test_a_store_bills_by_conversation_as_the_files_do(by: str, places: Places, run: Run) -> None:
+    """Conversations stand in order of arrival there."""
+
+    def of(*where: object) -> list[dict[str, Any]]:
+        return sorted(rows(run, *where, *WINDOW, "--by", by), key=lambda row: str(row["conversationId"]))
+
+    of_files = of(places.file)
+    assert len(of_files) >= 3
+    assert of("--data", places.store, "--account", "acme") == of_files
+
+
 def test_the_table_is_the_same_but_for_what_the_data_are_worth(places: Places, run: Run) -> None:
     of_files = run("report", places.file, *WINDOW, "--by", "agent").stdout
     of_store = run("report", "--data", places.store, "--account", "acme", *WINDOW, "--by", "agent").stdout
@@ -119,9 +131,11 @@ def test_names_come_from_labels(places: Places, run: Run, tmp_path: Path) -> Non
 def test_what_goes_wrong_is_said_in_a_sentence(places: Places, run: Run, tmp_path: Path) -> None:
     for options, told in (
         (("--data", tmp_path / "none"), "has no store: there is no store.duckdb in it"),
+        (("--data", places.store), "has no events of account local; --account names another: acme"),
         (("--data", places.served), "`report --url`"),
         (("--url", "http://127.0.0.1:1", "--token", "x"), "cannot be reached"),
         (("--url", places.url, "--token", "wrong", "--account", "acme"), "(401)"),
+        (("--url", places.url, "--token", places.token), "about account local: --account names another"),
         (("--url", places.url, "--token", places.token, "--account", "acme", "--interval", "2"), "interval: must be"),
         (("--url", places.url, "--token", places.token, "--format", "genesys"), "a server does not answer it"),
         ((places.file, "--format", "genesys", "--interval", "30"), "takes an --interval of 15 minutes"),

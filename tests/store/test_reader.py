@@ -17,7 +17,7 @@ from handletime.upkeep.removing import forget
 from tests.answers.oracle import Window, aggregate
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store, standing_copies
+from tests.store.worlds import a_store, account_of, requests_of, standing_copies
 
 EVERYTHING = Window(-(2**45), 2**45)
 
@@ -109,3 +109,29 @@ def test_of_too_many_moves_the_last_are_not_told(tmp_path: Path, monkeypatch: py
     with a_store(tmp_path / "store") as store:
         store.ingest("local", events_of(moves))
         assert told(store.reader("local"), 7, 0, 100) == [Focus(n, n + 1, f"c{n % 2}") for n in range(5)]
+
+
+@pytest.mark.parametrize("at_once", [1, 4, 1000])
+def test_conversations_some_at_a_time_are_all_of_the_account_once(at_once: int, tmp_path: Path) -> None:
+    """Whatever comes meanwhile; and every table has the rows of these conversations alone."""
+    events = standing_copies(messy_stream(5, accounts=2, events=300, conversations=20))
+    account = account_of(events[0])
+    tables = ("agent_segments", "skill_segments", "queue_segments", "handle_time_units")
+    with a_store(tmp_path) as store:
+        for request in requests_of(events):
+            store.ingest(request.account, request.events)
+        with store.reader(account).snapshot() as snapshot:
+            whole = {name: snapshot.execute(f"select count(*) from {name}").fetchall()[0][0] for name in tables}  # noqa: S608
+        counted = dict.fromkeys(tables, 0)
+        seen: list[str] = []
+        for snapshot, known in store.reader(account).by_conversation(at_once):
+            if not seen:
+                store.ingest(account, events_of([{**events[0], "conversationId": "later", "eventId": "1"}]))
+            assert 0 < len(known) <= at_once
+            seen += [conversation.id for conversation in known.values()]
+            for name in tables:
+                rows = snapshot.execute(f"select conversation, conversationId from {name}").fetchall()  # noqa: S608
+                assert {(place, known[place].id) for place, _ in rows} == {*rows}
+                counted[name] += len(rows)
+    assert sorted(seen) == sorted({str(event["conversationId"]) for event in events if account_of(event) == account})
+    assert counted == whole

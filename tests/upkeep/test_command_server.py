@@ -5,7 +5,9 @@ Covers: upkeep/client.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import stat
 import threading
@@ -17,10 +19,12 @@ import pytest
 
 from handletime.errors import NotNow, StoreError
 from handletime.upkeep import client as client_module
+from handletime.upkeep import command_server as server_module
+from handletime.upkeep.backups import Manifest
 from handletime.upkeep.check import check
 from handletime.upkeep.client import ask
 from handletime.upkeep.command_server import CommandServer
-from handletime.upkeep.commands import Check, Checked, Forget, Rebuild, Removed
+from handletime.upkeep.commands import Backup, Check, Checked, Forget, Rebuild, Removed
 from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.messages import SOCKET, address_of
 from handletime.upkeep.rebuild import Rebuilt
@@ -80,6 +84,20 @@ def test_what_is_no_command_is_refused_and_the_door_stays_open(line: bytes, data
         else:
             assert (answer["type"], answer["kind"]) == ("Failed", "input")
         assert ask(data.folder, Check(), Checked, QUIET).problems == []
+
+
+def test_it_is_said_that_the_server_is_who_may_not_write(
+    data: DataFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), "there")
+
+    monkeypatch.setattr(server_module, "perform_beside", refused)
+    with CommandServer(data):
+        with pytest.raises(OSError, match="Read-only file system: 'there'; the running server writes it"):
+            ask(data.folder, Backup(str(tmp_path / "copy"), True), Manifest, QUIET)
+        with pytest.raises(OSError, match=r"Read-only file system: 'there'$"):
+            ask(data.folder, Check(), Checked, QUIET)
 
 
 def test_long_commands_come_one_after_the_other_and_forgetting_does_not_wait(data: DataFolder) -> None:

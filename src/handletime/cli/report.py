@@ -313,13 +313,18 @@ def report(
     if page_url is not None and not of_conversations:
         raise click.UsageError("--page-url goes with --by conversation: the links are to conversations")
     if of_conversations and url is not None:
-        raise click.UsageError("--by conversation takes event files, or --data: a server lists the segments one by one")
+        raise click.UsageError(
+            "--by conversation takes event files, or --data; those of a store that a server holds are written by "
+            "`handletime export`"
+        )
     if labels_file is not None and url is not None:
         raise click.UsageError("--labels goes with files and --data: a server has its own names")
     if format_ in BINARY and out is None:
         raise click.UsageError(f"--format {format_} needs --out FILE")
     if format_ == "table" and out is not None:
         raise click.UsageError("--out goes with another --format than table")
+    if out is not None and not out.parent.is_dir():
+        raise click.UsageError(f"--out {out}: there is no such folder")
     with ExitStack() as stack:
         origin = _origin(
             stack, files, folder, url, token, account, memory, Labels(labels_file), Links(page_url, zone.key), by

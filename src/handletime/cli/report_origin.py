@@ -39,6 +39,7 @@ from handletime.errors import InputError, StoreError
 from handletime.segments.derive import Derived, Quality, derive_prepared
 
 DAY_MS: Final = 86_400_000
+ACCOUNTS_SHOWN: Final = 5
 Value = int | float | str | None
 Row = dict[str, Value]
 """A row by the names of its columns."""
@@ -186,7 +187,9 @@ def files_origin(
 
 @contextmanager
 def store_origin(folder: Path, account: str, labels: Labels, links: Links) -> Iterator[OfSnapshot]:
-    """The store of a folder that no server holds. Raises StoreError, NotNow, OSError."""
+    """The store of a folder that no server holds. Raises StoreError, also where all events are of other accounts;
+    NotNow, OSError.
+    """
     from handletime.cli.folder import keep_private, side_file
     from handletime.store.opening import FILE
     from handletime.store.store import Store
@@ -197,6 +200,11 @@ def store_origin(folder: Path, account: str, labels: Labels, links: Links) -> It
         raise StoreError(f"{folder} has no store: there is no {FILE} in it")
     with side_file(folder) as side, Store(folder, side) as store:
         derive_queues(store)
+        with store.snapshot() as cursor:
+            known = [name for (name,) in cursor.execute("select accountId from kept.accounts order by 1").fetchall()]
+        if known and account not in known:
+            shown = ", ".join(known[:ACCOUNTS_SHOWN]) + (", …" if len(known) > ACCOUNTS_SHOWN else "")
+            raise StoreError(f"{folder} has no events of account {account}; --account names another: {shown}")
         reader = store.reader(account)
         with reader.snapshot() as snapshot:
             yield OfSnapshot(snapshot, labels, [account], reader.by_conversation, links)
@@ -240,7 +248,7 @@ class OfServer:
             "format": form,
         }
         query = urlencode({name: value for name, value in given.items() if value not in (None, "")}, quote_via=quote)
-        return self._client.read(f"/api/account/{self._account}/report?{query}")
+        return self._client.read(self._account, f"report?{query}")
 
 
 def _ids(ids: Sequence[int] | None) -> str | None:

@@ -203,11 +203,14 @@ class Client:
         path = f"{self._path}/api/account/{account}/events"
         return self._stored(account, self._answer_to(partial(self._post, path, body)), body)
 
-    def read(self, path: str) -> Iterator[bytes]:
-        """The answer to a GET, piece by piece. Raises InputError where it is refused, NotNow."""
-        answer = self._answer_to(partial(self._get, f"{self._path}{path}"))
+    def read(self, account: str, path: str) -> Iterator[bytes]:
+        """The answer to a GET about an account, piece by piece. Raises InputError where it is refused, NotNow."""
+        answer = self._answer_to(partial(self._get, f"{self._path}/api/account/{account}/{path}"))
         if answer.rest is None:
-            raise InputError(f"{self._url} refused it ({answer.status}): {_said(answer)}")
+            told = f"{self._url} refused it ({answer.status}): {_said(answer)}"
+            if answer.status == 401:
+                told += f"\nIt was asked about account {account}: --account names another."
+            raise InputError(told)
         try:
             while piece := answer.rest.read(READ_BYTES):
                 yield piece

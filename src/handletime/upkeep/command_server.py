@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import secrets
 import selectors
@@ -18,7 +19,7 @@ import msgspec
 from handletime.closing import Closing
 from handletime.errors import HandletimeError, NotNow
 from handletime.store.watch import Stopped, Watch
-from handletime.upkeep.commands import TICK_S, Command, perform_beside
+from handletime.upkeep.commands import TICK_S, Backup, Command, Export, perform_beside
 from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.messages import LINE_MAX, SOCKET, Answer, Done, Failed, ProgressMessage, address_of, failed
 
@@ -30,6 +31,7 @@ ASK_S: Final = 10.0
 """Seconds after which a client that sends no command is given up."""
 STOP_S: Final = 60.0
 """Seconds to wait for commands that were stopped."""
+_MAY_NOT: Final = (errno.EROFS, errno.EACCES, errno.EPERM)
 _log: Final = logging.getLogger(__name__)
 
 
@@ -111,6 +113,10 @@ class CommandServer(Closing):
             answer = failed(NotNow(f"{why}{error}"))
         except (HandletimeError, OSError) as error:
             answer = failed(error)
+            if isinstance(command, Backup | Export) and isinstance(error, OSError) and error.errno in _MAY_NOT:
+                # Whoever asks may well write there: a unit of systemd can keep the server from it.
+                told = f"{answer.message}; the running server writes it, and has to be allowed to"
+                answer = Failed(answer.kind, told)
         except Exception as error:
             _log.exception("an admin command failed")
             answer = Failed("store", f"{type(error).__name__}: {error}")
