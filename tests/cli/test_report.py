@@ -284,7 +284,7 @@ def test_report_by_conversation_takes_intervals_and_times(run: Run) -> None:
         (["-", "--url", "https://reports.example.com"], "name either files, or --data DIR, or --url URL"),
         ([], "name either files, or --data DIR, or --url URL"),
         (["--url", "https://reports.example.com"], "--url needs --token, or HANDLETIME_TOKEN in the environment"),
-        (["--url", "http://127.0.0.1:1", "--by", "conversation"], "takes event files, or --data; those of a store that"),
+        (["--url", "http://127.0.0.1:1", "--by", "conversation"], "takes event files, or --data; those of"),
         (["-", "--format", "xlsx"], "--format xlsx needs --out FILE"),
         (["-", "--format", "csv", "--out", "none/report.csv"], "--out none/report.csv: there is no such folder"),
         (["-", "--period", "today", "--from", "2026-11-20"], "--period stands for --from and --to"),

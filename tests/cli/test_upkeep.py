@@ -124,7 +124,7 @@ def export_and_derive(folder: Path, tmp_path: Path) -> None:
     assert progress.startswith(
         f"{out}: 13 events, 2 agent segments, 2 skill segments, 2 queue segments, 2 handle time units, in "
     )
-    assert "is there already" in upkeep("export", "--out", out, folder=folder, code=1)
+    assert "has an export already" in upkeep("export", "--out", out, folder=folder, code=1)
     events = sorted(map(str, out.glob("events/account=acme/day=*/part-0.parquet")))
     handletime("derive", *events, "--out", tmp_path / "derived")
     for table in TABLES:

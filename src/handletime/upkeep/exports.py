@@ -36,7 +36,7 @@ from handletime.store.events import NAMED_EVENTS
 from handletime.store.now import running_rows
 from handletime.upkeep.dbt import FILE as DBT
 from handletime.upkeep.dbt import sources_of
-from handletime.upkeep.export_folder import Contents, ExportFolder, Place, Rows, contents_of, held
+from handletime.upkeep.export_folder import CONTENTS, Contents, ExportFolder, Place, Rows, contents_of, held
 from handletime.upkeep.staging import staged
 
 BATCH_ROWS: Final = 100_000
@@ -75,6 +75,8 @@ def export(
     Columns as in docs/tables.md and rules.md 1. `cursor` is in a transaction; `side` is the store's side file. Raises
     InputError where the folder is there and not empty, or the account is unknown; OSError.
     """
+    if (out / CONTENTS).is_file():
+        raise InputError(f"{out} has an export already: --since last brings it up to date, or name a new folder")
     with staged(out, side.folder) as folder:
         done = _bring_up_to_date(cursor, ExportFolder(folder, durable=False), out, _nothing_yet(side, asked), progress)
         # Once for all: there may be very many small files.
