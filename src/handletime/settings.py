@@ -312,7 +312,7 @@ class ServerSettings:
         Path | None,
         Setting(
             *("labels", _PEM, "FILE", "a file"),
-            "Names of agents, skills and groups, for page and reports (CSV: kind, id, label); read again when it changes.",
+            "Names of agents, skills and groups, for page and reports (CSV: kind, id, label); read again on changes.",
         ),
     ] = None
     log_level: Annotated[
