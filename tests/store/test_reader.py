@@ -13,11 +13,12 @@ from handletime.segments.derive import derive
 from handletime.segments.explain import explain
 from handletime.segments.parts import prepare
 from handletime.store.reader import StoreReader
+from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import forget
 from tests.answers.oracle import Window, aggregate
 from tests.messy_streams import BASE, messy_stream
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store, account_of, requests_of, standing_copies
+from tests.store.worlds import StoreAndSide, a_store, account_of, requests_of, standing_copies
 
 EVERYTHING = Window(-(2**45), 2**45)
 
@@ -135,3 +136,27 @@ def test_conversations_some_at_a_time_are_all_of_the_account_once(at_once: int, 
                 counted[name] += len(rows)
     assert sorted(seen) == sorted({str(event["conversationId"]) for event in events if account_of(event) == account})
     assert counted == whole
+
+
+def test_the_state_of_an_account_is_another_one_with_its_own_changes_alone(tmp_path: Path) -> None:
+    """Its name stands in answers: it may tell nothing of what others send or have removed."""
+
+    def told(store: StoreAndSide) -> tuple[str, str]:
+        return store.reader("acme").state(), store.reader("other").state()
+
+    opened = {"conversationId": "c", "type": "opened", "time": BASE}
+    with a_store(tmp_path) as store:
+        for account in ("acme", "other"):
+            store.ingest(account, events_of([{**opened, "eventId": "1"}]))
+        first = told(store)
+        assert told(store) == first
+        store.ingest("acme", events_of([{**opened, "conversationId": "d", "eventId": "2"}]))
+        second = told(store)
+        assert (second[0] != first[0], second[1]) == (True, first[1])
+        assert forget(store, "acme", "d")
+        third = told(store)
+        assert (third[0] != second[0], third[1]) == (True, first[1])
+        rebuild(store, mend=True)
+        assert told(store) == third
+    with a_store(tmp_path) as store:
+        assert set(told(store)).isdisjoint(third), "another process cannot know what has changed"

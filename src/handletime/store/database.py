@@ -89,11 +89,11 @@ class Database:
             return done
 
     def _note(self, done: Folded | Changed) -> None:
-        """Keeps which accounts a commit has changed. What removes or derives anew may have changed any."""
-        if isinstance(done, Folded):
-            self._changed |= dict.fromkeys(done.accounts, done.commit_number)
-        else:
+        """Keeps which accounts a commit has changed."""
+        if done.accounts is None:
             self._all_changed = done.commit_number
+        else:
+            self._changed |= dict.fromkeys(done.accounts, done.commit_number)
 
     def state_of(self, account: str) -> str:
         """Names the state of an account's rows in this process: another state has another name, whatever happens to

@@ -72,9 +72,10 @@ class StoreReader:
 
         All are of one state of the store.
         """
+        may_lack = self._database.lacks_queues  # Before the state is taken, as for a snapshot.
         with self._cursor() as cursor:
             number = self._number(cursor)
-            lacking = lacking_queues(cursor, number) if self._database.lacks_queues else 0
+            lacking = lacking_queues(cursor, number) if may_lack else 0
             low = -1
             while True:
                 found = cursor.execute(_CONVERSATIONS, {"account": number, "low": low, "most": at_once}).fetchall()

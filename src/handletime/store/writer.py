@@ -17,7 +17,15 @@ from handletime.store.arrow import delete, insert, query, registered
 from handletime.store.backlog import Batch, Fold
 from handletime.store.derived import differences
 from handletime.store.directory import Directory, find, insert_conversations
-from handletime.store.events import ANY_NUMBER, copies_of, groups_of_sizes, held_of, ids_of, sizes_of
+from handletime.store.events import (
+    ANY_NUMBER,
+    copies_of,
+    groups_of_sizes,
+    held_of,
+    ids_of,
+    of_conversations,
+    sizes_of,
+)
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
 from handletime.store.removing import remove
 from handletime.store.schema import DERIVED, EVENT_ROW, QUEUES
@@ -50,10 +58,13 @@ class Standing(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """The number of the commit, how many conversations were changed, and the numbers of those that were removed."""
+    """The number of the commit, how many conversations were changed, the accounts of these (None: any), and the numbers
+    of those that were removed.
+    """
 
     commit_number: int
     conversations: int
+    accounts: frozenset[str] | None = None
     removed: I64 = NOTHING
 
 
@@ -247,9 +258,10 @@ class Writer:
 
     def remove(self, numbers: I64) -> Changed:
         """Removes conversations, so that no other one's numbers change (rules.md 1, "Removing")."""
+        accounts = self.accounts_of(numbers)
         self._directory.arrive(remove(self._connection, numbers, self._directory.next_arrival))
         self.moves.forget()
-        return Changed(self.count_commit(), len(numbers), numbers)
+        return Changed(self.count_commit(), len(numbers), accounts, numbers)
 
     def forget(self, account: str, conversation: str) -> Changed:
         """Removes one conversation, if it is there."""
@@ -267,6 +279,11 @@ class Writer:
                 {"time": time},
             )
         return np.asarray(found["number"].to_numpy(), np.int64)
+
+    def accounts_of(self, numbers: I64) -> frozenset[str]:
+        """The accounts of conversations."""
+        found = of_conversations(self._connection, "select distinct account from kept.conversations", numbers)
+        return frozenset(self._accounts[account] for account in found["account"].to_pylist())
 
     def count_commit(self) -> int:
         """Numbers the transaction."""

@@ -53,7 +53,7 @@ def mend_moves(writer: Writer, numbers: I64) -> Changed:
 def mend_rows(writer: Writer, numbers: I64) -> Changed:
     """Derives conversations anew, from events and focus moves that are right."""
     writer.derive_anew(numbers, *_events(writer, numbers))
-    return Changed(writer.count_commit(), len(numbers))
+    return Changed(writer.count_commit(), len(numbers), writer.accounts_of(numbers))
 
 
 def _events(writer: Writer, numbers: I64) -> tuple[pa.Table, pa.Array]:

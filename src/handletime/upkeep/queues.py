@@ -64,7 +64,7 @@ _LACKING: Final = "select number from kept.without_queues order by number"
 
 def _derive(writer: Writer, numbers: I64) -> Changed:
     writer.derive_queues(numbers)
-    return Changed(writer.count_commit(), len(numbers))
+    return Changed(writer.count_commit(), len(numbers), writer.accounts_of(numbers))
 
 
 class DerivingQueues:
