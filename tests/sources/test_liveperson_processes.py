@@ -6,12 +6,15 @@ Covers: processors, sources/liveperson/processes.
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -62,6 +65,16 @@ def test_a_process_that_is_ended_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
             os.kill(child, signal.SIGKILL)
     with pytest.raises(HandletimeError, match="was ended; was the memory used up"):
         list(given)
+
+
+def test_what_a_pool_forgets_when_a_process_is_ended_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Submitted in that very moment, it is never done; waiting for it would never end."""
+    monkeypatch.setattr(processes, "ASKING_S", 0.05)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(os._exit, 1).result()
+        with pytest.raises(BrokenProcessPool):
+            processes._result(pool, Future())
 
 
 @several

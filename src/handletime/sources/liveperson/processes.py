@@ -8,6 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import wait as wait_for
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import chain, islice
@@ -27,6 +28,8 @@ FEW: Final = 2_000
 """So many records are done sooner than processes have begun."""
 PROCESSES_MAX: Final = 8
 """More have nothing to do: the process that reads the files does not bring more."""
+ASKING_S: Final = 1.0
+"""Seconds of waiting after which the processes are asked whether they are there."""
 _TOGETHER: Final = 200
 """Records that a process gets at once."""
 _ENCODER: Final = msgspec.json.Encoder()
@@ -74,11 +77,26 @@ def _spread(records: Iterator[Found], number: int) -> Iterator[Converted]:
                 if not under_way:
                     return
                 if not some or len(under_way) > 2 * number:
-                    yield from under_way.popleft().result()
+                    yield from _result(pool, under_way.popleft())
         except BrokenProcessPool as error:
             raise HandletimeError("a process that converts records was ended; was the memory used up?") from error
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _result(pool: ProcessPoolExecutor, future: Future[list[Converted]]) -> list[Converted]:
+    """What was worked out. Raises BrokenProcessPool.
+
+    What is submitted in the moment in which a process is ended may never be done: the pool has told those that it knew.
+    So it is asked now and then.
+    """
+    while not wait_for([future], ASKING_S).done:
+        pool.submit(_nothing)
+    return future.result()
+
+
+def _nothing() -> None:
+    """Does nothing."""
 
 
 @contextmanager
