@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from handletime.api.ports import Store as StoreOfTheMethods
+from handletime.keys.sidefile import SideFile
+from handletime.store.store import Store
 from tests.api.world import Event, World
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "metrics" / "agents-12-and-13.json"
@@ -21,6 +24,15 @@ def world() -> Iterator[World]:
     with World() as running:
         running.store.put("acme", golden()["events"])
         yield running
+
+
+@pytest.fixture
+def stored(tmp_path: Path) -> Iterator[World]:
+    """A server over a store on disk."""
+    with SideFile(tmp_path) as side, Store(tmp_path, side) as real:
+        fits: StoreOfTheMethods = real
+        with World(real=fits) as world:
+            yield world
 
 
 @pytest.fixture

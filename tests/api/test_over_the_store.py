@@ -6,14 +6,9 @@ Covers: api/ports.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from handletime.api.ports import Store as StoreOfTheMethods
-from handletime.keys.sidefile import SideFile
-from handletime.store.store import Store
 from tests.api.world import NOW, Event, World
 from tests.messy_streams import messy_stream
 
@@ -32,15 +27,6 @@ PATHS = [
     "/api/account/{}/due?limit=1000",
     "/api/account/{}/metrics",
 ]
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[World]:
-    """A server over a store on disk."""
-    with SideFile(tmp_path) as side, Store(tmp_path, side) as real:
-        fits: StoreOfTheMethods = real
-        with World(real=fits) as world:
-            yield world
 
 
 def test_answers_are_those_of_the_store_in_memory(stored: World, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,6 @@ import io
 import json
 import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +30,6 @@ from tests.messy_streams import messy_stream
 PATH = "/api/account/{}/report"
 HOUR = 3_600_000
 Row = dict[str, Any]
-
-
-@pytest.fixture
-def stored(tmp_path: Path) -> Iterator[World]:
-    """A server over a store on disk."""
-    with SideFile(tmp_path) as side, Store(tmp_path, side) as real:
-        fits: StoreOfTheMethods = real
-        with World(real=fits) as world:
-            yield world
 
 
 def handled(name: str, end: int, agent: int = 7, source: str | None = None) -> bytes:

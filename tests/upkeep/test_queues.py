@@ -1,4 +1,7 @@
-"""Queue segments for what was stored before there were any."""
+"""Queue segments for what was stored before there were any.
+
+Covers: upkeep/background.
+"""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from handletime.answers.percentiles import placed
 from handletime.answers.relations import OPEN, Snapshot
 from handletime.answers.selection import Selection, instant_of
+from handletime.answers.terms import LENGTH
 from handletime.clock import DAY
 from handletime.events.model import TIME_MAX
 
@@ -214,7 +215,6 @@ _NAMES: Final = dict(
         _LONGEST, ("maxWaitTimeForAgentAssignment", "maxWaitTimeForAgentAssignment_AfterTransferFromAgent"), strict=True
     )
 )
-_WAIT: Final = '(epoch_us("end") - epoch_us(start)) // 1000'
 _ASSIGNED: Final = "endReason = 'assigned'"
 
 
@@ -266,7 +266,7 @@ _ENDS: Final = _Moments(
     _ROWS_ENDED,
     '"end"',
     f", {_ASSIGNED} as assigned",
-    f", sum({_WAIT}) as w, max({_WAIT}) as longest",
+    f", sum({LENGTH}) as w, max({LENGTH}) as longest",
     ", ".join([*_columns(), *_wait_columns()]),
 )
 
@@ -382,7 +382,7 @@ def _ranks(
     found = snapshot.execute(
         f"""select level, coalesce(place, 0) as place, coalesce(skillId, 0) as skillId, {ranks}
         from (select grouping(place, skillId) as level, place, skillId, quantile_disc(wait, [0.50, 0.90]) as rank
-            from (select {place} as place, skillId, {_WAIT} as wait from {relation} where {_ASSIGNED})
+            from (select {place} as place, skillId, {LENGTH} as wait from {relation} where {_ASSIGNED})
             group by grouping sets ((place, skillId), (place), (skillId), ()))""",
         asked | grid,
     ).fetchnumpy()

@@ -16,7 +16,8 @@ RELATIONS: Final[dict[Table, str]] = {
 }
 """The tables' names in queries."""
 
-_LENGTH: Final = '(epoch_us("end") - epoch_us(start)) // 1000'
+LENGTH: Final = '(epoch_us("end") - epoch_us(start)) // 1000'
+"""How long a segment was, in milliseconds."""
 
 SUMS: Final[dict[Table, dict[str, str]]] = {
     "agentSegments": {
@@ -26,7 +27,7 @@ SUMS: Final[dict[Table, dict[str, str]]] = {
         "abandoned": "(outcome = 'abandoned')::int",
         "nonResponsiveAgent": "(outcome = 'nonResponsiveAgent')::int",
         "agentMessages": "agentMessages",
-        "duration": _LENGTH,
+        "duration": LENGTH,
         "firstResponse": "coalesce(firstResponseMillis, 0)",
         "firstResponses": "(firstResponseMillis is not null)::int",
         "firstResponseAfterTransfer": "case when follows = 'transfer' then coalesce(firstResponseMillis, 0) else 0 end",
@@ -55,8 +56,8 @@ SUMS: Final[dict[Table, dict[str, str]]] = {
         "abandoned": "(endReason = 'closedByConsumer')::int",
         "transferred": "(endReason = 'skillTransfer')::int",
         "closed": "(endReason in ('closedByAgent', 'closedBySystem'))::int",
-        "wait": f"case when endReason = 'assigned' then {_LENGTH} else 0 end",
-        "abandonedWait": f"case when endReason = 'closedByConsumer' then {_LENGTH} else 0 end",
+        "wait": f"case when endReason = 'assigned' then {LENGTH} else 0 end",
+        "abandonedWait": f"case when endReason = 'closedByConsumer' then {LENGTH} else 0 end",
     },
 }
 """What one segment adds to each sum. `focusData` is whether the segment's agent has any focus event at all."""
@@ -94,8 +95,8 @@ VALUES: Final[dict[Table, dict[str, tuple[str, str]]]] = {
     },
     "skillSegments": {},
     "queueSegments": {
-        "queueWait": (f"[{_LENGTH}]", "endReason = 'assigned'"),
-        "abandonedWait": (f"[{_LENGTH}]", "endReason = 'closedByConsumer'"),
+        "queueWait": (f"[{LENGTH}]", "endReason = 'assigned'"),
+        "abandonedWait": (f"[{LENGTH}]", "endReason = 'closedByConsumer'"),
     },
 }
 """Single values, for percentiles: a list for each segment, and which segments have it."""

@@ -18,6 +18,7 @@ from handletime.answers.handled import handled_in_intervals
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection, instant_of
 from handletime.answers.sums import I64, Texts
+from handletime.answers.terms import LENGTH
 from handletime.answers.words import count, local
 from handletime.clock import MINUTE, SECOND
 
@@ -117,7 +118,7 @@ def _starts(snapshot: Snapshot, of: Selection, rules: Rules) -> dict[str, I64]:
 def _ends(snapshot: Snapshot, of: Selection, rules: Rules) -> dict[str, I64]:
     """How it went on for them."""
     condition = of.condition("queueSegments")
-    wait = '((epoch_us("end") - epoch_us(start)) // 1000)'
+    wait = f"({LENGTH})"
     answered, abandoned = "endReason = 'assigned'", "endReason = 'closedByConsumer'"
     short, within = f"{wait} < $short", f"{wait} <= $target"
     return _by_minute(

@@ -33,6 +33,7 @@ from handletime.api.parameters import (
     a_time_in_millis,
     between,
     integer,
+    interval_of,
     some_choices,
     some_ids,
 )
@@ -63,14 +64,7 @@ EARLIEST: Final = TIME_MIN + 8 * DAY
 
 def _interval(text: str) -> Interval:
     """Minutes, or a unit of the calendar. Raises Wrong."""
-    for unit in CALENDAR:
-        if text.strip().lower() == unit:
-            return unit
-    try:
-        minutes = integer(text)
-    except Wrong as error:
-        raise Wrong("must be a number of minutes (with `to` also hour, day or week)") from error
-    return between(minutes, INTERVAL_MIN)
+    return interval_of(text, CALENDAR, "a number of minutes (with `to` also hour, day or week)", INTERVAL_MIN)
 
 
 def _zone(text: str) -> ZoneInfo:

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import Final, Generic, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
+from handletime.answers.intervals import Calendar, Interval
 from handletime.api.errors import BadRequest
 from handletime.events.book import instant, not_milliseconds
 from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN, MILLIS_MIN, TIME_MAX
@@ -91,6 +92,20 @@ def between(value: int, least: int | None = None, most: int | None = None) -> in
     if most is not None and value > most:
         raise Wrong(f"must be less than or equal to {most}")
     return value
+
+
+def interval_of(
+    text: str, units: Sequence[Calendar], wanted: str, least: int | None = None, most: int | None = None
+) -> Interval:
+    """One of the units of the calendar, in any letter case, or minutes: what is `wanted`, in words. Raises Wrong."""
+    for unit in units:
+        if text.strip().lower() == unit:
+            return unit
+    try:
+        minutes = integer(text)
+    except Wrong as error:
+        raise Wrong(f"must be {wanted}") from error
+    return between(minutes, least, most)
 
 
 def a_number(

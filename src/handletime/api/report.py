@@ -48,6 +48,7 @@ from handletime.api.parameters import (
     a_time,
     between,
     integer,
+    interval_of,
     moment_of,
     some_choices,
     some_ids,
@@ -58,7 +59,6 @@ from handletime.clock import DAY
 _DEFAULT_SPAN: Final = DAY
 INTERVAL_MIN: Final = 5
 INTERVAL_MAX: Final = 1440
-_OFFSET_MAX: Final = ROWS_MAX
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -83,14 +83,8 @@ def _a_moment_or_day(name: str, meaning: str) -> Parameter[Moment | date | None]
 
 def _interval(text: str) -> Interval:
     """Minutes, or a unit of the calendar. Raises Wrong."""
-    for unit in UNITS:
-        if text.strip().lower() == unit:
-            return unit
-    try:
-        minutes = integer(text)
-    except Wrong as error:
-        raise Wrong(f"must be a number of minutes, or {', '.join(UNITS[:-1])} or {UNITS[-1]}") from error
-    return between(minutes, INTERVAL_MIN, INTERVAL_MAX)
+    minutes = f"a number of minutes, or {', '.join(UNITS[:-1])} or {UNITS[-1]}"
+    return interval_of(text, UNITS, minutes, INTERVAL_MIN, INTERVAL_MAX)
 
 
 FROM: Final = _a_moment_or_day("from", "Segments that ended from this time on; a date begins at its midnight in `tz`.")

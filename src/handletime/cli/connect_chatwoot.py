@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from handletime.answers.words import Kind, count, utc
 from handletime.cli.connecting import target
-from handletime.cli.console import Instant, progress_bar
+from handletime.cli.console import Instant, progress_bar, token_option
 from handletime.cli.folder import keep_private, make_folder, side_file
 from handletime.clock import SystemClock
 from handletime.errors import InputError, StoreError
@@ -105,13 +105,7 @@ class State(Struct, forbid_unknown_fields=True):
     help="Folder of the store. Events go into it too where there is no --to; no server may run on it then.",
 )
 @click.option("--to", "server", metavar="SERVER", help="Address of a running server that takes the events.")
-@click.option(
-    "--key",
-    envvar="HANDLETIME_TOKEN",
-    show_envvar=True,
-    metavar="TOKEN",
-    help="Token of a key with the permission ingest, for --to.",
-)
+@token_option("--key", "ingest", "--to")
 @click.option("--address", metavar="URL", help="Address of the server as Chatwoot reaches it.  [default: that of --to]")
 @click.option("--name", default="chatwoot", show_default=True, metavar="NAME", help="Name of the source.")
 @click.option(

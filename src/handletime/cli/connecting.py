@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from handletime.cli.console import token_option
 from handletime.settings import DEFAULTS
 
 if TYPE_CHECKING:
@@ -29,13 +30,7 @@ def target_options(command: F) -> F:
             help="Folder of the store that events go to, while no server runs on it.",
         ),
         click.option("--to", "server", metavar="SERVER", help="Or the address of a running server."),
-        click.option(
-            "--key",
-            envvar="HANDLETIME_TOKEN",
-            show_envvar=True,
-            metavar="TOKEN",
-            help="Token of a key with the permission ingest, for --to.",
-        ),
+        token_option("--key", "ingest", "--to"),
     )
     for option in reversed(options):
         command = option(command)

@@ -41,6 +41,17 @@ class Instant(click.ParamType[int]):
         return moment
 
 
+def token_option(name: str, permission: str, beside: str) -> Callable[[F], F]:
+    """The option for the token of a key, which may also stand in the environment; `beside` is the server's option."""
+    return click.option(
+        name,
+        envvar="HANDLETIME_TOKEN",
+        show_envvar=True,
+        metavar="TOKEN",
+        help=f"Token of a key with the permission {permission}, for {beside}.",
+    )
+
+
 def account_option(help_: str = "Account of events that name none.") -> Callable[[F], F]:
     """`--account`."""
     return click.option("--account", default="local", show_default=True, metavar="ACCOUNT", help=help_)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from handletime.cli.connecting import target
-from handletime.cli.console import account_option, reading
+from handletime.cli.console import account_option, reading, token_option
 from handletime.settings import DEFAULTS, SETTINGS
 
 if TYPE_CHECKING:
@@ -26,13 +26,7 @@ if TYPE_CHECKING:
     help="Folder of the store, while no server runs on it.",
 )
 @click.option("--url", metavar="URL", help="Or the address of a running server.")
-@click.option(
-    "--token",
-    envvar="HANDLETIME_TOKEN",
-    show_envvar=True,
-    metavar="TOKEN",
-    help="Token of a key with the permission ingest, for --url.",
-)
+@token_option("--token", "ingest", "--url")
 @click.option(
     "--conversation-events",
     type=SETTINGS["conversation_events"].type,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, cast, get_args
 
 import click
 
-from handletime.cli.console import Instant, account_option, memory_option
+from handletime.cli.console import Instant, account_option, memory_option, token_option
 from handletime.settings import PublicUrl
 
 if TYPE_CHECKING:
@@ -155,13 +155,7 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     help="Instead of files: the folder of a store, while no server runs on it.",
 )
 @click.option("--url", metavar="URL", help="Instead of files: the address of a running server.")
-@click.option(
-    "--token",
-    envvar="HANDLETIME_TOKEN",
-    show_envvar=True,
-    metavar="TOKEN",
-    help="Token of a key with the permission operations, for --url.",
-)
+@token_option("--token", "operations", "--url")
 @click.option(
     "--by",
     default="total",

@@ -188,7 +188,7 @@ class OfFiles:
                 raise NotHere(_NOT_NOW)
             if relation == RUNNING_QUEUES:
                 return Definition(self._running_queues())
-            number = "" if relation in ("skill_segments", "queue_segments") else ", segmentId as segmentNumber"
+            number = ", segmentId as segmentNumber" if "segmentId" in COLUMNS[relation].names else ""
             rows = f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}"
             return Definition(rows, self._of_segments(window) if relation == UNITS else {})
 

@@ -56,9 +56,7 @@ class StoreReader:
         # Asked before the state is taken: the last conversation may get its own meanwhile, and that state lacks them.
         may_lack = self._database.lacks_queues
         with self._cursor(limit_s) as cursor:
-            number = self._number(cursor)
-            lacking = lacking_queues(cursor, number) if may_lack else 0
-            yield Snapshot(cursor, OfStore(number, self.account, lacking), self.deadline)
+            yield Snapshot(cursor, self._relations(cursor, may_lack=may_lack), self.deadline)
 
     def state(self) -> str:
         """Names the state of the account's rows: a snapshot that is begun after has rows of it, or of a later one."""
@@ -74,16 +72,16 @@ class StoreReader:
         """
         may_lack = self._database.lacks_queues  # Before the state is taken, as for a snapshot.
         with self._cursor() as cursor:
-            number = self._number(cursor)
-            lacking = lacking_queues(cursor, number) if may_lack else 0
+            whole = self._relations(cursor, may_lack=may_lack)
             low = -1
             while True:
-                found = cursor.execute(_CONVERSATIONS, {"account": number, "low": low, "most": at_once}).fetchall()
+                asked = {"account": whole.account, "low": low, "most": at_once}
+                found = cursor.execute(_CONVERSATIONS, asked).fetchall()
                 if not found:
                     return
                 first, low = found[0][0], found[-1][0]
                 known = {place: Conversation(self.account, id_) for place, id_ in found}
-                yield Snapshot(cursor, OfStore(number, self.account, lacking, (first, low)), self.deadline), known
+                yield Snapshot(cursor, whole._replace(among=(first, low)), self.deadline), known
 
     def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation, which know their losses of focus. None where there is none of this id."""
@@ -123,6 +121,11 @@ class StoreReader:
             if account < 0:
                 return not wanted
             return len(find(cursor, [(account, conversation) for conversation in wanted])) == len(wanted)
+
+    def _relations(self, cursor: duckdb.DuckDBPyConnection, *, may_lack: bool) -> OfStore:
+        """The relations of all of the account's conversations; `may_lack`: some may lack their queue segments."""
+        number = self._number(cursor)
+        return OfStore(number, self.account, lacking_queues(cursor, number) if may_lack else 0)
 
     def _find(self, cursor: duckdb.DuckDBPyConnection, conversation: str) -> int | None:
         account = self._number(cursor)

@@ -7,10 +7,8 @@ segments of their account: half of them would be a wrong number.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from functools import partial
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -22,6 +20,7 @@ from handletime.store.events import groups_of_sizes, sizes_of
 from handletime.store.store import Store
 from handletime.store.watch import Stopped, Watch
 from handletime.store.writer import Changed, Writer
+from handletime.upkeep.background import Background
 from handletime.upkeep.data_folder import DataFolder
 
 AT_ONCE: Final = 2_000
@@ -67,44 +66,31 @@ def _derive(writer: Writer, numbers: I64) -> Changed:
     return Changed(writer.count_commit(), len(numbers), writer.accounts_of(numbers))
 
 
-class DerivingQueues:
+class DerivingQueues(Background):
     """Derives them in the background, while it is entered."""
 
     def __init__(self, data: DataFolder) -> None:
         self._data = data
         self._told = time.monotonic()
-        self._watch = Watch(self._tell)
-        self._thread = threading.Thread(target=self._run, name="deriving-queues", daemon=True)
-
-    def __enter__(self) -> DerivingQueues:
-        if self._data.store.lacks_queues:
-            _log.info("deriving the queue segments of what was stored before there were any")
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        while self._thread.is_alive():
-            self._watch.stop()
-            self._thread.join(0.1)
+        super().__init__("deriving-queues", Watch(self._tell))
 
     def _tell(self, what: str, done: int, of: int) -> None:
         if time.monotonic() - self._told >= TELL_S:
             self._told = time.monotonic()
             _log.info("%s: %d of %d conversations", what, done, of)
 
-    def _run(self) -> None:
-        try:
-            while not self._try():
-                self._watch.pause(AGAIN_S)
-        except Stopped:
+    def work(self) -> None:
+        """Derives what is lacking; where the store cannot be written, again and again."""
+        if not self._data.store.lacks_queues:
             return
+        _log.info("deriving the queue segments of what was stored before there were any")
+        while not self._try():
+            self.watch.pause(AGAIN_S)
 
     def _try(self) -> bool:
         """Whether it is done."""
         try:
-            done = derive_queues(self._data.store, self._watch)
+            done = derive_queues(self._data.store, self.watch)
         except Stopped:
             raise
         except NotNow as error:

@@ -7,14 +7,13 @@ for two days, and days are never counted from later than the newest stored event
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
-from types import TracebackType
 from typing import Final, NamedTuple
 
 from handletime.clock import DAY, HOUR, Clock
 from handletime.errors import NotNow
 from handletime.store.watch import Stopped, Watch
+from handletime.upkeep.background import Background
 from handletime.upkeep.data_folder import DataFolder
 from handletime.upkeep.removing import newest_event, prune
 
@@ -80,7 +79,7 @@ def days_of(milliseconds: int) -> int:
     return milliseconds // DAY
 
 
-class Retention:
+class Retention(Background):
     """Removes conversations a number of days after their last event, while it is entered."""
 
     def __init__(
@@ -96,25 +95,13 @@ class Retention:
         """`doubted` is called in each round with whether the clock is doubted."""
         self._data, self._days, self._clock, self._doubted = data, days, clock, doubted
         self._first_s, self._every_s = first_s, every_s
-        self._watch = Watch()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
-
-    def __enter__(self) -> Retention:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        while self._thread.is_alive():
-            self._watch.stop()
-            self._thread.join(0.1)
+        super().__init__("retention", Watch())
 
     def round(self) -> int:
         """Removes what is too old; gives the number of conversations. Raises NotNow, StoreError."""
         now = self._clock.now()
         moved = self._moved(now)
-        newest = newest_event(self._data.store, self._watch)
+        newest = newest_event(self._data.store, self.watch)
         if newest is None:
             return 0
         at, doubt = today(now, newest)
@@ -130,7 +117,7 @@ class Retention:
             at_once=AT_ONCE,
             pause_s=PAUSE_S,
             removing=self._data.removing,
-            watch=self._watch,
+            watch=self.watch,
         )
 
     def _moved(self, now: int) -> str:
@@ -148,14 +135,12 @@ class Retention:
             f"nothing is removed for the next {(FAR_MS - seen.waited) // HOUR} hours that the server runs"
         )
 
-    def _run(self) -> None:
-        try:
-            self._watch.pause(self._first_s)
-            while True:
-                self._try()
-                self._watch.pause(self._every_s)
-        except Stopped:
-            return
+    def work(self) -> None:
+        """Removes what is too old, round by round."""
+        self.watch.pause(self._first_s)
+        while True:
+            self._try()
+            self.watch.pause(self._every_s)
 
     def _try(self) -> None:
         try:
