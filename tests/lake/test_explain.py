@@ -101,7 +101,8 @@ def test_without_events_it_says_so(places: Places) -> None:
 
 
 NEWEST_END = """
-    select max(epoch_ms("end")) from (select "end" from agent_segments union all select "end" from skill_segments)"""
+    select max(epoch_ms("end")) from (select "end" from agent_segments
+        union all select "end" from skill_segments union all select "end" from queue_segments)"""
 
 
 def test_where_an_agents_focus_was_is_known_as_far_as_the_run_knows_it(places: Places, tmp_path: Path) -> None:
