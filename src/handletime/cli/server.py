@@ -59,7 +59,7 @@ from handletime.store.shelf import Shelf
 from handletime.store.store import Store
 from handletime.upkeep.command_server import CommandServer
 from handletime.upkeep.data_folder import SHELF, DataFolder
-from handletime.upkeep.queues import DerivingQueues
+from handletime.upkeep.deriving import Deriving
 from handletime.upkeep.retention import Retention
 from handletime.web.page import Page
 from handletime.web.routes import page_routes
@@ -139,7 +139,7 @@ def _store_service(
     data = DataFolder(settings.folder, store, side, shelf)
     authenticator = Authenticator(side, Keys(side), clock)
     stack.enter_context(CommandServer(data))
-    stack.enter_context(DerivingQueues(data))
+    stack.enter_context(Deriving(data))
     if settings.retain_days is not None:
         stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
     service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), _api_settings(settings), labels)
