@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from handletime.deadline import Deadline
-from handletime.errors import NotNow
+from handletime.errors import HandletimeError, NotNow
 
 OPEN: Final = "open_conversations"
 """Of each conversation that is open the skill that it is in; only a store has it."""
@@ -36,10 +36,15 @@ RELATIONS: Final = (
 
 
 class Definition(NamedTuple):
-    """The SQL of a relation, and computed columns: only queries that name them, or take all columns, get them."""
+    """The SQL of a relation, and computed columns: only queries that name them, or take all columns, get them.
+
+    Queries that name one of the columns that are `refused` get the error; those that take all columns get null there,
+    or none.
+    """
 
     sql: str
     computed: Mapping[str, str] = {}
+    refused: Mapping[str, HandletimeError] = {}
 
 
 _TYPES: Final = {
@@ -159,6 +164,9 @@ def with_relations(sql: str, define: Callable[[str], Definition]) -> str:
 
 
 def _relation(definition: Definition, used: _Used) -> str:
+    for column, error in definition.refused.items():
+        if column.lower() in used.columns:
+            raise error
     wanted = [column for column in definition.computed if used.all_columns or column.lower() in used.columns]
     columns = [f"{definition.computed[column]} as {column}" for column in wanted]
     return f"select {', '.join([*columns, '*'])} from ({definition.sql})" if columns else definition.sql  # noqa: S608

@@ -207,13 +207,13 @@ def store_origin(folder: Path, account: str, known: Known) -> Iterator[OfSnapsho
     from handletime.cli.folder import keep_private, side_file
     from handletime.store.opening import FILE
     from handletime.store.store import Store
-    from handletime.upkeep.queues import derive_queues
+    from handletime.upkeep.deriving import bring_up_to_date
 
     keep_private()
     if not (folder / FILE).exists():
         raise StoreError(f"{folder} has no store: there is no {FILE} in it")
     with side_file(folder) as side, Store(folder, side) as store:
-        derive_queues(store)
+        bring_up_to_date(store)
         with store.snapshot() as cursor:
             there = [name for (name,) in cursor.execute("select accountId from kept.accounts order by 1").fetchall()]
         if there and account not in there:

@@ -60,7 +60,7 @@ from handletime.store.store import Store
 from handletime.targets.file import TargetsFile
 from handletime.upkeep.command_server import CommandServer
 from handletime.upkeep.data_folder import SHELF, DataFolder
-from handletime.upkeep.queues import DerivingQueues
+from handletime.upkeep.deriving import Deriving
 from handletime.upkeep.retention import Retention
 from handletime.web.page import Page
 from handletime.web.routes import page_routes
@@ -145,7 +145,7 @@ def _store_service(
     data = DataFolder(settings.folder, store, side, shelf)
     authenticator = Authenticator(side, Keys(side), clock)
     stack.enter_context(CommandServer(data))
-    stack.enter_context(DerivingQueues(data))
+    stack.enter_context(Deriving(data))
     if settings.retain_days is not None:
         stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
     files = ShelvedFiles(store, shelf, clock)

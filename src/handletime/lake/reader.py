@@ -268,4 +268,5 @@ _TYPES: Final[Mapping[pa.DataType, str]] = {
     pa.bool_(): "boolean",
     pa.timestamp("us", tz="UTC"): "timestamptz",
     pa.list_(pa.int64()): "bigint[]",
+    pa.list_(pa.timestamp("us", tz="UTC")): "timestamptz[]",
 }

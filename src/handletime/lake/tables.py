@@ -42,6 +42,8 @@ def _plain(type_: pa.DataType) -> pa.DataType:
     """A column's type in Delta: closed lists are strings, times have microseconds."""
     if pa.types.is_dictionary(type_):
         return type_.value_type
+    if pa.types.is_list(type_):
+        return pa.list_(_plain(type_.value_type))
     return INSTANT if pa.types.is_timestamp(type_) else type_
 
 

@@ -187,6 +187,7 @@ class _Room:
             queue_segments=np.empty(opened + resumed + transferred + 1, rules.QUEUE_SEGMENT),
             units=np.empty(messages + focused + unfocused + assigned + 1, rules.UNIT),
             responses=np.empty(messages + 1, np.int64),
+            responded_since=np.empty(messages + 1, np.int64),
             firsts=np.empty(assigned + 1, np.int64),
             counts=np.zeros(8, np.int64),
             effect=self.effect,
