@@ -1,4 +1,4 @@
-"""Opening hours against what others published and what was worked out by hand (rules.md 5.1, service-levels.md)."""
+"""Opening hours against what others published and what was worked out by hand (rules.md 5.1)."""
 
 from __future__ import annotations
 

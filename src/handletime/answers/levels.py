@@ -42,7 +42,7 @@ def verdicts_of(
 
     Groups in which no wait has a verdict are absent.
     """
-    return _counted(snapshot, clock, targets, by, of, texts, by_target=False)[0]
+    return _counted(snapshot, clock, targets, by, of, texts, by_target=False)[0].rolled_up(by)
 
 
 def verdicts_by_target(
