@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -51,7 +51,7 @@ class LakeReader:
         """
         self._state, self._cursors, self._events = state, cursors, events
         self.deadline = Deadline(limit_s)
-        self._relations = OfFiles(lake, account, state.of(account))
+        self._relations = OfFiles(lake, account, state.of(account), state.lacking)
         self.account = account
 
     @contextmanager
@@ -133,6 +133,15 @@ class LakeReader:
 
 
 _NOT_NOW: Final = "What is going on now is not known here: this server reads tables that were made before."
+
+
+def _older(what: str) -> str:
+    return (
+        f"The tables that this server reads have no {what}: they were made by an earlier version. "
+        "Derive all events once with this one."
+    )
+
+
 _HELD: Final = """select count(distinct conversationId) from agent_segments
     where conversationId in (select unnest($wanted))"""
 _LAST_FOCUSED: Final = """select max(epoch_ms(time)) from {moves}
@@ -168,8 +177,11 @@ class Span(NamedTuple):
 class OfFiles:
     """The relations of one account, made of its files in a run."""
 
-    def __init__(self, lake: Path, account: str, files: Files) -> None:
-        self._lake, self._account, self._files = lake, account, files
+    def __init__(
+        self, lake: Path, account: str, files: Files, lacking: Mapping[str, Collection[str]] | None = None
+    ) -> None:
+        """`lacking` are columns that the tables do not have in this run."""
+        self._lake, self._account, self._files, self._lacking = lake, account, files, lacking or {}
 
     @property
     def keeps_sums(self) -> bool:
@@ -190,7 +202,8 @@ class OfFiles:
                 return Definition(self._running_queues())
             number = ", segmentId as segmentNumber" if "segmentId" in COLUMNS[relation].names else ""
             rows = f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}"
-            return Definition(rows, self._of_segments(window) if relation == UNITS else {})
+            refused = {column: NotHere(_older(f"{column} in {relation}")) for column in self._lacking.get(relation, ())}
+            return Definition(rows, self._of_segments(window) if relation == UNITS else {}, refused)
 
         return with_relations(sql, define)
 
@@ -216,10 +229,7 @@ class OfFiles:
     def _of(self, table: str) -> Sequence[File]:
         """The files of a table. Raises NotHere where the run lacks it."""
         if table not in self._files:
-            raise NotHere(
-                f"The tables that this server reads have no {table}: they were made by an earlier version. "
-                "Derive all events once with this one."
-            )
+            raise NotHere(_older(table))
         return self._files[table]
 
     def source(self, table: str, window: Span | None = None) -> str:
