@@ -48,7 +48,7 @@ def told(side: SideFile) -> list[str]:
         ("account", None),
         ("permissions", "admin"),
         ("permissions", "handle-time operations"),
-        ("scope", '[[51],null]'),
+        ("scope", "[[51],null]"),
         ("scope", ""),
         ("created_ms", 1),
         ("expires_ms", None),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from litestar import Response, get
 from prometheus_client import CollectorRegistry
@@ -31,22 +32,28 @@ _GAUGES: Final = {
     "queue_longest_wait_seconds": "The longest wait in the queue so far.",
     "unanswered_longest_wait_seconds": "The longest wait for an agent's answer so far.",
 }
+_OF_QUEUE: Final = frozenset({"queue_conversations", "queue_longest_wait_seconds", "queue_wait"})
+"""What is of no group."""
 
 
 @get("/api/account/{account:str}/metrics", sync_to_thread=True, name="account-metrics")
 def account_metrics(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
-    """The account's live figures by skill, as OpenMetrics or as text. Raises NotHere over a lake."""
-    name = service.admit(request, account, "operations")
-    reader = service.store.reader(name)
+    """The account's live figures by skill, as OpenMetrics or as text. Raises NotHere over a lake.
+
+    A key that is limited to groups gets nothing of the queue.
+    """
+    reader = service.reader(request, account, "operations")
+    name, scope = unquote(account), reader.scope
     now = service.clock.now()
     found = service.open_lately(name, reader).conversations
     midnight = now // DAY * DAY
     human = Selection((midnight, now), user_type="human")
     with reader.snapshot() as snapshot:
-        times = {of: lengths_of(snapshot, of, human) for of in TIMES}
-    times = service.counted.never_less(name, midnight, times)
+        times = {of: lengths_of(snapshot, of, human) for of in TIMES if scope.has_queues or of not in _OF_QUEUE}
+    times = service.counted.never_less(name, scope, midnight, times)
+    gauges = [name for name in _GAUGES if scope.has_queues or name not in _OF_QUEUE]
     registry = CollectorRegistry()
-    registry.register(_Figures(_gauges(found, now), times))
+    registry.register(_Figures(_gauges(found, now), times, gauges))
     encode, type_ = choose_encoder(form_of(request.headers.get("accept", "")))
     return Response(encode(registry), headers={"Content-Type": type_})
 
@@ -83,12 +90,14 @@ def _gauges(conversations: list[OpenConversation], now: int) -> dict[int, _OfSki
 class _Figures(Collector):
     """What is shown, as Prometheus' library takes it."""
 
-    def __init__(self, gauges: dict[int, _OfSkill], times: Times) -> None:
-        self._gauges, self._times = gauges, times
+    def __init__(self, gauges: dict[int, _OfSkill], times: Times, shown: Container[str]) -> None:
+        self._gauges, self._times, self._shown = gauges, times, shown
 
     def collect(self) -> Iterator[Metric]:
         skills = sorted({*self._gauges, *(skill for found in self._times.values() for skill in found)})
         for place, (name, meaning) in enumerate(_GAUGES.items()):
+            if name not in self._shown:
+                continue
             gauge = GaugeMetricFamily(f"handletime_{name}", meaning, labels=_SKILL)
             for skill in skills:  # 0 where nothing is open now: a series that ends would keep an alert waiting.
                 gauge.add_metric([str(skill)], self._gauges.get(skill, _OfSkill())[place])

@@ -58,15 +58,14 @@ class DueNow(msgspec.Struct, frozen=True):
 @get("/api/account/{account:str}/due", sync_to_thread=True, name="due")
 def due(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """The conversations that wait, the longest wait first. Raises NotHere over a lake."""
-    name = service.admit(request, account, "operations")
-    reader = service.store.reader(name)
+    reader = service.reader(request, account, "operations")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     query.get(WITHIN)
     skills, limit = query.get(SKILL_IDS), query.get(LIMIT)
     query.check()
     now = service.clock.now()
-    found = service.open_lately(name, reader).conversations
+    found = service.open_lately(unquote(account), reader).conversations
     waiting = [each for each in found if each.waiting_since is not None and (skills is None or each.skill in skills)]
     shown = [_shown(each, now) for each in waiting[:limit]]
     answer = Answer(request, deadline=reader.deadline)

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from handletime.answers.relations import OPEN, TEXTS_KEPT, Definition, with_relations
 from handletime.answers.words import count
 from handletime.errors import NotNow
+from handletime.scope import WHOLE, Scope
 from handletime.store.schema import QUEUES
 
 _SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
@@ -60,7 +61,7 @@ two rows with one number are the same segment's. `conversation` names a conversa
 
 class OfStore(NamedTuple):
     """The relations of one account of a store: the account's number and id; those of some conversations alone, from one
-    number to another, where `among` says so.
+    number to another, where `among` says so; and of these the rows within a scope.
 
     `lacking` conversations still lack their queue segments: there is no answer about these until all have theirs.
     """
@@ -69,6 +70,7 @@ class OfStore(NamedTuple):
     name: str
     lacking: int = 0
     among: tuple[int, int] | None = None
+    scope: Scope = WHOLE
     keeps_sums: bool = True
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
@@ -89,7 +91,7 @@ def composed(sql: str, of: OfStore) -> str:
         kept, computed = _OF_STORE[relation]
         return Definition(_filled(kept, of), {column: _filled(term, of) for column, term in computed.items()})
 
-    return with_relations(sql, define)
+    return with_relations(sql, define, of.scope)
 
 
 def _filled(sql: str, of: OfStore) -> str:
