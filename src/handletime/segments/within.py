@@ -15,7 +15,7 @@ from handletime.scope import Scope
 from handletime.segments.explain import Explanation, Json, Moment, Reading, Span
 
 _OF_FOCUS: Final = frozenset({"focused", "unfocused", "focusLost", "leaseEnded"})
-_OF_AGENT: Final = ("agentId", "employeeId", "groupId", "userType")
+_OF_ASSIGNMENT: Final = ("employeeId", "groupId", "userType")
 _KEPT: Final = frozenset({"source", "sentBy", "reason", "closedBy", "leaseMillis"})
 """What a moment may say of its event, whoever asks."""
 
@@ -93,11 +93,12 @@ def _limited(seen: _Seen, agents: set[object], scope: Scope) -> Moment | None:
         return None
     detail = {name: value for name, value in moment.detail.items() if name in _KEPT}
     if is_named:
-        detail |= {name: moment.detail[name] for name in _OF_AGENT if name in moment.detail}
-        if scope.groups is not None and detail.get("groupId", scope.groups[0]) not in scope.groups:
-            del detail["groupId"]
+        detail["agentId"] = agent
+    is_mine = begins and not is_outside
+    if is_mine:
+        detail |= {name: moment.detail[name] for name in _OF_ASSIGNMENT if name in moment.detail}
     skill = moment.detail.get("skillId")
-    if skill is not None and scope.has_skill(skill) and (moment.type != "assigned" or is_named):
+    if skill is not None and scope.has_skill(skill) and (moment.type != "assigned" or is_mine):
         detail["skillId"] = skill
     is_by_others = agent is not None and not is_named
     moment = replace(
