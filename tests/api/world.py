@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from copy import copy
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import duckdb
 import httpx
@@ -141,7 +141,7 @@ class OfScope(NamedTuple):
     keeps_sums: bool = False
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
-        return with_relations(sql, lambda relation: Definition(f"select * from main.{relation}"), self.scope)
+        return with_relations(sql, lambda name: Definition(f"select * from main.{name}"), self.scope)  # noqa: S608
 
 
 def _identities(events: pa.Table) -> list[tuple[str, str]]:
@@ -252,8 +252,10 @@ class World:
         real: Store | None = None,
         connections: Connections | None = None,
         tls: tuple[Path, Path] | None = None,
+        page: Callable[[Service], Sequence[Any]] | None = None,
     ) -> None:
-        """`tls` is a certificate and its key."""
+        """`tls` is a certificate and its key, `page` makes the routes of the page."""
+        self._page = page
         self.store, self.clock, self.authenticator = MemoryStore(), FixedClock(), NamingAuthenticator()
         self.shelf = Shelf()
         store = real or self.store
@@ -268,7 +270,8 @@ class World:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        app = self.connections.noting(make_app(self.service))
+        more = self._page(self.service) if self._page else ()
+        app = self.connections.noting(make_app(self.service, more_routes=list(more)))
         self._server = make_server(app, self._listen, self.connections.room)
         self.connections.watch(self.port)
         await self._server.serve()
