@@ -27,7 +27,7 @@ PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; .+?)?( +--hash=sha256:[
 
 # Which room may know which (ARCHITECTURE.md). Those of the first row are known to all.
 GROUND = {"errors", "clock", "deadline", "settings", "compiled", "crashpoints"}
-GROUND |= {"addresses", "closing", "files", "processors", "sqlite"}
+GROUND |= {"addresses", "closing", "files", "processors", "scope", "sqlite"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in GROUND},
     "events": set(),

@@ -16,6 +16,7 @@ import pyarrow as pa
 from handletime.answers.selection import Selection
 from handletime.clock import DAY
 from handletime.deadline import Deadline
+from handletime.scope import Scope
 from handletime.segments import rules
 from handletime.segments.columns import NEVER
 from handletime.segments.derive import Trace, trace_of
@@ -163,6 +164,21 @@ class OpenConversations(NamedTuple):
     conversations: list[OpenConversation]
     with_focus: set[int]
     begin_in_the_middle: int
+
+
+def within(found: OpenConversations, scope: Scope) -> OpenConversations:
+    """The open conversations that lie within a scope: by their skill, and the group of whoever is assigned.
+
+    Only agents who have one of these are known there, and their focus. How many begin in the middle is not told.
+    """
+    if scope.is_whole:
+        return found
+    mine = [each for each in found.conversations if scope.has(each.skill, each.group)]
+    agents = {each.agent for each in mine if each.agent is not None}
+    shown = [
+        each._replace(focus={agent: here for agent, here in each.focus.items() if agent in agents}) for each in mine
+    ]
+    return OpenConversations(shown, found.with_focus & agents, 0)
 
 
 class LastRead:

@@ -26,7 +26,7 @@ from handletime.answers.levels import verdicts_of
 from handletime.answers.percentiles import percentile_columns, placed
 from handletime.answers.periods import Window, bounds_before, window_before
 from handletime.answers.registry import CLOCK_TABLES, HANDLE_TIME, LEVEL_METRICS, LEVELS, METRICS, PARTS, Metric
-from handletime.answers.relations import Snapshot
+from handletime.answers.relations import OF_AGENTS, Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.sums import I64, By, Flags, Sums, Texts, key_sql, starts_of, sums_of
 from handletime.answers.terms import RELATIONS, Table
@@ -219,7 +219,7 @@ def has(table: Table, question: Question) -> bool:
 
 
 class Report:
-    """The answer to a question, over one snapshot."""
+    """The answer to a question, over one snapshot. Where its scope is one of groups, it has agent segments alone."""
 
     def __init__(
         self, snapshot: Snapshot, question: Question, reserve: Callable[[int], object] = lambda _size: None
@@ -396,7 +396,8 @@ class Report:
         time is known.
         """
         asked = {metric.table for metric in self.question.metrics}
-        return [table for table in RELATIONS if table in asked and has(table, self.question)]
+        there = [table for table in RELATIONS if self._snapshot.scope.has_queues or RELATIONS[table] in OF_AGENTS]
+        return [table for table in there if table in asked and has(table, self.question)]
 
     def _asks_units(self) -> bool:
         return any(map(_is_of_units, self.question.metrics))

@@ -11,6 +11,7 @@ from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.terms import RELATIONS, VALUES, Table
 from handletime.clock import SECOND
+from handletime.scope import Scope
 
 LIMITS_S: Final = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14_400)
 """Seconds up to which values are counted together."""
@@ -49,21 +50,21 @@ _ACCOUNTS_MAX: Final = 10_000
 
 
 class Counted:
-    """What was shown of accounts last. A counter that goes back looks to Prometheus as if it had begun anew, so what
-    late events take back within a day stays counted. Any thread may use it.
+    """What was shown last of accounts, and of parts of them. A counter that goes back looks to Prometheus as if it had
+    begun anew, so what late events take back within a day stays counted. Any thread may use it.
     """
 
     def __init__(self) -> None:
-        self._shown: dict[str, tuple[int, Day]] = {}
+        self._shown: dict[tuple[str, Scope], tuple[int, Day]] = {}
         self._lock = Lock()
 
-    def never_less(self, account: str, day: int, times: Day) -> Day:
+    def never_less(self, account: str, scope: Scope, day: int, times: Day) -> Day:
         """These figures, or those of the same day that were shown before, where they were more."""
         with self._lock:
-            shown_day, shown = self._shown.pop(account, (day, {}))
+            shown_day, shown = self._shown.pop((account, scope), (day, {}))
             if shown_day == day:
                 times = {name: _most(shown.get(name, {}), found) for name, found in times.items()}
-            self._shown[account] = (day, times)
+            self._shown[account, scope] = (day, times)
             if len(self._shown) > _ACCOUNTS_MAX:
                 del self._shown[next(iter(self._shown))]
         return times

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Final, NamedTuple
+from urllib.parse import unquote
 
 from litestar import Response, get
 from prometheus_client import CollectorRegistry
@@ -34,13 +35,18 @@ _GAUGES: Final = {
     "queue_longest_wait_seconds": "The longest wait in the queue so far.",
     "unanswered_longest_wait_seconds": "The longest wait for an agent's answer so far.",
 }
+_OF_QUEUE: Final = frozenset({"queue_conversations", "queue_longest_wait_seconds", "queue_wait"})
+"""What is of no group."""
 
 
 @get("/api/account/{account:str}/metrics", sync_to_thread=True, name="account-metrics")
 def account_metrics(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
-    """The account's live figures by skill, as OpenMetrics or as text. Raises NotHere over a lake."""
-    name = service.admit(request, account, "operations")
-    reader = service.store.reader(name)
+    """The account's live figures by skill, as OpenMetrics or as text. Raises NotHere over a lake.
+
+    A key that is limited to groups gets nothing of the queue.
+    """
+    reader = service.reader(request, account, "operations")
+    name, scope = unquote(account), reader.scope
     now = service.clock.now()
     found = service.open_lately(name, reader).conversations
     midnight = now // DAY * DAY
@@ -48,13 +54,14 @@ def account_metrics(request: HttpRequest, service: TheService, account: InPath) 
     clocks = [clock for clock in CLOCKS if targets.sets(clock)]
     human = Selection((midnight, now), user_type="human")
     with reader.snapshot() as snapshot:
-        today: Day = {of: lengths_of(snapshot, of, human) for of in TIMES}
+        today: Day = {of: lengths_of(snapshot, of, human) for of in TIMES if scope.has_queues or of not in _OF_QUEUE}
         today |= {
             f"{clock}Verdicts": _verdicts(snapshot, clock, targets, Selection((midnight, now))) for clock in clocks
         }
-    today = service.counted.never_less(name, midnight, today)
+    today = service.counted.never_less(name, scope, midnight, today)
+    gauges = [name for name in _GAUGES if scope.has_queues or name not in _OF_QUEUE]
     registry = CollectorRegistry()
-    registry.register(_Figures(_gauges(found, now), today, _past_due(found, targets, now)))
+    registry.register(_Figures(_gauges(found, now), today, gauges, _past_due(found, targets, now)))
     encode, type_ = choose_encoder(form_of(request.headers.get("accept", "")))
     return Response(encode(registry), headers={"Content-Type": type_})
 
@@ -111,17 +118,25 @@ def _verdicts(snapshot: Snapshot, clock: Clock, targets: AccountTargets, of: Sel
 class _Figures(Collector):
     """What is shown, as Prometheus' library takes it."""
 
-    def __init__(self, gauges: dict[int, _OfSkill], today: Day, past_due: dict[tuple[int, Clock], int] | None) -> None:
-        self._gauges, self._today, self._past_due = gauges, today, past_due
+    def __init__(
+        self,
+        gauges: dict[int, _OfSkill],
+        today: Day,
+        shown: Container[str],
+        past_due: dict[tuple[int, Clock], int] | None,
+    ) -> None:
+        self._gauges, self._today, self._shown, self._past_due = gauges, today, shown, past_due
 
     def collect(self) -> Iterator[Metric]:
-        skills = sorted({*self._gauges, *(skill for name in TIMES for skill in self._today[name])})
+        skills = sorted({*self._gauges, *(skill for name in TIMES for skill in self._today.get(name, ()))})
         for place, (name, meaning) in enumerate(_GAUGES.items()):
+            if name not in self._shown:
+                continue
             gauge = GaugeMetricFamily(f"handletime_{name}", meaning, labels=_SKILL)
             for skill in skills:  # 0 where nothing is open now: a series that ends would keep an alert waiting.
                 gauge.add_metric([str(skill)], self._gauges.get(skill, _OfSkill())[place])
             yield gauge
-        for name in TIMES:
+        for name in filter(self._today.__contains__, TIMES):
             histogram = HistogramMetricFamily(f"handletime_{name}_seconds", _MEANINGS[name], labels=_SKILL)
             for skill, (*counts, total) in self._today[name].items():
                 limits = [*(str(float(limit)) for limit in LIMITS_S), "+Inf"]

@@ -65,15 +65,14 @@ class DueNow(msgspec.Struct, frozen=True):
 @get("/api/account/{account:str}/due", sync_to_thread=True, name="due")
 def due(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """The waits that are past due or will be soon, the most urgent first. Raises NotHere over a lake."""
-    name = service.admit(request, account, "operations")
-    reader = service.store.reader(name)
+    reader = service.reader(request, account, "operations")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     soon = query.get(WITHIN) * SECOND
     skills, limit = query.get(SKILL_IDS), query.get(LIMIT)
     query.check()
     now = service.clock.now()
-    found = service.open_lately(name, reader).conversations
+    found = service.open_lately(unquote(account), reader).conversations
     chosen = [each for each in found if skills is None or each.skill in skills]
     targets = service.targets.of(unquote(account))
     if targets:

@@ -339,7 +339,7 @@ class AgentLevels(msgspec.Struct, frozen=True):
 @get("/operations/api/account/{account:str}/msgskillsegments", sync_to_thread=True, name="msgskillsegments")
 def skill_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """Metrics of skill segments by skill and, where asked for, interval."""
-    reader = service.reader(request, account, "operations")
+    reader = service.reader(request, account, "operations", without_agent="skill segments")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     window, user_type = read_window(query, service.clock.now()), query.get(USER_TYPE)

@@ -116,7 +116,7 @@ def _members(queue: Queue, names: tuple[str, ...]) -> Iterator[bytes]:
 @get("/operations/api/account/{account:str}/msgqueuehealth/current", sync_to_thread=True, name="msgqueuehealth-current")
 def current_queue_health(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """Who waits now by skill, and in all."""
-    reader = service.reader(request, account, "operations")
+    reader = service.reader(request, account, "operations", without_agent="waits in the queue")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     read_version(query, VERSION)
@@ -215,7 +215,7 @@ def _cells(queue: Queue, name: str, begin: int = 0, end: int | None = None) -> l
 @get("/operations/api/account/{account:str}/msgqueuehealth", sync_to_thread=True, name="msgqueuehealth")
 def queue_health(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """How many waited on average, and how long, by skill and, where asked for, interval."""
-    reader = service.reader(request, account, "operations")
+    reader = service.reader(request, account, "operations", without_agent="waits in the queue")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     now = service.clock.now()

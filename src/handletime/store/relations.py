@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from handletime.answers.relations import OPEN, TEXTS_KEPT, Definition, with_relations
 from handletime.answers.words import count
 from handletime.errors import NotNow
+from handletime.scope import WHOLE, Scope
 from handletime.segments.tables import MOMENTS
 from handletime.store.schema import QUEUES
 
@@ -70,13 +71,14 @@ class Lacking(NamedTuple):
 
 class OfStore(NamedTuple):
     """The relations of one account of a store: the account's number and id, and what is lacking; those of some
-    conversations alone, from one number to another, where `among` says so.
+    conversations alone, from one number to another, where `among` says so; and of these the rows within a scope.
     """
 
     account: int
     name: str
     lacking: Lacking = Lacking()
     among: tuple[int, int] | None = None
+    scope: Scope = WHOLE
     keeps_sums: bool = True
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
@@ -99,7 +101,7 @@ def composed(sql: str, of: OfStore) -> str:
         }
         return Definition(_filled(kept, of), {column: _filled(term, of) for column, term in computed.items()}, refused)
 
-    return with_relations(sql, define)
+    return with_relations(sql, define, of.scope)
 
 
 def _not_yet(what: str, left: int) -> NotNow:

@@ -34,6 +34,7 @@ from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.errors import HandletimeError, NotNow, StoreError
 from handletime.events import model
+from handletime.scope import WHOLE, Scope
 from handletime.store.accept import Accepted, Acceptor
 from handletime.store.backlog import Backlog, Fold
 from handletime.store.database import RETRY_S, Database
@@ -97,9 +98,9 @@ class Store(Closing):
         folding.join()
         self._closing.close()
 
-    def reader(self, account: str) -> StoreReader:
-        """A reader for an account, which need not have any rows."""
-        return StoreReader(self._database, account, self._settle, limit_s=self.settings.query_limit_s)
+    def reader(self, account: str, scope: Scope = WHOLE) -> StoreReader:
+        """A reader for an account, which need not have any rows; of these it sees what lies within the scope."""
+        return StoreReader(self._database, account, self._settle, scope=scope, limit_s=self.settings.query_limit_s)
 
     @property
     def read_only(self) -> str | None:

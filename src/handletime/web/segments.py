@@ -195,7 +195,7 @@ SKILL_OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "
 @get("/skill-segments", sync_to_thread=True, name="page-skill-segments")
 def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The skill segments behind a number of the page of skills, newest first."""
-    asker = page.asker(request, "operations")
+    asker = page.asker(request, "operations", without_agent="skill segments")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone, cuts=False)
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)

@@ -118,19 +118,21 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    first = _read_listing(query, "", AGENT_COLUMNS if kind == "agent" else SKILL_COLUMNS)
+    # Skill segments are of no group.
+    of_skills = kind == "skill" and asker.key.scope.has_queues
+    first = _read_listing(query, "", SKILL_COLUMNS if of_skills else AGENT_COLUMNS)
     second = _read_listing(query, "2", AGENT_COLUMNS)
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
-    tables = [_table(asker, view, listings, "", kind)]
-    if kind == "skill" or alone is not None:
+    tables = [_table(asker, view, listings, "", kind, of_skills=of_skills)]
+    if of_skills or alone is not None:
         other: Kind = "skill" if kind == "agent" or alone is None else "agent"
         tables.append(_table(asker, view, listings, "2", other, of_page=kind))
     reader = asker.reader
     charts = []
     if alone is not None:
-        skill_history = history_of(reader, view, "skillSegments") if kind == "skill" else None
+        skill_history = history_of(reader, view, "skillSegments") if of_skills else None
         charts = charts_of(history_of(reader, view), view, skill_history)
     return page.html(
         request,
@@ -138,6 +140,7 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         asker,
         view=view,
         kind=kind,
+        of_skills=of_skills,
         alone=alone,
         tables=tables,
         keep={**first.parameters(offset=None), **second.parameters(offset=None)},
@@ -172,15 +175,15 @@ def _table(
     suffix: str,
     kind: Kind,
     *,
+    of_skills: bool = False,
     of_page: Kind | None = None,
 ) -> Made:
-    """One table. The page of skills has skill segments, then agent segments; all others have agent segments.
+    """One table, of skill segments or of agent segments. The page of skills has both, the former first, if it may.
 
     `of_page` is the kind of the page's first table, where this is the second one.
     """
-    of_agents = kind == "agent" or of_page is not None
-    table: Table = "agentSegments" if of_agents else "skillSegments"
-    groups = AGENT_COLUMNS if of_agents else SKILL_COLUMNS
+    table: Table = "skillSegments" if of_skills else "agentSegments"
+    groups = SKILL_COLUMNS if of_skills else AGENT_COLUMNS
     each: Each = "agentId" if kind == "agent" else "skillId"
     listing = listings[suffix]
     known = {metric.key for metric in metrics_of(groups)}
