@@ -58,6 +58,15 @@ QUEUE_ENDS: Final = {
     "skillTransfer": "passed to another skill",
     "assigned": "assigned",
 }
+CLOCKS: Final = {"firstResponse": "first response", "response": "response", "queueWait": "wait in the queue"}
+"""The clocks of targets (rules.md 5.2)."""
+VERDICTS: Final = {
+    "met": "within its target",
+    "missed": "later than its target",
+    "left": "without a verdict",
+    "pending": "not answered yet",
+    "pastDue": "past due",
+}
 UNIT_STARTS: Final = {
     "consumerMessage": "the consumer wrote",
     "conversationEntered": "the agent selected the conversation",
