@@ -85,7 +85,7 @@ def test_lists_of_times_read_as_times_do() -> None:
             (" a", '" a"'),
             ("shop-4711", "shop-4711"),
             ("a=b", "a=b"),
-            (True, "True"),
+            (True, "true"),
         ],
     ],
 )

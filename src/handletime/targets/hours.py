@@ -6,10 +6,12 @@ when the clocks are changed, and nothing here ever counts hours of a day.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import lru_cache
+from itertools import accumulate
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -90,14 +92,20 @@ class Calendar:
 
     def elapsed(self, start: int, end: int) -> int:
         """How many milliseconds of a wait from `start` to `end` lie within opening hours."""
-        if self.is_always:
+        if self.is_always or start >= end:
             return max(end - start, 0)
+        near = _years_around(self, _near(start).year)
+        if end <= near.until:
+            return near.open_before(end) - near.open_before(start)
         return sum(until - begin for begin, until in self.counted(start, end))
 
     def due(self, start: int, target: int) -> int | None:
         """The first moment at which `elapsed` reaches a target (milliseconds); None where it never does."""
         if self.is_always:
             return start + target if start + target <= TIME_MAX else None
+        soon = _years_around(self, _near(start).year).due(start, target)
+        if soon is not None:
+            return soon
         left, begin = target, start
         for end in self._looked_up_to(start):
             for since, until in self.counted(begin, end):
@@ -156,6 +164,40 @@ def _of_year(calendar: Calendar, year: int) -> tuple[tuple[int, int], ...]:
             if begin < end:
                 found.append((begin, end))
     return tuple(found)
+
+
+class _Around(NamedTuple):
+    """The hours of a year, the one before and the one after, to look moments of the year up: before `until`."""
+
+    starts: list[int]
+    ends: list[int]
+    sums: list[int]
+    """How much is open up to each end."""
+    until: int
+
+    def open_before(self, moment: int) -> int:
+        """How many milliseconds of these hours lie before a moment."""
+        place = bisect_right(self.starts, moment)
+        if not place:
+            return 0
+        return self.sums[place - 1] - max(self.ends[place - 1] - moment, 0)
+
+    def due(self, start: int, target: int) -> int | None:
+        """When so much of these hours has passed since a moment; None where it is not within them."""
+        wanted = self.open_before(start) + target
+        place = bisect_left(self.sums, wanted)
+        if place == len(self.sums):
+            return None
+        due = self.ends[place] - (self.sums[place] - wanted)
+        return due if due <= self.until else None
+
+
+@lru_cache(maxsize=256)
+def _years_around(calendar: Calendar, year: int) -> _Around:
+    begin, until = (_millis(datetime(max(each, 1), 1, 1)) for each in (year - 1, min(year + 2, 9999)))
+    hours = calendar.hours(begin, until)
+    starts, ends = hours.starts.tolist(), hours.ends.tolist()
+    return _Around(starts, ends, list(accumulate(end - start for start, end in zip(starts, ends, strict=True))), until)
 
 
 def _moment(day: date, minute: int, zone: ZoneInfo) -> int:
