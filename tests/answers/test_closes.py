@@ -127,7 +127,7 @@ def test_it_looks_back_in_few_steps_and_no_further_than_it_must(transfers: int, 
 
 def test_within_a_scope_of_skills_a_conversation_is_opened_where_it_comes_into_them() -> None:
     """And not where it was last time: that it was closed elsewhere in between is not seen."""
-    script = [
+    script: list[tuple[str, int, dict[str, object]]] = [
         ("opened", 0, {"skillId": 10}),
         ("transferred", 10, {"skillId": 20, "reason": "skill"}),
         ("closed", 20, {"closedBy": "agent"}),
@@ -147,7 +147,8 @@ def test_within_a_scope_of_skills_a_conversation_is_opened_where_it_comes_into_t
     def told(scope: Scope) -> dict[str, list[int]]:
         with reader.within(scope).snapshot() as snapshot:
             found = closes_of(snapshot, ("skillId",), Selection((base, base + 1_000_000)))
-        return {name: values.tolist() for name, values in {**found.keys, **found.sums}.items() if name in WANTED}
+        both = [*found.keys.items(), *found.sums.items()]
+        return {name: values.tolist() for name, values in both if name in WANTED}
 
     assert told(WHOLE) == {"skillId": [10, 20], "closes": [2, 1], "time": [5000 + 7000, 20_000]}
     assert told(Scope(None, (10,))) == {"skillId": [10], "closes": [2], "time": [4000 + 7000]}
