@@ -1,7 +1,4 @@
-"""A key that is limited to groups or skills: in a world with others its answers are those of a world without them.
-
-Covers: answers/relations.
-"""
+"""A key that is limited to groups or skills: in a world with others its answers are those of a world without them."""
 
 from __future__ import annotations
 
