@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from handletime.answers.selection import Selection
-from handletime.answers.times_today import LIMITS_S, TIMES, Counted, Lengths, lengths_of
+from handletime.answers.times_today import LIMITS_S, TIMES, Counted, Figures, lengths_of
 from handletime.clock import DAY
 from handletime.scope import WHOLE, Scope
 from tests.api.world import MemoryReader
@@ -16,9 +16,9 @@ from tests.segments.tables import events_of
 BEGIN, END = 946_684_800_000, 4_000_000_000_000
 
 
-def of_values(values: list[int]) -> Lengths:
+def of_values(values: list[int]) -> Figures:
     within = [sum(value <= limit * 1000 for value in values) for limit in LIMITS_S]
-    return Lengths((*within, len(values)), sum(values))
+    return (*within, len(values), sum(values))
 
 
 def values_of(name: str, row: Row) -> list[int]:

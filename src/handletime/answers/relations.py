@@ -22,7 +22,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from handletime.deadline import Deadline
-from handletime.errors import NotNow
+from handletime.errors import HandletimeError, NotNow
 from handletime.scope import WHOLE, Scope
 
 OPEN: Final = "open_conversations"
@@ -42,10 +42,15 @@ OF_AGENTS: Final = frozenset({"agent_segments", "handle_time_units"})
 
 
 class Definition(NamedTuple):
-    """The SQL of a relation, and computed columns: only queries that name them, or take all columns, get them."""
+    """The SQL of a relation, and computed columns: only queries that name them, or take all columns, get them.
+
+    Queries that name one of the columns that are `refused` get the error; those that take all columns get null there,
+    or none.
+    """
 
     sql: str
     computed: Mapping[str, str] = {}
+    refused: Mapping[str, HandletimeError] = {}
 
 
 _TYPES: Final = {
@@ -193,6 +198,9 @@ def _within(scope: Scope, relation: str, definition: Definition) -> Definition:
 
 
 def _relation(definition: Definition, used: _Used) -> str:
+    for column, error in definition.refused.items():
+        if column.lower() in used.columns:
+            raise error
     wanted = [column for column in definition.computed if used.all_columns or column.lower() in used.columns]
     columns = [f"{definition.computed[column]} as {column}" for column in wanted]
     return f"select {', '.join([*columns, '*'])} from ({definition.sql})" if columns else definition.sql  # noqa: S608

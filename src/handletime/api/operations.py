@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Response, get
 
-from handletime.answers.intervals import CALENDAR, Interval, bounds, zone_named
+from handletime.answers.intervals import CALENDAR, Interval, bounds
 from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS, Metric
 from handletime.answers.selection import Selection
 from handletime.answers.sums import By, Sums, sums_of
@@ -51,7 +51,7 @@ from handletime.api.series import (
     totals,
 )
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
-from handletime.clock import DAY, MINUTE
+from handletime.clock import DAY, MINUTE, zone_named
 from handletime.events.model import TIME_MIN
 
 TIMEFRAME_MAX: Final = 1440

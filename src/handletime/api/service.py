@@ -28,6 +28,7 @@ from handletime.errors import Forbidden, Unauthorized
 from handletime.events.book import is_account
 from handletime.scope import Scope
 from handletime.store.budget import Budget
+from handletime.targets.file import TargetsFile
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -70,7 +71,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
 class Service:
     """The one object behind all methods. `problem` says why the server is not ready yet, though the store is.
 
-    `answers` is the memory of answers that are not yet sent, `labels` are the names that reports show beside ids.
+    `answers` is the memory of answers that are not yet sent, `labels` are the names that reports show beside ids,
+    `targets` what waits are judged by.
     """
 
     def __init__(
@@ -81,9 +83,10 @@ class Service:
         files: Files,
         settings: ApiSettings | None = None,
         labels: Labels | None = None,
+        targets: TargetsFile | None = None,
     ) -> None:
         self.store, self.authenticator, self.clock, self.files = store, authenticator, clock, files
-        self.labels = labels or Labels()
+        self.labels, self.targets = labels or Labels(), targets or TargetsFile()
         self.settings = settings or ApiSettings()
         self.answers = Budget(self.settings.answer_bytes, "memory", FULL)
         self.problem: str | None = None

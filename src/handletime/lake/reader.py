@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -53,7 +53,7 @@ class LakeReader:
         """
         self._state, self._cursors, self._events = state, cursors, events
         self.deadline = Deadline(limit_s)
-        self._relations = OfFiles(lake, account, state.of(account), scope)
+        self._relations = OfFiles(lake, account, state.of(account), state.lacking, scope)
         self.account, self.scope = account, scope
 
     @contextmanager
@@ -142,6 +142,15 @@ class LakeReader:
 
 
 _NOT_NOW: Final = "What is going on now is not known here: this server reads tables that were made before."
+
+
+def _older(what: str) -> str:
+    return (
+        f"The tables that this server reads have no {what}: they were made by an earlier version. "
+        "Derive all events once with this one."
+    )
+
+
 _HELD: Final = """select count(distinct conversationId) from agent_segments
     where conversationId in (select unnest($wanted))"""
 _LAST_FOCUSED: Final = """select max(epoch_ms(time)) from {moves}
@@ -177,8 +186,17 @@ class Span(NamedTuple):
 class OfFiles:
     """The relations of one account, made of its files in a run."""
 
-    def __init__(self, lake: Path, account: str, files: Files, scope: Scope = WHOLE) -> None:
-        self._lake, self._account, self._files, self._scope = lake, account, files, scope
+    def __init__(
+        self,
+        lake: Path,
+        account: str,
+        files: Files,
+        lacking: Mapping[str, Collection[str]] | None = None,
+        scope: Scope = WHOLE,
+    ) -> None:
+        """`lacking` are columns that the tables do not have in this run."""
+        self._lake, self._account, self._files, self._lacking = lake, account, files, lacking or {}
+        self._scope = scope
 
     @property
     def scope(self) -> Scope:
@@ -204,13 +222,15 @@ class OfFiles:
                 return Definition(self._running_queues())
             number = ", segmentId as segmentNumber" if "segmentId" in COLUMNS[relation].names else ""
             rows = f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}"
+            refused = {column: NotHere(_older(f"{column} in {relation}")) for column in self._lacking.get(relation, ())}
             if relation != UNITS:
-                return Definition(rows)
+                return Definition(rows, refused=refused)
             looked_up = self._of_segments(window)
             if self._scope.is_whole:
-                return Definition(rows, looked_up)
+                return Definition(rows, looked_up, refused)
             segments = f"select segmentId, skillId, groupId from {self.source('agent_segments', window)}"
-            return Definition(f"from ({rows}) join ({segments}) using (segmentId)", {"source": looked_up["source"]})
+            joined = f"from ({rows}) join ({segments}) using (segmentId)"
+            return Definition(joined, {"source": looked_up["source"]}, refused)
 
         return with_relations(sql, define, self._scope)
 
@@ -236,10 +256,7 @@ class OfFiles:
     def _of(self, table: str) -> Sequence[File]:
         """The files of a table. Raises NotHere where the run lacks it."""
         if table not in self._files:
-            raise NotHere(
-                f"The tables that this server reads have no {table}: they were made by an earlier version. "
-                "Derive all events once with this one."
-            )
+            raise NotHere(_older(table))
         return self._files[table]
 
     def source(self, table: str, window: Span | None = None) -> str:
@@ -288,4 +305,5 @@ _TYPES: Final[Mapping[pa.DataType, str]] = {
     pa.bool_(): "boolean",
     pa.timestamp("us", tz="UTC"): "timestamptz",
     pa.list_(pa.int64()): "bigint[]",
+    pa.list_(pa.timestamp("us", tz="UTC")): "timestamptz[]",
 }

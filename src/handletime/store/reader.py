@@ -24,7 +24,8 @@ from handletime.store.directory import find
 from handletime.store.events import prepared_of
 from handletime.store.moves import EVER, SPANS_MS
 from handletime.store.now import open_conversations, running_segments
-from handletime.store.relations import OfStore
+from handletime.store.relations import Lacking, OfStore
+from handletime.store.schema import WITHOUT_MOMENTS, WITHOUT_QUEUES
 
 Settle = Callable[[str, float | None], None]
 """Has what was acknowledged of an account worked into the tables, within so many seconds. Raises NotNow."""
@@ -55,12 +56,12 @@ class StoreReader:
     def snapshot(self, *, limit_s: float | None = None) -> Iterator[Snapshot]:
         """One state of the account's rows, for one thread, until it is left, whatever is written meanwhile.
 
-        Queries find the relations of `answers.relations` of this account, and no other table. Those about queue
-        segments have to wait until all conversations have theirs (NotNow). Those that run longer than `limit_s` in all,
-        or than the request may, are stopped (NotNow).
+        Queries find the relations of `answers.relations` of this account, and no other table. Those that name queue
+        segments, or columns that came later, have to wait until all conversations have theirs (NotNow). Those that run
+        longer than `limit_s` in all, or than the request may, are stopped (NotNow).
         """
         # Asked before the state is taken: the last conversation may get its own meanwhile, and that state lacks them.
-        may_lack = self._database.lacks_queues
+        may_lack = self._database.is_outdated
         with self._cursor(limit_s) as cursor:
             yield Snapshot(cursor, self._relations(cursor, may_lack=may_lack), self.deadline)
 
@@ -79,7 +80,7 @@ class StoreReader:
 
         All are of one state of the store.
         """
-        may_lack = self._database.lacks_queues  # Before the state is taken, as for a snapshot.
+        may_lack = self._database.is_outdated  # Before the state is taken, as for a snapshot.
         with self._cursor() as cursor:
             whole = self._relations(cursor, may_lack=may_lack)
             low = -1
@@ -155,10 +156,9 @@ class StoreReader:
             return len(find(cursor, [(account, conversation) for conversation in wanted])) == len(wanted)
 
     def _relations(self, cursor: duckdb.DuckDBPyConnection, *, may_lack: bool) -> OfStore:
-        """The relations of all of the account's conversations; `may_lack`: some may lack their queue segments."""
+        """The relations of all of the account's conversations; `may_lack`: some may be of an older derivation."""
         number = self._number(cursor)
-        lacking = lacking_queues(cursor, number) if may_lack else 0
-        return OfStore(number, self.account, lacking, scope=self.scope)
+        return OfStore(number, self.account, lacking(cursor, number) if may_lack else Lacking(), scope=self.scope)
 
     def _find(self, cursor: duckdb.DuckDBPyConnection, conversation: str) -> int | None:
         account = self._number(cursor)
@@ -185,10 +185,11 @@ class StoreReader:
             yield cursor
 
 
-def lacking_queues(cursor: duckdb.DuckDBPyConnection, account: int) -> int:
-    """How many conversations of an account still lack their queue segments."""
-    sql = "select count(*) from kept.without_queues where account = ?"
-    return int(cursor.execute(sql, [account]).fetchall()[0][0])
+def lacking(cursor: duckdb.DuckDBPyConnection, account: int) -> Lacking:
+    """What conversations of an account still lack."""
+    sql = f"""select count(*) filter (derivation <= {WITHOUT_QUEUES}), count(*) filter (derivation <= {WITHOUT_MOMENTS})
+        from kept.outdated where account = ?"""  # noqa: S608
+    return Lacking(*cursor.execute(sql, [account]).fetchall()[0])
 
 
 Running = Iterator[tuple[str, int, int | None, int | None]]

@@ -175,13 +175,13 @@ class Store(Closing):
             return changed
 
     @property
-    def lacks_queues(self) -> bool:
-        """Whether some conversations still lack their queue segments (`upkeep.queues`)."""
-        return self._database.lacks_queues
+    def is_outdated(self) -> bool:
+        """Whether some conversations' rows are still of an older derivation (`upkeep.deriving`)."""
+        return self._database.is_outdated
 
-    def has_queues(self) -> None:
-        """Says that no conversation lacks them any longer."""
-        self._database.lacks_queues = False
+    def note_up_to_date(self) -> None:
+        """Says that no conversation's rows are so any longer."""
+        self._database.is_outdated = False
 
     def settle(self) -> None:
         """Folds all that is in the journal now. Raises NotNow."""
