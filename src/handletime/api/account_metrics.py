@@ -54,15 +54,14 @@ def account_metrics(request: HttpRequest, service: TheService, account: InPath) 
     clocks = [clock for clock in CLOCKS if targets.sets(clock) and (scope.has_queues or clock not in _OF_QUEUE)]
     human = Selection((midnight, now), user_type="human")
     with reader.snapshot() as snapshot:
-        times = [name for name in TIMES if scope.has_queues or name not in _OF_QUEUE]
-        today: Day = {of: lengths_of(snapshot, of, human) for of in times}
+        today: Day = {of: lengths_of(snapshot, of, human) for of in TIMES if scope.has_queues or of not in _OF_QUEUE}
         today |= {
             f"{clock}Verdicts": _verdicts(snapshot, clock, targets, Selection((midnight, now))) for clock in clocks
         }
     today = service.counted.never_less(name, scope, midnight, today)
     gauges = [name for name in _GAUGES if scope.has_queues or name not in _OF_QUEUE]
     registry = CollectorRegistry()
-    registry.register(_Figures(_gauges(found, now), today, _past_due(found, targets, now), gauges))
+    registry.register(_Figures(_gauges(found, now), today, gauges, _past_due(found, targets, now)))
     encode, type_ = choose_encoder(form_of(request.headers.get("accept", "")))
     return Response(encode(registry), headers={"Content-Type": type_})
 
@@ -123,10 +122,10 @@ class _Figures(Collector):
         self,
         gauges: dict[int, _OfSkill],
         today: Day,
-        past_due: dict[tuple[int, Clock], int] | None,
         shown: Container[str],
+        past_due: dict[tuple[int, Clock], int] | None,
     ) -> None:
-        self._gauges, self._today, self._past_due, self._shown = gauges, today, past_due, shown
+        self._gauges, self._today, self._shown, self._past_due = gauges, today, shown, past_due
 
     def collect(self) -> Iterator[Metric]:
         skills = sorted({*self._gauges, *(skill for name in TIMES for skill in self._today.get(name, ()))})
@@ -137,9 +136,7 @@ class _Figures(Collector):
             for skill in skills:  # 0 where nothing is open now: a series that ends would keep an alert waiting.
                 gauge.add_metric([str(skill)], self._gauges.get(skill, _OfSkill())[place])
             yield gauge
-        for name in TIMES:
-            if name not in self._today:
-                continue
+        for name in filter(self._today.__contains__, TIMES):
             histogram = HistogramMetricFamily(f"handletime_{name}_seconds", _MEANINGS[name], labels=_SKILL)
             for skill, (*counts, total) in self._today[name].items():
                 limits = [*(str(float(limit)) for limit in LIMITS_S), "+Inf"]

@@ -224,7 +224,7 @@ class OfFiles:
             rows = f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}"
             refused = {column: NotHere(_older(f"{column} in {relation}")) for column in self._lacking.get(relation, ())}
             if relation != UNITS:
-                return Definition(rows, refused=refused)
+                return Definition(rows, {}, refused)
             looked_up = self._of_segments(window)
             if self._scope.is_whole:
                 return Definition(rows, looked_up, refused)

@@ -158,7 +158,8 @@ class StoreReader:
     def _relations(self, cursor: duckdb.DuckDBPyConnection, *, may_lack: bool) -> OfStore:
         """The relations of all of the account's conversations; `may_lack`: some may be of an older derivation."""
         number = self._number(cursor)
-        return OfStore(number, self.account, lacking(cursor, number) if may_lack else Lacking(), scope=self.scope)
+        lacks = lacking(cursor, number) if may_lack else Lacking()
+        return OfStore(number, self.account, lacks, scope=self.scope)
 
     def _find(self, cursor: duckdb.DuckDBPyConnection, conversation: str) -> int | None:
         account = self._number(cursor)
