@@ -216,7 +216,7 @@ def event(moment: Moment, name: Callable[[Kind, int], str]) -> str:
     given = detail.pop("agentId", None)
     agent = "" if given is None else name("agent", cast(int, given))
     if given is None and moment.outside_scope and (moment.type == "assigned" or detail.get("sentBy") == "agent"):
-        agent = OUTSIDE_SCOPE
+        agent = OUTSIDE_SCOPE if moment.type == "message" else f"somebody {OUTSIDE_SCOPE}"
     by, reason, lease = (detail.pop(key, None) for key in ("sentBy", "reason", "leaseMillis"))
     by = detail.pop("closedBy", by)
     texts = {
