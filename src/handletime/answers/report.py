@@ -23,7 +23,7 @@ from handletime.answers.figures import KNOWN
 from handletime.answers.handled import HANDLE_TIME_IN_INTERVAL, handled_in_intervals, since, units_in
 from handletime.answers.intervals import Interval, clock_bounds, length_of
 from handletime.answers.percentiles import percentile_columns, placed
-from handletime.answers.periods import Window, bounds_before, window_before
+from handletime.answers.periods import Compare, Window, compared_bounds
 from handletime.answers.registry import HANDLE_TIME, METRICS, PARTS, Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
@@ -46,7 +46,7 @@ ROWS_MAX: Final = 1_000_000
 INTERVALS_MAX: Final = 1_000_000
 """The most intervals that a window is cut in."""
 PREVIOUS: Final = "Previous"
-"""The end of the names of columns about the window before."""
+"""The end of the names of columns about the window that is compared with."""
 AT_ONCE: Final = 100_000
 """Segments that are asked about together, if there are intervals to tell them apart; or rows, where all are filled."""
 LONG: Final = 200_000
@@ -68,8 +68,8 @@ CELL_BYTES: Final = 16
 class Question(NamedTuple):
     """What a report is asked for.
 
-    `of` has the bounds of the intervals, `before` those of the window before, if that is to be compared with. `fill`
-    gives each combination a row in each interval. Up to `limit` rows are given from `offset` on.
+    `of` has the bounds of the intervals, `before` those of the window that it is compared with, if it is. `fill` gives
+    each combination a row in each interval. Up to `limit` rows are given from `offset` on.
     """
 
     of: Selection
@@ -108,15 +108,15 @@ class Cut(NamedTuple):
 
 
 def question_of(
-    cut: Cut, filters: Filters, by: Iterable[By], metrics: tuple[Metric, ...], *, compare: bool = False
+    cut: Cut, filters: Filters, by: Iterable[By], metrics: tuple[Metric, ...], *, compare: Compare | None = None
 ) -> Question:
-    """The question for a window, which is not cut too finely, compared with the one before or not."""
+    """The question for a window, which is not cut too finely, and what it is compared with."""
     (start, end), interval, zone = cut
     bounds = [start, end] if interval is None or start >= end else clock_bounds(start, end, interval, zone)
     of = Selection(bounds, **filters._asdict())
     before = None
-    if compare:
-        before = of._replace(bounds=bounds_before(bounds, window_before(cut.window, zone), interval, zone))
+    if compare is not None:
+        before = of._replace(bounds=compared_bounds(bounds, compare, interval, zone))
     return Question(of, tuple(by), interval is not None, metrics, zone, before)
 
 

@@ -18,6 +18,7 @@ from handletime.answers.figures import span
 from handletime.answers.files import Conversation, asked
 from handletime.answers.flat import Format, Namer, Shape, in_small, written
 from handletime.answers.labels import Labels
+from handletime.answers.periods import Compare
 from handletime.answers.registry import Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.report import (
@@ -52,7 +53,7 @@ class Asked(NamedTuple):
     filters: Filters
     by: tuple[By, ...]
     metrics: tuple[Metric, ...]
-    compare: bool = False
+    compare: Compare | None = None
     fill: bool = False
 
     def question(self) -> Question:
@@ -243,7 +244,7 @@ class OfServer:
             "source": filters.source,
             "userType": filters.user_type,
             "metrics": ",".join(metric.key for metric in asked.metrics),
-            "compare": "previous" if asked.compare else None,
+            "compare": asked.compare,
             "fill": "zero" if asked.fill else None,
             "format": form,
         }

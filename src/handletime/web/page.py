@@ -34,7 +34,7 @@ from handletime.errors import (
 )
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
-from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
+from handletime.web.view import COMPARED, INTERVALS, SPANS, USER_TYPES, read_view, settled
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -177,6 +177,7 @@ class Page:
             "words": words,
             "spans": SPANS,
             "intervals": INTERVALS,
+            "compared": COMPARED,
             "user_types": USER_TYPES,
             **more,
         }
@@ -253,7 +254,7 @@ ThePage = NamedDependency[Page]
 
 _IN_FORM: Final = frozenset(
     {"from", "to", "fromOffset", "toOffset", "last", "interval", "tz"}
-    | {"skill", "agent", "group", "userType", "source", "long"}
+    | {"skill", "agent", "group", "userType", "source", "long", "compare"}
 )
 _SPAN: Final = frozenset({"from", "to", "last", "interval"})
 

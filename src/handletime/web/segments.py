@@ -9,8 +9,12 @@ from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
-from handletime.answers.pages import Segment, Sort, SortKey, rows_of, skill_rows_of
+from handletime.answers.difference import Difference, difference
+from handletime.answers.pages import Segment, Sort, SortKey, count_of, rows_of, skill_rows_of
+from handletime.answers.registry import METRICS
+from handletime.answers.relations import Snapshot
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
+from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES, rfc_3339
 from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages, sort_text
 from handletime.api.answer import Answer
@@ -95,6 +99,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     with asker.reader.snapshot() as snapshot:
         total, found = rows_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         rows = list(found)
+        differs = _differs(snapshot, asked.view, asked.wanted, "agentSegments", total)
     return page.html(
         request,
         "segments.html",
@@ -102,6 +107,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
         asked=asked,
         view=asked.view,
         total=total,
+        differs=differs,
         rows=rows,
         headings=HEADINGS,
         pages=dict(_pages(asked, total)),
@@ -109,6 +115,15 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
         csv_rows=CSV_ROWS_MAX,
         no_curl=_why_no_curl(asked, now),
     )
+
+
+def _differs(snapshot: Snapshot, view: View, wanted: Selection, table: Table, total: int) -> Difference | None:
+    """How the number of segments differs from what the view is compared with."""
+    before = view.before(wanted)
+    if before is None:
+        return None
+    key = "totalAgentConversationSegments" if table == "agentSegments" else "totalSkillConversationSegments"
+    return difference(METRICS[key], total, count_of(snapshot, before, table))
 
 
 def _pages(asked: SegmentsPage, total: int) -> Iterator[tuple[str, str]]:
@@ -203,12 +218,14 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     wanted = view.skill_segments._replace(outcome=outcome or None)
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, wanted, offset=offset, limit=limit)
+        differs = _differs(snapshot, view, wanted, "skillSegments", total)
     return page.html(
         request,
         "skill_segments.html",
         asker,
         view=view,
         total=total,
+        differs=differs,
         rows=rows,
         outcome=outcome,
         outcome_text=OUTCOMES.get(outcome, "abandoned in queue"),

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 
 from litestar import Response, get
 
+from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
 from handletime.answers.registry import METRICS, Metric
 from handletime.answers.sums import NOTHING
@@ -14,7 +15,7 @@ from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import Query, a_choice, a_number, a_text
 from handletime.api.service import HttpRequest, query_of
-from handletime.web.charts import Stroke, charts_of, trend_of, trend_text
+from handletime.web.charts import Chart, Stroke, Tile, charts_of, tiles_of, trend_of, trend_text
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -60,12 +61,13 @@ class Listing(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One value, a link to the segments behind it, and what it covers where that is not all."""
+    """One value, a link to the segments behind it, what it covers where that is not all, and how it differs."""
 
     text: str
     href: str
     metric: Metric
     covers: str = ""
+    differs: Difference | None = None
 
 
 class Shown(NamedTuple):
@@ -128,10 +130,12 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         other: Kind = "skill" if kind == "agent" or alone is None else "agent"
         tables.append(_table(asker, view, listings, "2", other, of_page=kind))
     reader = asker.reader
-    charts = []
+    charts: list[Chart] = []
+    tiles: list[Tile] = []
     if alone is not None:
         skill_history = history_of(reader, view, "skillSegments") if kind == "skill" else None
-        charts = charts_of(history_of(reader, view), view, skill_history)
+        history = history_of(reader, view)
+        charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
     return page.html(
         request,
         "tables.html",
@@ -144,6 +148,7 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         search_from=SEARCH_FROM,
         data_quality=data_quality_of(reader, view),
         charts=charts,
+        tiles=tiles,
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
     )
 
@@ -266,7 +271,8 @@ def _cell(row: Row, metric: Metric, view: View, chosen: dict[Kind, int]) -> Cell
         covers = ""
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
     href = _behind(view, metric, chosen) if number not in (None, 0, NOTHING) else ""
-    return Cell(metric.said(number), href, metric, covers)
+    differs = None if row.before is None else difference(metric, number, row.before.get(metric.key))
+    return Cell(metric.said(number), href, metric, covers, differs)
 
 
 _TOTAL_HANDLED: Final = "totalHandleTimeMillis"
