@@ -147,6 +147,11 @@ class Column(NamedTuple):
         """The values from one place to another."""
         return Column(self.values[begin:end], None if self.there is None else self.there[begin:end])
 
+    def taken(self, places: Sequence[int]) -> Column:
+        """The values at some places."""
+        at = np.asarray(places, np.intp)
+        return Column(self.values[at], None if self.there is None else self.there[at])
+
 
 class Rows(NamedTuple):
     """Some rows of a report as columns: places of intervals in the bounds, ids and texts, and metrics.
@@ -169,6 +174,16 @@ class Rows(NamedTuple):
             {name: column.part(begin, end) for name, column in self.keys.items()},
             {name: column.part(begin, end) for name, column in self.metrics.items()},
             {name: column.part(begin, end) for name, column in self.leading.items()},
+        )
+
+    def taken(self, places: Sequence[int]) -> Rows:
+        """The rows at some places, in their order."""
+        return Rows(
+            len(places),
+            None if self.places is None else self.places[np.asarray(places, np.intp)],
+            {name: column.taken(places) for name, column in self.keys.items()},
+            {name: column.taken(places) for name, column in self.metrics.items()},
+            {name: column.taken(places) for name, column in self.leading.items()},
         )
 
 

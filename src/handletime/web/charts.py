@@ -122,6 +122,20 @@ _TILES: Final[dict[Table, dict[str, str]]] = {
 }
 
 
+_OF_CHARTS: Final = {
+    "median and p90": "Half of the values are at most the median, nine of ten at most the 90th percentile",
+    "outcome": "Interactive: the agent wrote, and the consumer after that. Non-responsive consumer: the agent wrote, "
+    "the consumer did not. Abandoned: the consumer closed before the agent wrote. Non-responsive agent: it ended "
+    "otherwise without a message of the agent",
+    "interval": "A segment counts where it ended",
+}
+
+
+def meanings_of(tiles: Sequence[Tile]) -> dict[str, str]:
+    """What tiles and charts mean, by their names."""
+    return {tile.name: tile.meaning for tile in tiles} | _OF_CHARTS
+
+
 def tiles_of(history: History, view: View, skill_history: History | None = None) -> list[Tile]:
     """The figures of the whole span, and how they differ from what it is compared with."""
     tiles = []
@@ -187,7 +201,7 @@ def _total(history: History, lines: Sequence[_Line]) -> str:
 def _interval_text(place: int, start: int, view: View) -> str:
     at = local(start, view.zone)
     by_day = view.cut in ("day", "week")
-    text = at.strftime("%Y-%m-%d") if by_day else at.strftime("%a %d %b %H:%M") + which_of_two(at)
+    text = at.strftime("%a %Y-%m-%d") if by_day else at.strftime("%a %Y-%m-%d %H:%M") + which_of_two(at)
     return f"{text} ({PART})" if place in view.parts else text
 
 

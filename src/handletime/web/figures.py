@@ -35,6 +35,11 @@ class Columns(NamedTuple):
     heading: str
     columns: tuple[Column, ...]
 
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What each column means, by its heading."""
+        return {column.heading: column.metric.meaning for column in self.columns}
+
 
 def _columns(heading: str, *keys: str, **headings: str) -> Columns:
     """Columns of metrics under their labels, then those under other headings."""
@@ -84,7 +89,7 @@ SKILL_COLUMNS: Final = (
         skillSegmentsWithNonResponsiveConsumers="non-resp. consumer",
         skillSegmentsWithNonResponsiveAgents="non-resp. agent",
         skillSegmentsAbandonedByConsumers="abandoned",
-        skillSegmentsAbandonedByConsumersInQueue="… in queue",
+        skillSegmentsAbandonedByConsumersInQueue="abandoned in queue",
     ),
     Columns(
         "First response",
@@ -159,7 +164,7 @@ def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *,
 
     rows = [row(number) for (number,) in sorted(key for key in {*groups, *(then or ())} if key)]
     total = Row(None, groups.get((), nothing), [], None if then is None else then.get((), nothing))
-    return TableOf(_sorted(rows, sort, descending=descending), total)
+    return TableOf(sorted_rows(rows, sort, descending=descending), total)
 
 
 def _shown(metric: Metric, figures: Figures | None) -> Value:
@@ -170,7 +175,7 @@ def _shown(metric: Metric, figures: Figures | None) -> Value:
     return None if value == NOTHING and metric.per else value
 
 
-def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
+def sorted_rows(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
     """Rows sorted by the metric's value; else by id."""
     metric = METRICS.get(sort)
     rows = sorted(rows, key=lambda row: row.number or 0, reverse=descending and metric is None)

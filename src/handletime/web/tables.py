@@ -10,12 +10,13 @@ from litestar import Response, get
 from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
 from handletime.answers.registry import METRICS, Metric
+from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import Query, a_choice, a_number, a_text
 from handletime.api.service import HttpRequest, query_of
-from handletime.web.charts import Chart, Stroke, Tile, charts_of, tiles_of, trend_of, trend_text
+from handletime.web.charts import Chart, Stroke, Tile, charts_of, meanings_of, tiles_of, trend_of, trend_text
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -102,6 +103,49 @@ class Made(NamedTuple):
     """The address of all rows again."""
     search: dict[str, str]
     """The parameters of the address that a search keeps."""
+    blind: list[int]
+    """Agents whose screens sent no focus data, so that their handle time is unknown."""
+    exports: dict[str, str]
+    """The addresses of this table as files, of all pages."""
+
+
+class Which(NamedTuple):
+    """One table of a page: whose rows it has, and the kind of the page's first table, where this is the second one.
+
+    The page of skills has skill segments, then agent segments; all others have agent segments.
+    """
+
+    suffix: str
+    kind: Kind
+    of_page: Kind | None = None
+
+    @property
+    def table(self) -> Table:
+        """Which segments count."""
+        return "agentSegments" if self.kind == "agent" or self.of_page is not None else "skillSegments"
+
+    @property
+    def groups(self) -> tuple[Columns, ...]:
+        """The columns."""
+        return AGENT_COLUMNS if self.table == "agentSegments" else SKILL_COLUMNS
+
+    @property
+    def each(self) -> Each:
+        """The column that tells its rows apart."""
+        return "agentId" if self.kind == "agent" else "skillId"
+
+    def selection(self, view: View) -> Selection:
+        """The segments of a view that it counts."""
+        return view.agent_segments if self.table == "agentSegments" else view.skill_segments
+
+
+def tables_of(kind: Kind, view: View) -> list[Which]:
+    """The tables of the page of agents or skills."""
+    alone = view.agent if kind == "agent" else view.skill
+    first = Which("", kind)
+    if kind == "agent" and alone is None:
+        return [first]
+    return [first, Which("2", "skill" if kind == "agent" or alone is None else "agent", kind)]
 
 
 @get("/agents", sync_to_thread=True, name="page-agents")
@@ -120,15 +164,11 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    first = _read_listing(query, "", AGENT_COLUMNS if kind == "agent" else SKILL_COLUMNS)
-    second = _read_listing(query, "2", AGENT_COLUMNS)
+    first, second = read_listing(query, Which("", kind)), read_listing(query, Which("2", kind, kind))
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
-    tables = [_table(asker, view, listings, "", kind)]
-    if kind == "skill" or alone is not None:
-        other: Kind = "skill" if kind == "agent" or alone is None else "agent"
-        tables.append(_table(asker, view, listings, "2", other, of_page=kind))
+    tables = [_table(asker, view, listings, which) for which in tables_of(kind, view)]
     reader = asker.reader
     charts: list[Chart] = []
     tiles: list[Tile] = []
@@ -147,13 +187,17 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         keep={**first.parameters(offset=None), **second.parameters(offset=None)},
         search_from=SEARCH_FROM,
         data_quality=data_quality_of(reader, view),
+        blind=tables[0].blind,
         charts=charts,
         tiles=tiles,
+        meant=meanings_of(tiles),
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
     )
 
 
-def _read_listing(query: Query, suffix: str, groups: tuple[Columns, ...]) -> Listing:
+def read_listing(query: Query, which: Which) -> Listing:
+    """How an address wants the rows of a table. Faults are noted in the query."""
+    suffix, groups = which.suffix, which.groups
     sort = a_text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
     turn = a_choice(f"direction{suffix}", "Which way.", "", ("asc", "desc"))
     key = query.get(sort) or groups[0].columns[0].metric.key
@@ -170,31 +214,21 @@ def _natural(key: str) -> str:
     return "asc" if key in ("id", "name") else "desc"
 
 
-def _table(
-    asker: Asker,
-    view: View,
-    listings: dict[str, Listing],
-    suffix: str,
-    kind: Kind,
-    *,
-    of_page: Kind | None = None,
-) -> Made:
-    """One table. The page of skills has skill segments, then agent segments; all others have agent segments.
+def in_order(rows: list[Row], which: Which, listing: Listing, labels: AccountLabels) -> list[Row]:
+    """The rows that a search found, sorted by name where the listing is; otherwise they stay in their order."""
+    if listing.key == "name":
+        rows = sorted(rows, key=lambda row: _name(row, which.kind, labels), reverse=listing.descending)
+    return [row for row in rows if _is_found(row, which.kind, labels, listing.find)]
 
-    `of_page` is the kind of the page's first table, where this is the second one.
-    """
-    of_agents = kind == "agent" or of_page is not None
-    table: Table = "agentSegments" if of_agents else "skillSegments"
-    groups = AGENT_COLUMNS if of_agents else SKILL_COLUMNS
-    each: Each = "agentId" if kind == "agent" else "skillId"
-    listing = listings[suffix]
+
+def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which) -> Made:
+    suffix, kind, of_page = which
+    groups, listing = which.groups, listings[suffix]
     known = {metric.key for metric in metrics_of(groups)}
     key = listing.key if listing.key in known else "id"
-    made = table_of(asker.reader, view, each, table, key, descending=listing.descending)
+    made = table_of(asker.reader, view, which.each, which.table, key, descending=listing.descending)
     rows = made.rows
-    if listing.key == "name":
-        rows = sorted(rows, key=lambda row: _name(row, kind, asker.labels), reverse=listing.descending)
-    found = [row for row in rows if _is_found(row, kind, asker.labels, listing.find)]
+    found = in_order(rows, which, listing, asker.labels)
     trended = METRICS[listing.key] if listing.key in known else groups[0].columns[0].metric
     path = f"/{of_page or kind}s"
 
@@ -206,6 +240,7 @@ def _table(
         turned = ("asc" if listing.descending else "desc") if key == listing.key else _natural(key)
         return href(sort=key, direction=turned, offset=None) + f"#table{suffix}"
 
+    exported = listing.parameters(offset=None) | {"table": suffix or None, "interval": None}
     kept = [
         listing.parameters(find=None, offset=None),
         *(each.parameters() for s, each in listings.items() if s != suffix),
@@ -228,6 +263,8 @@ def _table(
         },
         href(find=None, offset=None) + f"#table{suffix}",
         view.parameters(**{name: value for each in kept for name, value in each.items()}),
+        [row.number for row in rows if kind == "agent" and row.number is not None and _is_blind(row)],
+        {form: view.fixed(f"{path}.{form}", **exported) for form in ("csv", "xlsx")},
     )
 
 
@@ -261,10 +298,15 @@ def _row(
     )
 
 
+def _is_blind(row: Row) -> bool:
+    known, human = row.known
+    return human > 0 and not known
+
+
 def _cell(row: Row, metric: Metric, view: View, chosen: dict[Kind, int]) -> Cell:
     if metric.key == _TOTAL_HANDLED:
         known, human = row.known
-        if human and not known:
+        if _is_blind(row):
             return Cell(NO_FOCUS_DATA, "", metric)
         covers = f"of {known:,} of {human:,} segments" if known < human else ""
     else:

@@ -17,11 +17,10 @@ export function duration(millis) {
   if (whole < 1000) return whole ? `${whole} ms` : "0 s";
   if (whole < 10000) return `${Math.floor(whole / 1000)}.${Math.floor(whole / 100) % 10} s`;
   if (whole < 60000) return `${Math.floor(whole / 1000)} s`;
-  const [large, name, small, rest] =
-    whole < 3600000 ? [60000, "min", 1000, "s"] : whole < 172800000 ? [3600000, "h", 60000, "min"] : [86400000, "d", 3600000, "h"];
+  const [large, name, small, rest, digits] = whole < 3600000 ? [60000, "min", 1000, "s", 1] : [3600000, "h", 60000, "min", 2];
   const more = Math.floor((whole % large) / small);
   const most = Math.floor(whole / large).toLocaleString("en");
-  return more ? `${most} ${name} ${more} ${rest}` : `${most} ${name}`;
+  return more ? `${most} ${name} ${String(more).padStart(digits, "0")} ${rest}` : `${most} ${name}`;
 }
 
 export function drawCharts(within) {
@@ -67,7 +66,7 @@ function draw(figure) {
       hooks: { drawClear: [(u) => hatch(u, chart, color("--line"))] },
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
       scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
-      axes: [{ ...axis, size: 3.1 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      axes: [{ ...axis, size: 3.1 * rem, space: 6 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
       legend: { markers: { dash: (u, i) => (u.series[i].dash ? "dashed" : "solid") } },
       series: [
         { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
@@ -171,7 +170,8 @@ function hatch(plot, chart, color) {
 function clocks(splits, step, zone) {
   const offset = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "longOffset" });
   const offsetAt = (seconds) => offset.formatToParts(seconds * 1000).find((part) => part.type === "timeZoneName").value.slice(3) || "+00:00";
-  const day = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  // Sweden writes dates as they are written everywhere here: 2026-11-20.
+  const day = new Intl.DateTimeFormat("sv", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
   const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", hour12: false });
   let before = null;
   return splits.map((seconds) => {
