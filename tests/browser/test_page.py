@@ -1010,7 +1010,7 @@ def test_the_theme_is_chosen_and_kept(visitor: Visitor) -> None:
     assert seen["light"] == seen["as the system"] != seen["dark"] == page.evaluate(color)
 
 
-@pytest.mark.parametrize("width", [360, 3840])
+@pytest.mark.parametrize("width", [320, 3840])
 def test_it_fits_a_phone_and_a_wall(centre: Centre, chromium: Browser, width: int) -> None:
     visitor = Visitor(centre, chromium, viewport={"width": width, "height": 800 if width < 1000 else 2160})
     try:
