@@ -59,8 +59,9 @@ audit: .venv/ready-audit ## before a release: are there advisories on what we de
 # Pins stay where pyproject.toml allows; `make lock upgrade=yes` takes the newest of everything.
 lock: .venv/ready-lock ## pin what pyproject.toml asks for in requirements/, with hashes
 	@$(LOCK) pyproject.toml -o requirements/runtime.txt
-	@$(LOCK) pyproject.toml --extra spark --group dev -c requirements/runtime.txt -o requirements/dev.txt
+	@$(LOCK) pyproject.toml --extra spark --extra holidays --group dev -c requirements/runtime.txt -o requirements/dev.txt
 	@$(LOCK) pyproject.toml --extra spark -c requirements/dev.txt -o requirements/spark.txt
+	@$(LOCK) pyproject.toml --extra holidays -c requirements/dev.txt -o requirements/holidays.txt
 	@$(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
 	@$(LOCK) --group bench -c requirements/dev.txt -o requirements/bench.txt
 	@$(LOCK) --group audit -c requirements/dev.txt -o requirements/audit.txt

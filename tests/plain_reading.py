@@ -398,6 +398,7 @@ class AgentSegment:
     follows: str
     consumer_spoke_before: bool
     skill_segment: SkillSegment
+    queued_since: int | None = None
     end: int | None = None
     end_place: int | None = None
     end_reason: str | None = None
@@ -502,6 +503,8 @@ def _queue_segments_around(
         running = story.queue_segments[-1]
         if assigned is not None:
             running.end, running.end_reason, running.to_user_type = event.time, "assigned", assigned.assigned.user_type
+            # 5.2: "the start of the queue segment that this assignment ended"
+            assigned.queued_since = running.start
         elif not is_open:
             assert event.closed_by is not None
             running.end, running.end_reason = event.time, f"closedBy{event.closed_by.capitalize()}"
@@ -763,8 +766,9 @@ def _first_response(segment: AgentSegment) -> int | None:
     return by_agent[0].time - segment.start
 
 
-def _responses(segment: AgentSegment) -> list[int]:
-    responses: list[int] = []
+def _responses(segment: AgentSegment) -> list[tuple[Message, int]]:
+    """The messages that are responses, each with the start of the wait that it ended."""
+    responses: list[tuple[Message, int]] = []
     previous: Message | None = None  # the agent's message before
     for message in (message for message in segment.messages if message.by_agent):
         wait_start = _wait_start(segment, previous, message)
@@ -774,7 +778,7 @@ def _responses(segment: AgentSegment) -> list[int]:
         # 3.2: "An agent message while the consumer waits is a response; its time is that message - the start
         # of the wait. Further agent messages are not responses."
         if wait_start is not None and not gives_none:
-            responses.append(message.time - wait_start)
+            responses.append((message, wait_start))
         previous = message
     return responses
 
@@ -912,6 +916,8 @@ def _segment_id(segment: AgentSegment) -> str:
 
 
 def _agent_segment_row(segment: AgentSegment, units: Sequence[Row]) -> Row:
+    responses = _responses(segment)
+    by_agent = [message for message in segment.messages if message.by_agent]
     return {
         "accountId": segment.assigned.account,
         "conversationId": segment.assigned.conversation,
@@ -928,9 +934,13 @@ def _agent_segment_row(segment: AgentSegment, units: Sequence[Row]) -> Row:
         "end": segment.end,
         "endReason": segment.end_reason,
         "outcome": _outcome(segment.messages, segment.end_reason),
-        "agentMessages": sum(1 for message in segment.messages if message.by_agent),
+        "agentMessages": len(by_agent),
         "firstResponseMillis": _first_response(segment),
-        "responseMillis": _responses(segment),
+        "responseMillis": [message.time - since for message, since in responses],
+        # 5.2: "start of the wait (3.2)", "the one that is the agent's first message in the segment"
+        "responseWaitingSince": [since for _message, since in responses],
+        "firstMessageIsResponse": any(message is by_agent[0] for message, _since in responses),
+        "queuedSince": segment.queued_since,
         # 3.3: "`totalHandleTimeMillis` of a segment is the sum of its units."
         "totalHandleTimeMillis": sum(_number(unit["handleTimeMillis"]) for unit in units),
         "skillSegmentSequence": segment.skill_segment.sequence,

@@ -315,6 +315,13 @@ class ServerSettings:
             "Names of agents, skills and groups, for page and reports (CSV: kind, id, label); read again on changes.",
         ),
     ] = None
+    targets: Annotated[
+        Path | None,
+        Setting(
+            *("targets", _PEM, "FILE", "a file"),
+            "Targets and opening hours, for service levels (TOML, docs/targets.md); read again on changes.",
+        ),
+    ] = None
     log_level: Annotated[
         str,
         Setting(

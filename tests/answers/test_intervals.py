@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from handletime.answers.intervals import Interval, begin_of, begin_of_day, bounds, clock_bounds, zone_named
-from handletime.clock import DAY, HOUR, MINUTE
+from handletime.answers.intervals import Interval, begin_of, begin_of_day, bounds, clock_bounds
+from handletime.clock import DAY, HOUR, MINUTE, zone_named
 from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
 
 

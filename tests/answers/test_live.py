@@ -64,6 +64,13 @@ def test_now_is_what_is_running(seed: int) -> None:
         str(name): row["agentId"] for name, row in segments.items()
     }
     assert now.total.in_queue == len(queues) - len(segments)
+    waiting = {row["conversationId"]: row for row in rows_of(derived.queue_segments) if row["end"] is None}
+    for each in now.conversations:
+        row = waiting[each.id] if each.in_queue else segments[each.id]
+        assert each.since == row["start"]
+        if not each.in_queue:
+            assert each.follows == row["follows"]
+            assert each.queued_since == row["queuedSince"]
     assert sum(skill.open for skill in now.skills) == now.total.open == len(queues)
     assert sum(agent.open for agent in now.agents) == len(segments)
 

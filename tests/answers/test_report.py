@@ -28,7 +28,7 @@ from handletime.answers.files import asked
 from handletime.answers.flat import Format, Shape, written
 from handletime.answers.intervals import UNITS, Interval, clock_bounds
 from handletime.answers.periods import COMPARISONS, PERIODS, Compare, Window, compared_bounds, compared_with, window_of
-from handletime.answers.registry import METRICS
+from handletime.answers.registry import LEVELS, METRICS
 from handletime.answers.relations import Snapshot
 from handletime.answers.report import (
     DIMENSIONS,
@@ -149,7 +149,10 @@ def test_what_is_counted_or_summed_adds_up_over_rows_and_intervals(
 @pytest.mark.parametrize("metric", [metric for metric in REPORTED.values() if metric.per], ids=lambda m: m.key)
 def test_every_average_and_share_can_be_made_of_columns_beside_it(metric: Any) -> None:
     beside = {(each.table, each.sum) for each in chosen([metric.key]) if not each.per and not each.values}
-    assert {(metric.table, metric.sum), (metric.table, metric.per)} <= beside
+    parts = {metric.sum, metric.per}
+    if metric.key in LEVELS:  # met / (met + missed)
+        parts = {f"{LEVELS[metric.key]}{verdict}" for verdict in ("Met", "Missed")}
+    assert {(metric.table, part) for part in parts} <= beside
 
 
 def test_units_are_split_at_the_borders_whatever_ends_when(tmp_path: Path) -> None:
@@ -236,7 +239,8 @@ def test_the_window_before_stands_beside(a_snapshot: ASnapshot) -> None:
     told = {(row["skillId"], row["agentId"]): row for row in rows}
     for row in before:
         beside = told[row["skillId"], row["agentId"]]
-        assert {key: beside[f"{key}Previous"] for key in REPORTED} == {key: row[key] for key in REPORTED}
+        keys_of = [key for key in REPORTED if key not in LEVELS]
+        assert {key: beside[f"{key}Previous"] for key in keys_of} == {key: row[key] for key in keys_of}
     known = {(row["skillId"], row["agentId"]) for row in before}
     for key, row in told.items():
         if key not in known:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from handletime.answers.selection import Selection
-from handletime.answers.times_today import LIMITS_S, TIMES, Counted, Lengths, lengths_of
+from handletime.answers.times_today import LIMITS_S, TIMES, Counted, Figures, lengths_of
 from handletime.clock import DAY
+from handletime.scope import WHOLE, Scope
 from tests.api.world import MemoryReader
 from tests.messy_streams import messy_stream
 from tests.plain_reading import Row, read
@@ -15,9 +16,9 @@ from tests.segments.tables import events_of
 BEGIN, END = 946_684_800_000, 4_000_000_000_000
 
 
-def of_values(values: list[int]) -> Lengths:
+def of_values(values: list[int]) -> Figures:
     within = [sum(value <= limit * 1000 for value in values) for limit in LIMITS_S]
-    return Lengths((*within, len(values)), sum(values))
+    return (*within, len(values), sum(values))
 
 
 def values_of(name: str, row: Row) -> list[int]:
@@ -52,8 +53,9 @@ def test_lengths_are_those_of_the_single_values(seed: int, name: str) -> None:
 def test_what_was_counted_stays_counted_until_the_next_day() -> None:
     counted = Counted()
     more, less = of_values([1000, 6000, 90_000]), of_values([1000, 70_000])
-    assert counted.never_less("a", 0, {"response": {7: more}}) == {"response": {7: more}}
-    assert counted.never_less("a", 0, {"response": {7: less, 8: less}}) == {"response": {7: more, 8: less}}
-    assert counted.never_less("a", 0, {"response": {}}) == {"response": {7: more, 8: less}}
-    assert counted.never_less("b", 0, {"response": {7: less}}) == {"response": {7: less}}
-    assert counted.never_less("a", DAY, {"response": {7: less}}) == {"response": {7: less}}
+    assert counted.never_less("a", WHOLE, 0, {"response": {7: more}}) == {"response": {7: more}}
+    assert counted.never_less("a", WHOLE, 0, {"response": {7: less, 8: less}}) == {"response": {7: more, 8: less}}
+    assert counted.never_less("a", WHOLE, 0, {"response": {}}) == {"response": {7: more, 8: less}}
+    assert counted.never_less("b", WHOLE, 0, {"response": {7: less}}) == {"response": {7: less}}
+    assert counted.never_less("a", Scope((51,)), 0, {"response": {7: less}}) == {"response": {7: less}}
+    assert counted.never_less("a", WHOLE, DAY, {"response": {7: less}}) == {"response": {7: less}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from handletime.api.ports import Store as StoreOfTheMethods
 from handletime.keys.sidefile import SideFile
 from handletime.store.store import Store
+from handletime.targets.file import TargetsFile
 from tests.api.world import Event, World
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "metrics" / "agents-12-and-13.json"
@@ -39,6 +40,22 @@ def stored(tmp_path: Path) -> Iterator[World]:
 def account() -> str:
     """An account that no other test uses."""
     return f"own{next(_numbers)}"
+
+
+@pytest.fixture
+def set_targets(tmp_path: Path) -> Iterator[Callable[[World, str], None]]:
+    """Gives a server targets, as a file says; until the test ends."""
+    given: list[tuple[World, TargetsFile]] = []
+
+    def set_(of: World, text: str) -> None:
+        file = tmp_path / "targets.toml"
+        file.write_text(text)
+        given.append((of, of.service.targets))
+        of.service.targets = TargetsFile(file)
+
+    yield set_
+    for of, before in reversed(given):
+        of.service.targets = before
 
 
 def golden() -> dict[str, list[Event]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
@@ -116,3 +117,42 @@ def test_the_servers_own_metrics_know_none_of_it(world: World, account: str) -> 
     of(world, account)
     assert "queue_conversations" not in world.client.get("/metrics").text
     assert of(world, f"{account}empty") == {}
+
+
+def test_service_levels_by_target_and_who_is_past_due(
+    world: World, account: str, set_targets: Callable[[World, str], None]
+) -> None:
+    put_some(world, account)
+    assert "handletime_past_due" not in world.get(f"/api/account/{account}/metrics", account).text
+    set_targets(
+        world,
+        f"""
+        [[targets]]
+        name = "seven"
+        accounts = ["{account}"]
+        skills = [7]
+        queue-wait = "9min"
+        first-response = "8min"
+        [[targets]]
+        name = "the rest"
+        accounts = ["{account}"]
+        first-response = "5s"
+        response = "15s"
+        """,
+    )
+    found = of(world, account)
+    past_due = {labels: value for (name, labels), value in found.items() if name == "handletime_past_due_conversations"}
+    assert past_due == {
+        (("clock", "firstResponse"), ("skill", "7")): 0,
+        (("clock", "queueWait"), ("skill", "7")): 1,
+    }
+    counted = {
+        labels: value for (name, labels), value in found.items() if name == "handletime_service_level_waits_total"
+    }
+    rest = {
+        (dict(labels)["clock"], dict(labels)["verdict"]): value
+        for labels, value in counted.items()
+        if dict(labels)["target"] == "the rest" and value
+    }
+    # The bot's first response took 1 ms, the agent's 7 s and its response 15 s.
+    assert rest == {("firstResponse", "met"): 1, ("firstResponse", "missed"): 1, ("response", "met"): 1}

@@ -600,13 +600,16 @@ def test_every_wrong_key_is_answered_alike(server: Server) -> None:
         other.account,
         other.permissions,
         None,
+        None,
+        None,
         other.token,
         other.app_key,
         other.app_secret,
         server.new.access_token,
         server.new.access_token_secret,
     )
-    unknown = NewKey("x", "local", (), None, "ht_000000000000_" + "0" * 64, "0" * 32, "1" * 64, "2" * 32, "3" * 64)
+    secrets = "ht_000000000000_" + "0" * 64, "0" * 32, "1" * 64, "2" * 32, "3" * 64
+    unknown = NewKey("x", "local", (), None, None, None, *secrets)
     server.now_ms = NOW + HOUR
     stamp = str(SECOND + 3600)
     answers = [

@@ -1,6 +1,8 @@
-"""`GET …/due`: who waits, the longest wait first, as long as no targets are set (http-api.md 7)."""
+"""`GET …/due`: what is past due or will be soon; who waits, as long as no targets are set (http-api.md 7)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import pytest
 
@@ -28,7 +30,7 @@ def test_the_longest_wait_comes_first_with_whom_it_is_for(world: World, account:
     body = answer.json()
     assert list(body) == ["at", "count", "conversations"]
     assert (body["at"], body["count"]) == ("2026-11-20T12:00:00Z", 3)
-    nothing = {"targetMillis": None, "due": None}
+    nothing = dict.fromkeys(["target", "targetMillis", "elapsedMillis", "due", "pastDue"])
     assert body["conversations"] == [
         {"conversationId": "queued", "skillId": 7, "agentId": None, "clock": "queueWait"}
         | {"waitingSince": "2026-11-20T11:50:00Z", "waitMillis": 10 * MINUTE}
@@ -40,6 +42,62 @@ def test_the_longest_wait_comes_first_with_whom_it_is_for(world: World, account:
         | {"waitingSince": "2026-11-20T11:59:00Z", "waitMillis": MINUTE}
         | nothing,
     ]
+
+
+TARGETS = """\
+[calendars.early]
+zone = "UTC"
+friday = ["08:00-11:52"]
+
+[[targets]]
+name = "seven"
+accounts = ["ACCOUNT"]
+skills = [7]
+calendar = "early"
+queue-wait = "5min"
+first-response = "5min"
+
+[[targets]]
+name = "all"
+accounts = ["ACCOUNT"]
+first-response = "200s"
+response = "62s"
+"""
+
+
+def test_the_most_urgent_comes_first(world: World, account: str, set_targets: Callable[[World, str], None]) -> None:
+    put_some(world, account)
+    message = {"type": "message", "sentBy": "agent"}
+    for name, skill in (("again", 8), ("other", 9)):
+        world.store.put(
+            account,
+            story(
+                name,
+                {"time": NOW - 20 * MINUTE, "type": "assigned", "agentId": 5, "skillId": skill},
+                {"time": NOW - 19 * MINUTE, **message},
+                {"time": NOW - MINUTE - (skill == 9) * 1000, **message, "sentBy": "consumer"},
+            ),
+        )
+    set_targets(world, TARGETS.replace("ACCOUNT", account))
+    body = world.get(f"/api/account/{account}/due?within=2", account).json()
+    told = [(each["conversationId"], each["clock"], each["due"], each["pastDue"]) for each in body["conversations"]]
+    # In skill 7 it is closed since 11:52: two minutes of the wait elapsed, five never will today.
+    assert told == [
+        ("other", "response", "2026-11-20T12:00:01Z", False),
+        ("again", "response", "2026-11-20T12:00:02Z", False),
+    ]
+    assert body["count"] == 2
+    first = body["conversations"][0]
+    assert (first["target"], first["targetMillis"]) == ("all", 62_000)
+    assert (first["waitMillis"], first["elapsedMillis"]) == (MINUTE + 1000, MINUTE + 1000)
+    set_targets(world, TARGETS.replace("ACCOUNT", account).replace("5min", "90s"))
+    late = world.get(f"/api/account/{account}/due?within=0", account).json()["conversations"]
+    assert [(each["conversationId"], each["clock"], each["elapsedMillis"], each["due"]) for each in late] == [
+        ("queued", "queueWait", 2 * MINUTE, "2026-11-20T11:51:30Z")
+    ]
+    assert late[0]["pastDue"] is True
+    rows = table(world, f"/api/account/{account}/due?within=0&skillIds=7", account)
+    assert [(row["target"], row["pastDue"]) for row in rows] == [("seven", "true")]
 
 
 def test_skills_and_a_limit_choose(world: World, account: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
@@ -130,6 +131,33 @@ def test_breakdown_metrics_and_overdue_say_what_is_shown(world: World, queue: st
     assert {
         answer["metricsTotal"][name] for answer in [current(world, queue, "v=1&metrics=all")] for name in OVERDUE
     } == {-1}
+
+
+def test_overdue_is_what_waits_past_its_target(
+    world: World, account: str, set_targets: Callable[[World, str], None]
+) -> None:
+    four_days = 4 * 1440 * MINUTE
+    for number, opened in enumerate((NOW - four_days - 1, NOW - four_days, NOW - MINUTE - 1, NOW - MINUTE)):
+        event = {"conversationId": f"q{number}", "eventId": "o", "time": opened, "type": "opened", "skillId": 1}
+        world.store.put(account, [event])
+    for number, group in enumerate((5, 6)):
+        at = {"conversationId": f"a{number}", "time": NOW - 2 * MINUTE}
+        world.store.put(
+            account, [{**at, "eventId": "a", "type": "assigned", "agentId": 3, "groupId": group, "skillId": 2}]
+        )
+    set_targets(
+        world, f'[[targets]]\nname = "all"\naccounts = ["{account}"]\nqueue-wait = "60s"\nfirst-response = "119s"'
+    )
+    query = "v=1&metrics=overdue"
+    answer = current(world, account, query)
+    assert answer["metricsTotal"] == dict(zip(OVERDUE, (2, 2, 4), strict=True))
+    told = {skill: [of[name] for name in OVERDUE] for skill, of in answer["skillsMetrics"].items()}
+    assert told == {"1": [2, 0, 2], "2": [0, 2, 2]}
+    grouped = current(world, account, f"{query}&groupIds=5")["metricsTotal"]
+    assert grouped == dict(zip(OVERDUE, (2, 1, 3), strict=True))
+    assert current(world, account, f"{query}&skillIds=2,9")["metricsTotal"][OVERDUE[2]] == 2
+    rows = table(world, path(account, f"{query}&skillIds=2", "msgqueuehealth/current"), account)
+    assert [row[OVERDUE[1]] for row in rows] == ["2"]
 
 
 def test_version_2_takes_a_time_and_answers_about_now(world: World, queue: str) -> None:

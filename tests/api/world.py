@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from copy import copy
 from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from typing import Any, NamedTuple, cast
 
 import duckdb
 import httpx
@@ -19,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from handletime.answers.files import OfFiles
-from handletime.answers.relations import Snapshot
+from handletime.answers.relations import Definition, Snapshot, with_relations
 from handletime.api.app import make_app
 from handletime.api.auth import AuthRequest
 from handletime.api.connections import Connections
@@ -32,9 +33,11 @@ from handletime.errors import NotNow, Unauthorized
 from handletime.events.book import instant
 from handletime.events.model import EVENTS
 from handletime.keys.keys import Key, Permission
+from handletime.scope import WHOLE, Scope
 from handletime.segments.agent_focus import Focus, Move, focus_of
 from handletime.segments.derive import derive
 from handletime.segments.parts import Prepared, prepare
+from handletime.store.reader import focus_within
 from handletime.store.requests import Ingested, Outcome
 from handletime.store.shelf import Shelf
 from tests.segments.tables import events_of
@@ -57,12 +60,18 @@ class MemoryReader:
     """One account's events, derived anew whenever they changed."""
 
     def __init__(self, account: str) -> None:
-        self.account = account
+        self.account, self.scope = account, WHOLE
         self.deadline = Deadline()
         self.events = EVENTS.empty_table()
         self.removed: set[str] = set()
         self._database: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.Lock()
+
+    def within(self, scope: Scope) -> MemoryReader:
+        """A reader of the present events that sees what lies within a scope."""
+        limited = copy(self)
+        limited.scope = scope
+        return limited
 
     def add(self, events: pa.Table) -> Ingested:
         with self._lock:
@@ -90,7 +99,7 @@ class MemoryReader:
                 self._database = _derived(self.events)
             cursor = self._database.cursor()
         with cursor:
-            yield Snapshot(cursor, OfFiles(), self.deadline)
+            yield Snapshot(cursor, OfFiles() if self.scope.is_whole else OfScope(self.scope), self.deadline)
 
     def state(self) -> str:
         return str(id(self.events))
@@ -108,7 +117,11 @@ class MemoryReader:
             for row in rows.to_pylist()
             if row["type"] in ("focused", "unfocused")
         ]
-        return list(focus_of(moves, start, end))
+        found = list(focus_of(moves, start, end))
+        if self.scope.is_whole:
+            return found
+        with self.snapshot() as snapshot:
+            return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end)
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         running = derive(self.events).skill_segments
@@ -119,6 +132,16 @@ class MemoryReader:
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         return self.removed.isdisjoint(conversations)
+
+
+class OfScope(NamedTuple):
+    """The views of `OfFiles` within a scope."""
+
+    scope: Scope
+    keeps_sums: bool = False
+
+    def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
+        return with_relations(sql, lambda name: Definition(f"select * from main.{name}"), self.scope)  # noqa: S608
 
 
 def _identities(events: pa.Table) -> list[tuple[str, str]]:
@@ -158,10 +181,11 @@ class MemoryStore:
         self.trouble: str | None = None
         self.broken = False
 
-    def reader(self, account: str) -> MemoryReader:
+    def reader(self, account: str, scope: Scope = WHOLE) -> MemoryReader:
         if self.broken:
             raise RuntimeError("a secret of the inside")
-        return self.readers.setdefault(account, MemoryReader(account))
+        found = self.readers.setdefault(account, MemoryReader(account))
+        return found if scope.is_whole else found.within(scope)
 
     def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
         if self.trouble:
@@ -191,7 +215,7 @@ class MemoryStore:
 
 
 class NamingAuthenticator:
-    """Takes bearer tokens that say themselves what they are: `key-<account>-<permission>+<permission>`."""
+    """Takes bearer tokens that say themselves what they are: `key-<account>-<permission>+<permission>-<scope>`."""
 
     def __init__(self) -> None:
         self.asked: list[AuthRequest] = []
@@ -200,18 +224,23 @@ class NamingAuthenticator:
         self.asked.append(request)
         given = request.authorization
         token = given if isinstance(given, str) else given[0] if given else ""
-        scheme, account, permissions = [*token.split("-", 2), "", ""][:3]
+        named, _, scope = token.partition("/")
+        scheme, account, permissions = [*named.split("-", 2), "", ""][:3]
         if scheme != "Bearer key":
             reason = "oauth_problem=token_rejected&oauth_problem_advice=Use%20another."
             raise Unauthorized(reason, "Who are you?", 'Bearer realm="handletime"')
         account, _, agent = account.partition("@")
         may = tuple(cast(Permission, name) for name in permissions.split("+"))
-        return Key("1", account, may, agent_id=int(agent) if agent else None)
+        ids = [tuple(map(int, each.split(","))) if each else None for each in scope.split("/")]
+        of = Scope(*ids) if scope else WHOLE
+        return Key("1", account, may, agent_id=int(agent) if agent else None, scope=of)
 
 
-def token(account: str, *permissions: Permission) -> dict[str, str]:
+def token(account: str, *permissions: Permission, scope: Scope = WHOLE) -> dict[str, str]:
     """The header of a key; without permissions one that may everything. `acme@12` is one of agent 12."""
-    return {"Authorization": f"Bearer key-{account}-{'+'.join(permissions) or 'admin'}"}
+    ids = "/".join(",".join(map(str, each or ())) for each in scope)
+    limited = "" if scope.is_whole else f"/{ids}"
+    return {"Authorization": f"Bearer key-{account}-{'+'.join(permissions) or 'admin'}{limited}"}
 
 
 class World:
@@ -223,8 +252,10 @@ class World:
         real: Store | None = None,
         connections: Connections | None = None,
         tls: tuple[Path, Path] | None = None,
+        page: Callable[[Service], Sequence[Any]] | None = None,
     ) -> None:
-        """`tls` is a certificate and its key."""
+        """`tls` is a certificate and its key, `page` makes the routes of the page."""
+        self._page = page
         self.store, self.clock, self.authenticator = MemoryStore(), FixedClock(), NamingAuthenticator()
         self.shelf = Shelf()
         store = real or self.store
@@ -239,7 +270,8 @@ class World:
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
-        app = self.connections.noting(make_app(self.service))
+        more = self._page(self.service) if self._page else ()
+        app = self.connections.noting(make_app(self.service, more_routes=list(more)))
         self._server = make_server(app, self._listen, self.connections.room)
         self.connections.watch(self.port)
         await self._server.serve()

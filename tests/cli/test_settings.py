@@ -80,6 +80,7 @@ def test_every_setting_can_be_given_in_every_way() -> None:
         "query-threads": "3",
         "query-timeout": "2.5",
         "labels": "pem",
+        "targets": "pem",
         "log-level": "debug",
         "log-format": "text",
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 import re
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
@@ -29,7 +29,7 @@ from tests.crash.nursery import LIMIT_S, ROOT, Child, Nursery
 from tests.crash.test_kill import QUIET, a_key, listening, settle
 from tests.messy_streams import BASE
 from tests.segments.tables import events_of
-from tests.store.worlds import a_store, without_queues
+from tests.store.worlds import a_store, without_moments, without_queues
 
 WARM_UP = 2
 """So many transactions a server makes before it listens, on a store that it throws away."""
@@ -46,7 +46,7 @@ CORRECTION = ("replaced-removed",)
 REBUILD = ("rows-deleted:1", "rows-deleted:2", "before-commit:3", "committed:3", "folder-synced:3", "numbered:3")
 PRUNE = ("conversations-removed:2", "before-commit:1", "committed:1", "numbered:2")
 MIGRATION = ("migrating", "migrated")
-QUEUES = ("queues-derived:1", "queues-derived:2")
+UP_TO_DATE = ("brought-up-to-date:1", "brought-up-to-date:2")
 BACKUP = ("store-copied", "folder-complete", "folder-named")
 EXPORT = ("export-begun", "export-written:1", "export-written:2", "export-named:1", "export-named:2", "export-removed")
 KEYS = ("file-written:1", "file-named:1", "file-written:2", "file-named:2", "key-inserted")
@@ -62,7 +62,19 @@ def test_every_step_is_one_that_is_tested() -> None:
         for path in (ROOT / "src").rglob("*.py")
         for name in re.findall(r'crash_point\("([\w-]+)"\)', path.read_text())
     }
-    steps = (*INGEST, *CORRECTION, *REBUILD, *PRUNE, *MIGRATION, *QUEUES, *BACKUP, *EXPORT, *KEYS, *DELIVERIES, *LAKE)
+    steps = (
+        *INGEST,
+        *CORRECTION,
+        *REBUILD,
+        *PRUNE,
+        *MIGRATION,
+        *UP_TO_DATE,
+        *BACKUP,
+        *EXPORT,
+        *KEYS,
+        *DELIVERIES,
+        *LAKE,
+    )
     assert named == {step.partition(":")[0] for step in steps}
 
 
@@ -132,14 +144,17 @@ def test_migration(step: str, nursery: Nursery, tmp_path: Path, seed: int) -> No
     settle(record, folder, url, token)
 
 
-@pytest.mark.parametrize("step", QUEUES)
-def test_deriving_queue_segments_of_an_older_store(step: str, nursery: Nursery, tmp_path: Path) -> None:
+@pytest.mark.parametrize("older", [without_queues, without_moments])
+@pytest.mark.parametrize("step", UP_TO_DATE)
+def test_bringing_an_older_store_up_to_date(
+    step: str, older: Callable[[duckdb.DuckDBPyConnection], None], nursery: Nursery, tmp_path: Path
+) -> None:
     """It goes on where it was killed."""
     folder = tmp_path / "store"
     with a_store(folder) as store:
         store.ingest("local", events_of(stories()))
     with duckdb.connect(str(folder / "store.duckdb")) as file:
-        without_queues(file)
+        older(file)
     serve = ("serve", "--data", folder, "--port", "0")
     killed(nursery.start(folder, *serve, env={VARIABLE: step}))
     server = nursery.start(folder, *serve)
@@ -149,7 +164,7 @@ def test_deriving_queue_segments_of_an_older_store(step: str, nursery: Nursery, 
     server.kill()
     server.wait()
     with a_store(folder) as store:
-        assert not store.lacks_queues
+        assert not store.is_outdated
 
 
 @pytest.fixture

@@ -199,7 +199,7 @@ def type_of(type_: pa.DataType) -> str:
         return "choice" if type_.index_type == pa.int8() else "string"
     if pa.types.is_timestamp(type_):
         return "timestamp"
-    return "list&lt;int64&gt;" if pa.types.is_list(type_) else str(type_)
+    return f"list&lt;{type_of(type_.value_type)}&gt;" if pa.types.is_list(type_) else str(type_)
 
 
 @pytest.mark.parametrize("table", SCHEMAS)

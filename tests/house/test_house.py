@@ -27,7 +27,7 @@ PINNED = re.compile(r"[\w.-]+(\[[\w,-]+\])?==[\w.!+]+( ; .+?)?( +--hash=sha256:[
 
 # Which room may know which (ARCHITECTURE.md). Those of the first row are known to all.
 GROUND = {"errors", "clock", "deadline", "settings", "compiled", "crashpoints"}
-GROUND |= {"addresses", "closing", "files", "processors", "sqlite"}
+GROUND |= {"addresses", "closing", "files", "processors", "scope", "sqlite"}
 MAY_IMPORT: dict[str, set[str]] = {
     **{room: set() for room in GROUND},
     "events": set(),
@@ -36,14 +36,28 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tracker": set(),
     "keys": {"events"},
     "segments": {"events"},
-    "answers": {"events", "segments"},
+    "targets": {"events"},
+    "answers": {"events", "segments", "targets"},
     "deliveries": {"events", "sources", "store", "keys"},
     "store": {"events", "segments", "answers"},
     "lake": {"events", "segments", "answers", "store"},
     "upkeep": {"events", "segments", "answers", "store", "keys", "deliveries"},
-    "api": {"events", "segments", "answers", "store", "keys", "deliveries"},
-    "web": {"events", "segments", "answers", "store", "keys", "api"},
-    "cli": {"events", "sources", "simulate", "keys", "segments", "answers", "store", "lake", "upkeep", "api", "web"}
+    "api": {"events", "segments", "targets", "answers", "store", "keys", "deliveries"},
+    "web": {"events", "segments", "targets", "answers", "store", "keys", "api"},
+    "cli": {
+        "events",
+        "sources",
+        "simulate",
+        "keys",
+        "segments",
+        "targets",
+        "answers",
+        "store",
+        "lake",
+        "upkeep",
+        "api",
+        "web",
+    }
     | {"deliveries", "tracker"},
     "__main__": {"cli"},
     "__init__": set(),

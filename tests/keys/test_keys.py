@@ -43,6 +43,7 @@ from handletime.keys.keys import (
 from handletime.keys.sealing import open_secret
 from handletime.keys.secret import Secret
 from handletime.keys.sidefile import SideFile
+from handletime.scope import Scope, scope_of
 
 NOW = 1_795_165_200_123
 MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
@@ -89,6 +90,8 @@ def test_a_new_key_has_exactly_these_names_in_this_order(side: SideFile) -> None
         "account",
         "permissions",
         "agentId",
+        "groups",
+        "skills",
         "token",
         "appKey",
         "appSecret",
@@ -128,6 +131,39 @@ def test_another_agent_in_a_keys_row_is_noticed(side: SideFile) -> None:
     with side.writing() as db:
         db.execute("UPDATE keys SET agent_id = 1001, permissions = 'focus'")
     assert Keys(side).by_token(new.token, NOW) is not None
+
+
+def test_a_key_may_be_limited_to_groups_and_skills(side: SideFile) -> None:
+    new = create(side, "local", scope=scope_of([52, 51, 52], [10]))
+    key = Keys(side).by_token(new.token, NOW)
+    assert key is not None
+    assert key.scope == new.scope == Scope((51, 52), (10,))
+    assert Keys(side).by_app_key(new.app_key, NOW).key == key
+    (told,) = list_keys(side)
+    assert (told.groups, told.skills) == ((51, 52), (10,))
+    # Whatever else may have come to stand in its permissions, it reads.
+    spoilt = msgspec.structs.replace(key, permissions=PERMISSIONS)
+    assert [each for each in PERMISSIONS if spoilt.may(each)] == ["handle-time", "operations"]
+
+
+@pytest.mark.parametrize("more", ["ingest", "admin", "focus"])
+def test_a_key_that_is_limited_can_only_read(more: Permission, side: SideFile) -> None:
+    for permissions in ([more], ["operations", more]):
+        with pytest.raises(InputError, match=r"only read|do nothing else"):
+            create(side, "local", permissions, agent=7 if more == "focus" else None, scope=scope_of([51]))
+    assert list_keys(side) == []
+
+
+def test_no_other_scope_in_a_keys_row_is_believed(side: SideFile) -> None:
+    limited, whole = create(side, "local", scope=scope_of([51])), create(side, "local")
+    for scope in (None, "", "null", "[null,null]", "[[51,52],null]", "[[52],null]", "[null,[51]]", b"[[51],null]\x00"):
+        with side.writing() as db:
+            db.execute("UPDATE keys SET scope = ?", (scope,))
+            db.execute("UPDATE key_changes SET number = number + 1")
+        keys = Keys(side)
+        assert keys.by_token(limited.token, NOW) is None, scope
+        assert (keys.by_token(whole.token, NOW) is None) == (scope is not None)
+        assert len(list_keys(side)) == 2  # They can be listed, and so revoked.
 
 
 def test_keys_for_many_agents_are_made_once(side: SideFile) -> None:
@@ -321,6 +357,8 @@ def test_a_list_as_json(side: SideFile) -> None:
             "account": "A",
             "permissions": ("ingest", "admin"),
             "agentId": None,
+            "groups": None,
+            "skills": None,
             "created": "2026-11-20T09:00:00.123000Z",
             "expires": "2026-11-21T09:00:00.123000Z",
             "lastUsed": None,

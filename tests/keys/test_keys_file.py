@@ -12,6 +12,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from click.testing import CliRunner
 
@@ -21,6 +22,7 @@ from handletime.cli import cli
 from handletime.errors import InputError, NotNow, StoreError, Unauthorized
 from handletime.keys.keys import NewToken
 from handletime.keys.keys_file import SharedKeys, create, list_keys, revoke
+from handletime.scope import WHOLE, Scope, scope_of
 from tests.api.world import NOW, FixedClock
 
 
@@ -194,3 +196,26 @@ def test_only_bearer_tokens_are_taken(path: Path) -> None:
         assert authenticator.authenticate(AuthRequest(method, "http://x/", basic)).account == "north"
     with pytest.raises(Unauthorized):
         authenticator.authenticate(AuthRequest("POST", "http://x/", basic))
+
+
+def test_a_key_of_a_file_may_be_limited_to_groups_and_skills(path: Path) -> None:
+    limited, whole = create(path, "local", scope=scope_of([52, 51])), create(path, "local")
+    keys = SharedKeys(path)
+    found = [keys.by_token(new.token, NOW) for new in (limited, whole)]
+    assert [key.scope for key in found if key] == [Scope((51, 52)), WHOLE]
+    assert [(key.groups, key.skills) for key in list_keys(path)] == [((51, 52), None), (None, None)]
+    with pytest.raises(InputError, match="only read"):
+        create(path, "local", ["admin"], scope=scope_of([], [10]))
+    # A key of before there were scopes has none, in the file too.
+    texts = msgspec.json.decode(path.read_bytes())["keys"]
+    assert [{"groups", "skills"} & text.keys() for text in texts] == [{"groups"}, set()]
+
+
+@pytest.mark.parametrize("ids", [[], ["51"], [1 << 63], 51])
+def test_a_scope_that_is_none_breaks_the_file(ids: object, path: Path) -> None:
+    create(path, "local")
+    told = msgspec.json.decode(path.read_bytes())
+    told["keys"][0]["groups"] = ids
+    path.write_bytes(msgspec.json.encode(told))
+    with pytest.raises(StoreError, match="no file of keys"):
+        SharedKeys(path)

@@ -48,6 +48,8 @@ def told(side: SideFile) -> list[str]:
         ("account", None),
         ("permissions", "admin"),
         ("permissions", "handle-time operations"),
+        ("scope", "[[51],null]"),
+        ("scope", ""),
         ("created_ms", 1),
         ("expires_ms", None),
         ("expires_ms", EXPIRES + 1),
@@ -223,7 +225,7 @@ def new_key(number: int) -> NewKey:
     """A key whose secrets are made up."""
     key_id = f"{number:012x}"
     texts = [HEX[number % 16] * 63 + each for each in "12345"]
-    return NewKey(key_id, f"account{number}", ("ingest",), None, f"ht_{key_id}_{texts[0]}", *texts[1:])
+    return NewKey(key_id, f"account{number}", ("ingest",), None, None, None, f"ht_{key_id}_{texts[0]}", *texts[1:])
 
 
 def all_hold(folder: Path, made: list[NewKey]) -> None:

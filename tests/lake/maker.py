@@ -45,7 +45,11 @@ def write_run(lake: Path, events: pa.Table, finished: int) -> Run:
     for name, rows in stored(events).items():
         old = by_partition(files(lake, name, before.versions[name])) if before and name in before.versions else {}
         new = dict(partitions(name, rows))
-        stays = {key for key, part in new.items() if key in old and read(lake / name, old[key], name).equals(part)}
+        stays = {
+            key
+            for key, part in new.items()
+            if not begun.is_older and key in old and read(lake / name, old[key], name).equals(part)
+        }
         added = [write(lake / name, name, key, new[key], number, finished) for key in new.keys() - stays]
         removed = [file for key in old.keys() - stays for file in old[key]]
         versions[name] = commit(lake, name, begun, added, removed)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from deltalake import DeltaTable
 
@@ -13,6 +15,7 @@ from handletime.lake import tables
 from handletime.lake.lake import Lake
 from handletime.lake.tables import COLUMNS, File, Run, StartedRun, begin, commit, files, finish, runs, vacuum
 from handletime.segments.derive import derive
+from handletime.segments.tables import MOMENTS
 from tests.lake.maker import partitions, stored, write, write_run
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
@@ -116,6 +119,37 @@ def test_tables_of_an_earlier_version_get_the_columns_of_today(tmp_path: Path, m
     assert fields == {"accountId": False, "day": True, **{field.name: field.nullable for field in columns}}
     finish(tmp_path, begun, Run(begun.number, 2000, begun.versions, ""))
     assert not begin(tmp_path).is_older
+
+
+def test_tables_of_before_there_was_a_column_say_so_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until all is derived anew, also where an attempt to do so did not come to its end."""
+    events = events_of(messy_stream(4, events=200, conversations=20, accounts=1))
+    (account,) = events["accountId"].unique().to_pylist()
+    with monkeypatch.context() as earlier:
+        columns = COLUMNS["agent_segments"]
+        known = [field for field in columns if field.name not in MOMENTS]
+        earlier.setitem(COLUMNS, "agent_segments", pa.schema(known))
+        write_run(tmp_path, events, 1000)
+    assert begin(tmp_path).is_older
+    with Lake(tmp_path) as lake, lake.reader(account).snapshot() as snapshot:
+        (segments,) = snapshot.execute("select count(*) from agent_segments where agentMessages >= 0").fetchall()
+        assert segments > (0,)
+        for column in MOMENTS:
+            with pytest.raises(NotHere, match=f"have no {column} in agent_segments.*Derive all events once"):
+                snapshot.execute(f"select count({column}) from agent_segments")  # noqa: S608
+    write_run(tmp_path, events, 2000)
+    assert not begin(tmp_path).is_older
+    derived = derive(events).agent_segments
+    with Lake(tmp_path) as lake, lake.reader(account).snapshot() as snapshot:
+        found = snapshot.execute("select count(queuedSince), sum(len(responseWaitingSince)) from agent_segments")
+        assert found.fetchall() == [
+            (
+                derived.num_rows - derived["queuedSince"].null_count,
+                pc.sum(pc.list_value_length(derived["responseWaitingSince"])).as_py(),
+            )
+        ]
 
 
 def test_tables_of_before_there_were_queue_segments_say_so_until_all_is_derived_anew(

@@ -44,6 +44,8 @@ def agent_segments_of(table: pa.Table) -> list[Row]:
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, list):
+        return [_plain(each) for each in value]
     return (value - EPOCH) // timedelta(milliseconds=1) if isinstance(value, datetime) else value
 
 

@@ -71,7 +71,7 @@ def test_the_tables_of_derive_are_guarded_alike(texts: list[str]) -> None:
             (" a", '" a"'),
             ("shop-4711", "shop-4711"),
             ("a=b", "a=b"),
-            (True, "True"),
+            (True, "true"),
         ],
     ],
 )

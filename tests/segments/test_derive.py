@@ -56,6 +56,9 @@ def test_the_golden_case_comes_out(path: Path) -> None:
         assert like(case["queueSegments"], queue_segments) == in_milliseconds(case["queueSegments"])
 
 
+TIMES = ("start", "end", "queuedSince", "responseWaitingSince")
+
+
 def by_start(rows: list[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: (str(row["conversationId"]), int(str(row["start"]))))
 
@@ -70,12 +73,12 @@ def like(expected: object, found: object) -> object:
 
 
 def in_milliseconds(value: object, key: str = "") -> object:
-    """The expected rows with `start` and `end` as epoch milliseconds."""
+    """The expected rows with times as epoch milliseconds."""
     if isinstance(value, dict):
         return {name: in_milliseconds(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [in_milliseconds(inner) for inner in value]
-    if key in ("start", "end") and isinstance(value, str):
+        return [in_milliseconds(inner, key) for inner in value]
+    if key in TIMES and isinstance(value, str):
         return event_of({"time": value, "type": "closed", "eventId": "", "conversationId": ""}, "local").time
     return value
 

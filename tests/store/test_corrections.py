@@ -9,7 +9,7 @@ import pytest
 
 from handletime.store.schema import MIGRATIONS
 from handletime.upkeep.check import check
-from handletime.upkeep.queues import derive_queues
+from handletime.upkeep.deriving import bring_up_to_date
 from handletime.upkeep.rebuild import rebuild
 from handletime.upkeep.removing import forget
 from tests.messy_streams import RawEvent
@@ -111,7 +111,7 @@ def test_a_store_of_the_first_version_becomes_todays(tmp_path: Path) -> None:
         store.ingest("local", events_of(STORY))
     without_journal(tmp_path)
     with duckdb.connect(str(tmp_path / "store.duckdb")) as file:
-        assert len(MIGRATIONS) == 5
+        assert len(MIGRATIONS) == 6
         without_queues(file)
         for column in ("revision", "leaseMillis"):
             file.execute(f"alter table kept.events drop column {column}")
@@ -119,7 +119,7 @@ def test_a_store_of_the_first_version_becomes_todays(tmp_path: Path) -> None:
         file.execute("drop table kept.open_conversations")
         file.execute("update kept.meta set version = 1")
     with a_store(tmp_path) as store:
-        assert derive_queues(store) == 2
+        assert bring_up_to_date(store) == 2
         assert stored_rows(store, "local") == derived_rows(STORY)
         back = event("x", "withdrawn", 50, conversation="c2", revision=1)
         assert store.ingest("local", events_of([*STORY, back])) == (1, 7)

@@ -8,11 +8,12 @@ import duckdb
 import pyarrow as pa
 import pytest
 
+from handletime.segments.tables import MOMENTS
 from handletime.store.arrow import insert, query, registered
 from handletime.store.now import running_rows
 from handletime.store.schema import MIGRATIONS, version_of
 from handletime.upkeep.check import check
-from handletime.upkeep.queues import derive_queues
+from handletime.upkeep.deriving import bring_up_to_date
 from handletime.upkeep.rebuild import rebuild
 from tests.messy_streams import messy_stream
 from tests.store.worlds import (
@@ -42,7 +43,7 @@ def test_a_store_with_rows_of_running_segments_becomes_todays(tmp_path: Path, se
     make_second_version(tmp_path / "store.duckdb", running)
     without_journal(tmp_path)
     with a_store(tmp_path) as store:
-        derive_queues(store)
+        bring_up_to_date(store)
         assert said == {account: (ended_rows(store, account), stored_rows(store, account)) for account in accounts}
         assert rebuild(store).differences == 0
         assert check(store) == []
@@ -74,9 +75,9 @@ def make_second_version(path: Path, running: dict[str, pa.Table]) -> None:
         file.execute("update kept.meta set version = 2")
 
 
-_A = """
-    select a.* exclude (segmentId, focusData), arrival as started
-    from a join kept.events e on e.number = a.number and eventId = assignedEventId"""
+_A = f"""
+    select a.* exclude (segmentId, focusData, {", ".join(MOMENTS)}), arrival as started
+    from a join kept.events e on e.number = a.number and eventId = assignedEventId"""  # noqa: S608
 SECOND = {
     "agent_segments": _A,
     "skill_segments": """

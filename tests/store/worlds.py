@@ -13,7 +13,7 @@ from handletime.answers.relations import Snapshot
 from handletime.keys.sidefile import SideFile
 from handletime.segments.derive import derive
 from handletime.segments.files import SCHEMAS
-from handletime.segments.tables import RUNNING_QUEUE_SEGMENTS
+from handletime.segments.tables import MOMENTS, RUNNING_QUEUE_SEGMENTS
 from handletime.store.now import running_rows
 from handletime.store.opening import StoreSettings
 from handletime.store.requests import Request
@@ -165,8 +165,18 @@ def ended_rows(store: Store, account: str) -> Tables:
     return {name: in_order(found) for name, found in rows.items()}
 
 
+def without_moments(file: duckdb.DuckDBPyConnection) -> None:
+    """Makes a file one of version 5, whose agent segments have no `MOMENTS`."""
+    for column in MOMENTS:
+        file.execute(f"alter table kept.agent_segments drop column {column}")
+    file.execute("drop table kept.outdated")
+    file.execute("create table kept.without_queues (number bigint, account integer)")
+    file.execute("update kept.meta set version = 5")
+
+
 def without_queues(file: duckdb.DuckDBPyConnection) -> None:
-    """Makes a file one of version 4, which has no queue segments."""
+    """Makes a file one of version 4, which has no queue segments either."""
+    without_moments(file)
     for table in (*QUEUES, "without_queues"):
         file.execute(f"drop table kept.{table}")
     for name in ("queue_follows", "queue_end", "queue_user_type"):

@@ -14,6 +14,7 @@ from typing import cast
 
 import duckdb
 import pandas
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -24,6 +25,7 @@ from handletime.errors import InputError, NotNow
 from handletime.events.model import EVENTS
 from handletime.files import STAGED
 from handletime.segments.files import SCHEMAS
+from handletime.segments.tables import AGENT_SEGMENTS, MOMENTS
 from handletime.store import now
 from handletime.store.arrow import query
 from handletime.store.watch import Stopped
@@ -176,6 +178,9 @@ def change_something(store: StoreAndSide, dice: random.Random) -> None:
         "update kept.agent_segments t set employeeId = null where agentId = 1",
         "update kept.agent_segments t set employeeId = 'a|1:b' where agentId = 1",
         "update kept.agent_segments t set responseMillis = list_reverse(responseMillis)",
+        "update kept.agent_segments t set responseWaitingSince = list_reverse(responseWaitingSince)",
+        "update kept.agent_segments t set queuedSince = queuedSince + interval 1 millisecond",
+        "update kept.agent_segments t set firstMessageIsResponse = not firstMessageIsResponse",
         "update kept.agent_segments t set assignedEventId = 'other' where agentId = 1",
         "update kept.agent_segments t set firstResponseMillis = coalesce(firstResponseMillis, 0) + 1",
         """update kept.agent_segments t set "end" = "end" + interval 1 millisecond""",
@@ -256,6 +261,21 @@ def test_files_of_an_earlier_form_are_written_anew(
     files = again(store, tmp_path / "out").files
     monkeypatch.setattr(exports, "ROWS_FORM", 2)
     assert again(store, tmp_path / "out").written == files
+
+
+def test_of_an_earlier_version_the_tables_that_have_new_columns_are_written_anew(
+    store: StoreAndSide, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else is."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as earlier:
+        known = [field for field in AGENT_SEGMENTS if field.name not in MOMENTS]
+        earlier.setitem(exports._SCHEMAS, "agent_segments", pa.schema(known))
+        again(store, out)
+        before = {place for place, (_, rows) in files_of(out).items() if place.startswith("agent_segments")}
+    assert again(store, out).written == len(before) > 1
+    assert {place: rows for place, (_, rows) in files_of(out).items()} == as_exported_once(store, tmp_path / "once")
+    assert again(store, out).written == 0
 
 
 def test_who_may_read_the_folder_may_read_what_is_written(store: StoreAndSide, tmp_path: Path) -> None:

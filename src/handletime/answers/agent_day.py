@@ -11,7 +11,7 @@ from handletime.answers.intervals import begin_of_day
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import instant_of
 from handletime.events.model import TIME_MAX
-from handletime.segments.agent_focus import Focus
+from handletime.segments.agent_focus import OUTSIDE, Focus
 
 UNITS_MAX: Final = 20_000
 """The most handle-time units of a day that are read."""
@@ -77,6 +77,8 @@ class AgentDay(NamedTuple):
     """When the focus was on no conversation."""
     unknown: list[Stretch]
     """When it is not known where it was."""
+    outside: list[Stretch]
+    """When it was on conversations that whoever asks may not know of."""
     more_units: bool = False
     """Whether there are more units than were read."""
 
@@ -93,7 +95,7 @@ class AgentDay(NamedTuple):
     @property
     def has_focus_data(self) -> bool:
         """Whether anything is known of where the focus was."""
-        return bool(self.conversations or self.idle)
+        return bool(self.conversations or self.idle or self.outside)
 
 
 def total(stretches: Iterable[Stretch]) -> int:
@@ -111,10 +113,13 @@ def day_of(focus: Iterable[Focus], units: Iterable[Unit], start: int, end: int) 
     found: dict[str, OnConversation] = {}
     idle: list[Stretch] = []
     unknown: list[Stretch] = []
+    outside: list[Stretch] = []
     last = start
     for each in focus:
         stretch, last = Stretch(each.start, each.end), each.end
-        if each.conversation is not None:
+        if each.conversation == OUTSIDE:
+            outside.append(stretch)
+        elif each.conversation is not None:
             found.setdefault(each.conversation, OnConversation(each.conversation, [], [])).focus.append(stretch)
         else:
             (idle if each.known else unknown).append(stretch)
@@ -127,7 +132,7 @@ def day_of(focus: Iterable[Focus], units: Iterable[Unit], start: int, end: int) 
         if cut.millis > 0:
             found.setdefault(unit.conversation, OnConversation(unit.conversation, [], [])).units.append(cut)
     conversations = sorted(found.values(), key=lambda each: (each.begin, each.id))
-    return AgentDay(start, end, conversations, idle, unknown, count > UNITS_MAX)
+    return AgentDay(start, end, conversations, idle, unknown, outside, count > UNITS_MAX)
 
 
 def units_of(snapshot: Snapshot, agent: int, start: int, end: int) -> list[Unit]:

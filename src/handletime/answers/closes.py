@@ -2,7 +2,8 @@
 
 A close ends a skill segment, and the agent segment of whoever was assigned then. The conversation was opened with the
 first skill segment after its close before, if there was one; only a transfer to another skill lies in between
-(rules.md 2.2). So one looks back from segment to segment, and no further than there are any.
+(rules.md 2.2), unless segments lie outside of a scope. So one looks back from segment to segment, and no further than
+there are any.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _FURTHER: Final = 8
 def closes_of(snapshot: Snapshot, by: tuple[By, ...], of: Selection, *, most: int | None = None) -> Sums:
     """The closes in the bounds of a selection, by some of interval, skillId, assigned and agentId.
 
-    Filters are those of skills, agents and groups. Sums: `closes`, `byAgent`, `byConsumer` and `bySystem`, and the
+    Filters are those of skills, agents and groups. Within a scope of skills a conversation counts as opened when it
+    came into these skills: what was before is not seen. Sums: `closes`, `byAgent`, `byConsumer` and `bySystem`, and the
     milliseconds from the opening to the close as `time`, `timeByAgent` and so on. Where there are more than `most`
     groups, any `most` + 1 of them are given.
     """
@@ -79,12 +81,13 @@ def _sql(by: tuple[By, ...], closed: str, agents: str, *, filtered: bool) -> str
         before as (
             select conversationId, sequence, start, coalesce(sum(({_CLOSED})::int) over (
                 partition by conversationId order by sequence rows between unbounded preceding and 1 preceding
-            ), 0) as closes
+            ), 0) as closes,
+            sequence - row_number() over (partition by conversationId order by sequence) as unseen
             from skill_segments where "end" >= $start and "end" < $end
             and conversationId in (select conversationId from closed where sequence > 1)),
         openings as (
             select conversationId, sequence, min(start) over one as first_start, min(sequence) over one as first
-            from before window one as (partition by conversationId, closes)),
+            from before window one as (partition by conversationId, closes, unseen)),
         found as (
             select closed.*, coalesce(first_start, start) as opened,
                 case when first > 1 and first_start < $start then epoch_ms(first_start) end as beyond

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from handletime.answers.relations import Snapshot
 from handletime.answers.terms import RELATIONS
+from handletime.scope import WHOLE, Scope
 from handletime.segments.derive import Derived, Quality
 
 _UNUSED: Final = {
@@ -37,6 +38,7 @@ class OfFiles:
     """The relations as views of the same names, with the rows of all accounts."""
 
     keeps_sums = False
+    scope = WHOLE
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
         """The query as it is: whoever has the files may see all of them."""
@@ -49,6 +51,7 @@ class OfConversations(NamedTuple):
     first: int
     last: int
     keeps_sums: bool = False
+    scope: Scope = WHOLE
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
         """The query with these rows in front of it."""

@@ -1,4 +1,4 @@
-"""Time zones by their names, and how time is cut: in minutes, or in hours, days, weeks or months of a calendar.
+"""How time is cut: in minutes, or in hours, days, weeks or months of a calendar.
 
 The clock of a zone is put forward and back. What it shows is taken literally: a day has 23 or 25 hours then, an hour
 that comes twice is two hours, and a date that a zone left out (Pacific/Apia, 30 December 2011) is no day
@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
-from functools import cache
 from typing import Final, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
@@ -176,20 +175,3 @@ def _offset(millis: int, zone: ZoneInfo) -> int:
     within = min(max(millis, TIME_MIN + _SHIFT_MAX), TIME_MAX - _SHIFT_MAX)
     shift = (EPOCH + timedelta(milliseconds=within)).astimezone(zone).utcoffset() or timedelta()
     return shift // timedelta(milliseconds=1)
-
-
-def zone_named(name: str) -> ZoneInfo | None:
-    """A time zone by its IANA name, in any letter case; None where there is none of this name.
-
-    This is the one place that says what a zone's name is. Not everything that lies beside the zones' files is one:
-    `localtime`, `posixrules` and `Factory` say nothing of a place, `posix/…` and `right/…` are other forms of zones.
-    """
-    known = _zones().get(name.strip().lower())
-    return ZoneInfo(known) if known else None
-
-
-@cache
-def _zones() -> dict[str, str]:
-    """The zones' names by their lower case. Every name begins with a capital letter."""
-    names = (name for name in available_timezones() if name[0].isupper() and name != "Factory")
-    return {name.lower(): name for name in names}

@@ -11,7 +11,7 @@ import io
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Final
@@ -32,6 +32,8 @@ _FORM: Final = "kind,id,label (and account, where names are one account's alone)
 _log: Final = logging.getLogger(__name__)
 Names = Mapping[tuple[str, Kind], dict[int, str]]
 """Labels by id, for each account ("" for all) and kind."""
+Seen = Callable[[Kind, int], bool]
+"""Whether an id of a kind may be seen."""
 _Stamp = tuple[int, int, int]
 
 
@@ -81,13 +83,20 @@ class Labels:
 
 
 class AccountLabels:
-    """The names that one account sees."""
+    """The names that one account sees, or a part of it."""
 
-    def __init__(self, account: str = "", names: Names | None = None) -> None:
-        self._account, self._names = account, names or {}
+    def __init__(self, account: str = "", names: Names | None = None, seen: Seen | None = None) -> None:
+        """With `seen` only the ids of each kind for which it says so have names."""
+        self._account, self._names, self._seen = account, names or {}, seen
+
+    def within(self, seen: Seen) -> AccountLabels:
+        """The names of those ids that may be seen."""
+        return AccountLabels(self._account, self._names, seen)
 
     def name(self, kind: Kind, number: int) -> str | None:
         """The name of an agent, skill or group; None where it has none."""
+        if self._seen is not None and not self._seen(kind, number):
+            return None
         own = self._names.get((self._account, kind), {}).get(number)
         return own or self._names.get(("", kind), {}).get(number)
 
@@ -102,7 +111,10 @@ class AccountLabels:
     def all(self, kind: Kind) -> Mapping[int, str]:
         """All names of a kind, by id."""
         for_all, own = self._names.get(("", kind), {}), self._names.get((self._account, kind), {})
-        return for_all | own if own else for_all
+        found = for_all | own if own else for_all
+        if self._seen is None:
+            return found
+        return {number: label for number, label in found.items() if self._seen(kind, number)}
 
     def unique(self, kind: Kind, number: int) -> str:
         """A text that leads back to the id: the name, if it is unique and no number, else the id itself."""

@@ -16,11 +16,14 @@ import pyarrow as pa
 from handletime.answers.selection import Selection
 from handletime.clock import DAY
 from handletime.deadline import Deadline
+from handletime.scope import Scope
 from handletime.segments import rules
 from handletime.segments.columns import NEVER
 from handletime.segments.derive import Trace, trace_of
 from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Records
+from handletime.targets.targets import AccountTargets, Judged, Of
+from handletime.targets.waits import AgentSegment, QueueSegment, judged
 
 STALE_MS: Final = DAY
 """A longer wait is shown beside the others: a forgotten conversation should not hide those of today."""
@@ -51,6 +54,14 @@ class OpenConversation(NamedTuple):
     """The focus of each agent whose focus is here."""
     wrote: bool = False
     """Whether the assigned agent has written a message since the assignment."""
+    opened: int = 0
+    """When it was opened last."""
+    since: int = 0
+    """When the agent was assigned, or the queue segment began."""
+    follows: str = ""
+    """What the agent segment that runs follows; "" in queue."""
+    queued_since: int | None = None
+    """The start of the queue segment that the assignment ended."""
 
     def seen_at(self, at: int) -> OpenConversation:
         """This conversation, without any focus whose lease has ended by a moment."""
@@ -66,12 +77,41 @@ class OpenConversation(NamedTuple):
         """Whether nobody is assigned."""
         return self.agent is None
 
+    @property
+    def segment(self) -> AgentSegment | QueueSegment:
+        """The agent segment or queue segment that runs, as clocks ask for it; without responses that were given."""
+        if self.in_queue:
+            return QueueSegment(Of(self.skill, self.source, self.since), None, None)
+        return AgentSegment(
+            of=Of(self.skill, self.source, self.since, "bot" if self.is_bot else "human"),
+            end=None,
+            follows=self.follows,
+            queued_since=self.queued_since,
+            first_response=None,
+            responses=(),
+            first_is_response=False,
+            wrote=self.wrote,
+            waiting_since=self.waiting_since,
+        )
+
     def is_stale(self, at: int) -> bool:
         """Whether it waits for longer than `STALE_MS`."""
         return self.waiting_since is not None and at - self.waiting_since > STALE_MS
 
 
 State = Literal["queued", "waits", "answered"]
+
+
+def waits_judged(each: OpenConversation, targets: AccountTargets, now: int) -> Iterator[Judged]:
+    """The waits of an open conversation that are not answered: pending, or past due (rules.md 5.2)."""
+    for found in judged(targets, each.segment, now):
+        if found.wait.clock != "firstResponse" or not each.wrote:
+            yield found
+
+
+def most_urgent_first(waits: Iterable[tuple[OpenConversation, Judged]]) -> list[tuple[OpenConversation, Judged]]:
+    """Waits in the order in which they are due; those that never are come last."""
+    return sorted(waits, key=lambda of: (of[1].due is None, of[1].due or 0, of[1].wait.start, of[0].id))
 
 
 class OpenOf(NamedTuple):
@@ -124,6 +164,21 @@ class OpenConversations(NamedTuple):
     conversations: list[OpenConversation]
     with_focus: set[int]
     begin_in_the_middle: int
+
+
+def within(found: OpenConversations, scope: Scope) -> OpenConversations:
+    """The open conversations that lie within a scope: by their skill, and the group of whoever is assigned.
+
+    Only agents who have one of these are known there, and their focus. How many begin in the middle is not told.
+    """
+    if scope.is_whole:
+        return found
+    mine = [each for each in found.conversations if scope.has(each.skill, each.group)]
+    agents = {each.agent for each in mine if each.agent is not None}
+    shown = [
+        each._replace(focus={agent: here for agent, here in each.focus.items() if agent in agents}) for each in mine
+    ]
+    return OpenConversations(shown, found.with_focus & agents, 0)
 
 
 class LastRead:
@@ -239,9 +294,14 @@ def _conversations(prepared: Prepared, trace: Trace) -> Iterator[OpenConversatio
     names = events["conversationId"].take(ordered.rows[ordered.starts[:-1]]).to_pylist()
     sources = events["source"].take(pa.array(last["source_row"], mask=last["source_row"] < 0)).to_pylist()
     waits = trace.waits_since[ordered.starts[1:] - 1].tolist()
+    running = {
+        row: (rules.FOLLOWS[follows], None if queued == NEVER else queued)
+        for row, follows, queued in trace.running[["assigned_row", "follows", "queued_since"]].tolist()
+    }
     for i in np.flatnonzero(last["phase"] == rules.OPEN).tolist():
         state = last[i]
         assigned = bool(state["assigned"])
+        follows, queued_since = running[int(state["assigned_row"])] if assigned else ("", None)
         yield OpenConversation(
             id=names[i],
             skill=int(state["skill"]),
@@ -252,6 +312,10 @@ def _conversations(prepared: Prepared, trace: Trace) -> Iterator[OpenConversatio
             waiting_since=None if waits[i] == NEVER else waits[i],
             focus=focus.get(i, {}),
             wrote=bool(state["wrote"]),
+            opened=int(state["opened"]),
+            since=int(state["start"]) if assigned else int(state["waits_since"]),
+            follows=follows,
+            queued_since=queued_since,
         )
 
 

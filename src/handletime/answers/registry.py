@@ -12,6 +12,7 @@ import msgspec
 
 from handletime.answers.terms import Table
 from handletime.answers.words import NONE, OUTCOMES, duration
+from handletime.targets.targets import Clock
 
 Unit = Literal["count", "responses", "millis", "exactMillis", "percent"]
 
@@ -320,6 +321,48 @@ PARTS: Final = (
     _skill_metric("skillSegmentFirstResponseMillis", "Sum of these", "firstResponse", unit="millis"),
 )
 """The sums that averages are made of, where they are no metric: columns of reports, so that every tool can roll up."""
+
+CLOCK_TABLES: Final[dict[Clock, Table]] = {
+    "firstResponse": "agentSegments",
+    "response": "agentSegments",
+    "queueWait": "queueSegments",
+}
+"""Whose segments the verdicts of a clock belong to (rules.md 5.2)."""
+_CLOCK_WORDS: Final[dict[Clock, tuple[str, str]]] = {
+    "firstResponse": ("First responses", "first\nresponse"),
+    "response": ("Responses", "response"),
+    "queueWait": ("Waits in the queue", "queue\nwait"),
+}
+
+
+def _levels(clock: Clock) -> list[Metric]:
+    """The service level of a clock, and the counts beside it."""
+    table, (what, label) = CLOCK_TABLES[clock], _CLOCK_WORDS[clock]
+    counts = {"Met": "within their target", "Missed": "later than their target, or never where it had passed"}
+    if clock != "response":
+        counts["Left"] = "without a verdict: they ended otherwise; in no service level"
+    each = [
+        Metric(f"{clock}{verdict}Count", f"{what} {meaning}", f"{clock}{verdict}", table=table, label=verdict.lower())
+        for verdict, meaning in counts.items()
+    ]
+    level = Metric(
+        f"{clock}ServiceLevelPercent",
+        f"{what} within their target: met / (met + missed)",
+        f"{clock}Met",
+        f"{clock}Judged",
+        "percent",
+        table,
+        label=label,
+    )
+    return [*each, level]
+
+
+LEVELS: Final[dict[str, Clock]] = {metric.key: clock for clock in CLOCK_TABLES for metric in _levels(clock)}
+"""The clock of each metric of service levels, by the metric's key."""
+LEVEL_METRICS: Final = tuple(metric for clock in CLOCK_TABLES for metric in _levels(clock))
+"""Service levels and their counts (rules.md 5), which there are where an account has targets. Their sums stand in no
+table of segments: `answers.levels` has them.
+"""
 
 METRICS: Final = {metric.key: metric for metric in (*AGENT_METRICS, *SKILL_METRICS, *QUEUE_METRICS, *OUR_METRICS)}
 HANDLE_TIME: Final = frozenset(metric.key for metric in OUR_METRICS if "HandleTime" in metric.name)

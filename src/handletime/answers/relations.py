@@ -1,7 +1,8 @@
-"""One account's rows as of one moment, and no way to anybody else's.
+"""One account's rows as of one moment, within the scope of whoever asks, and no way to any others.
 
 SQL that comes here may name the derived tables and what it defines itself, nothing else. It is parsed, not searched for
-words. The relations are then put in front of it, each held to the account; so nothing is made in the database.
+words. The relations are then put in front of it, each held to the account and the scope; so nothing is made in the
+database, and no query has to think of either.
 What they are made of is another matter: tables of the store here, files of a lake in `lake.reader`.
 """
 
@@ -21,7 +22,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from handletime.deadline import Deadline
-from handletime.errors import NotNow
+from handletime.errors import HandletimeError, NotNow
+from handletime.scope import WHOLE, Scope
 
 OPEN: Final = "open_conversations"
 """Of each conversation that is open the skill that it is in; only a store has it."""
@@ -35,11 +37,20 @@ RELATIONS: Final = (
 """
 
 
+OF_AGENTS: Final = frozenset({"agent_segments", "handle_time_units"})
+"""Relations whose rows are an agent's, and so of a group."""
+
+
 class Definition(NamedTuple):
-    """The SQL of a relation, and computed columns: only queries that name them, or take all columns, get them."""
+    """The SQL of a relation, and computed columns: only queries that name them, or take all columns, get them.
+
+    Queries that name one of the columns that are `refused` get the error; those that take all columns get null there,
+    or none.
+    """
 
     sql: str
     computed: Mapping[str, str] = {}
+    refused: Mapping[str, HandletimeError] = {}
 
 
 _TYPES: Final = {
@@ -105,6 +116,10 @@ class Composing(Protocol):
     def keeps_sums(self) -> bool:
         """Whether segments have their sums (`answers.terms.KEPT`) as columns."""
 
+    @property
+    def scope(self) -> Scope:
+        """What of the rows they have."""
+
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:
         """A query with the relations that it names in front of it, for these parameters. Raises NotAllowed."""
 
@@ -128,6 +143,11 @@ class Snapshot:
         """Whether segments have their sums (`answers.terms.KEPT`) as columns."""
         return self._relations.keeps_sums
 
+    @property
+    def scope(self) -> Scope:
+        """What of the account's rows it has."""
+        return self._relations.scope
+
     def execute(self, sql: str, parameters: Mapping[str, object] | None = None) -> Rows:
         """The rows of one `select`. What varies belongs into the parameters, because each new text is parsed.
 
@@ -147,10 +167,18 @@ class Snapshot:
         return self._cursor.sql(composed, params=dict(parameters) if parameters else None).to_arrow_table()
 
 
-def with_relations(sql: str, define: Callable[[str], Definition]) -> str:
-    """A query with the relations that it names in front of it, as `define` has them. Raises NotAllowed."""
+def with_relations(sql: str, define: Callable[[str], Definition], scope: Scope) -> str:
+    """A query with the relations that it names in front of it, as `define` has them, and of these only the rows within
+    a scope. Raises NotAllowed.
+
+    Agent segments lie within it by their group and skill, units by those of their segment. All others have a skill
+    only: with a scope of groups there are none. `define` gives units `skillId` and `groupId`, where there is a scope.
+    """
     used = _checked(sql)
-    relations = [f"{relation} as not materialized ({_relation(define(relation), used)})" for relation in used.of]
+    relations = [
+        f"{relation} as not materialized ({_relation(_within(scope, relation, define(relation)), used)})"
+        for relation in used.of
+    ]
     if not relations:
         return sql
     own = _WITH.match(sql)
@@ -158,7 +186,21 @@ def with_relations(sql: str, define: Callable[[str], Definition]) -> str:
     return f"{front}, {sql[own.end() :]}" if own else f"{front} {sql}"
 
 
+def _within(scope: Scope, relation: str, definition: Definition) -> Definition:
+    """The rows of a relation that lie within a scope."""
+    if scope is WHOLE or scope.is_whole:
+        return definition
+    conditions = [] if relation in OF_AGENTS or scope.has_queues else ["false"]
+    for column, ids in (("skillId", scope.skills), ("groupId", scope.groups)):
+        if ids is not None and (column == "skillId" or relation in OF_AGENTS):
+            conditions.append(f"{column} in ({', '.join(map(str, ids))})" if ids else "false")
+    return definition._replace(sql=f"select * from ({definition.sql}) where {' and '.join(conditions)}")  # noqa: S608
+
+
 def _relation(definition: Definition, used: _Used) -> str:
+    for column, error in definition.refused.items():
+        if column.lower() in used.columns:
+            raise error
     wanted = [column for column in definition.computed if used.all_columns or column.lower() in used.columns]
     columns = [f"{definition.computed[column]} as {column}" for column in wanted]
     return f"select {', '.join([*columns, '*'])} from ({definition.sql})" if columns else definition.sql  # noqa: S608

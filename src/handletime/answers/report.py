@@ -22,14 +22,16 @@ import pyarrow as pa
 from handletime.answers.figures import KNOWN
 from handletime.answers.handled import HANDLE_TIME_IN_INTERVAL, handled_in_intervals, since, units_in
 from handletime.answers.intervals import Interval, clock_bounds, length_of
+from handletime.answers.levels import verdicts_of
 from handletime.answers.percentiles import percentile_columns, placed
 from handletime.answers.periods import Compare, Window, compared_bounds
-from handletime.answers.registry import HANDLE_TIME, METRICS, PARTS, Metric
-from handletime.answers.relations import Snapshot
+from handletime.answers.registry import CLOCK_TABLES, HANDLE_TIME, LEVEL_METRICS, LEVELS, METRICS, PARTS, Metric
+from handletime.answers.relations import OF_AGENTS, Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.sums import I64, By, Flags, Sums, Texts, key_sql, starts_of, sums_of
 from handletime.answers.terms import RELATIONS, Table
 from handletime.events.model import USER_TYPES
+from handletime.targets.targets import NO_TARGETS, AccountTargets, Clock
 
 Dimension = Literal["skill", "agent", "group", "source", "userType"]
 DIMENSIONS: Final[dict[Dimension, By]] = {
@@ -40,7 +42,9 @@ DIMENSIONS: Final[dict[Dimension, By]] = {
     "userType": "userType",
 }
 """What a report can tell apart, and the column that says it, in their order."""
-REPORTED: Final = {metric.key: metric for metric in (*METRICS.values(), *PARTS, *HANDLE_TIME_IN_INTERVAL)}
+REPORTED: Final = {
+    metric.key: metric for metric in (*METRICS.values(), *PARTS, *HANDLE_TIME_IN_INTERVAL, *LEVEL_METRICS)
+}
 """The metrics of a report under their keys."""
 ROWS_MAX: Final = 1_000_000
 INTERVALS_MAX: Final = 1_000_000
@@ -69,7 +73,8 @@ class Question(NamedTuple):
     """What a report is asked for.
 
     `of` has the bounds of the intervals, `before` those of the window that it is compared with, if it is. `fill` gives
-    each combination a row in each interval. Up to `limit` rows are given from `offset` on.
+    each combination a row in each interval. Up to `limit` rows are given from `offset` on. Service levels are those of
+    `targets`.
     """
 
     of: Selection
@@ -81,6 +86,7 @@ class Question(NamedTuple):
     fill: bool = False
     offset: int = 0
     limit: int | None = None
+    targets: AccountTargets = NO_TARGETS
 
 
 class Filters(NamedTuple):
@@ -187,13 +193,16 @@ class Rows(NamedTuple):
         )
 
 
-def chosen(names: Iterable[str] | None = None) -> tuple[Metric, ...]:
+def chosen(names: Iterable[str] | None = None, *, levels: bool = False) -> tuple[Metric, ...]:
     """The metrics of these keys, or all, with the sums that their averages and shares are made of: counts and sums
-    first, then averages, percentiles and shares.
+    first, then averages, percentiles and shares. Service levels are among all where there are `levels`.
     """
-    wanted = set(REPORTED if names is None else names)
+    all_ = {key for key in REPORTED if levels or key not in LEVELS}
+    wanted = set(all_ if names is None else names)
     for metric in [REPORTED[key] for key in wanted]:
-        if metric.per:
+        if metric.key in LEVELS:
+            wanted |= {key for key, clock in LEVELS.items() if clock == LEVELS[metric.key] and metric.per}
+        elif metric.per:
             wanted |= {_SUMMED[metric.table, name] for name in (metric.sum, metric.per)}
     return tuple(sorted((metric for key, metric in REPORTED.items() if key in wanted), key=_rank))
 
@@ -225,7 +234,7 @@ def has(table: Table, question: Question) -> bool:
 
 
 class Report:
-    """The answer to a question, over one snapshot."""
+    """The answer to a question, over one snapshot. Where its scope is one of groups, it has agent segments alone."""
 
     def __init__(
         self, snapshot: Snapshot, question: Question, reserve: Callable[[int], object] = lambda _size: None
@@ -372,9 +381,9 @@ class Report:
 
     def _found(self, of: Selection) -> _Found:
         """Sums and percentiles of one window."""
-        found = _Found({}, {}, None)
+        found = _Found({}, {}, None, self._verdicts(of))
         for table in self._tables():
-            metrics = [metric for metric in self.question.metrics if metric.table == table and not _is_of_units(metric)]
+            metrics = [metric for metric in self.question.metrics if metric.table == table and _is_of_table(metric)]
             summed = [metric for metric in metrics if not metric.values]
             if table == KNOWN.table and (self._asks_units() or any(metric.key in HANDLE_TIME for metric in metrics)):
                 summed.append(KNOWN)
@@ -387,12 +396,23 @@ class Report:
             return found
         return found._replace(units=handled_in_intervals(self._snapshot, self._keys, of, self._texts))
 
+    def _verdicts(self, of: Selection) -> dict[Clock, Sums]:
+        """The verdicts of one window by clock, of those that are asked about and have a target."""
+        asked = dict.fromkeys(LEVELS[metric.key] for metric in self.question.metrics if metric.key in LEVELS)
+        targets = self.question.targets
+        return {
+            clock: verdicts_of(self._snapshot, clock, targets, self._keys, of, self._texts)
+            for clock in asked
+            if targets.sets(clock) and has(CLOCK_TABLES[clock], self.question)
+        }
+
     def _tables(self) -> list[Table]:
         """The tables whose segments are asked about, and are there. Metrics of handle-time units also ask whose handle
         time is known.
         """
         asked = {metric.table for metric in self.question.metrics}
-        return [table for table in RELATIONS if table in asked and has(table, self.question)]
+        there = [table for table in RELATIONS if self._snapshot.scope.has_queues or RELATIONS[table] in OF_AGENTS]
+        return [table for table in there if table in asked and has(table, self.question)]
 
     def _asks_units(self) -> bool:
         return any(map(_is_of_units, self.question.metrics))
@@ -427,24 +447,35 @@ def _is_of_units(metric: Metric) -> bool:
     return metric.sum in _OF_UNITS
 
 
+def _is_of_table(metric: Metric) -> bool:
+    """Whether its sums stand in its table."""
+    return not _is_of_units(metric) and metric.key not in LEVELS
+
+
 _OF_UNITS: Final = frozenset(metric.sum for metric in HANDLE_TIME_IN_INTERVAL)
 
 
 class _Found(NamedTuple):
-    """What was found of one window: sums by table, percentiles by table and values, and handle time in intervals."""
+    """What was found of one window: sums by table, percentiles by table and values, handle time in intervals, and
+    verdicts by clock.
+    """
 
     sums: dict[Table, Sums]
     ranked: dict[tuple[Table, str], Sums]
     units: Sums | None
+    verdicts: dict[Clock, Sums]
 
     def parts(self) -> list[Sums]:
         """All that has groups."""
-        return [*self.sums.values(), *self.ranked.values(), *([] if self.units is None else [self.units])]
+        units = [] if self.units is None else [self.units]
+        return [*self.sums.values(), *self.ranked.values(), *units, *self.verdicts.values()]
 
     def column(self, metric: Metric, merged: _Merged) -> Column:
         """A metric of all groups."""
         if _is_of_units(metric):
             return self._of_units(metric, merged)
+        if metric.key in LEVELS:
+            return self._of_verdicts(metric, LEVELS[metric.key], merged)
         sums = self.sums.get(metric.table)
         if sums is None:
             return _nothing(metric, merged.count)
@@ -460,6 +491,17 @@ class _Found(NamedTuple):
             there, _ = merged.spread(sums, np.ones(len(sums), np.bool_) if some is None else some)
             return Column(spread, there)
         return Column(spread)
+
+    def _of_verdicts(self, metric: Metric, clock: Clock, merged: _Merged) -> Column:
+        """Nothing where the clock has no target; else counts, and the share where there is anything to share."""
+        if clock not in self.verdicts:
+            return _nothing(metric, merged.count)
+        found = self.verdicts[clock]
+        met, missed = found.sums[f"{clock}Met"], found.sums[f"{clock}Missed"]
+        sums = Sums(found.keys, {**found.sums, f"{clock}Judged": met + missed})
+        values, some = sums.column_of(metric)
+        spread, _ = merged.spread(found, values)
+        return Column(spread, None if some is None else merged.spread(found, some)[0])
 
     def _of_units(self, metric: Metric, merged: _Merged) -> Column:
         """Handle time is unknown where nobody's focus is, which is where neither units nor known segments are."""

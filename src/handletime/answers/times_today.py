@@ -5,12 +5,13 @@ made of (http-api.md 7).
 from __future__ import annotations
 
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Any, Final
 
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.terms import RELATIONS, VALUES, Table
 from handletime.clock import SECOND
+from handletime.scope import Scope
 
 LIMITS_S: Final = (5, 10, 20, 30, 60, 120, 300, 600, 1800, 3600, 14_400)
 """Seconds up to which values are counted together."""
@@ -22,17 +23,14 @@ TIMES: Final[dict[str, tuple[Table, str]]] = {
 """Tables and their single values (`answers.terms.VALUES`)."""
 
 
-class Lengths(NamedTuple):
-    """How many values lie within each limit of `LIMITS_S`, those of smaller limits among them, and at last all of them;
-    and their sum in milliseconds.
+Figures = tuple[int, ...]
+"""Numbers that only grow within a day."""
+
+
+def lengths_of(snapshot: Snapshot, name: str, of: Selection) -> dict[int, Figures]:
+    """The values of one of `TIMES` in the segments of a selection that ended, by skill: how many lie within each limit
+    of `LIMITS_S`, those of smaller limits among them; then how many there are, and their sum in milliseconds.
     """
-
-    counts: tuple[int, ...]
-    total: int
-
-
-def lengths_of(snapshot: Snapshot, name: str, of: Selection) -> dict[int, Lengths]:
-    """The values of one of `TIMES` in the segments of a selection that ended, by skill."""
     table, values = TIMES[name]
     each, where = VALUES[table][values]
     condition = of.condition(table)
@@ -43,41 +41,35 @@ def lengths_of(snapshot: Snapshot, name: str, of: Selection) -> dict[int, Length
         group by skillId order by skillId""",  # noqa: S608
         condition.parameters,
     ).fetchall()
-    return {skill: Lengths(tuple(counts), total) for skill, *counts, total in rows}
+    return {skill: tuple(figures) for skill, *figures in rows}
 
 
-Times = dict[str, dict[int, Lengths]]
-"""What `lengths_of` says, by name."""
+Day = dict[str, dict[Any, Figures]]
+"""What is counted of a day, by name and by whatever it is of."""
 _ACCOUNTS_MAX: Final = 10_000
 
 
 class Counted:
-    """What was shown of accounts last. A counter that goes back looks to Prometheus as if it had begun anew, so what
-    late events take back within a day stays counted. Any thread may use it.
+    """What was shown last of accounts, and of parts of them. A counter that goes back looks to Prometheus as if it had
+    begun anew, so what late events take back within a day stays counted. Any thread may use it.
     """
 
     def __init__(self) -> None:
-        self._shown: dict[str, tuple[int, Times]] = {}
+        self._shown: dict[tuple[str, Scope], tuple[int, Day]] = {}
         self._lock = Lock()
 
-    def never_less(self, account: str, day: int, times: Times) -> Times:
-        """These times, or those of the same day that were shown before, where they were more."""
+    def never_less(self, account: str, scope: Scope, day: int, times: Day) -> Day:
+        """These figures, or those of the same day that were shown before, where they were more."""
         with self._lock:
-            shown_day, shown = self._shown.pop(account, (day, {}))
+            shown_day, shown = self._shown.pop((account, scope), (day, {}))
             if shown_day == day:
                 times = {name: _most(shown.get(name, {}), found) for name, found in times.items()}
-            self._shown[account] = (day, times)
+            self._shown[account, scope] = (day, times)
             if len(self._shown) > _ACCOUNTS_MAX:
                 del self._shown[next(iter(self._shown))]
         return times
 
 
-def _most(before: dict[int, Lengths], found: dict[int, Lengths]) -> dict[int, Lengths]:
-    return {
-        skill: Lengths(tuple(map(max, one.counts, other.counts)), max(one.total, other.total))
-        for skill in sorted({*before, *found})
-        for one, other in [(before.get(skill, found.get(skill, _NONE)), found.get(skill, before.get(skill, _NONE)))]
-    }
-
-
-_NONE: Final = Lengths((0,) * (len(LIMITS_S) + 1), 0)
+def _most(before: dict[Any, Figures], found: dict[Any, Figures]) -> dict[Any, Figures]:
+    both = {**before, **found}
+    return {key: tuple(map(max, before.get(key, both[key]), both[key])) for key in sorted(both)}

@@ -70,6 +70,7 @@ UNIT_ENDS: Final = {
     "conversationClosed": "the conversation was closed",
     "conversationTransferred": "the conversation was passed on",
 }
+OUTSIDE_SCOPE: Final = "outside of this key's scope"
 NOT_HANDLED: Final = {
     "notOpen": "not open",
     "nobodyAssigned": "nobody assigned",
@@ -78,6 +79,7 @@ NOT_HANDLED: Final = {
     "noFocusData": NO_FOCUS_DATA,
     "nobodyWaits": "nobody waits",
     "running": "still running",
+    "outsideScope": OUTSIDE_SCOPE,
 }
 """Why time does not count as handle time."""
 NO_EFFECT: Final = {
@@ -198,6 +200,8 @@ def event(moment: Moment, name: Callable[[Kind, int], str]) -> str:
     detail = {key: value for key, value in moment.detail.items() if _UNSAID.get(key) != value}
     given = detail.pop("agentId", None)
     agent = "" if given is None else name("agent", cast(int, given))
+    if given is None and moment.outside_scope and (moment.type == "assigned" or detail.get("sentBy") == "agent"):
+        agent = OUTSIDE_SCOPE
     by, reason, lease = (detail.pop(key, None) for key in ("sentBy", "reason", "leaseMillis"))
     by = detail.pop("closedBy", by)
     texts = {

@@ -25,7 +25,7 @@ class Breakdown(msgspec.Struct, frozen=True):
 @get("/api/account/{account:str}/agent-segments/breakdown", sync_to_thread=True, name="breakdown")
 def breakdown(request: HttpRequest, service: TheService, account: InPath) -> Response[bytes]:
     """The files that together hold every handle-time unit of a timeframe."""
-    account = service.admit(request, account, "handle-time")
+    account = service.whole(request, account, "handle-time", "files of handle-time units")
     query = query_of(request)
     query.get(SOURCE)
     timeframe = read_timeframe(query, service.clock.now())

@@ -100,7 +100,7 @@ async def conversations(request: HttpRequest, service: TheService, account: InPa
     """
     if request.method == HttpMethod.GET:
         return await asyncio.to_thread(_asked, request, service, account)
-    reader = await asyncio.to_thread(service.reader, request, account, "operations")
+    reader = await asyncio.to_thread(_reader, request, service, account)
     share = trace_of(request.scope).share
     body = bytes(await receive(request, share, service.settings.body_idle_seconds, BODY_MAX))
     query = query_of(request)
@@ -110,8 +110,12 @@ async def conversations(request: HttpRequest, service: TheService, account: InPa
 
 
 def _asked(request: HttpRequest, service: Service, account: str) -> Response[Any]:
-    reader = service.reader(request, account, "operations")
+    reader = _reader(request, service, account)
     return _answered(request, service, account, reader, query_of(request))
+
+
+def _reader(request: HttpRequest, service: Service, account: str) -> Reader:
+    return service.reader(request, account, "operations", without_agent="closed conversations")
 
 
 def _fields(body: bytes) -> dict[str, str]:

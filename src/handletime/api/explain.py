@@ -12,8 +12,8 @@ from handletime.api.answer import Answer
 from handletime.api.errors import JSON, Refused
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, InPath, TheService
-from handletime.segments.explain import Explanation
-from handletime.segments.explain import explain as explain_conversation
+from handletime.segments.explain import Explanation, Reading, read
+from handletime.segments.within import limited
 
 TOKEN_LENGTH = 22
 
@@ -24,7 +24,7 @@ def conversation_explained(
 ) -> Response[Any]:
     """A conversation's events in order, what each did, and its segments with their units."""
     reader = service.reader(request, account, "handle-time")
-    explanation = _explanation(reader, unquote(account), unquote(conversation))
+    explanation = reading_of(reader, unquote(account), unquote(conversation)).explanation
     return _answer(request, reader, explanation)
 
 
@@ -33,7 +33,7 @@ def segment_explained(request: HttpRequest, service: TheService, account: InPath
     """The conversation of a segment, explained in the same way, with only this one of its agent segments."""
     reader = service.reader(request, account, "handle-time")
     segment = unquote(segment)
-    explanation = _explanation(reader, unquote(account), _conversation_of(segment))
+    explanation = reading_of(reader, unquote(account), _conversation_of(segment)).explanation
     only = [row for row in explanation.agent_segments if row["segmentId"] == segment]
     if not only:
         raise Refused(404, "There is no such segment.")
@@ -54,11 +54,12 @@ def _conversation_of(segment: str) -> str:
     return ":".join(parts[2:-1])
 
 
-def _explanation(reader: Reader, account: str, conversation: str) -> Explanation:
-    """Raises Refused (404) where there is no such conversation."""
+def reading_of(reader: Reader, account: str, conversation: str) -> Reading:
+    """What of a conversation whoever asks may see. Raises Refused (404) where there is nothing; NotNow."""
     prepared = reader.prepared(conversation)
-    if prepared is None:
+    whole = None if prepared is None else read(prepared, account, conversation, reader.deadline)
+    reading = None if whole is None else limited(whole, reader.scope)
+    if reading is None:
         raise Refused(404, "There is no such conversation.")
-    explanation = explain_conversation(prepared, account, conversation, reader.deadline)
     reader.deadline.check()
-    return explanation
+    return reading

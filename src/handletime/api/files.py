@@ -32,7 +32,7 @@ PARAMETERS: Final = (PATH, SOURCE)
 @get("/api/account/{account:str}/agent-segments/files", sync_to_thread=True, name="files")
 def breakdown_file(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """One file of handle-time units."""
-    account = service.admit(request, account, "handle-time")
+    account = service.whole(request, account, "handle-time", "files of handle-time units")
     query = query_of(request)
     query.get(SOURCE)
     path = query.get(PATH) or ""

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from litestar import Response, get
 
-from handletime.answers.intervals import CALENDAR, Interval, bounds, zone_named
+from handletime.answers.intervals import CALENDAR, Interval, bounds
 from handletime.answers.registry import AGENT_METRICS, SKILL_METRICS, Metric
 from handletime.answers.selection import Selection
 from handletime.answers.sums import By, Sums, sums_of
@@ -51,7 +51,7 @@ from handletime.api.series import (
     totals,
 )
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
-from handletime.clock import DAY, MINUTE
+from handletime.clock import DAY, MINUTE, zone_named
 from handletime.events.model import TIME_MIN
 
 TIMEFRAME_MAX: Final = 1440
@@ -339,7 +339,7 @@ class AgentLevels(msgspec.Struct, frozen=True):
 @get("/operations/api/account/{account:str}/msgskillsegments", sync_to_thread=True, name="msgskillsegments")
 def skill_operations(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """Metrics of skill segments by skill and, where asked for, interval."""
-    reader = service.reader(request, account, "operations")
+    reader = service.reader(request, account, "operations", without_agent="skill segments")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     window, user_type = read_window(query, service.clock.now()), query.get(USER_TYPE)

@@ -15,13 +15,21 @@ if TYPE_CHECKING:
     from handletime.api.auth import AuthRequest
     from handletime.deadline import Deadline
     from handletime.keys.keys import Key
+    from handletime.scope import Scope
     from handletime.segments.agent_focus import Focus
     from handletime.segments.parts import Prepared
     from handletime.store.requests import Ingested, Outcome
 
 
 class Reader(Protocol):
-    """One account's rows, and nobody else's, for one request. Any thread may use it."""
+    """One account's rows within a scope, and no others, for one request. Any thread may use it.
+
+    What makes rows of events itself has to limit them: `prepared` and `open_conversations` know no scope.
+    """
+
+    @property
+    def scope(self) -> Scope:
+        """What of the account whoever asks may see."""
 
     @property
     def deadline(self) -> Deadline:
@@ -58,7 +66,8 @@ class Reader(Protocol):
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
-        It may end early: what follows is not known.
+        It may end early: what follows is not known. With a scope nothing is known of an agent who has no segment in it
+        then, and other conversations are not named (`agent_focus.OUTSIDE`).
         """
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
@@ -68,8 +77,8 @@ class Reader(Protocol):
 class Store(Protocol):
     """All accounts. Any thread may use it."""
 
-    def reader(self, account: str) -> Reader:
-        """A reader for an account, which need not have any rows."""
+    def reader(self, account: str, scope: Scope) -> Reader:
+        """A reader for an account, which need not have any rows; of these it sees what lies within the scope."""
 
     def submit(self, account: str, events: pa.Table) -> Future[Ingested]:
         """Stores a table of `model.EVENTS` of one account, all of it or nothing, and derives what follows from it.
@@ -101,8 +110,8 @@ class DatedReader(Reader, Protocol):
 class DatedStore(Protocol):
     """A store whose rows are written by runs, one after the other. Any thread may use it."""
 
-    def reader(self, account: str) -> DatedReader:
-        """A reader of the newest run."""
+    def reader(self, account: str, scope: Scope) -> DatedReader:
+        """A reader of the newest run, within the scope."""
 
     def reader_of(self, finished: int, account: str, day: date) -> DatedReader | None:
         """A reader of the run that ended at a time (epoch ms), to ask about the units of a day.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from itertools import chain, islice
@@ -11,8 +11,10 @@ from urllib.parse import unquote
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 from litestar import Response, get
 
+from handletime.answers.live import OpenConversation, waits_judged
 from handletime.answers.queue_health import COUNTS, NOTHING, WAITS, Queue, QueueOver, open_skills, queue_now, queue_over
 from handletime.answers.sums import By
 from handletime.api.answer import Answer
@@ -36,9 +38,13 @@ from handletime.api.parameters import Parameter, Query, a_choice, some_choices, 
 from handletime.api.ports import Reader
 from handletime.api.series import GROUP_BYTES, METRICS_DATA, Window, json_object, series, table_of
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
+from handletime.clock import DAY
+from handletime.targets.targets import AccountTargets
 
 OVERDUE: Final = ("overdueConversationsInQueue", "overdueConversationsAssigned", "overdueConversationsTotal")
-"""Conversations past due; -1: no targets are set."""
+"""Conversations past due by their targets (rules.md 5); -1: none are set."""
+OPENED_LATELY: Final = 4 * DAY
+"""How long ago a conversation may have been opened to be among them."""
 VERSION: Final = a_choice("v", "The version of the API.", "1", ("1", "2"), required=True)
 BREAKDOWN: Final = a_choice("breakdown", "Whether there is an element for each skill.", "true", ("true", "false"))
 METRICS: Final = replace(
@@ -110,7 +116,7 @@ def _members(queue: Queue, names: tuple[str, ...]) -> Iterator[bytes]:
 @get("/operations/api/account/{account:str}/msgqueuehealth/current", sync_to_thread=True, name="msgqueuehealth-current")
 def current_queue_health(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """Who waits now by skill, and in all."""
-    reader = service.reader(request, account, "operations")
+    reader = service.reader(request, account, "operations", without_agent="waits in the queue")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     read_version(query, VERSION)
@@ -118,7 +124,7 @@ def current_queue_health(request: HttpRequest, service: TheService, account: InP
         query.get(millis)
     asked, by_skill = query.get(SKILL_IDS), query.get(BREAKDOWN) == "true"
     names = _chosen(query)
-    query.get(GROUP_IDS)
+    groups = query.get(GROUP_IDS)
     query.check()
     reader.open_conversations().close()  # Raises NotHere where what is open now is not known.
     now = service.clock.now()
@@ -127,8 +133,15 @@ def current_queue_health(request: HttpRequest, service: TheService, account: InP
         skills, whole = queue_now(snapshot, now, listed(asked))
         shown = open_skills(snapshot) if asked is None else sorted(asked)
     skills = _with_all(skills, shown)
-    for queue in (skills, whole):
-        queue.values.update({name: np.full(len(queue), NOTHING, np.int64) for name in OVERDUE})
+    targets = service.targets.of(unquote(account))
+    if targets and OVERDUE[0] in names:
+        found = service.open_lately(unquote(account), reader).conversations
+        overdue = _overdue(found, targets, now, skills.skills, groups)
+    else:
+        overdue = np.full((3, len(skills)), NOTHING, np.int64)
+    skills.values.update(zip(OVERDUE, overdue, strict=True))
+    in_all = overdue.sum(1, keepdims=True) if targets else np.full((3, 1), NOTHING, np.int64)
+    whole.values.update(zip(OVERDUE, in_all, strict=True))
     skills.values["time"] = np.full(len(skills), now, np.int64)
     if form == "csv":
         return _current_table(answer, account, now, skills if by_skill else whole, names, by_skill=by_skill)
@@ -141,6 +154,25 @@ def current_queue_health(request: HttpRequest, service: TheService, account: InP
     (total,) = chain.from_iterable(_elements(whole, names))
     answer.add(b'"metricsTotal":%s}' % total)
     return answer.response(JSON, {"Vary": "Accept"})
+
+
+def _overdue(
+    conversations: Iterable[OpenConversation],
+    targets: AccountTargets,
+    now: int,
+    skills: npt.NDArray[np.int64],
+    groups: frozenset[int] | None,
+) -> npt.NDArray[np.int64]:
+    """How many conversations are past due in the queue, how many assigned ones, and both, by skill: 3 rows."""
+    counts = np.zeros((3, len(skills)), np.int64)
+    places = {skill: place for place, skill in enumerate(skills.tolist())}
+    for each in conversations:
+        is_meant = each.in_queue or groups is None or each.group in groups
+        if not is_meant or now - each.opened > OPENED_LATELY or each.skill not in places:
+            continue
+        if any(wait.verdict == "pastDue" for wait in waits_judged(each, targets, now)):
+            counts[[0 if each.in_queue else 1, 2], places[each.skill]] += 1
+    return counts
 
 
 def _chosen(query: Query) -> tuple[str, ...]:
@@ -183,7 +215,7 @@ def _cells(queue: Queue, name: str, begin: int = 0, end: int | None = None) -> l
 @get("/operations/api/account/{account:str}/msgqueuehealth", sync_to_thread=True, name="msgqueuehealth")
 def queue_health(request: HttpRequest, service: TheService, account: InPath) -> Response[Any]:
     """How many waited on average, and how long, by skill and, where asked for, interval."""
-    reader = service.reader(request, account, "operations")
+    reader = service.reader(request, account, "operations", without_agent="waits in the queue")
     query = query_of(request)
     form = table_or_json(query, request.headers.get("accept", ""))
     now = service.clock.now()

@@ -55,6 +55,7 @@ from handletime.api.parameters import (
 )
 from handletime.api.service import HttpRequest, InPath, TheService, query_of
 from handletime.clock import DAY
+from handletime.targets.targets import NO_TARGETS, AccountTargets
 
 _DEFAULT_SPAN: Final = DAY
 INTERVAL_MIN: Final = 5
@@ -146,7 +147,7 @@ def report(request: HttpRequest, service: TheService, account: InPath) -> Respon
     reader = service.reader(request, account, "operations")
     query = query_of(request)
     form = form_of(query, request.headers.get("accept", ""))
-    question = read(query, service.clock.now())
+    question = read(query, service.clock.now(), service.targets.of(unquote(account)))
     labels = service.labels
     tag = _tag(reader.state(), labels.state(), question, form)
     if {tag, "*"} & _tags(request.headers.get("if-none-match", "")):
@@ -195,8 +196,8 @@ def form_of(query: Query, accept: str) -> Format:
     return next((each for each in FORMATS if each == given), preferred)
 
 
-def read(query: Query, now: int) -> Question:
-    """What a query asks for. Raises BadRequest."""
+def read(query: Query, now: int, targets: AccountTargets = NO_TARGETS) -> Question:
+    """What a query asks for of an account with these targets. Raises BadRequest."""
     zone, interval = query.get(ZONE), query.get(INTERVAL)
     window = _window(query, now, zone)
     cut = Cut(window, interval, zone)
@@ -213,11 +214,11 @@ def read(query: Query, now: int) -> Question:
     )
     by = [column for name, column in DIMENSIONS.items() if name in query.get(BY)]
     compare, fill, offset, limit = query.get(COMPARE), query.get(FILL), query.get(OFFSET), query.get(LIMIT)
-    metrics = chosen(query.get(METRICS))
+    metrics = chosen(query.get(METRICS) if query.has(METRICS) else None, levels=bool(targets))
     query.check()
     compared = next((each for each in COMPARISONS if each == compare), None)
     question = question_of(cut, filters, by, metrics, compare=compared)
-    return question._replace(fill=bool(fill), offset=offset, limit=limit)
+    return question._replace(fill=bool(fill), offset=offset, limit=limit, targets=targets)
 
 
 def _window(query: Query, now: int, zone: ZoneInfo) -> Window:
@@ -251,7 +252,8 @@ def _millis(given: Moment | date, zone: ZoneInfo) -> int:
 
 def _tag(state: str, names: str, question: Question, form: Format) -> str:
     """The ETag of an answer: of the state of the data, and all that was asked. Compressed or not, it is the same."""
-    told = repr((state, names, form, question._replace(zone=question.zone.key)))  # type: ignore[arg-type]
+    plain = question._replace(zone=question.zone.key, targets=question.targets.state)  # type: ignore[arg-type]
+    told = repr((state, names, form, plain))
     return f'W/"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 

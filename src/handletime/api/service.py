@@ -15,7 +15,7 @@ from litestar.params import FromPath
 
 from handletime.addresses import client_of, is_among, networks
 from handletime.answers.labels import Labels
-from handletime.answers.live import LastRead, OpenConversations, open_conversations
+from handletime.answers.live import LastRead, OpenConversations, open_conversations, within
 from handletime.answers.times_today import Counted
 from handletime.api.auth import BASIC, READING, AuthRequest, authorize, password_of
 from handletime.api.errors import ADDRESS_RATE, Refused
@@ -24,9 +24,11 @@ from handletime.api.parameters import Query, a_text
 from handletime.api.ports import Authenticator, Files, Reader, Store
 from handletime.api.trace import trace_of
 from handletime.clock import Clock
-from handletime.errors import Unauthorized
+from handletime.errors import Forbidden, Unauthorized
 from handletime.events.book import is_account
+from handletime.scope import Scope
 from handletime.store.budget import Budget
+from handletime.targets.file import TargetsFile
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -69,7 +71,8 @@ class ApiSettings(msgspec.Struct, frozen=True):
 class Service:
     """The one object behind all methods. `problem` says why the server is not ready yet, though the store is.
 
-    `answers` is the memory of answers that are not yet sent, `labels` are the names that reports show beside ids.
+    `answers` is the memory of answers that are not yet sent, `labels` are the names that reports show beside ids,
+    `targets` what waits are judged by.
     """
 
     def __init__(
@@ -80,9 +83,10 @@ class Service:
         files: Files,
         settings: ApiSettings | None = None,
         labels: Labels | None = None,
+        targets: TargetsFile | None = None,
     ) -> None:
         self.store, self.authenticator, self.clock, self.files = store, authenticator, clock, files
-        self.labels = labels or Labels()
+        self.labels, self.targets = labels or Labels(), targets or TargetsFile()
         self.settings = settings or ApiSettings()
         self.answers = Budget(self.settings.answer_bytes, "memory", FULL)
         self.problem: str | None = None
@@ -96,17 +100,26 @@ class Service:
         self.counted = Counted()
 
     def open_lately(self, account: str, reader: Reader) -> OpenConversations:
-        """The open conversations of an account, as of some seconds ago at most. Raises NotHere, NotNow."""
+        """The open conversations of an account within the reader's scope, as of some seconds ago at most.
+
+        Raises NotHere, NotNow.
+        """
 
         def read() -> OpenConversations:
             with closing(reader.open_conversations()) as parts:
                 return open_conversations(parts, reader.deadline)
 
-        return self._open_lately.of(account, read)
+        return within(self._open_lately.of(account, read), reader.scope)
 
-    def admit(self, request: HttpRequest, account: str, permission: Permission) -> str:
-        """The account's id, if the request's key has the permission. Raises Unauthorized, Forbidden, TooMany."""
-        return self.admitted(request, account, permission).account
+    def whole(self, request: HttpRequest, account: str, permission: Permission, what: str) -> str:
+        """The account's id, if the request's key has the permission, and may see all of the account.
+
+        `what` is what is there of whole accounts only. Raises Unauthorized, Forbidden, TooMany.
+        """
+        key = self.admitted(request, account, permission)
+        if not key.scope.is_whole:
+            raise Forbidden(f"This key is limited to {key.scope}; there are {what} of whole accounts only.")
+        return key.account
 
     def admitted(self, request: HttpRequest, account: str, permission: Permission, *, token: str = "") -> Key:
         """The request's key, if it is the account's and has the permission. Raises Unauthorized, Forbidden, TooMany.
@@ -165,9 +178,20 @@ class Service:
         """Queues the request under its account if its credentials recently authenticated."""
         ACCOUNT.set(self._recent.account(_credentials(request)))
 
-    def reader(self, request: HttpRequest, account: str, permission: Permission) -> Reader:
-        """The account's rows, if the request's key may read them. Raises Unauthorized, Forbidden, TooMany."""
-        return self.store.reader(self.admit(request, account, permission))
+    def reader(self, request: HttpRequest, account: str, permission: Permission, *, without_agent: str = "") -> Reader:
+        """The account's rows as far as the request's key may read them. Raises Unauthorized, Forbidden, TooMany.
+
+        `without_agent` is what is asked for where that is of no agent, and so of no group: nothing for a key that is
+        limited to groups.
+        """
+        key = self.admitted(request, account, permission)
+        if without_agent:
+            check_queues(key.scope, without_agent)
+        return self.reader_of(key)
+
+    def reader_of(self, key: Key) -> Reader:
+        """The rows that a key may read."""
+        return self.store.reader(key.account, key.scope)
 
     def origin(self, request: HttpRequest) -> str:
         """Where the client sees this server: scheme, host, port and, behind a proxy, the path before ours."""
@@ -190,6 +214,12 @@ class Service:
 
     def _is_from_proxy(self, request: HttpRequest) -> bool:
         return request.client is not None and is_among(request.client.host, self._proxies)
+
+
+def check_queues(scope: Scope, what: str) -> None:
+    """Raises Forbidden where a scope has nothing of what is of no agent."""
+    if not scope.has_queues:
+        raise Forbidden(f"This key is limited to {scope}; {what} are of no group.")
 
 
 TheService = NamedDependency[Service]

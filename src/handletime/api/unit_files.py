@@ -2,6 +2,8 @@
 
 Over a store, a file is made when it is first listed, and put on a shelf. Over a lake, path and content follow from the
 tables alone: any number of servers list the same files, and none keeps any.
+
+They hold the units of a whole account; whoever sees a part of it is not given any (`api.service.Service.whole`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from handletime.answers.selection import instant_of
 from handletime.api.ports import DatedStore, Store
 from handletime.clock import HOUR, MINUTE, Clock
 from handletime.events.model import EPOCH
+from handletime.scope import WHOLE
 from handletime.segments.rules import UNIT_ENDS, UNIT_STARTS
 from handletime.store.shelf import NewFile, Shelf
 
@@ -57,7 +60,7 @@ class ShelvedFiles:
 
     def listed(self, account: str, start: int, end: int) -> list[str]:
         """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
-        reader = self._store.reader(account)
+        reader = self._store.reader(account, WHOLE)
         with self._shelf.making(account, reader.deadline.left_s()), reader.snapshot() as snapshot:
             hours = _hours(snapshot, start, end, content=_CONTENT)
             return [path for hour in hours for path in self._of_hour(snapshot, account, hour)]
@@ -80,7 +83,7 @@ class ShelvedFiles:
         kept = self._shelf.find(account, path)
         if kept is None:
             return None
-        if not self._store.reader(account).holds_all(kept.conversations):
+        if not self._store.reader(account, WHOLE).holds_all(kept.conversations):
             self._shelf.remove(account, path)
             return None
         return kept.content
@@ -104,7 +107,7 @@ class DatedFiles:
 
     def listed(self, account: str, start: int, end: int) -> list[str]:
         """The paths of the files that together hold every unit of a segment that ended in [start, end)."""
-        reader = self._store.reader(account)
+        reader = self._store.reader(account, WHOLE)
         with reader.snapshot() as snapshot:
             hours = _hours(snapshot, start, end)
         return [
@@ -124,7 +127,7 @@ class DatedFiles:
             at = datetime(year, month, day, of_day, tzinfo=UTC)
         except ValueError:
             return None
-        newest, hour, on = self._store.reader(account), int(at.timestamp()) // 3600, at.date()
+        newest, hour, on = self._store.reader(account, WHOLE), int(at.timestamp()) // 3600, at.date()
         reader = newest if newest.written(on) == made else self._store.reader_of(made, account, on)
         if reader is None or reader.written(on) != made:
             return None

@@ -18,6 +18,7 @@ from handletime.cli.report import report
 from handletime.cli.serve import serve
 from handletime.cli.simulate import simulate
 from handletime.cli.sources import sources
+from handletime.cli.targets import targets
 from handletime.cli.tracker import tracker
 from handletime.cli.upkeep import UPKEEP
 from handletime.errors import HandletimeError, InvalidEvents
@@ -43,7 +44,7 @@ def cli() -> None:
 
 
 for _command in (
-    *(report, explain, derive, simulate, import_, connect, serve, ingest, keys, sources, tracker, config),
+    *(report, explain, derive, simulate, import_, connect, serve, ingest, keys, sources, tracker, targets, config),
     *UPKEEP,
 ):
     cli.add_command(_command)

@@ -12,6 +12,7 @@ import click
 from handletime.answers.words import utc
 from handletime.cli.console import Instant
 from handletime.cli.folder import keep_private, make_folder, side_file
+from handletime.scope import Scope
 
 if TYPE_CHECKING:
     from handletime.keys.keys import KeyInfo, NewKey, NewToken, Permission
@@ -20,6 +21,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 CHOICES = ("handle-time", "operations", "ingest", "focus", "admin")
 """The same as `keys.keys.PERMISSIONS`, whose import takes long; a test compares them."""
+
+
+_ONLY = "It sees only this {}; may be repeated.  [default: all]"
 
 
 def place_options(command: Callable[P, R]) -> Callable[P, R]:
@@ -68,6 +72,8 @@ def keys() -> None:
     help="What the key may; may be repeated.  [default: handle-time, operations]",
 )
 @click.option("--agent", type=int, metavar="ID", help="With --permission focus: the agent whose focus it tells.")
+@click.option("--group", "groups", type=int, multiple=True, metavar="ID", help=_ONLY.format("agent group"))
+@click.option("--skill", "skills", type=int, multiple=True, metavar="ID", help=_ONLY.format("skill"))
 @click.option("--expires", type=Instant(), help="When it ends.  [default: never]")
 @click.option("--json", "as_json", is_flag=True, help="Print the key as JSON.")
 def create(
@@ -76,6 +82,8 @@ def create(
     path: Path | None,
     permissions: tuple[Permission, ...],
     agent: int | None,
+    groups: tuple[int, ...],
+    skills: tuple[int, ...],
     expires: int | None,
     as_json: bool,
 ) -> None:
@@ -86,30 +94,36 @@ def create(
 
     `focus` is for an agent's browser, which tells what the agent looks at: such a key belongs to one --agent and can
     do nothing else. `handletime tracker keys` makes them by the hundred.
+
+    A key with --group or --skill is for somebody who may see a part of the account: a team lead, say. Both together
+    mean segments of one of these groups and one of these skills. It can only read. What waits in the queue is of no
+    group: a key with --group sees nothing of it.
     """
     import msgspec
 
     from handletime.keys.keys import READING
     from handletime.keys.keys import create as create_key
+    from handletime.scope import scope_of
 
+    scope = scope_of(groups, skills)
     if path is not None:
         from handletime.keys.keys_file import create as create_token
 
         if agent is not None:
             raise click.UsageError("--agent belongs to keys of a store (--data): a server over tables takes no events.")
-        token = create_token(path, account, permissions or READING, expires)
+        token = create_token(path, account, permissions or READING, expires, scope=scope)
         click.echo(msgspec.json.encode(token).decode() if as_json else _token_told_once(token))
         return
     folder = _folder(folder)
     make_folder(folder)
     with side_file(folder) as side:
-        new = create_key(side, account, permissions or READING, expires, agent=agent)
+        new = create_key(side, account, permissions or READING, expires, agent=agent, scope=scope)
     told = _told_once if agent is None else _token_told_once
     click.echo(msgspec.json.encode(new).decode() if as_json else told(new))
 
 
 def _told_once(new: NewKey) -> str:
-    return f"""Key {new.id} of account {new.account} may: {", ".join(new.permissions)}
+    return f"""{_may(new)}
 These are shown once; keep them.
 
   bearer token         {new.token}
@@ -122,11 +136,16 @@ These are shown once; keep them.
 
 
 def _token_told_once(new: NewToken) -> str:
-    of_agent = "" if new.agent_id is None else f", agent {new.agent_id},"
-    return f"""Key {new.id} of account {new.account}{of_agent} may: {", ".join(new.permissions)}
+    return f"""{_may(new)}
 This is shown once; keep it.
 
   bearer token         {new.token}"""
+
+
+def _may(new: NewToken) -> str:
+    of_agent = "" if new.agent_id is None else f", agent {new.agent_id},"
+    only = "" if new.scope.is_whole else f"; of {new.scope} only"
+    return f"Key {new.id} of account {new.account}{of_agent} may: {', '.join(new.permissions)}{only}"
 
 
 @keys.command("list", short_help="List all keys, without their secrets.")
@@ -158,7 +177,7 @@ def _listed(folder: Path | None, path: Path | None) -> list[KeyInfo]:
         return list_keys(side)
 
 
-_HEAD = ("id", "account", "agent", "permissions", "created", "last used", "holds")
+_HEAD = ("id", "account", "agent", "only", "permissions", "created", "last used", "holds")
 
 
 def _cells(key: KeyInfo, unused: str) -> tuple[str, ...]:
@@ -166,6 +185,7 @@ def _cells(key: KeyInfo, unused: str) -> tuple[str, ...]:
         key.id,
         key.account,
         "" if key.agent_id is None else str(key.agent_id),
+        str(Scope(key.groups, key.skills)),
         ",".join(key.permissions),
         utc(key.created),
         utc(key.last_used) if key.last_used else unused,

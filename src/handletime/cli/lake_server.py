@@ -20,6 +20,7 @@ from handletime.clock import SystemClock
 from handletime.errors import InputError
 from handletime.keys.keys_file import SharedKeys
 from handletime.settings import ServerSettings
+from handletime.targets.file import TargetsFile
 from handletime.upkeep.export_folder import CONTENTS
 from handletime.web.sessions import Sessions
 
@@ -30,7 +31,7 @@ _log: Final = logging.getLogger(__name__)
 
 
 def lake_service(
-    settings: ServerSettings, api: ApiSettings, labels: Labels, meters: Meters, stack: ExitStack
+    settings: ServerSettings, api: ApiSettings, labels: Labels, targets: TargetsFile, meters: Meters, stack: ExitStack
 ) -> tuple[Service, Sessions]:
     """The API and the page's sessions over a lake, until the stack ends. Raises InputError, StoreError, OSError."""
     assert settings.keys is not None  # noqa: S101 - `serve` has checked it
@@ -39,7 +40,8 @@ def lake_service(
     lake = stack.enter_context(_opened(settings))
     _log.info("run %d is served", lake.run.number)
     _watch(meters, lake)
-    return Service(lake, authenticator, clock, DatedFiles(lake), api, labels), stack.enter_context(Sessions())
+    service = Service(lake, authenticator, clock, DatedFiles(lake), api, labels, targets)
+    return service, stack.enter_context(Sessions())
 
 
 def _opened(settings: ServerSettings) -> Lake:

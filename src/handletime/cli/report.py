@@ -21,11 +21,10 @@ if TYPE_CHECKING:
 
     from handletime.answers.flat import Format
     from handletime.answers.intervals import Interval
-    from handletime.answers.labels import Labels
     from handletime.answers.periods import Compare, Window
     from handletime.answers.sums import By
     from handletime.answers.workforce import Rules
-    from handletime.cli.report_origin import Asked, Links, Origin, Row
+    from handletime.cli.report_origin import Asked, Known, Origin, Row
     from handletime.cli.report_table import UserType
 
 Form = Literal["table", "csv", "json", "ndjson", "parquet", "xlsx", "genesys", "calabrio"]
@@ -86,7 +85,7 @@ class Zone(click.ParamType["ZoneInfo"]):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
         """The zone. Fails with what is allowed."""
-        from handletime.answers.intervals import zone_named
+        from handletime.clock import zone_named
 
         zone = zone_named(str(value))
         if zone is None:
@@ -212,6 +211,13 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
     help="Names of agents, skills and groups, as for `serve`; a server of --url has its own.",
 )
 @click.option(
+    "--targets",
+    "targets_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Targets and opening hours (TOML), for service levels; a server of --url has its own.",
+)
+@click.option(
     "--format",
     "format_",
     type=click.Choice(get_args(Form)),
@@ -278,6 +284,7 @@ def report(
     compare: Compare | None,
     fill: str | None,
     labels_file: Path | None,
+    targets_file: Path | None,
     format_: Form,
     out: Path | None,
     attribution: Literal["end", "split"],
@@ -303,8 +310,9 @@ def report(
     from handletime.answers.labels import Labels
     from handletime.answers.report import Cut as Timing
     from handletime.answers.report import Filters, chosen
-    from handletime.cli.report_origin import Asked, Links
+    from handletime.cli.report_origin import Asked, Known, Links
     from handletime.cli.report_table import shown_by
+    from handletime.targets.file import TargetsFile
 
     of_conversations = "conversation" in by
     if period is not None and (start is not None or end is not None):
@@ -318,6 +326,8 @@ def report(
         )
     if labels_file is not None and url is not None:
         raise click.UsageError("--labels goes with files and --data: a server has its own names")
+    if targets_file is not None and url is not None:
+        raise click.UsageError("--targets goes with files and --data: a server has its own targets")
     if format_ in BINARY and out is None:
         raise click.UsageError(f"--format {format_} needs --out FILE")
     if format_ == "table" and out is not None:
@@ -325,9 +335,8 @@ def report(
     if out is not None and not out.parent.is_dir():
         raise click.UsageError(f"--out {out}: there is no such folder")
     with ExitStack() as stack:
-        origin = _origin(
-            stack, files, folder, url, token, account, memory, Labels(labels_file), Links(page_url, zone.key), by
-        )
+        known = Known(Labels(labels_file), Links(page_url, zone.key), TargetsFile(targets_file))
+        origin = _origin(stack, files, folder, url, token, account, memory, known, by)
         kind = None if user_type == "all" else user_type
         if format_ in WORKFORCE:
             given = {"--agent": agents, "--group": groups, "--source": source, "--metrics": metrics}
@@ -347,7 +356,8 @@ def report(
             )
         filters = Filters(skills, agents, groups, source, kind)
         wanted = metrics if format_ != "table" else shown_by(metrics)
-        asked = Asked(cut, filters, by, chosen(wanted), compare, bool(fill))
+        all_metrics = chosen(wanted, levels=targets_file is not None)
+        asked = Asked(cut, filters, by, all_metrics, compare, bool(fill), all_metrics=wanted is None)
         if format_ == "table":
             _show(origin, asked, metrics, user_type)
         else:
@@ -362,8 +372,7 @@ def _origin(
     token: str | None,
     account: str,
     memory: int,
-    labels: Labels,
-    links: Links,
+    known: Known,
     by: tuple[By, ...],
 ) -> Origin:
     from handletime.cli.report_origin import OfServer, files_origin, store_origin
@@ -373,10 +382,10 @@ def _origin(
         raise click.UsageError("name either files, or --data DIR, or --url URL")
     if files:
         of_conversations = "conversation" in by
-        made = files_origin(files, account, memory, labels, links, conversations=of_conversations)
+        made = files_origin(files, account, memory, known, conversations=of_conversations)
         return stack.enter_context(made)
     if folder is not None:
-        return stack.enter_context(store_origin(folder, account, labels, links))
+        return stack.enter_context(store_origin(folder, account, known))
     if not token:
         raise click.UsageError("--url needs --token, or HANDLETIME_TOKEN in the environment")
     return OfServer(Client(cast(str, url), token), account)

@@ -38,6 +38,7 @@ from handletime.cli.sending import Client
 from handletime.clock import SystemClock
 from handletime.errors import InputError, StoreError
 from handletime.segments.derive import Derived, Quality, derive_prepared
+from handletime.targets.file import TargetsFile
 
 DAY_MS: Final = 86_400_000
 ACCOUNTS_SHOWN: Final = 5
@@ -55,6 +56,8 @@ class Asked(NamedTuple):
     metrics: tuple[Metric, ...]
     compare: Compare | None = None
     fill: bool = False
+    all_metrics: bool = False
+    """Whether `metrics` are all that there are, as far as is known here."""
 
     def question(self) -> Question:
         """The same as a question. Raises InputError."""
@@ -100,6 +103,14 @@ class Links(NamedTuple):
         return f"{self.url.rstrip('/')}/why?{urlencode(asked, quote_via=quote)}"
 
 
+class Known(NamedTuple):
+    """What rows are shown with: names, links to explanations, and the targets of service levels."""
+
+    labels: Labels
+    links: Links
+    targets: TargetsFile
+
+
 ByConversation = Callable[[], Iterable[tuple[Snapshot, dict[int, Conversation]]]]
 """Gives snapshots of some conversations each, and which these are by their numbers."""
 
@@ -113,13 +124,13 @@ class OfSnapshot:
     def __init__(
         self,
         snapshot: Snapshot,
-        labels: Labels,
         accounts: Sequence[str],
         by_conversation: ByConversation,
-        links: Links,
+        known: Known,
         quality: Quality | None = None,
     ) -> None:
-        self.snapshot, self._labels, self._conversations, self._links = snapshot, labels, by_conversation, links
+        self.snapshot, self._conversations = snapshot, by_conversation
+        self._labels, self._links, self._targets = known
         self.quality = quality
         self._all = tuple(accounts)
         self.accounts = self._all if len(self._all) > 1 else ()
@@ -130,7 +141,8 @@ class OfSnapshot:
 
     def pieces(self, asked: Asked, form: Format, *, together: bool = False) -> Iterator[bytes]:
         """A report in a format. Raises InputError where it has too many rows."""
-        question = asked.question()
+        account = self._all[0] if len(self._all) == 1 else None
+        question = asked.question()._replace(targets=self._targets.of(account))
         leading: tuple[str, ...] = ()
         if "conversation" in asked.by:
             leading = (*(("accountId",) if self.accounts else ()), "conversationId", "explain")
@@ -153,7 +165,9 @@ class OfSnapshot:
     def _of_account(self, question: Question, account: str) -> Iterator[Rows]:
         of, before = question.of, question.before
         own = question._replace(
-            of=of._replace(account=account), before=None if before is None else before._replace(account=account)
+            of=of._replace(account=account),
+            before=None if before is None else before._replace(account=account),
+            targets=self._targets.of(account),
         )
         for rows in Report(self.snapshot, own).rows():
             yield rows._replace(leading={"accountId": Column(np.full(rows.number, account, object))})
@@ -174,7 +188,7 @@ class OfSnapshot:
 
 @contextmanager
 def files_origin(
-    files: Sequence[str], account: str, memory: int, labels: Labels, links: Links, *, conversations: bool
+    files: Sequence[str], account: str, memory: int, known: Known, *, conversations: bool
 ) -> Iterator[OfSnapshot]:
     """Events of files, derived. Raises InvalidEvents, InputError, OSError."""
     parts: Iterable[Derived] = map(derive_prepared, prepared(files, account, memory))
@@ -183,32 +197,32 @@ def files_origin(
         asked(parts, Path(folder), memory=memory, conversations=conversations) as collected,
     ):
         accounts = sorted(collected.quality.accounts)
-        yield OfSnapshot(collected.snapshot, labels, accounts, collected.by_conversation, links, collected.quality)
+        yield OfSnapshot(collected.snapshot, accounts, collected.by_conversation, known, collected.quality)
 
 
 @contextmanager
-def store_origin(folder: Path, account: str, labels: Labels, links: Links) -> Iterator[OfSnapshot]:
+def store_origin(folder: Path, account: str, known: Known) -> Iterator[OfSnapshot]:
     """The store of a folder that no server holds. Raises StoreError, also where all events are of other accounts;
     NotNow, OSError.
     """
     from handletime.cli.folder import keep_private, side_file
     from handletime.store.opening import FILE
     from handletime.store.store import Store
-    from handletime.upkeep.queues import derive_queues
+    from handletime.upkeep.deriving import bring_up_to_date
 
     keep_private()
     if not (folder / FILE).exists():
         raise StoreError(f"{folder} has no store: there is no {FILE} in it")
     with side_file(folder) as side, Store(folder, side) as store:
-        derive_queues(store)
+        bring_up_to_date(store)
         with store.snapshot() as cursor:
-            known = [name for (name,) in cursor.execute("select accountId from kept.accounts order by 1").fetchall()]
-        if known and account not in known:
-            shown = ", ".join(known[:ACCOUNTS_SHOWN]) + (", …" if len(known) > ACCOUNTS_SHOWN else "")
+            there = [name for (name,) in cursor.execute("select accountId from kept.accounts order by 1").fetchall()]
+        if there and account not in there:
+            shown = ", ".join(there[:ACCOUNTS_SHOWN]) + (", …" if len(there) > ACCOUNTS_SHOWN else "")
             raise StoreError(f"{folder} has no events of account {account}; --account names another: {shown}")
         reader = store.reader(account)
         with reader.snapshot() as snapshot:
-            yield OfSnapshot(snapshot, labels, [account], reader.by_conversation, links)
+            yield OfSnapshot(snapshot, [account], reader.by_conversation, known)
 
 
 # --- a running server ------------------------------------------------------------------------------------------------
@@ -243,7 +257,7 @@ class OfServer:
             "groupIds": _ids(filters.groups),
             "source": filters.source,
             "userType": filters.user_type,
-            "metrics": ",".join(metric.key for metric in asked.metrics),
+            "metrics": None if asked.all_metrics else ",".join(metric.key for metric in asked.metrics),
             "compare": asked.compare,
             "fill": "zero" if asked.fill else None,
             "format": form,

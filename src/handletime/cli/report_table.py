@@ -74,6 +74,14 @@ BLOCKS = (
         ),
     ),
     Block(
+        "Service levels",
+        (
+            *("firstResponseServiceLevelPercent", "firstResponseMetCount", "firstResponseMissedCount"),
+            *("responseServiceLevelPercent", "responseMetCount", "responseMissedCount"),
+            *("queueWaitServiceLevelPercent", "queueWaitMetCount", "queueWaitMissedCount"),
+        ),
+    ),
+    Block(
         "First response",
         (
             "medianFirstResponseMillis",

@@ -57,9 +57,10 @@ from handletime.settings import SETTINGS, ServerSettings, read_sources
 from handletime.store.opening import StoreSettings
 from handletime.store.shelf import Shelf
 from handletime.store.store import Store
+from handletime.targets.file import TargetsFile
 from handletime.upkeep.command_server import CommandServer
 from handletime.upkeep.data_folder import SHELF, DataFolder
-from handletime.upkeep.queues import DerivingQueues
+from handletime.upkeep.deriving import Deriving
 from handletime.upkeep.retention import Retention
 from handletime.web.page import Page
 from handletime.web.routes import page_routes
@@ -99,11 +100,11 @@ def run(settings: ServerSettings, config: Path | None, signals: Signals, listeni
         # Beside what takes as long: opening the store.
         loading = stack.enter_context(ThreadPoolExecutor(1, "loading")).submit(warming.warm_up) if is_ready else None
         doors: Doors | None = None
-        labels = Labels(settings.labels)
+        labels, targets = Labels(settings.labels), TargetsFile(settings.targets)
         if is_store:
-            service, sessions, doors = _store_service(settings, config, labels, meters, stack)
+            service, sessions, doors = _store_service(settings, config, labels, targets, meters, stack)
         else:
-            service, sessions = lake_service(settings, _api_settings(settings), labels, meters, stack)
+            service, sessions = lake_service(settings, _api_settings(settings), labels, targets, meters, stack)
         host, port = free(settings.host, settings.port, stack)
         listen = ListenSettings(host=host, port=port, tls_cert=settings.tls_cert, tls_key=settings.tls_key)
         if derives and not is_ready:
@@ -119,7 +120,12 @@ def run(settings: ServerSettings, config: Path | None, signals: Signals, listeni
 
 
 def _store_service(
-    settings: ServerSettings, config: Path | None, labels: Labels, meters: Meters, stack: ExitStack
+    settings: ServerSettings,
+    config: Path | None,
+    labels: Labels,
+    targets: TargetsFile,
+    meters: Meters,
+    stack: ExitStack,
 ) -> tuple[Service, Sessions, Doors]:
     """The API, the page's sessions and the doors for deliveries over a store, which is looked after, until the stack
     ends. Raises InputError, StoreError, OSError.
@@ -139,10 +145,11 @@ def _store_service(
     data = DataFolder(settings.folder, store, side, shelf)
     authenticator = Authenticator(side, Keys(side), clock)
     stack.enter_context(CommandServer(data))
-    stack.enter_context(DerivingQueues(data))
+    stack.enter_context(Deriving(data))
     if settings.retain_days is not None:
         stack.enter_context(Retention(data, settings.retain_days, clock, doubted=meters.doubted))
-    service = Service(store, authenticator, clock, ShelvedFiles(store, shelf, clock), _api_settings(settings), labels)
+    files = ShelvedFiles(store, shelf, clock)
+    service = Service(store, authenticator, clock, files, _api_settings(settings), labels, targets)
     sources = Sources(configured, side, open_secret(side))
     deliveries = stack.enter_context(Deliveries(settings.folder))
     stack.enter_context(Mapper(deliveries, sources, store, clock, meters))

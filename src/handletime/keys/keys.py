@@ -27,11 +27,12 @@ from handletime.errors import InputError, NotNow
 from handletime.keys.sealing import NO_SEAL, KeyRow, open_secret, unrevoked
 from handletime.keys.secret import Secret
 from handletime.keys.sidefile import SideFile
+from handletime.scope import WHOLE, Scope
 
 Permission = Literal["handle-time", "operations", "ingest", "focus", "admin"]
 PERMISSIONS: Final[tuple[Permission, ...]] = get_args(Permission)
 READING: Final[tuple[Permission, ...]] = ("handle-time", "operations")
-"""The permissions of a key for which none are named."""
+"""The permissions of a key for which none are named; those that a key with a scope may have."""
 
 TOKEN: Final = re.compile(r"ht_([0-9a-f]{12})_[0-9a-f]{64}")
 _USED_EVERY_MS: Final = MINUTE
@@ -44,16 +45,22 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Key(msgspec.Struct, frozen=True):
-    """A key that a request was made with. It expires at `expires_ms`; one for focus belongs to `agent_id`."""
+    """A key that a request was made with. It expires at `expires_ms`; one for focus belongs to `agent_id`.
+
+    It sees what lies in its scope, and nothing else.
+    """
 
     id: str
     account: str
     permissions: tuple[Permission, ...]
     expires_ms: int | None = None
     agent_id: int | None = None
+    scope: Scope = WHOLE
 
     def may(self, permission: Permission) -> bool:
-        """Whether the key has the permission; `admin` includes all."""
+        """Whether the key has the permission; `admin` includes all. With a scope it can only read."""
+        if not self.scope.is_whole and permission not in READING:
+            return False
         return permission in self.permissions or "admin" in self.permissions
 
     def holds_at(self, now_ms: int) -> bool:
@@ -71,7 +78,14 @@ class NewToken(msgspec.Struct, frozen=True, rename="camel"):
     account: str
     permissions: tuple[Permission, ...]
     agent_id: int | None
+    groups: tuple[int, ...] | None
+    skills: tuple[int, ...] | None
     token: str
+
+    @property
+    def scope(self) -> Scope:
+        """What of the account it may see."""
+        return Scope(self.groups, self.skills)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(id={self.id!r}, account={self.account!r}, permissions={self.permissions!r}, …)"
@@ -90,12 +104,17 @@ class NewKey(NewToken, frozen=True, rename="camel"):
 
 
 class KeyInfo(msgspec.Struct, frozen=True, rename="camel"):
-    """What is shown of a key. `last_used` is up to a minute old; `revoked` is the time at which it was revoked."""
+    """What is shown of a key. `last_used` is up to a minute old; `revoked` is the time at which it was revoked.
+
+    `groups` and `skills` are what it is limited to; None is no limit.
+    """
 
     id: str
     account: str
     permissions: tuple[Permission, ...]
     agent_id: int | None
+    groups: tuple[int, ...] | None
+    skills: tuple[int, ...] | None
     created: datetime
     expires: datetime | None
     last_used: datetime | None
@@ -109,15 +128,16 @@ def create(
     expires_ms: int | None = None,
     *,
     agent: int | None = None,
+    scope: Scope = WHOLE,
     clock: Clock = _MACHINE,
 ) -> NewKey:
     """Makes a key of an account, on disk when this returns, sealed with the folder's secret key.
 
-    A key for `focus` belongs to an `agent` (http-api.md 5.2). Raises InputError where account, permissions, agent or
-    expiry are not allowed; what `open_secret` and `SideFile` raise.
+    A key for `focus` belongs to an `agent` (http-api.md 5.2). Raises InputError where account, permissions, agent,
+    scope or expiry are not allowed; what `open_secret` and `SideFile` raise.
     """
     now_ms, secret = clock.now(), open_secret(side)
-    new = _new(account, permissions, agent, expires_ms, now_ms)
+    new = _new(account, permissions, agent, expires_ms, now_ms, scope)
     with changing(side) as db:
         _insert(db, new, secret, now_ms, expires_ms)
     return new
@@ -150,16 +170,23 @@ def create_for_agents(
 
 
 def _new(
-    account: str, permissions: Iterable[Permission], agent: int | None, expires_ms: int | None, now_ms: int
+    account: str,
+    permissions: Iterable[Permission],
+    agent: int | None,
+    expires_ms: int | None,
+    now_ms: int,
+    scope: Scope = WHOLE,
 ) -> NewKey:
     wanted = frozenset(permissions)
-    check(account, wanted, expires_ms, now_ms, agent)
+    check(account, wanted, expires_ms, now_ms, agent, scope)
     key_id = secrets.token_hex(6)
     return NewKey(
         id=key_id,
         account=account,
         permissions=tuple(each for each in PERMISSIONS if each in wanted),
         agent_id=agent,
+        groups=scope.groups,
+        skills=scope.skills,
         token=f"ht_{key_id}_{secrets.token_hex(32)}",
         app_key=secrets.token_hex(16),
         app_secret=secrets.token_hex(32),
@@ -296,10 +323,10 @@ class _Held(msgspec.Struct, frozen=True):
 
 
 _INFO: Final = """SELECT cast(id as blob), cast(account as blob), cast(permissions as blob), agent_id,
-    created_ms, expires_ms, last_used_ms, revoked_ms FROM keys"""
+    cast(scope as blob), created_ms, expires_ms, last_used_ms, revoked_ms FROM keys"""
 _NEW: Final = """INSERT INTO keys (id, account, permissions, created_ms, expires_ms,
-        app_key_sha256, token_sha256, access_token_sha256, agent_id, sealed)
-    VALUES (cast(? as text), cast(? as text), cast(? as text), ?, ?, ?, ?, ?, ?, ?)"""
+        app_key_sha256, token_sha256, access_token_sha256, agent_id, scope, sealed)
+    VALUES (cast(? as text), cast(? as text), cast(? as text), ?, ?, ?, ?, ?, ?, cast(? as text), ?)"""
 _HOLDING: Final = """SELECT DISTINCT agent_id FROM keys
     WHERE account = ? AND agent_id IS NOT NULL AND revoked_ms IS NULL AND ? < coalesce(expires_ms, 1 << 62)"""
 _CHANGED: Final = "UPDATE key_changes SET number = number + 1"
@@ -312,7 +339,7 @@ def _hold(db: sqlite3.Connection, number: int, secret: Secret) -> _Held:
             _log.error("key %s is refused: its row is not what was sealed; revoke it and create another", row.name())
             continue
         permissions = _permissions(row.permissions.decode())
-        key = Key(row.id.decode(), row.account.decode(), permissions, row.expires_ms, row.agent_id)
+        key = Key(row.id.decode(), row.account.decode(), permissions, row.expires_ms, row.agent_id, _scope(row.scope))
         record = _Record(key, row.token_sha256, row.access_token_sha256, row.bound(), sealed)
         by_id[key.id] = by_app_key[row.app_key_sha256] = record
     return _Held(number, by_id, by_app_key)
@@ -334,6 +361,7 @@ def _insert(db: sqlite3.Connection, new: NewKey, secret: Secret, now_ms: int, ex
         _sha256(new.token),
         _sha256(new.access_token),
         new.agent_id,
+        None if new.scope.is_whole else msgspec.json.encode(new.scope),
     )
     sealed = secret.seal(row.bound(), (new.app_secret, new.access_token_secret))
     db.execute(_NEW, (*row, sealed))
@@ -350,9 +378,14 @@ def changing(side: SideFile) -> Iterator[sqlite3.Connection]:
 
 
 def check(
-    account: str, permissions: frozenset[str], expires_ms: int | None, now_ms: int, agent: int | None = None
+    account: str,
+    permissions: frozenset[str],
+    expires_ms: int | None,
+    now_ms: int,
+    agent: int | None = None,
+    scope: Scope = WHOLE,
 ) -> None:
-    """Checks the account, permissions, agent and expiry of a new key. Raises InputError: what is allowed."""
+    """Checks the account, permissions, agent, scope and expiry of a new key. Raises InputError: what is allowed."""
     # Not above: pyarrow comes with them, and listing and revoking should not wait for it.
     from handletime.events.book import is_account
     from handletime.events.model import ACCOUNT_MAX, TIME_MAX
@@ -365,6 +398,10 @@ def check(
         raise InputError("a key for `focus` belongs to one agent, and can do nothing else: name the agent")
     if agent is not None and "focus" not in permissions:
         raise InputError("only a key for `focus` belongs to an agent")
+    if not scope.is_whole and not permissions <= set(READING):
+        raise InputError(
+            f"a key that is limited to groups or skills can only read: it may {' and '.join(READING)}, nothing else"
+        )
     if agent is not None and not -(1 << 63) <= agent < 1 << 63:
         raise InputError("the agent must be a whole number of 64 bits")
     if expires_ms is not None and not now_ms < expires_ms <= TIME_MAX:
@@ -377,8 +414,17 @@ def _info(row: tuple[object, ...]) -> KeyInfo:
         text.decode(errors="replace") if isinstance(text, bytes) else "?" for text in row[:3]
     )
     agent = row[3] if isinstance(row[3], int) else None
-    created, *rest = map(_moment, row[4:])
-    return KeyInfo(key_id, account, _permissions(permissions), agent, created or _EPOCH, *rest)
+    try:
+        scope = _scope(row[4])
+    except msgspec.DecodeError:
+        scope = Scope((), ())
+    created, *rest = map(_moment, row[5:])
+    return KeyInfo(key_id, account, _permissions(permissions), agent, *scope, created or _EPOCH, *rest)
+
+
+def _scope(text: object) -> Scope:
+    """Raises msgspec.DecodeError where a damaged row has no scope there."""
+    return WHOLE if text is None else msgspec.json.decode(text if isinstance(text, bytes) else b"", type=Scope)
 
 
 def _permissions(text: str) -> tuple[Permission, ...]:

@@ -26,14 +26,19 @@ from handletime.errors import InputError, NotNow, StoreError
 from handletime.events.model import ACCOUNT_MAX, EPOCH
 from handletime.files import open_regular
 from handletime.keys.keys import PERMISSIONS, READING, TOKEN, Key, KeyInfo, NewToken, Permission, check
+from handletime.scope import WHOLE, Scope
 
 FILE_MAX: Final = 16 << 20
 """The most bytes of a file of keys: some 50,000 keys."""
 _MACHINE: Final = SystemClock()
 
 
+_Id = Annotated[int, msgspec.Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+_Ids = Annotated[tuple[_Id, ...], msgspec.Meta(min_length=1)]
+
+
 class FileKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """A key as it stands in the file; `sha256` is that of the whole token."""
+    """A key as it stands in the file; `sha256` is that of the whole token, None of `groups` and `skills` no limit."""
 
     id: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{12}$")]
     account: Annotated[str, msgspec.Meta(pattern=f"^[A-Za-z0-9]{{1,{ACCOUNT_MAX}}}$")]
@@ -42,10 +47,18 @@ class FileKey(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     created: datetime
     expires: datetime | None = None
     revoked: datetime | None = None
+    groups: _Ids | None = None
+    skills: _Ids | None = None
+
+    @property
+    def scope(self) -> Scope:
+        """What of the account the key may see."""
+        return Scope(self.groups, self.skills)
 
     def info(self) -> KeyInfo:
         """What is shown of the key."""
-        return KeyInfo(self.id, self.account, self.permissions, None, self.created, self.expires, None, self.revoked)
+        times = self.created, self.expires, None, self.revoked
+        return KeyInfo(self.id, self.account, self.permissions, None, self.groups, self.skills, *times)
 
 
 class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,23 +73,24 @@ def create(
     permissions: Iterable[Permission] = READING,
     expires_ms: int | None = None,
     *,
+    scope: Scope = WHOLE,
     clock: Clock = _MACHINE,
 ) -> NewToken:
     """Makes a key of an account, on disk when this returns; makes the file if there is none.
 
-    Raises InputError where account, permissions or expiry are not allowed; StoreError where it is not a file of keys;
-    OSError.
+    Raises InputError where account, permissions, scope or expiry are not allowed; StoreError where it is not a file of
+    keys; OSError. A server of before there were scopes refuses a file in which a key has one.
     """
     now_ms = clock.now()
     wanted = frozenset(permissions)
     if taken := wanted & {"ingest", "focus"}:
         raise InputError(f"a server over tables takes no events: no key of its file may `{min(taken)}`")
-    check(account, wanted, expires_ms, now_ms)
+    check(account, wanted, expires_ms, now_ms, scope=scope)
     key_id = secrets.token_hex(6)
     chosen = tuple(each for each in PERMISSIONS if each in wanted)
-    new = NewToken(key_id, account, chosen, None, f"ht_{key_id}_{secrets.token_hex(32)}")
+    new = NewToken(key_id, account, chosen, None, *scope, f"ht_{key_id}_{secrets.token_hex(32)}")
     expires = None if expires_ms is None else _moment(expires_ms)
-    kept = FileKey(key_id, account, chosen, _sha256(new.token), _moment(now_ms), expires)
+    kept = FileKey(key_id, account, chosen, _sha256(new.token), _moment(now_ms), expires, None, *scope)
     with _changing(path) as keys:
         keys.append(kept)
     return new
@@ -129,7 +143,7 @@ class SharedKeys:
         kept = self._now_held().get(match_[1] if match_ else "", self._nobody)
         fits = hmac.compare_digest(_sha256(token), kept.sha256)
         expires = None if kept.expires is None else (kept.expires - EPOCH) // timedelta(milliseconds=1)
-        key = Key(kept.id, kept.account, kept.permissions, expires)
+        key = Key(kept.id, kept.account, kept.permissions, expires, scope=kept.scope)
         return key if fits and key.holds_at(now_ms) and kept is not self._nobody else None
 
     def _now_held(self) -> Mapping[str, FileKey]:

@@ -37,13 +37,17 @@ class KeyRow(NamedTuple):
     token_sha256: bytes
     access_token_sha256: bytes
     agent_id: int | None
+    scope: bytes | None
+    """What of the account it may see, as JSON (`keys.keys`); None is all of it."""
 
     def bound(self) -> bytes:
         """The whole row as bytes. Rows that differ give different bytes.
 
-        Without an agent they are the same as before keys had any, so that older seals hold.
+        Without a scope they are the same as before keys had any, and without an agent too as before these, so that
+        older seals hold.
         """
-        return b"handletime key" + msgspec.msgpack.encode(tuple(self) if self.agent_id is not None else self[:-1])
+        values = self[:-1] if self.scope is None else tuple(self)
+        return b"handletime key" + msgspec.msgpack.encode(values[:-1] if values[-1] is None else values)
 
     def name(self) -> str:
         """The key's id, for messages; after damage it may be anything."""
@@ -51,7 +55,7 @@ class KeyRow(NamedTuple):
 
 
 ROW: Final = """cast(id as blob), cast(account as blob), cast(permissions as blob), created_ms, expires_ms,
-    app_key_sha256, token_sha256, access_token_sha256, agent_id"""
+    app_key_sha256, token_sha256, access_token_sha256, agent_id, cast(scope as blob)"""
 """The columns of a KeyRow."""
 
 

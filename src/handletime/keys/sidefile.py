@@ -89,6 +89,8 @@ _MIGRATIONS: Final = (
         "CREATE TABLE identity (one INTEGER PRIMARY KEY CHECK (one = 1), id TEXT NOT NULL)",
         "INSERT INTO identity VALUES (1, lower(hex(randomblob(16))))",
     ),
+    # What of the account a key may see, as JSON; null is all of it.
+    ("ALTER TABLE keys ADD COLUMN scope TEXT",),
 )
 """What makes each version of the schema from the one before; their number is in PRAGMA user_version."""
 

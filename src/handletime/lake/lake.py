@@ -23,6 +23,7 @@ from handletime.errors import HandletimeError, InputError, NotHere, NotNow
 from handletime.lake.reader import EventFiles, LakeReader
 from handletime.lake.state import UNITS, State, state_of
 from handletime.lake.tables import RUNS, Run, runs
+from handletime.scope import WHOLE, Scope
 from handletime.store.requests import Ingested, Outcome
 
 CHECK_S: Final = 1.0
@@ -85,9 +86,12 @@ class Lake(Closing):
         """The run that is served."""
         return self._state.run
 
-    def reader(self, account: str) -> LakeReader:
-        """A reader for an account, which need not have any rows. It stays with the run that is newest now."""
-        return self._reader(self._state, account)
+    def reader(self, account: str, scope: Scope = WHOLE) -> LakeReader:
+        """A reader for an account, which need not have any rows; of these it sees what lies within the scope.
+
+        It stays with the run that is newest now.
+        """
+        return self._reader(self._state, account, scope)
 
     def reader_of(self, finished: int, account: str, day: date) -> LakeReader | None:
         """A reader of the run that ended at a time (epoch ms), to ask about the units of a day.
@@ -104,8 +108,9 @@ class Lake(Closing):
             return None
         return self._reader(state, account)
 
-    def _reader(self, state: State, account: str) -> LakeReader:
-        return LakeReader(self.folder, state, account, self._cursor, self._events, self._settings.query_limit_s)
+    def _reader(self, state: State, account: str, scope: Scope = WHOLE) -> LakeReader:
+        limit_s = self._settings.query_limit_s
+        return LakeReader(self.folder, state, account, self._cursor, self._events, limit_s, scope)
 
     @property
     def read_only(self) -> str:

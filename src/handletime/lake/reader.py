@@ -1,8 +1,8 @@
-"""What one account may see of a run. A reader is never given the files of other accounts."""
+"""What one account, or a part of it, may see of a run. A reader is never given the files of other accounts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
@@ -19,10 +19,11 @@ from handletime.events.decode import decode_columns
 from handletime.events.model import EVENTS
 from handletime.lake.state import UNITS, Files, State
 from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
+from handletime.scope import WHOLE, Scope
 from handletime.segments.agent_focus import Focus
 from handletime.segments.parts import Prepared, prepare
 from handletime.store.arrow import query
-from handletime.store.reader import MOVES_MAX, focus_among, last_focused
+from handletime.store.reader import MOVES_MAX, focus_among, focus_within, last_focused, named_state
 
 QUEUES: Final = "queue_segments"
 RUNNING_QUEUES: Final = "running_queue_segments"
@@ -45,14 +46,15 @@ class LakeReader:
         cursors: Cursors,
         events: EventFiles | None = None,
         limit_s: float | None = None,
+        scope: Scope = WHOLE,
     ) -> None:
-        """`events` are needed to explain conversations. All queries are stopped `limit_s` seconds after this; other
-        work of the request should ask `deadline`.
+        """`events` are needed to explain conversations. Snapshots have rows within the scope alone. All queries are
+        stopped `limit_s` seconds after this; other work of the request should ask `deadline`.
         """
         self._state, self._cursors, self._events = state, cursors, events
         self.deadline = Deadline(limit_s)
-        self._relations = OfFiles(lake, account, state.of(account))
-        self.account = account
+        self._relations = OfFiles(lake, account, state.of(account), state.lacking, scope)
+        self.account, self.scope = account, scope
 
     @contextmanager
     def snapshot(self, *, limit_s: float | None = None) -> Iterator[Snapshot]:
@@ -67,7 +69,7 @@ class LakeReader:
 
     def state(self) -> str:
         """Names the state of the account's rows: the run."""
-        return f"run-{self._state.run.number}-{self._state.run.finished}"
+        return named_state(f"run-{self._state.run.number}-{self._state.run.finished}", self.scope)
 
     def written(self, day: date) -> int | None:
         """When the units of a day were last written: the end of a run, in epoch milliseconds. None without any."""
@@ -76,7 +78,8 @@ class LakeReader:
     def prepared(self, conversation: str) -> Prepared | None:
         """The events of one conversation, with the focus moves of its agents. None where there is no such conversation.
 
-        The events are read anew, and may be ahead of the run. Raises NotHere where the server has no events.
+        The events are read anew, and may be ahead of the run. They are not limited to the scope: what is made of them
+        has to be (`segments.within`). Raises NotHere where the server has no events.
         """
         if self._events is None:
             raise NotHere("Conversations cannot be explained here: this server was started without --events.")
@@ -109,7 +112,8 @@ class LakeReader:
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
-        It ends with the last row of the run, or after `MOVES_MAX` focus events.
+        It ends with the last row of the run, or after `MOVES_MAX` focus events. With a scope it is limited as in a
+        store (`store.reader.focus_within`).
         """
         end = min(end, max(map(self._relations.last, COLUMNS)))
         with self._cursors(self.deadline.left_s()) as cursor:
@@ -122,7 +126,12 @@ class LakeReader:
             within = {"low": start if low is None else low, "end": end, "most": MOVES_MAX + 1}
             moves = self._relations.source(FOCUS_MOVES, Span(within["low"], end))
             rows = cursor.execute(_MOVES.format(moves=moves), {"agent": agent, **within}).fetchall()
-        return focus_among(rows, start, end)
+            found = focus_among(rows, start, end)
+            if self.scope.is_whole:
+                return found
+            # Rows that run are among all others here.
+            snapshot = Snapshot(cursor, self._relations, self.deadline)
+            return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end)
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are in the run: none has been removed."""
@@ -133,6 +142,15 @@ class LakeReader:
 
 
 _NOT_NOW: Final = "What is going on now is not known here: this server reads tables that were made before."
+
+
+def _older(what: str) -> str:
+    return (
+        f"The tables that this server reads have no {what}: they were made by an earlier version. "
+        "Derive all events once with this one."
+    )
+
+
 _HELD: Final = """select count(distinct conversationId) from agent_segments
     where conversationId in (select unnest($wanted))"""
 _LAST_FOCUSED: Final = """select max(epoch_ms(time)) from {moves}
@@ -168,8 +186,22 @@ class Span(NamedTuple):
 class OfFiles:
     """The relations of one account, made of its files in a run."""
 
-    def __init__(self, lake: Path, account: str, files: Files) -> None:
-        self._lake, self._account, self._files = lake, account, files
+    def __init__(
+        self,
+        lake: Path,
+        account: str,
+        files: Files,
+        lacking: Mapping[str, Collection[str]] | None = None,
+        scope: Scope = WHOLE,
+    ) -> None:
+        """`lacking` are columns that the tables do not have in this run."""
+        self._lake, self._account, self._files, self._lacking = lake, account, files, lacking or {}
+        self._scope = scope
+
+    @property
+    def scope(self) -> Scope:
+        """What of the account's rows they have."""
+        return self._scope
 
     @property
     def keeps_sums(self) -> bool:
@@ -190,9 +222,17 @@ class OfFiles:
                 return Definition(self._running_queues())
             number = ", segmentId as segmentNumber" if "segmentId" in COLUMNS[relation].names else ""
             rows = f"select '{self._account}' as accountId, *{number} from {self.source(relation, window)}"
-            return Definition(rows, self._of_segments(window) if relation == UNITS else {})
+            refused = {column: NotHere(_older(f"{column} in {relation}")) for column in self._lacking.get(relation, ())}
+            if relation != UNITS:
+                return Definition(rows, {}, refused)
+            looked_up = self._of_segments(window)
+            if self._scope.is_whole:
+                return Definition(rows, looked_up, refused)
+            segments = f"select segmentId, skillId, groupId from {self.source('agent_segments', window)}"
+            joined = f"from ({rows}) join ({segments}) using (segmentId)"
+            return Definition(joined, {"source": looked_up["source"]}, refused)
 
-        return with_relations(sql, define)
+        return with_relations(sql, define, self._scope)
 
     def _of_segments(self, window: Span | None) -> dict[str, str]:
         """What units have of their segments beyond their own columns, which is looked up where it is asked for."""
@@ -216,10 +256,7 @@ class OfFiles:
     def _of(self, table: str) -> Sequence[File]:
         """The files of a table. Raises NotHere where the run lacks it."""
         if table not in self._files:
-            raise NotHere(
-                f"The tables that this server reads have no {table}: they were made by an earlier version. "
-                "Derive all events once with this one."
-            )
+            raise NotHere(_older(table))
         return self._files[table]
 
     def source(self, table: str, window: Span | None = None) -> str:
@@ -268,4 +305,5 @@ _TYPES: Final[Mapping[pa.DataType, str]] = {
     pa.bool_(): "boolean",
     pa.timestamp("us", tz="UTC"): "timestamptz",
     pa.list_(pa.int64()): "bigint[]",
+    pa.list_(pa.timestamp("us", tz="UTC")): "timestamptz[]",
 }

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 from handletime.errors import StoreError
 from handletime.events.book import is_account
-from handletime.lake.tables import File, Run, files, partition_path
+from handletime.lake.tables import File, Run, files, lacking, partition_path
 
 UNITS: Final = "handle_time_units"
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]+\.parquet")
@@ -19,10 +19,13 @@ Files = Mapping[str, Sequence[File]]
 
 
 class State(NamedTuple):
-    """A run and its files: by table, then by account. A run of an earlier version may lack a table."""
+    """A run and its files: by table, then by account. A run of an earlier version may lack a table, or columns of one
+    (`lacking`).
+    """
 
     run: Run
     files: Mapping[str, Mapping[str, Sequence[File]]]
+    lacking: Mapping[str, frozenset[str]]
 
     def of(self, account: str) -> Files:
         """The files of an account, and nobody else's."""
@@ -42,13 +45,14 @@ def state_of(lake: Path, run: Run, before: State | None = None) -> State:
 
     Raises InputError where a version is not there any more, StoreError where a file lies where it should not.
     """
-    found = {}
+    found, lacks = {}, {}
     for table, version in run.versions.items():
         if before is not None and before.run.versions.get(table) == version:
-            found[table] = before.files[table]
+            found[table], lacks[table] = before.files[table], before.lacking[table]
         else:
             found[table] = _by_account(lake / table, files(lake, table, version))
-    return State(run, found)
+            lacks[table] = lacking(lake, table, version)
+    return State(run, found, lacks)
 
 
 def _by_account(folder: Path, all_files: Iterable[File]) -> Mapping[str, Sequence[File]]:

@@ -42,6 +42,8 @@ def _plain(type_: pa.DataType) -> pa.DataType:
     """A column's type in Delta: closed lists are strings, times have microseconds."""
     if pa.types.is_dictionary(type_):
         return type_.value_type
+    if pa.types.is_list(type_):
+        return pa.list_(_plain(type_.value_type))
     return INSTANT if pa.types.is_timestamp(type_) else type_
 
 
@@ -140,11 +142,24 @@ def runs(lake: Path) -> list[Run]:
 
 def files(lake: Path, name: str, version: int) -> list[File]:
     """The files of a table at a version. Raises InputError where the version is not there any more."""
+    with _at(lake, name, version) as table:
+        found = table.get_add_actions(flatten=True)
+    return [_file(row, DAY_OF[name]) for row in pa.table(found).to_pylist()]
+
+
+def lacking(lake: Path, name: str, version: int) -> frozenset[str]:
+    """The columns that a table did not have yet at a version. Raises InputError where that is not there any more."""
+    with _at(lake, name, version) as table:
+        there = {field.name for field in table.schema().fields}
+    return frozenset(COLUMNS[name].names) - there
+
+
+@contextmanager
+def _at(lake: Path, name: str, version: int) -> Iterator[DeltaTable]:
     try:
-        found = DeltaTable(lake / name, version=version).get_add_actions(flatten=True)
+        yield DeltaTable(lake / name, version=version)
     except (DeltaError, OSError) as error:
         raise InputError(f"{lake / name} cannot be read at version {version}: {error}") from error
-    return [_file(row, DAY_OF[name]) for row in pa.table(found).to_pylist()]
 
 
 def _file(row: dict[str, Any], moment: str) -> File:

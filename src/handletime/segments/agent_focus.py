@@ -6,9 +6,9 @@ that of time which does not count as handle time.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from handletime.segments.columns import NEVER
 
@@ -27,6 +27,10 @@ class Move(NamedTuple):
     conversation: str | None
     position: int = -1
     lease: int | None = None
+
+
+OUTSIDE: Final = ""
+"""Stands in place of the id of a conversation that whoever asks may not know of."""
 
 
 class Focus(NamedTuple):
@@ -52,6 +56,22 @@ def focus_of(moves: Iterable[Move], start: int, end: int) -> Iterator[Focus]:
                 yield was._replace(end=change)
             was = Focus(change, end, conversation, known)
     if was.start < end:
+        yield was
+
+
+def limited(focus: Iterable[Focus], conversations: Container[str]) -> Iterator[Focus]:
+    """Stretches of which only these conversations are named; those on others become `OUTSIDE`, neighbours one."""
+    was: Focus | None = None
+    for each in focus:
+        if each.conversation is not None and each.conversation not in conversations:
+            each = each._replace(conversation=OUTSIDE)
+        if was is not None and was.conversation == each.conversation == OUTSIDE and was.end == each.start:
+            was = was._replace(end=each.end)
+            continue
+        if was is not None:
+            yield was
+        was = each
+    if was is not None:
         yield was
 
 

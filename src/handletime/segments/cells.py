@@ -21,13 +21,19 @@ _PLAIN: Final = re.compile(r"""[A-Za-z0-9_](?:[^",;\t\r\n]*[A-Za-z0-9_])?""").fu
 
 
 def csv_lines(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
-    """A table with one header line. What is None is an empty cell; numbers stay numbers, negative ones too."""
+    """A table with one header line. What is None is an empty cell; numbers stay numbers, negative ones too; `true` and
+    `false` are as in JSON.
+    """
     return map(_line, chain([names], rows))
 
 
 def _line(row: Sequence[object]) -> str:
-    line = ",".join([text_cell(cell) if isinstance(cell, str) else "" if cell is None else str(cell) for cell in row])
+    line = ",".join([text_cell(cell) if isinstance(cell, str) else _other(cell) for cell in row])
     return f"{line or _EMPTY}\r\n"
+
+
+def _other(cell: object) -> str:
+    return "" if cell is None else str(cell).lower() if isinstance(cell, bool) else str(cell)
 
 
 _EMPTY: Final = '""'

@@ -79,8 +79,11 @@ def agent_segment_prints(out: Out) -> U64:
         value = fold(value, segment.follows)
         value = fold(value, segment.end_reason)
         value = fold(value, segment.outcome)
+        value = fold(value, segment.queued_since)
+        value = fold(value, segment.first_is_response)
         for place in range(response, responses_end):
             value = fold(value, out.responses[place])
+            value = fold(value, out.responded_since[place])
         prints[count, 0], prints[count, 1], prints[count, 2] = i, segment.assigned_row, value
         count += 1
     return prints[:count].copy()

@@ -94,8 +94,8 @@ class Trace(NamedTuple):
     For each place of the order: why the event changed nothing (a place in `rules.EFFECTS`), the state after it (bits of
     `rules.STATE_OPEN` and so on), and since when the consumer waits for the assigned agent or is in queue (`NEVER`:
     neither). Then every stretch of an agent's focus (`rules.VIEWER`), conversation by conversation; the rows of the
-    events that each start a queue segment, in their order; the state after the last event of each conversation
-    (`rules.STATE`); and how many of them begin in the middle.
+    events that each start a queue segment, in their order; the agent segments that run (`rules.AGENT_SEGMENT`); the
+    state after the last event of each conversation (`rules.STATE`); and how many of them begin in the middle.
     """
 
     effect: I8
@@ -103,6 +103,7 @@ class Trace(NamedTuple):
     waits_since: I64
     focus: Records
     queues: I64
+    running: Records
     last: Records
     begin_in_the_middle: int
 
@@ -157,7 +158,9 @@ def trace_of(prepared: Prepared) -> Trace:
     out = _Room(prepared.ordered, traced=True).walked(prepared.columns, 0, len(prepared.ordered.starts) - 1)
     focus, middle = out.focus[: out.counts[rules.STRETCHES]], int(out.counts[rules.BEGIN_IN_THE_MIDDLE])
     queues = out.queue_segments["row"][: out.counts[rules.QUEUE_SEGMENTS]]
-    return Trace(out.effect, out.state, out.waits_since, focus, queues, out.last, middle)
+    segments = out.agent_segments[: out.counts[rules.SEGMENTS]]
+    running = segments[segments["end_reason"] < 0]
+    return Trace(out.effect, out.state, out.waits_since, focus, queues, running, out.last, middle)
 
 
 class _Room:
@@ -187,6 +190,7 @@ class _Room:
             queue_segments=np.empty(opened + resumed + transferred + 1, rules.QUEUE_SEGMENT),
             units=np.empty(messages + focused + unfocused + assigned + 1, rules.UNIT),
             responses=np.empty(messages + 1, np.int64),
+            responded_since=np.empty(messages + 1, np.int64),
             firsts=np.empty(assigned + 1, np.int64),
             counts=np.zeros(8, np.int64),
             effect=self.effect,

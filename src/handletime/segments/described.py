@@ -83,6 +83,9 @@ COLUMNS: Final[dict[str, dict[str, Meaning]]] = {
         "responseMillis": Meaning("Each response, in order of time"),
         "totalHandleTimeMillis": Meaning("The sum of its units; 0 for a bot", "where `focusData` is false"),
         "focusData": Meaning("Whether there is any `focused` event of its agent, in any conversation"),
+        "queuedSince": Meaning("The start of the queue segment that the assignment ended", "where it ended none"),
+        "responseWaitingSince": Meaning("When the wait for each response began, in the order of `responseMillis`"),
+        "firstMessageIsResponse": Meaning("Whether the agent's first message is the first of the responses"),
     },
     "skill_segments": {
         "accountId": _ACCOUNT,

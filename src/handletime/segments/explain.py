@@ -59,8 +59,12 @@ RULES: Final = {
 
 Clause = Literal["3.3 a", "3.3 b"]
 """What makes time count, in rules.md."""
-NotHandled = Literal["notOpen", "nobodyAssigned", "bot", "focusElsewhere", "noFocusData", "nobodyWaits", "running"]
-"""Why time does not count: who has the conversation, where the agent looks, whether anybody waits."""
+NotHandled = Literal[
+    "notOpen", "nobodyAssigned", "bot", "focusElsewhere", "noFocusData", "nobodyWaits", "running", "outsideScope"
+]
+"""Why time does not count: who has the conversation, where the agent looks, whether anybody waits. `outsideScope`: that
+is not for whoever asks (`segments.within`).
+"""
 
 
 class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
@@ -71,7 +75,8 @@ class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
     reason of `rules.EFFECTS` where it changed nothing, `rule` the clause of rules.md for it. `lasts_millis` is the time
     to the next moment; in it `assigned_agent_id` had the conversation or it waited in a queue segment (whose `sequence`
     is `queue_segment`), `consumer_waits` and `agent_looks` (its focus is here) held, and `handle_time_millis` counted,
-    under the clause `handled_under` ("3.3 a", "3.3 b"), or did not, because of `not_handled_because`.
+    under the clause `handled_under` ("3.3 a", "3.3 b"), or did not, because of `not_handled_because`. `outside_scope`:
+    somebody whom the key may not see did it, or has the conversation then; nothing is said of whom.
     """
 
     time: str
@@ -90,6 +95,7 @@ class Moment(msgspec.Struct, rename="camel", omit_defaults=True):
     handle_time_millis: int = 0
     handled_under: Clause | None = None
     not_handled_because: NotHandled | None = None
+    outside_scope: bool = False
 
 
 class Explanation(msgspec.Struct, rename="camel"):
@@ -168,10 +174,10 @@ def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline
 
 def queues_begun(explanation: Explanation) -> Iterator[Json | None]:
     """For each moment the queue segment that begins with it, if one does."""
-    begun = 0
+    begun, by_number = 0, {row["sequence"]: row for row in explanation.queue_segments}
     for moment in explanation.moments:
         number = moment.queue_segment or 0
-        yield explanation.queue_segments[number - 1] if number > begun else None
+        yield by_number[number] if number > begun else None
         begun = max(begun, number)
 
 

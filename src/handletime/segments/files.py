@@ -150,10 +150,20 @@ def plain(table: pa.Table, *, cells: bool = False) -> pa.Table:
             column = column.cast(pa.string())
         elif pa.types.is_timestamp(column.type):
             column = pc.strftime(column, format=RFC_3339)
+        elif pa.types.is_list(column.type) and pa.types.is_timestamp(column.type.value_type):
+            column = _lists_of_texts(column)
         elif cells and pa.types.is_string(column.type):
             column = pc.replace_substring_regex(column, FORMULA, GUARDED)
-        elif cells and pa.types.is_list(column.type):
+        if cells and pa.types.is_list(column.type):
             texts = [msgspec.json.encode(values).decode() for values in column.to_pylist()]
             column = pa.array(texts, pa.string())
         columns[name] = column
     return pa.table(columns)
+
+
+def _lists_of_texts(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists of times, none of which is null, as lists of texts."""
+    chunks = [
+        pa.ListArray.from_arrays(chunk.offsets, pc.strftime(chunk.values, format=RFC_3339)) for chunk in column.chunks
+    ]
+    return pa.chunked_array(chunks, pa.list_(pa.string()))

@@ -108,6 +108,7 @@ AGENT_SEGMENT: Final = np.dtype(
         ("units_end", np.int64),
         ("first_response", np.int64),  # milliseconds, -1: none that is valid
         ("responses_end", np.int64),  # its responses end here, and begin where those of the one before end
+        ("queued_since", np.int64),  # the start of the queue segment that its `assigned` ended, `NEVER`: it ended none
         ("skill", np.int64),
         ("end", np.int64),
         ("handle_time", np.int64),
@@ -115,6 +116,7 @@ AGENT_SEGMENT: Final = np.dtype(
         ("follows", np.int8),
         ("end_reason", np.int8),  # -1: still running
         ("outcome", np.int8),
+        ("first_is_response", np.bool_),  # the first message of its agent is a response
     ],
     align=True,
 )
@@ -223,7 +225,8 @@ VIEWER: Final = np.dtype(
 
 
 class Out(NamedTuple):
-    """Rows written so far: `counts[k]` of each kind, see below; `effect` and `state` have a place for each event.
+    """Rows written so far: `counts[k]` of each kind, see below; `effect` and `state` have a place for each event, and
+    `responded_since` says of each response when the consumer's wait for it began.
 
     The last three are empty where nobody asks for them: since when the consumer waits, or is in queue, after each event
     (`NEVER`: neither); every stretch of an agent's focus (`VIEWER`); the state after each conversation's last event.
@@ -234,6 +237,7 @@ class Out(NamedTuple):
     queue_segments: Records
     units: Records
     responses: I64
+    responded_since: I64
     firsts: I64
     counts: I64
     effect: I8
@@ -417,6 +421,7 @@ def on_assigned(state: Record, out: Out, viewers: Records, event: Record) -> int
     """`assigned` (rules.md 2.1; the order of acting: 2.2)."""
     if state.phase == CLOSED:
         return ASSIGNED_WHILE_CLOSED
+    queued_since = NEVER
     if state.phase == BEFORE_OPENING:
         open_conversation(state, out, event)
         state.follows = NEW_CONVERSATION
@@ -426,9 +431,10 @@ def on_assigned(state: Record, out: Out, viewers: Records, event: Record) -> int
         if state.assigned:
             end_agent_segment(state, out, event.time, AGENT_TRANSFER)
         else:
+            queued_since = state.waits_since
             end_queue_segment(out, event.time, QUEUE_ASSIGNED, event.code)
         change_skill(state, out, event)
-    start_agent_segment(state, out, viewers, event)
+    start_agent_segment(state, out, viewers, event, queued_since)
     return TOOK_EFFECT
 
 
@@ -722,8 +728,10 @@ def end_queue_segment(out: Out, time: int, reason: int, user_type: int) -> None:
 
 
 @borrowing
-def start_agent_segment(state: Record, out: Out, viewers: Records, event: Record) -> None:
-    """Starts an agent segment; the consumer who has spoken waits from here on (3.2)."""
+def start_agent_segment(state: Record, out: Out, viewers: Records, event: Record, queued_since: int) -> None:
+    """Starts an agent segment, which ends a queue segment of this start (`NEVER`: none); the consumer who has spoken
+    waits from here on (3.2).
+    """
     segment = out.agent_segments[out.counts[SEGMENTS]]
     segment.assigned_row = event.row
     segment.source_row = state.source_row
@@ -731,7 +739,9 @@ def start_agent_segment(state: Record, out: Out, viewers: Records, event: Record
     segment.first_unit = out.counts[UNITS]
     segment.skill = state.skill
     segment.follows = state.follows
+    segment.queued_since = queued_since
     segment.first_response = -1
+    segment.first_is_response = False
     segment.agent_messages = 0
     segment.handle_time = 0
     state.follows = TRANSFER
@@ -822,6 +832,8 @@ def agent_message(state: Record, out: Out, time: int) -> None:
         out.counts[FIRSTS] += 1
     if state.waiting and (state.wrote or not interrupted):
         out.responses[out.counts[RESPONSES]] = time - state.waits_since
+        out.responded_since[out.counts[RESPONSES]] = state.waits_since
+        segment.first_is_response |= not state.wrote
         out.counts[RESPONSES] += 1
     segment.agent_messages += 1
     state.waiting = False

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from handletime.events import model
 from handletime.segments import rules
-from handletime.segments.columns import I64, Columns, in_one_piece
+from handletime.segments.columns import I64, NEVER, Columns, in_one_piece
 from handletime.segments.focus import Focused
 from handletime.segments.ids import segment_ids
 from handletime.segments.rules import Out
@@ -20,6 +20,8 @@ Places: TypeAlias = npt.NDArray[np.integer]
 Column: TypeAlias = Any
 """An Arrow array, or a NumPy array of numbers."""
 
+MOMENTS: Final = ("queuedSince", "responseWaitingSince", "firstMessageIsResponse")
+"""The columns of agent segments that rows of earlier versions of this program lack."""
 _ACCOUNT: Final = pa.dictionary(pa.int32(), pa.string())
 _OF_ENDED: Final = {"toUserType", "end", "endReason"}
 
@@ -50,6 +52,9 @@ AGENT_SEGMENTS: Final = _schema(
     ("responseMillis", pa.list_(pa.int64()), False),
     ("totalHandleTimeMillis", pa.int64(), True),
     ("focusData", pa.bool_(), False),
+    ("queuedSince", model.INSTANT, True),
+    ("responseWaitingSince", pa.list_(model.INSTANT), False),
+    ("firstMessageIsResponse", pa.bool_(), False),
 )
 """One row an agent segment (rules.md 2.1); `end`, `endReason` and `outcome` are null while it runs.
 
@@ -57,7 +62,9 @@ Times are UTC with milliseconds, durations integer milliseconds. `assignedEventI
 `skillSegmentSequence` the skill segment it lies in, `agentMessages` all counted messages of its agent,
 `firstResponseMillis` null where there is none that is valid (3.1), `responseMillis` its responses in time order (3.2).
 `focusData` is whether there is any focus event of its agent, in any conversation: where there is none, the handle time
-is unknown and `totalHandleTimeMillis` null, not 0 (3.3).
+is unknown and `totalHandleTimeMillis` null, not 0 (3.3). `queuedSince` is the start of the queue segment that its
+`assigned` ended, null where it ended none; `responseWaitingSince` when the wait for each response began (3.2), in the
+order of `responseMillis`; `firstMessageIsResponse` whether the first message of its agent is the first of these.
 """
 
 SKILL_SEGMENTS: Final = _schema(
@@ -151,6 +158,7 @@ def agent_segments(source: Source, out: Out, places: I64 | None = None) -> Table
     """All agent segments, or those at some places. Their handle time is a number even where it is unknown."""
     rows = _at(out.agent_segments[: out.counts[rules.SEGMENTS]], places)
     started, running, columns = rows["assigned_row"], rows["end_reason"] < 0, source.columns
+    ends = out.agent_segments["responses_end"][: out.counts[rules.SEGMENTS]]
     return TableRows(
         started,
         {
@@ -169,12 +177,11 @@ def agent_segments(source: Source, out: Out, places: I64 | None = None) -> Table
             "outcome": _codes(rows["outcome"], rules.OUTCOMES, running),
             "agentMessages": rows["agent_messages"],
             "firstResponseMillis": pa.array(rows["first_response"], mask=rows["first_response"] < 0),
-            "responseMillis": _lists(
-                out.agent_segments["responses_end"][: out.counts[rules.SEGMENTS]],
-                out.responses[: out.counts[rules.RESPONSES]],
-                places,
-            ),
+            "responseMillis": _lists(ends, pa.array(out.responses[: out.counts[rules.RESPONSES]]), places),
             "totalHandleTimeMillis": rows["handle_time"],
+            "queuedSince": _instants(rows["queued_since"], rows["queued_since"] == NEVER),
+            "responseWaitingSince": _lists(ends, _instants(out.responded_since[: out.counts[rules.RESPONSES]]), places),
+            "firstMessageIsResponse": rows["first_is_response"],
         },
     )
 
@@ -196,7 +203,7 @@ def skill_segments(source: Source, out: Out, places: I64 | None = None) -> Table
             "abandonedInQueue": pa.array(rows["abandoned_in_queue"], mask=running),
             "firstResponseMillis": _lists(
                 out.skill_segments["firsts_end"][: out.counts[rules.SKILL_SEGMENTS]],
-                out.firsts[: out.counts[rules.FIRSTS]],
+                pa.array(out.firsts[: out.counts[rules.FIRSTS]]),
                 places,
             ),
         },
@@ -310,8 +317,8 @@ def _codes(
     return model.codes(pa.array(np.ascontiguousarray(places), pa.int8(), mask=missing), names)
 
 
-def _lists(ends: I64, values: I64, places: I64 | None) -> pa.Array:
+def _lists(ends: I64, values: pa.Array, places: I64 | None) -> pa.Array:
     """For each row, or each of those at some places, the values up to its end, from the end of the row before on."""
     offsets = np.concatenate([np.zeros(1, np.int64), ends]).astype(np.int32)
-    lists = pa.ListArray.from_arrays(pa.array(offsets), pa.array(values))
+    lists = pa.ListArray.from_arrays(pa.array(offsets), values)
     return lists if places is None else lists.take(pa.array(places))

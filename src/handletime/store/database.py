@@ -38,8 +38,8 @@ class Database:
     """The store's file. Any thread may use it; transactions come one after the other.
 
     Where a transaction fails, all connections are closed, and the file is opened anew, with all checks, until that
-    works. Until then, `problem` says why nothing can be done. `lacks_queues` is whether some conversations still lack
-    their queue segments (`upkeep.queues`). `folded` are the entries of the journal that stand in the
+    works. Until then, `problem` says why nothing can be done. `is_outdated` is whether some conversations'
+    rows are still of an older derivation (`upkeep.deriving`). `folded` are the entries of the journal that stand in the
     tables, durably.
     """
 
@@ -219,7 +219,7 @@ class Database:
             self.directory = directory or Directory(connection)
             self._writer = Writer(connection, self.directory, self._settings.part_events)
             self.folded = self._writer.folded()
-            self.lacks_queues: bool = connection.execute("select exists(from kept.without_queues)").fetchall()[0][0]
+            self.is_outdated: bool = connection.execute("select exists(from kept.outdated)").fetchall()[0][0]
             self._sync.close()
             self._sync.sync()
         except duckdb.Error as error:

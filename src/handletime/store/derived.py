@@ -7,7 +7,6 @@ about most of all. The rest is derived where it is asked for (`store.now`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 import duckdb
@@ -18,7 +17,7 @@ from handletime.answers.terms import KEPT
 from handletime.segments.changes import Changes, changes_between
 from handletime.segments.columns import I64, Columns
 from handletime.segments.derive import walk
-from handletime.segments.rules import QUEUE_SEGMENTS, SKILL_SEGMENTS, Out
+from handletime.segments.rules import Out
 from handletime.segments.tables import (
     Source,
     TableRows,
@@ -81,33 +80,12 @@ def write(connection: duckdb.DuckDBPyConnection, rows: Rows) -> None:
     insert(connection, "kept.skill_segments", rows.skill_segments, KEPT["skillSegments"])
     insert(connection, "kept.handle_time_units", rows.handle_time_units)
     insert(connection, "kept.open_conversations", rows.open_conversations)
-    write_queues(connection, rows.queue_segments, rows.running_queue_segments)
+    insert(connection, "kept.queue_segments", rows.queue_segments, KEPT["queueSegments"])
+    insert(connection, "kept.running_queue_segments", rows.running_queue_segments)
 
 
 _OPEN: Final = ["number", "account", "start", "skillId"]
 """The columns of `kept.open_conversations`."""
-
-
-def write_queues(connection: duckdb.DuckDBPyConnection, ended: pa.Table, running: pa.Table) -> None:
-    """Puts in queue segments, those that have ended and those that run."""
-    insert(connection, "kept.queue_segments", ended, KEPT["queueSegments"])
-    insert(connection, "kept.running_queue_segments", running)
-
-
-def queues_of(touched: Touched, version: Version) -> Iterator[tuple[pa.Table, pa.Table, pa.Table]]:
-    """All queue segments of conversations, those that have ended and those that run, and which conversations are open;
-    some at a time.
-    """
-    for out in walk(*version):
-        queues = out.queue_segments[: out.counts[QUEUE_SEGMENTS]]
-        places = np.flatnonzero(queues["end_reason"] >= 0), np.flatnonzero(queues["end_reason"] < 0)
-        open_ = np.flatnonzero(out.skill_segments["end_reason"][: out.counts[SKILL_SEGMENTS]] < 0)
-        source = Source(touched.events, version.columns)
-        yield (
-            _table(touched, source, queue_segments(source, out, places[0])),
-            _table(touched, source, running_queue_segments(source, out, places[1])),
-            _table(touched, source, skill_segments(source, out, open_)).select(_OPEN),
-        )
 
 
 # --- from compiled rows to Arrow -------------------------------------------------------------------------------------

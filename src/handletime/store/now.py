@@ -5,11 +5,12 @@ What is still running is not stored. Here it is derived from these events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import duckdb
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,6 +19,7 @@ from handletime.segments.parts import Prepared
 from handletime.store.arrow import query
 from handletime.store.events import groups_of_sizes, ids_of, prepared_of, sizes_of
 
+I64 = npt.NDArray[np.int64]
 OPEN_MAX: Final = 20_000
 """The most open conversations that are shown; where there are more, those opened last."""
 EVENTS_AT_ONCE: Final = 250_000
@@ -33,7 +35,7 @@ def open_conversations(cursor: duckdb.DuckDBPyConnection, account: int, name: st
 
     `account` is the number of the account, `name` its id.
     """
-    for ids in _open(cursor, account, OPEN_MAX):
+    for ids in _some(cursor, _open(cursor, account, OPEN_MAX)):
         yield prepared_of(cursor, name, ids)
 
 
@@ -42,7 +44,7 @@ def running_rows(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> 
 
     Tables of `segments.files.SCHEMAS`, which also have the conversation's `number`.
     """
-    for ids in _open(cursor, account, None):
+    for ids in _some(cursor, _open(cursor, account, None)):
         derived = derive_prepared(prepared_of(cursor, name, ids))
         segments, units = _running(derived.agent_segments), derived.handle_time_units
         rows = {
@@ -54,9 +56,24 @@ def running_rows(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> 
         yield {table: _with_numbers(found, ids) for table, found in rows.items()}
 
 
-def _open(cursor: duckdb.DuckDBPyConnection, account: int, most: int | None) -> Iterator[pa.Table]:
-    """The numbers and ids of the open conversations, some at a time: those opened last, or all."""
-    numbers = np.sort(query(cursor, _OPEN, {"account": account, "most": most})["number"].to_numpy())
+def running_segments(
+    cursor: duckdb.DuckDBPyConnection, account: int, name: str, numbers: Iterable[int]
+) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The running agent segments and skill segments of those of these conversations that are open, some at a time."""
+    wanted = np.intersect1d(np.fromiter(numbers, np.int64), _open(cursor, account, None))
+    for ids in _some(cursor, wanted):
+        derived = derive_prepared(prepared_of(cursor, name, ids))
+        yield _running(derived.agent_segments), _running(derived.skill_segments)
+
+
+def _open(cursor: duckdb.DuckDBPyConnection, account: int, most: int | None) -> I64:
+    """The numbers of the open conversations, ascending: of those opened last, or all."""
+    numbers: I64 = np.sort(query(cursor, _OPEN, {"account": account, "most": most})["number"].to_numpy())
+    return numbers
+
+
+def _some(cursor: duckdb.DuckDBPyConnection, numbers: I64) -> Iterator[pa.Table]:
+    """The numbers and ids of conversations, some at a time."""
     for low, high in groups_of_sizes(sizes_of(cursor, numbers), EVENTS_AT_ONCE):
         yield ids_of(cursor, numbers[low:high])
 

@@ -1,9 +1,10 @@
-"""What one account may see of the store. Nothing here can ask without an account."""
+"""What one account may see of the store, or a part of the account. Nothing here can ask without an account."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 import duckdb
@@ -11,16 +12,20 @@ import pyarrow as pa
 
 from handletime.answers.files import CONVERSATIONS_AT_ONCE, Conversation
 from handletime.answers.relations import Snapshot, limited
+from handletime.answers.selection import instant_of
 from handletime.deadline import Deadline
 from handletime.events import model
+from handletime.scope import WHOLE, Scope
 from handletime.segments.agent_focus import Focus, Move, focus_of
+from handletime.segments.agent_focus import limited as limited_focus
 from handletime.segments.parts import Prepared
 from handletime.store.database import Database
 from handletime.store.directory import find
 from handletime.store.events import prepared_of
 from handletime.store.moves import EVER, SPANS_MS
-from handletime.store.now import open_conversations
-from handletime.store.relations import OfStore
+from handletime.store.now import open_conversations, running_segments
+from handletime.store.relations import Lacking, OfStore
+from handletime.store.schema import WITHOUT_MOMENTS, WITHOUT_QUEUES
 
 Settle = Callable[[str, float | None], None]
 """Has what was acknowledged of an account worked into the tables, within so many seconds. Raises NotNow."""
@@ -35,33 +40,38 @@ class StoreReader:
         account: str,
         settle: Settle = lambda _account, _s: None,
         *,
+        scope: Scope = WHOLE,
         limit_s: float | None = None,
     ) -> None:
-        """All queries are stopped `limit_s` seconds from now; other work of the request should ask `deadline`.
+        """Snapshots have rows within the scope alone. All queries are stopped `limit_s` seconds from now; other work of
+        the request should ask `deadline`.
 
         Before the first, `settle` has all that was acknowledged of the account worked into the tables.
         """
         self._database, self._settle, self._is_settled = database, settle, False
         self.deadline = Deadline(limit_s)
-        self.account = account
+        self.account, self.scope = account, scope
 
     @contextmanager
     def snapshot(self, *, limit_s: float | None = None) -> Iterator[Snapshot]:
         """One state of the account's rows, for one thread, until it is left, whatever is written meanwhile.
 
-        Queries find the relations of `answers.relations` of this account, and no other table. Those about queue
-        segments have to wait until all conversations have theirs (NotNow). Those that run longer than `limit_s` in all,
-        or than the request may, are stopped (NotNow).
+        Queries find the relations of `answers.relations` of this account, and no other table. Those that name queue
+        segments, or columns that came later, have to wait until all conversations have theirs (NotNow). Those that run
+        longer than `limit_s` in all, or than the request may, are stopped (NotNow).
         """
         # Asked before the state is taken: the last conversation may get its own meanwhile, and that state lacks them.
-        may_lack = self._database.lacks_queues
+        may_lack = self._database.is_outdated
         with self._cursor(limit_s) as cursor:
             yield Snapshot(cursor, self._relations(cursor, may_lack=may_lack), self.deadline)
 
     def state(self) -> str:
-        """Names the state of the account's rows: a snapshot that is begun after has rows of it, or of a later one."""
+        """Names the state of the account's rows: a snapshot that is begun after has rows of it, or of a later one.
+
+        What is another scope's has another name.
+        """
         self._settled()
-        return self._database.state_of(self.account)
+        return named_state(self._database.state_of(self.account), self.scope)
 
     def by_conversation(
         self, at_once: int = CONVERSATIONS_AT_ONCE
@@ -70,7 +80,7 @@ class StoreReader:
 
         All are of one state of the store.
         """
-        may_lack = self._database.lacks_queues  # Before the state is taken, as for a snapshot.
+        may_lack = self._database.is_outdated  # Before the state is taken, as for a snapshot.
         with self._cursor() as cursor:
             whole = self._relations(cursor, may_lack=may_lack)
             low = -1
@@ -84,7 +94,10 @@ class StoreReader:
                 yield Snapshot(cursor, whole._replace(among=(first, low)), self.deadline), known
 
     def prepared(self, conversation: str) -> Prepared | None:
-        """The events of one conversation, which know their losses of focus. None where there is none of this id."""
+        """The events of one conversation, which know their losses of focus. None where there is none of this id.
+
+        They are not limited to the scope: what is made of them has to be (`segments.within`).
+        """
         with self._cursor() as cursor:
             number = self._find(cursor, conversation)
             if number is None:
@@ -95,7 +108,10 @@ class StoreReader:
         return prepared
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
-        """The events of the conversations that are open, some at a time, as `prepared` gives those of one."""
+        """The events of the conversations that are open, some at a time, as `prepared` gives those of one.
+
+        They are not limited to the scope: what is made of them has to be (`answers.live.within`).
+        """
         with self._cursor() as cursor:
             for prepared in open_conversations(cursor, self._number(cursor), self.account):
                 self.deadline.check()
@@ -104,14 +120,31 @@ class StoreReader:
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
-        With more than `MOVES_MAX` moves it ends early: what follows is not known.
+        With more than `MOVES_MAX` moves it ends early: what follows is not known. With a scope nothing is known of an
+        agent who has no segment in it then, and other conversations are not named (`agent_focus.OUTSIDE`).
         """
         with self._cursor() as cursor:
             asked = {"account": self._number(cursor), "agent": agent}
             low = last_focused(lambda low: cursor.execute(_LAST_FOCUSED, {**asked, "low": low, "start": start}), start)
             within = {"low": start if low is None else low, "end": end, "most": MOVES_MAX + 1}
-            rows = cursor.execute(_MOVES, {**asked, **within}).fetchall()
-        return focus_among(rows, start, end)
+            found = focus_among(cursor.execute(_MOVES, {**asked, **within}).fetchall(), start, end)
+            if self.scope.is_whole:
+                return found
+            snapshot = Snapshot(cursor, self._relations(cursor, may_lack=False), self.deadline)
+            return focus_within(snapshot, agent, found, partial(self._running, cursor), start, end)
+
+    def _running(self, cursor: duckdb.DuckDBPyConnection, conversations: Iterable[str]) -> Running:
+        """The running agent and skill segments of those of these conversations that are open."""
+        account = self._number(cursor)
+        numbers = find(cursor, [(account, conversation) for conversation in conversations]).values()
+        for agents, skills in running_segments(cursor, account, self.account, numbers):
+            self.deadline.check()
+            columns = agents.select(["conversationId", "skillId", "groupId", "agentId"]).to_pydict().values()
+            yield from zip(*columns, strict=True)
+            for conversation, skill in zip(
+                *skills.select(["conversationId", "skillId"]).to_pydict().values(), strict=True
+            ):
+                yield conversation, skill, None, None
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are here: none has been removed."""
@@ -123,9 +156,10 @@ class StoreReader:
             return len(find(cursor, [(account, conversation) for conversation in wanted])) == len(wanted)
 
     def _relations(self, cursor: duckdb.DuckDBPyConnection, *, may_lack: bool) -> OfStore:
-        """The relations of all of the account's conversations; `may_lack`: some may lack their queue segments."""
+        """The relations of all of the account's conversations; `may_lack`: some may be of an older derivation."""
         number = self._number(cursor)
-        return OfStore(number, self.account, lacking_queues(cursor, number) if may_lack else 0)
+        lacks = lacking(cursor, number) if may_lack else Lacking()
+        return OfStore(number, self.account, lacks, scope=self.scope)
 
     def _find(self, cursor: duckdb.DuckDBPyConnection, conversation: str) -> int | None:
         account = self._number(cursor)
@@ -152,10 +186,50 @@ class StoreReader:
             yield cursor
 
 
-def lacking_queues(cursor: duckdb.DuckDBPyConnection, account: int) -> int:
-    """How many conversations of an account still lack their queue segments."""
-    sql = "select count(*) from kept.without_queues where account = ?"
-    return int(cursor.execute(sql, [account]).fetchall()[0][0])
+def lacking(cursor: duckdb.DuckDBPyConnection, account: int) -> Lacking:
+    """What conversations of an account still lack."""
+    sql = f"""select count(*) filter (derivation <= {WITHOUT_QUEUES}), count(*) filter (derivation <= {WITHOUT_MOMENTS})
+        from kept.outdated where account = ?"""  # noqa: S608
+    return Lacking(*cursor.execute(sql, [account]).fetchall()[0])
+
+
+Running = Iterator[tuple[str, int, int | None, int | None]]
+"""Conversation, skill, and of agent segments the group and the agent."""
+
+
+def focus_within(
+    snapshot: Snapshot,
+    agent: int,
+    focus: list[Focus],
+    running: Callable[[Iterable[str]], Running],
+    start: int,
+    end: int,
+) -> list[Focus]:
+    """Where an agent's focus was in [start, end), as far as it may be known within the snapshot's scope.
+
+    Nothing where the agent has no segment in it then. `running` gives the running segments of conversations.
+    """
+    scope, known = snapshot.scope, {each.conversation for each in focus if each.conversation is not None}
+    asked = {"agent": agent, "low": instant_of(start), "until": instant_of(end)}
+    is_there = bool(snapshot.execute(_HAS_SEGMENTS, asked).fetchall())
+    relation = "skill_segments" if scope.has_queues else "agent_segments"
+    named = f"select distinct conversationId from {relation} where conversationId in (select unnest($known))"  # noqa: S608
+    within = {conversation for (conversation,) in snapshot.execute(named, {"known": [*known]}).fetchall()}
+    for conversation, skill, group, of in running(known):
+        if scope.has(skill, group):
+            within.add(conversation)
+            is_there |= of == agent
+    return list(limited_focus(focus, within)) if is_there else []
+
+
+_HAS_SEGMENTS: Final = """
+    select 1 from agent_segments
+    where agentId = $agent and ("end" >= $low or "end" is null) and start < $until limit 1"""
+
+
+def named_state(state: str, scope: Scope) -> str:
+    """The name of a state of an account's rows within a scope."""
+    return state if scope.is_whole else f"{state} of {scope}"
 
 
 _CONVERSATIONS: Final = """

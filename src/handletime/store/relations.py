@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 from handletime.answers.relations import OPEN, TEXTS_KEPT, Definition, with_relations
 from handletime.answers.words import count
 from handletime.errors import NotNow
+from handletime.scope import WHOLE, Scope
+from handletime.segments.tables import MOMENTS
 from handletime.store.schema import QUEUES
 
 _SEGMENT_ID: Final = """concat(accountId, ':', agentId, ':', conversationId, ':', replace(replace(base64(unhex(
@@ -58,17 +60,25 @@ two rows with one number are the same segment's. `conversation` names a conversa
 """
 
 
-class OfStore(NamedTuple):
-    """The relations of one account of a store: the account's number and id; those of some conversations alone, from one
-    number to another, where `among` says so.
+class Lacking(NamedTuple):
+    """How many conversations of an account still lack their queue segments, and how many those columns of their agent
+    segments that came later (`MOMENTS`). There is no answer about either until all have theirs.
+    """
 
-    `lacking` conversations still lack their queue segments: there is no answer about these until all have theirs.
+    queues: int = 0
+    moments: int = 0
+
+
+class OfStore(NamedTuple):
+    """The relations of one account of a store: the account's number and id, and what is lacking; those of some
+    conversations alone, from one number to another, where `among` says so; and of these the rows within a scope.
     """
 
     account: int
     name: str
-    lacking: int = 0
+    lacking: Lacking = Lacking()
     among: tuple[int, int] | None = None
+    scope: Scope = WHOLE
     keeps_sums: bool = True
 
     def composed(self, sql: str, parameters: Mapping[str, object] | None) -> str:  # noqa: ARG002
@@ -81,15 +91,24 @@ def composed(sql: str, of: OfStore) -> str:
     """A query with the relations of an account of a store in front of it. Raises NotAllowed, NotNow."""
 
     def define(relation: str) -> Definition:
-        if of.lacking and relation in (*QUEUES, OPEN):
-            raise NotNow(
-                "the queue segments of what was stored before are still being derived, "
-                f"{count(of.lacking, 'conversation')} left; come again later"
-            )
-        kept, computed = _OF_STORE[relation]
-        return Definition(_filled(kept, of), {column: _filled(term, of) for column, term in computed.items()})
+        if of.lacking.queues and relation in (*QUEUES, OPEN):
+            raise _not_yet("the queue segments", of.lacking.queues)
+        kept, computed, _refused = _OF_STORE[relation]
+        refused = {
+            column: _not_yet(f"the {column} of the agent segments", of.lacking.moments)
+            for column in MOMENTS
+            if of.lacking.moments and relation == "agent_segments"
+        }
+        return Definition(_filled(kept, of), {column: _filled(term, of) for column, term in computed.items()}, refused)
 
-    return with_relations(sql, define)
+    return with_relations(sql, define, of.scope)
+
+
+def _not_yet(what: str, left: int) -> NotNow:
+    return NotNow(
+        f"{what} of what was stored before are still being derived, {count(left, 'conversation')} left; "
+        "come again later"
+    )
 
 
 def _filled(sql: str, of: OfStore) -> str:

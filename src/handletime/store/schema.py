@@ -9,7 +9,7 @@ Everything is in the schema `kept`, which no query finds unless it names it: rea
     agent_segments, skill_segments, handle_time_units     what follows from the events: what has ended
     queue_segments              the same, of stretches in which nobody was assigned
     running_queue_segments      those that still run
-    without_queues              conversations that still lack their queue segments (`upkeep.queues`)
+    outdated                    conversations whose rows are of an older derivation, and of which (`upkeep.deriving`)
     open_conversations          those with a running skill segment, its skill, and when it started
 
 Segments also have what they add to each sum (`answers.terms.KEPT`), so that queries need not work it out.
@@ -117,11 +117,26 @@ _QUEUES: Final = (
         skillSegmentSequence integer, source varchar, follows kept.queue_follows, fromUserType kept.queue_user_type,
         "start" timestamptz, opened timestamptz, consumerLast boolean)""",
     "alter table kept.open_conversations add column skillId bigint",
-    # What was stored before there were queue segments gets them, and the skill of what is open, bit by bit
-    # (`upkeep.queues`).
+    # What was stored before there were queue segments gets them, and the skill of what is open, bit by bit.
     "create table kept.without_queues as select number, account from kept.conversations",
 )
-MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED, _WITHOUT_INDEX, _QUEUES)
+WITHOUT_QUEUES, WITHOUT_MOMENTS = 1, 2
+"""Older derivations: without queue segments, and the skill of what is open; without the columns of `MOMENTS`. Each one
+also lacks what those after it lack.
+"""
+_MOMENTS: Final = (
+    "alter table kept.agent_segments add column queuedSince timestamptz",
+    "alter table kept.agent_segments add column responseWaitingSince timestamptz[]",
+    "alter table kept.agent_segments add column firstMessageIsResponse boolean",
+    # What is of an older derivation is derived once more, bit by bit (`upkeep.deriving`).
+    "create table kept.outdated (number bigint, account integer, derivation tinyint)",
+    f"insert into kept.outdated select number, account, {WITHOUT_QUEUES} from kept.without_queues",  # noqa: S608
+    f"""insert into kept.outdated select number, account, {WITHOUT_MOMENTS} from kept.conversations
+        where number in (select number from kept.agent_segments)
+        and number not in (select number from kept.without_queues)""",  # noqa: S608
+    "drop table kept.without_queues",
+)
+MIGRATIONS: Final = (_FIRST, _CORRECTIONS, _FOLDED, _WITHOUT_INDEX, _QUEUES, _MOMENTS)
 """The SQL that makes each version of the schema from the one before."""
 
 EVENT_ROW: Final = pa.schema(

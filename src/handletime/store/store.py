@@ -34,6 +34,7 @@ from handletime.closing import Closing
 from handletime.crashpoints import crash_point
 from handletime.errors import HandletimeError, NotNow, StoreError
 from handletime.events import model
+from handletime.scope import WHOLE, Scope
 from handletime.store.accept import Accepted, Acceptor
 from handletime.store.backlog import Backlog, Fold
 from handletime.store.database import RETRY_S, Database
@@ -97,9 +98,9 @@ class Store(Closing):
         folding.join()
         self._closing.close()
 
-    def reader(self, account: str) -> StoreReader:
-        """A reader for an account, which need not have any rows."""
-        return StoreReader(self._database, account, self._settle, limit_s=self.settings.query_limit_s)
+    def reader(self, account: str, scope: Scope = WHOLE) -> StoreReader:
+        """A reader for an account, which need not have any rows; of these it sees what lies within the scope."""
+        return StoreReader(self._database, account, self._settle, scope=scope, limit_s=self.settings.query_limit_s)
 
     @property
     def read_only(self) -> str | None:
@@ -174,13 +175,13 @@ class Store(Closing):
             return changed
 
     @property
-    def lacks_queues(self) -> bool:
-        """Whether some conversations still lack their queue segments (`upkeep.queues`)."""
-        return self._database.lacks_queues
+    def is_outdated(self) -> bool:
+        """Whether some conversations' rows are still of an older derivation (`upkeep.deriving`)."""
+        return self._database.is_outdated
 
-    def has_queues(self) -> None:
-        """Says that no conversation lacks them any longer."""
-        self._database.lacks_queues = False
+    def note_up_to_date(self) -> None:
+        """Says that no conversation's rows are so any longer."""
+        self._database.is_outdated = False
 
     def settle(self) -> None:
         """Folds all that is in the journal now. Raises NotNow."""

@@ -28,8 +28,8 @@ from handletime.store.events import (
 )
 from handletime.store.moves import FocusMoves, Moved, move_rows, stored_form, write_losses
 from handletime.store.removing import remove
-from handletime.store.schema import DERIVED, EVENT_ROW, QUEUES
-from handletime.store.touched import Touched, conversations_of, touched_by
+from handletime.store.schema import DERIVED, EVENT_ROW
+from handletime.store.touched import Touched, Version, conversations_of, touched_by
 
 NOTHING: Final = np.empty(0, np.int64)
 
@@ -232,28 +232,27 @@ class Writer:
         for low, high in groups_of_sizes(sizes_of(self._connection, touched), self.part_events):
             some = touched[low:high]
             held = held_of(self._connection, some)
-            self._write_anew(touched_by(EVENT_ROW.empty_table(), held, some, touched_ids[low:high]), moved.among(some))
-            del held  # Nothing here holds the last part while the next one is read.
+            anew = touched_by(EVENT_ROW.empty_table(), held, some, touched_ids[low:high])
+            self._write_anew(anew, anew.after(moved.among(some)))
+            del held, anew  # Nothing here holds the last part while the next one is read.
         self._write_moves(moves, moved, moved.stored.select(["number", "arrival"]))
         self.moves.forget()
 
-    def derive_queues(self, numbers: I64) -> None:
-        """Derives the queue segments of stored conversations, and which are open; they lack them no longer."""
-        for table in (*QUEUES, "open_conversations"):
+    def bring_up_to_date(self, numbers: I64) -> None:
+        """Derives stored conversations anew whose rows are of an older derivation; they are so no longer."""
+        for table in DERIVED:
             delete(self._connection, f"kept.{table}", pa.table({"number": numbers}))
         known = ids_of(self._connection, numbers)
         there = np.asarray(known["number"].to_numpy(), np.int64)
         held = held_of(self._connection, there)
         touched = touched_by(EVENT_ROW.empty_table(), held, there, known["conversationId"].combine_chunks())
-        for ended, running, open_ in derived.queues_of(touched, touched.before()):
-            derived.write_queues(self._connection, ended, running)
-            insert(self._connection, "kept.open_conversations", open_)
-        delete(self._connection, "kept.without_queues", pa.table({"number": numbers}))
-        crash_point("queues-derived")
+        self._write_anew(touched, touched.before())
+        delete(self._connection, "kept.outdated", pa.table({"number": numbers}))
+        crash_point("brought-up-to-date")
 
-    def _write_anew(self, touched: Touched, moved: Moved) -> None:
+    def _write_anew(self, touched: Touched, version: Version) -> None:
         """Writes all rows of conversations that have none, as if nothing of them had been stored before."""
-        rows = differences(touched, touched._replace(stored=0).before(), touched.after(moved))
+        rows = differences(touched, touched._replace(stored=0).before(), version)
         derived.write(self._connection, rows)
 
     def remove(self, numbers: I64) -> Changed:

@@ -13,8 +13,8 @@ from handletime.store.directory import key_of
 from handletime.store.schema import QUEUES
 from handletime.store.store import Store
 from handletime.store.watch import Watch
+from handletime.upkeep.deriving import bring_up_to_date
 from handletime.upkeep.mending import MISSING_AGENTS
-from handletime.upkeep.queues import derive_queues
 
 _BATCH_ROWS: Final = 500_000
 
@@ -22,7 +22,7 @@ _BATCH_ROWS: Final = 500_000
 def check(store: Store, watch: Watch | None = None) -> list[str]:
     """What is wrong with what is stored, in plain words; also reads every row."""
     watch = watch or Watch()
-    derive_queues(store, watch)
+    bring_up_to_date(store, watch)
     with store.snapshot(watch) as cursor:
         return _problems(cursor, watch.progress)
 

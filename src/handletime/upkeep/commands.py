@@ -19,8 +19,8 @@ from handletime.store.watch import Watch
 from handletime.upkeep.backups import Manifest, back_up
 from handletime.upkeep.check import check
 from handletime.upkeep.data_folder import DataFolder
+from handletime.upkeep.deriving import bring_up_to_date
 from handletime.upkeep.exports import Exported, Range, export, export_again
-from handletime.upkeep.queues import derive_queues
 from handletime.upkeep.rebuild import Rebuilt, rebuild
 from handletime.upkeep.removing import count_older, forget, prune
 
@@ -138,7 +138,7 @@ def perform(data: DataFolder, command: Command, watch: Watch) -> Result:
             case Export():
                 asked = Range(command.account, command.start, command.end)
                 write = export_again if command.since_last else export
-                derive_queues(data.store, watch)
+                bring_up_to_date(data.store, watch)
                 with data.store.snapshot(watch) as cursor:
                     return write(cursor, Path(command.out), data.side, asked, watch.progress)
     finally:

@@ -277,6 +277,8 @@ def _text_of(field: pa.Field) -> str:
         return f"coalesce(strlen({name}) || ':' || {name}, '')"
     if pa.types.is_timestamp(field.type) and field.name != "time":
         name = f"epoch_ms({name})"  # As a text it would depend on a setting.
+    elif pa.types.is_list(field.type) and pa.types.is_timestamp(field.type.value_type):
+        name = f"list_transform({name}, lambda each: epoch_ms(each))"
     return f"coalesce({name}::varchar, '')"
 
 

@@ -25,8 +25,8 @@ from handletime.store.events import NAMED_EVENTS
 from handletime.store.schema import QUEUES
 from handletime.store.store import Store
 from handletime.store.watch import Watch
+from handletime.upkeep.deriving import bring_up_to_date
 from handletime.upkeep.mending import MISSING_AGENTS, groups, mend_agents, mend_moves, mend_rows
-from handletime.upkeep.queues import derive_queues
 
 BATCH_ROWS: Final = 500_000
 SHOWN: Final = 10
@@ -78,7 +78,7 @@ def rebuild(store: Store, *, mend: bool = False, memory: int | None = None, watc
     """
     watch = watch or Watch()
     memory = memory or store.settings.memory_bytes
-    derive_queues(store, watch)
+    bring_up_to_date(store, watch)
     compared: list[Rebuilt] = []
     mended = np.empty(0, np.int64)
     while len(compared) < _TIMES:

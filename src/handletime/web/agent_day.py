@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from litestar import Response, get
 
 from handletime.answers.agent_day import AgentDay, OnConversation, Stretch, day_bounds, day_of, total, units_of
-from handletime.answers.words import clock, duration, local
+from handletime.answers.words import OUTSIDE_SCOPE, clock, duration, local
 from handletime.api.parameters import Parameter, Wrong
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import HOUR
@@ -151,6 +151,8 @@ def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> B
         line(row.id, row.id, found, f"{duration(row.focus_ms)} · {handled}")
     if of_day.idle:
         line("none", "", bars("not-handled", "on no conversation", of_day.idle), duration(total(of_day.idle)))
+    if of_day.outside:
+        line("others", "", bars("not-handled", OUTSIDE_SCOPE, of_day.outside), duration(total(of_day.outside)))
     if of_day.unknown:
         line("unknown where", "", bars("unknown", "unknown where", of_day.unknown), duration(total(of_day.unknown)))
     return Bars(lines, list(scale.ticks(zone)), _BEGIN + len(lines) * _APART + 4, more)

@@ -9,9 +9,9 @@ from itertools import takewhile
 from operator import attrgetter
 from typing import Final, NamedTuple
 
-from handletime.answers.words import duration
+from handletime.answers.words import OUTSIDE_SCOPE, duration
 from handletime.api.ports import Reader
-from handletime.segments.agent_focus import Focus
+from handletime.segments.agent_focus import OUTSIDE, Focus
 from handletime.segments.explain import Reading
 
 SHOWN: Final = 4
@@ -25,6 +25,8 @@ class Elsewhere(NamedTuple):
     millis: int
     whole: bool
     """Whether that is all the time in question."""
+    outside: bool = False
+    """Whether it was on conversations that whoever asks may not know of."""
     others: int = 0
     """For the last one that is shown: so many conversations together."""
 
@@ -33,6 +35,8 @@ class Elsewhere(NamedTuple):
         """Where it was, but for the conversation's id."""
         if self.others:
             return f"on {self.others} others"
+        if self.outside:
+            return f"on others, {OUTSIDE_SCOPE}"
         if self.conversation is not None:
             return "on "
         return "on no conversation" if self.known else "unknown where"
@@ -74,7 +78,10 @@ def _between(focus: Sequence[Focus], start: int, end: int, here: str) -> list[El
         millis[key] += min(each.end, end) - max(each.start, start)
     if rest := end - start - millis.total():
         millis[None, False] += rest
-    all_ = [Elsewhere(*key, length, length == end - start) for key, length in millis.most_common()]
+    all_ = [
+        Elsewhere(None if place == OUTSIDE else place, known, length, length == end - start, place == OUTSIDE)
+        for (place, known), length in millis.most_common()
+    ]
     more = [each for each in all_ if each.conversation is not None][SHOWN:]
     if len(more) <= 1:
         return all_

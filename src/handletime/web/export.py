@@ -47,7 +47,7 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    first, *others = tables_of(kind, view)
+    first, *others = tables_of(kind, view, has_queues=asker.key.scope.has_queues)
     which = next((each for each in others if each.suffix == query.get(SUFFIX)), first)
     listing = read_listing(query, which)
     query.check()
@@ -108,7 +108,7 @@ def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
 
 def _skill_segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of skill segments, up to a limit."""
-    asker = page.asker(request, "operations")
+    asker = page.asker(request, "operations", without_agent="skill segments")
     asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.session.zone)
     form = _form(request)
     when = _when(form, asked.view)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import mimetypes
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -18,11 +19,12 @@ from litestar.exceptions import HTTPException
 
 from handletime.answers import words
 from handletime.answers.labels import AccountLabels, Labels
+from handletime.answers.words import Kind
 from handletime.api.auth import AuthRequest, authorize
 from handletime.api.errors import BadRequest, Body, Internal, Refused, answer_to, translated
 from handletime.api.parameters import Query
 from handletime.api.ports import Reader
-from handletime.api.service import HttpRequest, Service
+from handletime.api.service import HttpRequest, Service, check_queues
 from handletime.errors import (
     Forbidden,
     HandletimeError,
@@ -32,6 +34,7 @@ from handletime.errors import (
     TooMany,
     Unauthorized,
 )
+from handletime.scope import WHOLE, Scope
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
 from handletime.web.view import COMPARED, INTERVALS, SPANS, USER_TYPES, read_view, settled
@@ -104,16 +107,21 @@ class Page:
         self.streams = Streams()
         self.stopping = asyncio.Event()
 
-    def asker(self, request: HttpRequest, permission: Permission, *, is_use: bool = True) -> Asker:
+    def asker(
+        self, request: HttpRequest, permission: Permission, *, is_use: bool = True, without_agent: str = ""
+    ) -> Asker:
         """Who asks. Raises SignedOut; Forbidden where the key may not see this.
 
-        `is_use` is False where an open page asks by itself, which keeps no session alive.
+        `is_use` is False where an open page asks by itself, which keeps no session alive. `without_agent` is what the
+        page shows, where that is of no agent, and so of no group.
 
         A page's address says everything that is shown. An address without a time zone, or with names, is answered with
         a complete one. So Elsewhere is raised, or BadRequest for names that nobody or several have.
         """
         asker = self._signed_in(request, is_use=is_use)
         authorize(asker.key, asker.account, permission)
+        if without_agent:
+            check_queues(asker.key.scope, without_agent)
         if wants_page(request):
             self._settle(request, asker)
         return asker
@@ -129,7 +137,23 @@ class Page:
         except Unauthorized as error:
             self.sessions.end(cookie)
             raise SignedOut(ended=True) from error
-        return Asker(key, session, self.labels.of(key.account), self.service.store.reader(key.account))
+        labels, reader = self.labels.of(key.account), self.service.reader_of(key)
+        if self.labels.are_given and not key.scope.is_whole:
+            labels = labels.within(partial(_is_seen, key.scope, cache(partial(self._occurring, key.account, reader))))
+        return Asker(key, session, labels, reader)
+
+    def _occurring(self, account: str, reader: Reader) -> dict[Kind, set[int]]:
+        """The ids of each kind that the rows have which a reader sees. Raises NotNow."""
+        with reader.snapshot() as snapshot:
+            found = snapshot.execute(_OCCURRING).fetchone() or ([], [], [])
+        agents, skills, groups = ({*(ids or [])} for ids in found)
+        with suppress(NotHere):
+            for each in self.service.open_lately(account, reader).conversations:
+                skills.add(each.skill)
+                if each.agent is not None:
+                    agents.add(each.agent)
+                    groups.add(each.group)
+        return {"agent": agents, "skill": skills, "group": groups}
 
     def _settle(self, request: HttpRequest, asker: Asker) -> None:
         given = request.scope["query_string"]
@@ -173,6 +197,7 @@ class Page:
             "address": address_of(request),
             "asker": asker,
             "labels": asker.labels if asker else AccountLabels(),
+            "scope": asker.key.scope if asker else WHOLE,
             "titles": self.titles,
             "words": words,
             "spans": SPANS,
@@ -241,6 +266,16 @@ class Page:
         why = "&ended=1" if error.ended else ""
         where = f"{self.base}/sign-in?next={quote(address_of(request), safe='')}{why}"
         return Response(b"", status_code=303, headers={**HEADERS, "Location": where})
+
+
+_OCCURRING: Final = """select list(distinct agentId), list(distinct skillId), list(distinct groupId)
+    from agent_segments"""
+
+
+def _is_seen(scope: Scope, occurring: Callable[[], Mapping[Kind, Container[int]]], kind: Kind, number: int) -> bool:
+    """Whether the name of an id may be seen: the scope names it, or it is somewhere in the rows that are within."""
+    named = {"group": scope.groups, "skill": scope.skills}.get(kind) or ()
+    return number in named or number in occurring()[kind]
 
 
 def _for_programs(error: Exception) -> Exception:

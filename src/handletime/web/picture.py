@@ -19,6 +19,7 @@ from handletime.answers.words import (
     NO_FOCUS_DATA,
     NOT_HANDLED,
     OUTCOMES,
+    OUTSIDE_SCOPE,
     UNIT_ENDS,
     UNIT_STARTS,
     clock,
@@ -372,6 +373,8 @@ class _Artist:
                 self._mark(lane, "close", each, at, f"Closed by the {each.detail.get('closedBy')}", symbol="cross")
             elif each.type == "message" and each.detail.get("sentBy") == "system":
                 self._mark(lane, "message system", each, at, "System message")
+            elif each.type == "message" and each.outside_scope and self._writer(each) is None:
+                self._mark(lane, "message system", each, at, f"Message of an agent, {OUTSIDE_SCOPE}")
             elif each.type == "message" and self._writer(each) is None:
                 self._mark(lane, "message system", each, at, "Message of an agent; nobody is assigned")
 
@@ -416,7 +419,9 @@ class _Artist:
     def _writer(self, each: Moment) -> int | None:
         """Who wrote: the agent that the event names, else the assigned one."""
         named = each.detail.get("agentId")
-        return each.assigned_agent_id if named is None else int(str(named))
+        if named is None:
+            return None if each.outside_scope else each.assigned_agent_id
+        return int(str(named))
 
     def _segments_of(self, agent: int) -> list[Json]:
         return [row for row in self.agent_segments if row["agentId"] == agent]

@@ -213,7 +213,7 @@ def read_skill_segments(query: Query, now: int, zone: str) -> SkillSegmentsPage:
 @get("/skill-segments", sync_to_thread=True, name="page-skill-segments")
 def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The skill segments behind a number of the page of skills, newest first."""
-    asker = page.asker(request, "operations")
+    asker = page.asker(request, "operations", without_agent="skill segments")
     asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.session.zone)
     view, wanted, outcome, offset, limit = asked
     with asker.reader.snapshot() as snapshot:

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 from litestar import Response, get, post
 from litestar.datastructures import Cookie
 
-from handletime.answers.intervals import zone_named
 from handletime.api.body import receive
 from handletime.api.errors import Refused
 from handletime.api.service import HttpRequest
+from handletime.clock import zone_named
 from handletime.errors import Unauthorized
 from handletime.store.budget import Budget
 from handletime.web.page import COOKIE, FORM_COOKIE, HEADERS, Page, ThePage, cookie_of, in_link, is_local

@@ -110,24 +110,24 @@ class Made(NamedTuple):
 
 
 class Which(NamedTuple):
-    """One table of a page: whose rows it has, and the kind of the page's first table, where this is the second one.
-
-    The page of skills has skill segments, then agent segments; all others have agent segments.
+    """One table of a page: whose rows it has, the kind of the page's first table, where this is the second one, and
+    whether it has skill segments.
     """
 
     suffix: str
     kind: Kind
     of_page: Kind | None = None
+    of_skills: bool = False
 
     @property
     def table(self) -> Table:
         """Which segments count."""
-        return "agentSegments" if self.kind == "agent" or self.of_page is not None else "skillSegments"
+        return "skillSegments" if self.of_skills else "agentSegments"
 
     @property
     def groups(self) -> tuple[Columns, ...]:
         """The columns."""
-        return AGENT_COLUMNS if self.table == "agentSegments" else SKILL_COLUMNS
+        return SKILL_COLUMNS if self.of_skills else AGENT_COLUMNS
 
     @property
     def each(self) -> Each:
@@ -136,14 +136,14 @@ class Which(NamedTuple):
 
     def selection(self, view: View) -> Selection:
         """The segments of a view that it counts."""
-        return view.agent_segments if self.table == "agentSegments" else view.skill_segments
+        return view.skill_segments if self.of_skills else view.agent_segments
 
 
-def tables_of(kind: Kind, view: View) -> list[Which]:
-    """The tables of the page of agents or skills."""
+def tables_of(kind: Kind, view: View, *, has_queues: bool) -> list[Which]:
+    """The tables of the page of agents or skills. That of skills begins with skill segments, if these may be seen."""
     alone = view.agent if kind == "agent" else view.skill
-    first = Which("", kind)
-    if kind == "agent" and alone is None:
+    first = Which("", kind, of_skills=kind == "skill" and has_queues)
+    if alone is None and not first.of_skills:
         return [first]
     return [first, Which("2", "skill" if kind == "agent" or alone is None else "agent", kind)]
 
@@ -164,16 +164,18 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    first, second = read_listing(query, Which("", kind)), read_listing(query, Which("2", kind, kind))
+    tables_here = tables_of(kind, view, has_queues=asker.key.scope.has_queues)
+    of_skills = tables_here[0].of_skills
+    first, second = read_listing(query, tables_here[0]), read_listing(query, Which("2", kind, kind))
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
-    tables = [_table(asker, view, listings, which) for which in tables_of(kind, view)]
+    tables = [_table(asker, view, listings, which) for which in tables_here]
     reader = asker.reader
     charts: list[Chart] = []
     tiles: list[Tile] = []
     if alone is not None:
-        skill_history = history_of(reader, view, "skillSegments") if kind == "skill" else None
+        skill_history = history_of(reader, view, "skillSegments") if of_skills else None
         history = history_of(reader, view)
         charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
     return page.html(
@@ -182,6 +184,7 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         asker,
         view=view,
         kind=kind,
+        of_skills=of_skills,
         alone=alone,
         tables=tables,
         keep={**first.parameters(offset=None), **second.parameters(offset=None)},
@@ -222,7 +225,7 @@ def in_order(rows: list[Row], which: Which, listing: Listing, labels: AccountLab
 
 
 def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which) -> Made:
-    suffix, kind, of_page = which
+    suffix, kind, of_page = which.suffix, which.kind, which.of_page
     groups, listing = which.groups, listings[suffix]
     known = {metric.key for metric in metrics_of(groups)}
     key = listing.key if listing.key in known else "id"

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from handletime.answers.intervals import Interval, begin_of_day, clock_bounds, zone_named
+from handletime.answers.intervals import Interval, begin_of_day, clock_bounds
 from handletime.answers.labels import KINDS, AccountLabels
 from handletime.answers.periods import COMPARISONS, PERIODS, Compare, compared_bounds, window_of
 from handletime.answers.selection import Selection, one
@@ -27,7 +27,7 @@ from handletime.api.parameters import (
     an_id,
     moment_of,
 )
-from handletime.clock import DAY, HOUR, MINUTE
+from handletime.clock import DAY, HOUR, MINUTE, zone_named
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
 from handletime.segments import LONG_UNIT_MINUTES
 

@@ -7,11 +7,11 @@ from typing import Final, cast
 from litestar import Response, get
 
 from handletime.answers.words import begins_in_the_middle, long_units
-from handletime.api.errors import Refused
+from handletime.api.explain import reading_of
 from handletime.api.parameters import a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import DAY, MINUTE
-from handletime.segments.explain import Json, Reading, read
+from handletime.segments.explain import Json, Reading
 from handletime.web.elsewhere import elsewhere_of
 from handletime.web.page import ThePage
 from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of
@@ -32,10 +32,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     query.check()
     page.check_ready()
     reader = asker.reader
-    prepared = reader.prepared(conversation or "")
-    if prepared is None:
-        raise Refused(404, "There is no such conversation.")
-    reading = read(prepared, asker.account, conversation or "", reader.deadline)
+    reading = reading_of(reader, asker.account, conversation or "")
     elsewhere = elsewhere_of(reader, reading, MOMENTS_MAX)
     reader.deadline.check()
     return page.html(

@@ -1,0 +1,72 @@
+"""`handletime targets`."""
+
+from __future__ import annotations
+
+import tomllib
+from datetime import date
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from handletime.cli import cli
+from handletime.targets.file import read_targets
+from tests.targets.test_file import GOOD
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "targets.toml"
+    path.write_text(GOOD)
+    return path
+
+
+def said(*arguments: str | Path) -> str:
+    result = CliRunner().invoke(cli, ["targets", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_good_file_has_no_fault(file: Path) -> None:
+    assert said("check", file) == f"{file}: 2 targets, 1 calendar; no fault\n"
+
+
+def test_targets_are_shown_in_order_with_the_hours_of_each_day(file: Path) -> None:
+    shown = said("show", file, "--from", "2026-12-21", "--days", "7").splitlines()
+    assert shown[:5] == [
+        "1. sales",
+        "   for accounts acme; skills 10, 11; sources web; human agents; "
+        "segments that start from 2026-10-31T23:00:00Z on",
+        "   first response within 1 min 30 s, response within 1 h 30 min; hours: office",
+        "   the first response is counted from the start of the queue",
+        "   an agent's first message in a segment is no response here",
+    ]
+    assert shown[-7:] == [
+        "  Mon 2026-12-21  09:00-12:30, 13:00-17:00",
+        "  Tue 2026-12-22  closed",
+        "  Wed 2026-12-23  closed",
+        "  Thu 2026-12-24  09:00-12:00  (hours of its own)",
+        "  Fri 2026-12-25  closed  (closed date)",
+        "  Sat 2026-12-26  closed  (closed date)",
+        "  Sun 2026-12-27  closed",
+    ]
+    assert said("show", file, "--account", "other").startswith("1. the rest\n")
+
+
+def test_the_closed_dates_of_a_country_fit_into_a_file(tmp_path: Path) -> None:
+    printed = said("closed", "de", "--year", "2026", "--part", "BY")
+    assert date(2026, 1, 6) in tomllib.loads(printed)["closed"]  # in some parts of the country alone
+    assert date(2026, 12, 26) in tomllib.loads(printed)["closed"]
+    file = tmp_path / "targets.toml"
+    file.write_text(f'[calendars.a]\nzone = "Europe/Berlin"\nmonday = ["09:00-17:00"]\n{printed}')
+    assert date(2026, 10, 3) in read_targets(file).calendars["a"].closed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["XX"], "there are no holidays of 'XX'"), (["DE", "--part", "Q"], "DE has no part 'Q': its parts are BB, BE")],
+)
+def test_what_there_is_no_list_of_is_told(arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(cli, ["targets", "closed", *arguments])
+    assert result.exit_code == 1
+    assert told in str(result.exception)
