@@ -12,6 +12,7 @@ from handletime.answers.relations import Rows, Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.sums import By, Sums
 from handletime.clock import DAY, MINUTE
+from handletime.scope import WHOLE, Scope
 from tests.answers.closes_oracle import Close, closes, metrics_of
 from tests.api.world import NOW, MemoryReader
 from tests.messy_streams import messy_stream
@@ -122,3 +123,37 @@ def test_it_looks_back_in_few_steps_and_no_further_than_it_must(transfers: int, 
         sums = closes_of(counting, (), Selection([NOW - 5 * MINUTE, NOW + 1]))  # type: ignore[arg-type]
     assert sums.sums["time"].tolist() == [NOW - opened]
     assert len(counting.starts) <= queries
+
+
+def test_within_a_scope_of_skills_a_conversation_is_opened_where_it_comes_into_them() -> None:
+    """And not where it was last time: that it was closed elsewhere in between is not seen."""
+    script: list[tuple[str, int, dict[str, object]]] = [
+        ("opened", 0, {"skillId": 10}),
+        ("transferred", 10, {"skillId": 20, "reason": "skill"}),
+        ("closed", 20, {"closedBy": "agent"}),
+        ("resumed", 100, {"skillId": 20}),
+        ("transferred", 101, {"skillId": 10, "reason": "skill"}),
+        ("closed", 105, {"closedBy": "consumer"}),
+        ("resumed", 200, {"skillId": 10}),
+        ("closed", 207, {"closedBy": "system"}),
+    ]
+    base = 1_795_165_200_000
+    events: list[dict[str, object]] = [
+        {"eventId": str(place), "conversationId": "c", "type": type_, "time": base + 1000 * at, **more}
+        for place, (type_, at, more) in enumerate(script)
+    ]
+    reader = reader_of(events)
+
+    def told(scope: Scope) -> dict[str, list[int]]:
+        with reader.within(scope).snapshot() as snapshot:
+            found = closes_of(snapshot, ("skillId",), Selection((base, base + 1_000_000)))
+        both = [*found.keys.items(), *found.sums.items()]
+        return {name: values.tolist() for name, values in both if name in WANTED}
+
+    assert told(WHOLE) == {"skillId": [10, 20], "closes": [2, 1], "time": [5000 + 7000, 20_000]}
+    assert told(Scope(None, (10,))) == {"skillId": [10], "closes": [2], "time": [4000 + 7000]}
+    assert told(Scope(None, (20,))) == {"skillId": [20], "closes": [1], "time": [10_000]}
+    assert told(Scope((51,))) == {"skillId": [], "closes": [], "time": []}
+
+
+WANTED: Final = ("skillId", "closes", "time")

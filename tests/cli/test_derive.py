@@ -27,13 +27,18 @@ def test_derive_writes_the_tables_and_a_summary(format_: str, run: Run, tmp_path
     table = (tmp_path / "out" / f"agent_segments.{format_}").as_posix()
     reader = {"parquet": "read_parquet", "csv": "read_csv", "ndjson": "read_json"}[format_]
     rows = duckdb.execute(
-        f"""select agentId, totalHandleTimeMillis, responseMillis::varchar, epoch_ms("end"), focusData
+        f"""select agentId, totalHandleTimeMillis, responseMillis::varchar, epoch_ms("end"), focusData,
+            epoch_ms(queuedSince), responseWaitingSince::varchar, firstMessageIsResponse
         from {reader}('{table}') order by start"""  # noqa: S608
     ).fetchall()
     assert [row[:2] for row in rows] == [(9, None), (2, 69000)]
     assert [row[2].replace(" ", "") for row in rows] == ["[500,1000]", "[40000,30000]"]
     assert [row[3] for row in rows] == [1795165214000, 1795165370000]
     assert [row[4] for row in rows] == [False, True]
+    assert [row[5] for row in rows] == [1795165200000, 1795165214000]
+    times = ["2026-11-20T09:01:00.000Z"] if format_ == "csv" else ["2026-11-20", "09:01:00"]
+    assert all(time in rows[1][6] for time in times)
+    assert [row[7] for row in rows] == [True, True]
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert (summary["events"], summary["conversations"], summary["refused"]) == (13, 1, 0)
 

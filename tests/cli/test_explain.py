@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -45,3 +46,22 @@ def test_explain_asks_which_account_where_two_have_the_conversation(run: Run) ->
     assert "accounts B2, local each have a conversation c1: choose with --account" in done.stderr
     done = run("explain", "-", "--conversation", "c1", "--account", "B2", "--format", "json", stdin=events + other)
     assert json.loads(done.stdout)["accountId"] == "B2"
+
+
+def test_explain_says_of_each_wait_what_it_is_to_its_target(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "targets.toml"
+    file.write_text(
+        '[calendars.office]\nzone = "UTC"\nfriday = ["09:00-17:00"]\n'
+        '[[targets]]\nname = "all"\ncalendar = "office"\nfirst-response = "5s"\nqueue-wait = "1h"\n'
+    )
+    options = ["explain", "-", "--conversation", "c1", "--targets", str(file)]
+    text = run(*options, stdin=events_of("04-bot-to-human")).stdout
+    assert "within its target (all)" in text
+    assert "open by office: 11-20 09:00" in text
+    told = json.loads(run(*options, "--format", "json", stdin=events_of("04-bot-to-human")).stdout)
+    assert {level["verdict"] for row in told["queueSegments"] for level in row["serviceLevels"]} == {"met"}
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[[targets]]\n")
+    done = run(*options[:-1], str(wrong), stdin=events_of("04-bot-to-human"))
+    assert done.returncode == 1
+    assert "line 1: a target needs a name" in done.stderr

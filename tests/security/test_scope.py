@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 import pytest
 
+import handletime
 from handletime.answers.labels import Labels
 from handletime.answers.relations import RELATIONS
 from handletime.answers.words import OUTSIDE_SCOPE
@@ -23,6 +24,7 @@ from handletime.keys.keys import READING
 from handletime.keys.sidefile import SideFile
 from handletime.scope import Scope
 from handletime.store.store import Store
+from handletime.targets.file import TargetsFile
 from handletime.web.page import COOKIE, Page
 from handletime.web.routes import page_routes
 from handletime.web.sessions import Sessions
@@ -70,8 +72,25 @@ ASKED: Final = (
     f"/api/account/acme/report?{WINDOW}&by=skill&limit=1&metrics=totalAgentConversationSegments",
     "/api/account/acme/metrics",
     "/api/account/acme/due?limit=1000",
+    f"/api/account/acme/report?{WINDOW}&by=skill,group&metrics=firstResponseServiceLevelPercent,responseMissedCount",
+    f"/api/account/acme/report?{WINDOW}&by=agent&metrics=queueWaitServiceLevelPercent,responseServiceLevelPercent",
     "/api/account/acme/due?skillIds=20&format=csv",
 )
+TARGETS: Final = """
+[[targets]]
+name = "ten"
+skills = [10]
+queue-wait = "40s"
+first-response = "30s"
+first-response-from = "queued"
+response = "20s"
+
+[[targets]]
+name = "others"
+queue-wait = "20s"
+first-response = "20s"
+response = "50s"
+"""
 VIEW: Final = f"from={NOW - 2 * DAY}&to={NOW}&tz=UTC"
 TABLES: Final = ("agents", "skills", "segments", "skill-segments")
 """What the page gives as files."""
@@ -179,6 +198,8 @@ def scene(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             sessions = stack.enter_context(Sessions())
             labels = Labels(named(folder, known if name == "only" else made, scope))
             world = stack.enter_context(World(real=real, page=partial(pages_of, sessions, labels)))
+            (folder / "targets.toml").write_text(TARGETS)
+            world.service.targets = TargetsFile(folder / "targets.toml")
             if known:
                 real.ingest(
                     ACCOUNT, events_of([{"accountId": ACCOUNT, **each} for one in known for each in one.events])
@@ -226,6 +247,8 @@ def test_every_route_is_asked() -> None:
 
 @pytest.mark.parametrize("path", ASKED)
 def test_the_answer_is_that_of_a_world_without_others(path: str, scene: Scene) -> None:
+    # Somebody who may see all has just asked the same: what is kept of that is for nobody else.
+    assert scene.all.client.get(path, headers=token(ACCOUNT)).status_code == 200
     mine, only = scene.asked(path)
     if not scene.scope.has_queues and any(name in path for name in OF_QUEUE):
         assert mine.status_code == 403
@@ -236,7 +259,8 @@ def test_the_answer_is_that_of_a_world_without_others(path: str, scene: Scene) -
     texts = [alike(answer.text, scene) for answer in (mine, only)]
     if path.endswith("/metrics") and not scene.scope.has_queues:
         assert "queue" not in texts[0]
-        texts[1] = "".join(line for line in texts[1].splitlines(keepends=True) if "handletime_queue" not in line)
+        lines = texts[1].splitlines(keepends=True)
+        texts[1] = "".join(line for line in lines if "handletime_queue" not in line and "queueWait" not in line)
     assert texts[0] == texts[1]
 
 
@@ -404,3 +428,26 @@ def is_within(name: str, row: dict[str, Any], scope: Scope) -> bool:
     if name in ("agent_segments", "handle_time_units"):
         return scope.groups is None or row["groupId"] in scope.groups
     return scope.groups is None
+
+
+# --- what knows no scope --------------------------------------------------------------------------------------------
+
+HERE: Final = Path(handletime.__file__).parent
+
+
+@pytest.mark.parametrize(
+    ("read", "places"),
+    [
+        (".prepared(", {"api/explain.py"}),
+        # The second one reads none: it asks whether there are any here.
+        (".open_conversations()", {"api/service.py", "api/queue_health.py"}),
+        ("tore.reader(", {"api/service.py", "api/unit_files.py"}),
+        (".focus(", {"web/agent_day.py", "web/elsewhere.py"}),
+        (".holds_all(", {"api/unit_files.py"}),
+    ],
+)
+def test_what_is_read_of_events_is_limited_in_one_place_each(read: str, places: set[str]) -> None:
+    """Whoever reads it elsewhere has to limit it there, and say so here."""
+    files = [path for room in ("api", "web") for path in (HERE / room).glob("*.py")]
+    found = {f"{path.parent.name}/{path.name}" for path in files if read in path.read_text()}
+    assert found == places

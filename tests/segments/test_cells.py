@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from typing import Final
 
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from handletime.events.model import INSTANT
 from handletime.segments.cells import FORMULA, GUARDED, csv_lines
 from handletime.segments.files import plain
 
@@ -51,6 +53,18 @@ def test_no_cell_is_a_formula_wherever_a_line_is_split(delimiter: str, rows: lis
 def test_the_tables_of_derive_are_guarded_alike(texts: list[str]) -> None:
     table = plain(pa.table({"a": pa.array(texts, pa.string())}), cells=True)
     assert table["a"].to_pylist() == [guarded(text) for text in texts]
+
+
+def test_lists_of_times_read_as_times_do() -> None:
+    """Also in a slice, and where they are empty."""
+    lists = pa.array([[9], [], [1_795_165_200_000, 1_795_165_200_001], []], pa.list_(INSTANT))
+    for rows in (slice(0, 4), slice(1, 4), slice(3, 4), slice(4, 4)):
+        table = pa.table({"a": pa.chunked_array([lists[rows], lists[rows]])})
+        wanted = [["1970-01-01T00:00:00.009Z"], [], ["2026-11-20T09:00:00.000Z", "2026-11-20T09:00:00.001Z"], []][rows]
+        assert plain(table)["a"].to_pylist() == 2 * wanted
+        cells = plain(table, cells=True)["a"].to_pylist()
+        assert [json.loads(cell) for cell in cells] == 2 * wanted
+        assert not any(" " in cell for cell in cells)
 
 
 @pytest.mark.parametrize(

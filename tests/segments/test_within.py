@@ -77,7 +77,7 @@ def test_of_a_handover_one_sees_ones_own_part() -> None:
         ("closed", False, None),
     ]
     told = [event(each, lambda kind, number: f"{kind} {number}") for each in seen.explanation.moments]
-    assert told[2] == f"assigned to {OUTSIDE_SCOPE}"
+    assert told[2] == f"assigned to somebody {OUTSIDE_SCOPE}"
     assert told[7] == f"message of agent {OUTSIDE_SCOPE}"
     text = msgspec.json.encode(seen.explanation).decode()
     assert not any(secret in text for secret in (":52", ":9", ":2,", "e2", '"agentId":3'))

@@ -403,7 +403,7 @@ class Report:
         return {
             clock: verdicts_of(self._snapshot, clock, targets, self._keys, of, self._texts)
             for clock in asked
-            if targets.sets(clock) and has(CLOCK_TABLES[clock], self.question)
+            if targets.sets(clock) and self._has(CLOCK_TABLES[clock])
         }
 
     def _tables(self) -> list[Table]:
@@ -411,8 +411,11 @@ class Report:
         time is known.
         """
         asked = {metric.table for metric in self.question.metrics}
-        there = [table for table in RELATIONS if self._snapshot.scope.has_queues or RELATIONS[table] in OF_AGENTS]
-        return [table for table in there if table in asked and has(table, self.question)]
+        return [table for table in RELATIONS if table in asked and self._has(table)]
+
+    def _has(self, table: Table) -> bool:
+        is_there = RELATIONS[table] in OF_AGENTS or self._snapshot.scope.has_queues
+        return is_there and has(table, self.question)
 
     def _asks_units(self) -> bool:
         return any(map(_is_of_units, self.question.metrics))

@@ -58,6 +58,15 @@ QUEUE_ENDS: Final = {
     "skillTransfer": "passed to another skill",
     "assigned": "assigned",
 }
+CLOCKS: Final = {"firstResponse": "first response", "response": "response", "queueWait": "wait in the queue"}
+"""The clocks of targets (rules.md 5.2)."""
+VERDICTS: Final = {
+    "met": "within its target",
+    "missed": "later than its target",
+    "left": "without a verdict",
+    "pending": "not answered yet",
+    "pastDue": "past due",
+}
 UNIT_STARTS: Final = {
     "consumerMessage": "the consumer wrote",
     "conversationEntered": "the agent selected the conversation",
@@ -201,7 +210,7 @@ def event(moment: Moment, name: Callable[[Kind, int], str]) -> str:
     given = detail.pop("agentId", None)
     agent = "" if given is None else name("agent", cast(int, given))
     if given is None and moment.outside_scope and (moment.type == "assigned" or detail.get("sentBy") == "agent"):
-        agent = OUTSIDE_SCOPE
+        agent = OUTSIDE_SCOPE if moment.type == "message" else f"somebody {OUTSIDE_SCOPE}"
     by, reason, lease = (detail.pop(key, None) for key in ("sentBy", "reason", "leaseMillis"))
     by = detail.pop("closedBy", by)
     texts = {

@@ -35,7 +35,7 @@ _GAUGES: Final = {
     "queue_longest_wait_seconds": "The longest wait in the queue so far.",
     "unanswered_longest_wait_seconds": "The longest wait for an agent's answer so far.",
 }
-_OF_QUEUE: Final = frozenset({"queue_conversations", "queue_longest_wait_seconds", "queue_wait"})
+_OF_QUEUE: Final = frozenset({"queue_conversations", "queue_longest_wait_seconds", "queue_wait", "queueWait"})
 """What is of no group."""
 
 
@@ -51,7 +51,7 @@ def account_metrics(request: HttpRequest, service: TheService, account: InPath) 
     found = service.open_lately(name, reader).conversations
     midnight = now // DAY * DAY
     targets = service.targets.of(name)
-    clocks = [clock for clock in CLOCKS if targets.sets(clock)]
+    clocks = [clock for clock in CLOCKS if targets.sets(clock) and (scope.has_queues or clock not in _OF_QUEUE)]
     human = Selection((midnight, now), user_type="human")
     with reader.snapshot() as snapshot:
         today: Day = {of: lengths_of(snapshot, of, human) for of in TIMES if scope.has_queues or of not in _OF_QUEUE}

@@ -8,12 +8,14 @@ from urllib.parse import unquote
 import msgspec
 from litestar import Response, get
 
+from handletime.answers.explained_levels import add_levels
 from handletime.api.answer import Answer
 from handletime.api.errors import JSON, Refused
 from handletime.api.ports import Reader
-from handletime.api.service import HttpRequest, InPath, TheService
+from handletime.api.service import HttpRequest, InPath, Service, TheService
 from handletime.segments.explain import Explanation, Reading, read
 from handletime.segments.within import limited
+from handletime.targets.targets import AccountTargets
 
 TOKEN_LENGTH = 22
 
@@ -24,8 +26,7 @@ def conversation_explained(
 ) -> Response[Any]:
     """A conversation's events in order, what each did, and its segments with their units."""
     reader = service.reader(request, account, "handle-time")
-    explanation = reading_of(reader, unquote(account), unquote(conversation)).explanation
-    return _answer(request, reader, explanation)
+    return _answer(request, reader, _explained(service, reader, unquote(account), unquote(conversation)))
 
 
 @get("/api/account/{account:str}/agent-segments/{segment:str}/explain", sync_to_thread=True, name="explain-segment")
@@ -33,11 +34,15 @@ def segment_explained(request: HttpRequest, service: TheService, account: InPath
     """The conversation of a segment, explained in the same way, with only this one of its agent segments."""
     reader = service.reader(request, account, "handle-time")
     segment = unquote(segment)
-    explanation = reading_of(reader, unquote(account), _conversation_of(segment)).explanation
+    explanation = _explained(service, reader, unquote(account), _conversation_of(segment))
     only = [row for row in explanation.agent_segments if row["segmentId"] == segment]
     if not only:
         raise Refused(404, "There is no such segment.")
     return _answer(request, reader, msgspec.structs.replace(explanation, agent_segments=only))
+
+
+def _explained(service: Service, reader: Reader, account: str, conversation: str) -> Explanation:
+    return reading_of(reader, account, conversation, service.targets.of(account), service.clock.now()).explanation
 
 
 def _answer(request: HttpRequest, reader: Reader, explanation: Explanation) -> Response[Any]:
@@ -54,12 +59,16 @@ def _conversation_of(segment: str) -> str:
     return ":".join(parts[2:-1])
 
 
-def reading_of(reader: Reader, account: str, conversation: str) -> Reading:
-    """What of a conversation whoever asks may see. Raises Refused (404) where there is nothing; NotNow."""
+def reading_of(reader: Reader, account: str, conversation: str, targets: AccountTargets, now: int) -> Reading:
+    """What of a conversation whoever asks may see, with what each wait is to its target now.
+
+    Raises Refused (404) where there is nothing; NotNow.
+    """
     prepared = reader.prepared(conversation)
     whole = None if prepared is None else read(prepared, account, conversation, reader.deadline)
     reading = None if whole is None else limited(whole, reader.scope)
     if reading is None:
         raise Refused(404, "There is no such conversation.")
+    add_levels(reading, targets, now)
     reader.deadline.check()
     return reading

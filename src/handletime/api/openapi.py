@@ -257,7 +257,7 @@ METHODS: Final = (
 _ERRORS: Final[dict[int, tuple[str, type]]] = {
     400: ("The request is wrong", errors.Causes),
     401: ("No key, or a wrong one", errors.Reason),
-    403: ("The key lacks the permission", errors.Message),
+    403: ("The key lacks the permission, or is limited to groups or skills that this is not of", errors.Message),
     404: ("There is no such thing", errors.Message),
     405: ("Another method", errors.Message),
     408: ("The body did not arrive in time", errors.Message),

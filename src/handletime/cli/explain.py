@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 import click
 
 from handletime.answers.words import (
     CLAUSES,
+    CLOCKS,
     END_REASONS,
     FOLLOWS,
     NO_EFFECT,
     NO_FOCUS_DATA,
     NOT_HANDLED,
     OUTCOMES,
+    VERDICTS,
     count,
     duration,
     event,
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from handletime.segments.explain import Explanation, Moment
+    from handletime.segments.explain import Explanation, Moment, Reading
 
 Json = dict[str, object]
 WIDTH = 100
@@ -44,6 +47,13 @@ WIDTH = 100
     show_default=True,
     help="For people or for programs.",
 )
+@click.option(
+    "--targets",
+    "targets_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Targets and opening hours (TOML), to say whether each wait kept to its target.",
+)
 @memory_option
 @account_option("Account of events that name none; and whose conversation, where several accounts have the id.")
 @click.pass_context
@@ -52,6 +62,7 @@ def explain(
     files: tuple[str, ...],
     conversation: str,
     format_: Literal["text", "json"],
+    targets_file: Path | None,
     memory: int,
     account: str,
 ) -> None:
@@ -61,7 +72,8 @@ def explain(
     Give all files that have events of its agents: what else they looked at ends their focus here.
     """
     chosen = context.get_parameter_source("account") is not click.core.ParameterSource.DEFAULT
-    explanation = _find(files, conversation, account, chosen, memory)
+    reading = _find(files, conversation, account, chosen, memory, targets_file)
+    explanation = reading.explanation
     if format_ == "json":
         import msgspec
 
@@ -70,18 +82,22 @@ def explain(
         show(explanation)
 
 
-def _find(files: Sequence[str], conversation: str, account: str, chosen: bool, memory: int) -> Explanation:
+def _find(
+    files: Sequence[str], conversation: str, account: str, chosen: bool, memory: int, targets_file: Path | None
+) -> Reading:
+    from handletime.answers.explained_levels import add_levels
     from handletime.errors import InputError
-    from handletime.segments.explain import conversations_named
-    from handletime.segments.explain import explain as explain_conversation
+    from handletime.segments.explain import conversations_named, read
+    from handletime.targets.file import TargetsFile
 
-    found: dict[str, Explanation] = {}
+    targets = TargetsFile(targets_file)  # Told of before anything takes long.
+    found: dict[str, Reading] = {}
     for part in prepared(files, account, memory):
         for name in conversations_named(part.events, conversation):
-            found[name] = explain_conversation(part, name, conversation)
+            found[name] = read(part, name, conversation)
         del part  # before the next one is made
     if chosen and found:
-        found = {name: explanation for name, explanation in found.items() if name == account}
+        found = {name: reading for name, reading in found.items() if name == account}
     if not found:
         where = f" of account {account}" if chosen else ""
         raise InputError(f"there is no conversation {conversation}{where} in these files")
@@ -89,7 +105,9 @@ def _find(files: Sequence[str], conversation: str, account: str, chosen: bool, m
         raise InputError(
             f"accounts {', '.join(sorted(found))} each have a conversation {conversation}: choose with --account"
         )
-    return next(iter(found.values()))
+    ((name, reading),) = found.items()
+    add_levels(reading, targets.of(name), reading.times[-1])
+    return reading
 
 
 # --- on a terminal ---------------------------------------------------------------------------------------------------
@@ -118,6 +136,7 @@ def _print(explanation: Explanation, console: Console) -> None:
         console.print(_skill_segment(segment), soft_wrap=False)
     for segment in explanation.queue_segments:
         console.print(_queue_segment(segment), soft_wrap=False)
+        _print_levels(segment, console)
     for segment in explanation.agent_segments:
         _print_agent_segment(segment, console)
 
@@ -207,12 +226,37 @@ def _print_agent_segment(segment: Json, console: Console) -> None:
         f"  {count(messages, 'message')}, first response "
         f"{'none' if first is None else _durations([first])}, responses {_durations(responses) or 'none'}"
     )
+    _print_levels(segment, console)
     console.print(f"  handle time {_total(segment)}{':' if units else ''}")
     for unit in units:
         console.print(
             f"    {unit['sequence']}. {_span(unit)}  {_durations([unit['handleTimeMillis']])}  "
             f"{unit['startReason']} to {unit['endReason']}"
         )
+
+
+def _print_levels(segment: Json, console: Console) -> None:
+    """What each wait was to its target, and which opening hours counted."""
+    from rich.markup import escape
+
+    from handletime.answers.explained_levels import levels_of
+
+    for level in levels_of(segment):
+        colour = {"met": "green", "missed": "red", "pastDue": "red"}.get(level.verdict, "dim")
+        due = "never due" if level.due is None else f"due {_later(level.due, level.waiting_since)}"
+        console.print(
+            f"  {CLOCKS[level.clock]} from {level.waiting_since[11:-1]}: {duration(level.elapsed_millis)} of "
+            f"{duration(level.target_millis)}, {due}: [{colour}]{VERDICTS[level.verdict]}[/{colour}] "
+            f"({escape(level.target)})"
+        )
+        if level.calendar != "always":
+            hours = ", ".join(f"{each.start[5:16]} to {each.end[5:16]}" for each in level.counted) or "none"
+            console.print(f"    open by {escape(level.calendar)}: {hours.replace('T', ' ')}", style="dim")
+
+
+def _later(time: str, than: str) -> str:
+    """A time, with its date where that is another one."""
+    return time[11:-1] if time[:10] == than[:10] else f"{time[:10]} {time[11:-1]}"
 
 
 def _total(segment: Json) -> str:

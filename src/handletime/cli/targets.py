@@ -94,7 +94,7 @@ def _used(found: Targets) -> Iterator[Calendar]:
 
 
 def _of_target(target: Target) -> Iterator[str]:
-    from handletime.answers.words import duration
+    from handletime.answers.words import CLOCKS, duration
 
     conditions = {
         "accounts": target.accounts and sorted(target.accounts),
@@ -108,8 +108,7 @@ def _of_target(target: Target) -> Iterator[str]:
 
         told.append(f"segments that start from {Moment(target.since)} on")
     yield f"for {'; '.join(told)}" if told else "for all"
-    words = {"firstResponse": "first response", "response": "response", "queueWait": "wait in the queue"}
-    limits = (f"{words[clock]} within {duration(limit)}" for clock, limit in target.limits.items())
+    limits = (f"{CLOCKS[clock]} within {duration(limit)}" for clock, limit in target.limits.items())
     yield f"{', '.join(limits)}; hours: {target.calendar.name}"
     if "firstResponse" in target.limits and target.first_response_from == "queued":
         yield "the first response is counted from the start of the queue"

@@ -121,7 +121,8 @@ class Reading(NamedTuple):
 
     `times` are those of the moments in epoch milliseconds. `waits` are the stretches in which the consumer waits for
     the assigned agent, one for each agent (rules.md 3.2); `focus` those in which an agent's focus is here.
-    `begins_in_the_middle`: no opening comes first.
+    `begins_in_the_middle`: no opening comes first. `waiting_since` is when the wait for the assigned agent began that
+    goes on after the last moment; None where nobody waits for one.
     """
 
     explanation: Explanation
@@ -129,6 +130,7 @@ class Reading(NamedTuple):
     waits: list[Span]
     focus: dict[int, list[Span]]
     begins_in_the_middle: bool
+    waiting_since: int | None = None
 
 
 class _Happening(NamedTuple):
@@ -169,7 +171,8 @@ def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline
     queue_segments = list(_queue_segments(derived, deadline))
     explanation = Explanation(account, conversation, moments, segments, skill_segments, queue_segments)
     times, focus = [each.time for each in happenings], _focus(trace, end)
-    return Reading(explanation, times, _waits(alone, trace, end, deadline), focus, trace.begin_in_the_middle > 0)
+    waits, waiting = _waits(alone, trace, end, deadline), _waiting_since(trace)
+    return Reading(explanation, times, waits, focus, trace.begin_in_the_middle > 0, waiting)
 
 
 def queues_begun(explanation: Explanation) -> Iterator[Json | None]:
@@ -192,6 +195,12 @@ def _waits(prepared: Prepared, trace: Trace, end: int, deadline: Deadline) -> li
         if is_assigned and since < until:
             waits.append((since, until))
     return waits
+
+
+def _waiting_since(trace: Trace) -> int | None:
+    """When the wait for the assigned agent began that goes on after the last event."""
+    since = int(trace.waits_since[-1])
+    return None if since == NEVER or not trace.state[-1] & rules.STATE_ASSIGNED else since
 
 
 def _focus(trace: Trace, end: int) -> dict[int, list[Span]]:

@@ -55,7 +55,8 @@ def limited(reading: Reading, scope: Scope) -> Reading | None:
     explanation = Explanation(told.account_id, told.conversation_id, shown, agents, skills, queues)
     mine = {row["agentId"] for row in agents}
     focus = {agent: list(_without(spans, outside)) for agent, spans in reading.focus.items() if agent in mine}
-    return Reading(explanation, times, list(_without(reading.waits, outside)), focus, reading.begins_in_the_middle)
+    waits = list(_without(reading.waits, outside))
+    return Reading(explanation, times, waits, focus, reading.begins_in_the_middle, reading.waiting_since)
 
 
 class _Seen(NamedTuple):

@@ -465,6 +465,8 @@ class _Artist:
                 self._stretch(lane, "not-handled", start, end, [*says, _clause(clause)])
 
     def _skill_segments(self) -> None:
+        if self.agent_segments and not self.skill_segments:
+            return  # They are outside of the key's scope.
         lane = self._lane("skill segments", "segments", 22, gap=4)
         for row in self.skill_segments:
             self._segment(lane, row, f"Skill segment {row['sequence']}: {self._skill(row)}", self._skill(row))

@@ -28,11 +28,12 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     query = query_of(request)
     conversation, segment, scale = query.get(CONVERSATION), query.get(SEGMENT), query.get(SCALE)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    now, targets = page.service.clock.now(), page.service.targets.of(asker.account)
+    view = read_view(query, now, asker.session.zone)
     query.check()
     page.check_ready()
     reader = asker.reader
-    reading = reading_of(reader, asker.account, conversation or "")
+    reading = reading_of(reader, asker.account, conversation or "", targets, now)
     elsewhere = elsewhere_of(reader, reading, MOMENTS_MAX)
     reader.deadline.check()
     return page.html(
