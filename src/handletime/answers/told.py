@@ -117,6 +117,7 @@ class _Teller:
     def segment(self, of: _Stretch) -> str:
         """What happened in an agent segment, and what of it counted."""
         row = of.row
+        self._begin(row)
         said = [self._got(of)]
         if row["userType"] == "bot":
             said += [self._answered(of, ""), "Bots have no handle time."]
@@ -132,6 +133,7 @@ class _Teller:
 
     def queue(self, row: Json) -> str:
         """A wait in the queue that no assignment ended."""
+        self._begin(row)
         start, skill = _millis(row["start"]), self._name("skill", cast(int, row["skillId"]))
         if row["end"] is None:
             said = [f"Since {self._at(start)} it has been waiting in the queue of {skill}: nobody is assigned."]
@@ -144,6 +146,11 @@ class _Teller:
             ]
         said += [self._late_one(level) for level in levels_of(row) if _is_late(level)]
         return " ".join(said)
+
+    def _begin(self, row: Json) -> None:
+        """What still runs may have begun long ago: its date is told."""
+        if row["end"] is None:
+            self._day = None
 
     # --- who got it, and when
 
