@@ -20,7 +20,7 @@ from handletime.scope import Scope
 from handletime.segments.explain import Reading, read
 from handletime.segments.parts import prepare
 from handletime.segments.within import limited
-from handletime.targets.targets import AccountTargets, Target
+from handletime.targets.targets import AccountTargets, Clock, Target
 from tests.messy_streams import GROUPS, messy_stream
 from tests.segments.tables import events_of
 from tests.segments.test_explain import BASE, Row, event, read_of
@@ -35,8 +35,8 @@ def name(kind: Kind, number: int) -> str:
     return {("agent", 7): "Jackdaw", ("agent", 8): "Heron", ("agent", 9): "Hal"}.get((kind, number), f"{kind} {number}")
 
 
-def told(*events: Row, **options: str) -> list[str]:
-    return paragraphs(read_of(*events), name, UTC, **options)
+def told(*events: Row, segment: str | None = None) -> list[str]:
+    return paragraphs(read_of(*events), name, UTC, segment=segment)
 
 
 def asked(second: int) -> Row:
@@ -157,6 +157,9 @@ def test_what_still_runs_is_told_up_to_now() -> None:
     (text,) = told(*ONE[:4], asked(400))
     assert "it counts once it has ended" in text
     assert "None of these 4 min 30 s counted as handle time" in text
+    reading = read(prepare(events_of([*ONE[:3]])), "local", "c", now=BASE + 730_000)
+    (text,) = paragraphs(reading, name, UTC)
+    assert text.endswith("the consumer has been waiting for an answer since 09:02:10, 10 min so far.")
     assert told(*ONE[:1]) == [
         "Since 2026-11-20 09:00:00 it has been waiting in the queue of skill 1: nobody is assigned."
     ]
@@ -180,7 +183,7 @@ def test_three_are_told_and_of_the_rest_how_many_there_are() -> None:
     assert texts[-1] == "2 more agent segments stand below."
     last = read_of(*events).explanation.agent_segments[-1]
     (text,) = told(*events, segment=str(last["segmentId"]))
-    assert text.startswith("Passed on to agent 104 at 09:00:40.")
+    assert text.startswith("Passed on to agent 104 at 2026-11-20 09:00:40.")
     assert told(*events, segment="of another") == texts
 
 
@@ -193,7 +196,7 @@ def test_dates_are_told_where_there_are_several() -> None:
 
 def test_what_is_late_is_told_with_the_promise_and_the_hours_that_counted() -> None:
     hours = calendar("09:00-10:00", "10:00-10:04", "10:06-10:20")  # BASE is 10:00 in Berlin
-    limits = {"firstResponse": 60_000, "queueWait": 30_000}
+    limits: dict[Clock, int] = {"firstResponse": 60_000, "queueWait": 30_000}
     reading = read_of(*ONE)
     add_levels(reading, AccountTargets((Target("sales", limits, calendar=hours),)), BASE + HOUR)
     (text,) = paragraphs(reading, name, UTC)

@@ -107,7 +107,7 @@ class _Teller:
     def __init__(self, reading: Reading, name: Callable[[Kind, int], str], zone: tzinfo, where: Where | None) -> None:
         self._moments, self._times = reading.explanation.moments, reading.times
         self._queues = reading.explanation.queue_segments
-        self._waiting_since = reading.waiting_since
+        self._waiting_since, self._until_now = reading.waiting_since, reading.until
         self._name, self._zone, self._where = name, zone, where
         first, last = local(self._times[0], zone).date(), local(self._times[-1], zone).date()
         self._day = first if first == last else None
@@ -362,7 +362,9 @@ class _Teller:
             since = self._waiting_since
             if since is None:
                 return "It still runs; nobody waits for an answer."
-            return f"It still runs, and the consumer has been waiting for an answer since {self._at(since)}."
+            known = self._until_now > self._times[-1]
+            so_far = f", {duration(self._until_now - since)} so far" if known else ""
+            return f"It still runs, and the consumer has been waiting for an answer since {self._at(since)}{so_far}."
         outcome = OUTCOMES[str(row["outcome"])]
         if self._answer(of) is None:
             return f"The outcome is {outcome}."

@@ -261,14 +261,16 @@ class _Artist:
         self.times = reading.times[:MOMENTS_MAX]
         self.elsewhere = elsewhere.places
         self.others = {agent: list(_on_others(found)) for agent, found in elsewhere.stretches.items()}
-        self.start, self.end = self.times[0], self.times[-1]
+        # What still runs is drawn up to now; a picture that leaves moments out ends with the last one that it has.
+        self.start, self.end = self.times[0], self.times[-1] if len(reading.times) > MOMENTS_MAX else reading.until
+        self.waiting_since = reading.waiting_since
         self.agent_segments = self._begun(reading.explanation.agent_segments)
         self.skill_segments = self._begun(reading.explanation.skill_segments)
         self.queue_segments = self._begun(reading.explanation.queue_segments)
         self.waits = self._cut(reading.waits)
         self.focus = {agent: self._cut(spans) for agent, spans in reading.focus.items()}
         self.labels, self.zone = labels, zone
-        self.scale = Scale(self.times, self._compared(), true=true)
+        self.scale = Scale([*self.times, self.end], self._compared(), true=true)
         self.shortest_other = self._shortest_other()
         self.more_others = 0
         self.lanes: list[Lane] = []
@@ -375,9 +377,13 @@ class _Artist:
     def _consumer(self) -> None:
         lane = self._lane("consumer", "consumer", 26)
         for start, end in self.waits:
-            self._stretch(
-                lane, "waits", start, end, ["The consumer waits for the assigned agent", _clause("3.2")], text="waits"
-            )
+            goes_on = start == self.waiting_since and end == self.end
+            says = [
+                "The consumer waits for the assigned agent",
+                *(["still waiting"] if goes_on else []),
+                _clause("3.2"),
+            ]
+            self._stretch(lane, "waits", start, end, says, text="still waits" if goes_on else "waits")
         for each, at in zip(self.moments, self.times, strict=True):
             if each.type == "message" and each.detail.get("sentBy") == "consumer":
                 self._mark(lane, "message", each, at, "Message of the consumer")

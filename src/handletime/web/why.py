@@ -60,6 +60,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         millis_of=millis_of,
         doubts=doubts_of(reading, view.long_minutes),
         blind=[asker.labels.text("agent", agent) for agent in blind_of(reading)],
+        last=reading.times[-1],
         more=max(len(reading.times) - MOMENTS_MAX, 0),
     )
 
