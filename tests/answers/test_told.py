@@ -70,13 +70,13 @@ def test_one_wait_is_told_from_the_assignment_to_the_end() -> None:
 def test_where_the_focus_was_meanwhile_is_told_where_it_is_known() -> None:
     seen = []
 
-    def where(agent: int, start: int, end: int) -> str:
-        seen.append((agent, (start - BASE) // 1000, (end - BASE) // 1000))
+    def where(agent: int, start: int, end: int, millis: int) -> str:
+        seen.append((agent, (start - BASE) // 1000, (end - BASE) // 1000, millis))
         return "at another conversation"
 
     (text,) = paragraphs(read_of(*ONE), name, UTC, where=where)
     assert "Jackdaw was looking at another conversation until 09:06:01 and answered" in text
-    assert seen == [(7, 130, 361)]
+    assert seen[0] == (7, 130, 361, 231_000)
     never = (*ONE[:3], event(131, "focused", agentId=7, conversationId="d"), event(200, "closed", closedBy="consumer"))
     (text,) = paragraphs(read_of_both(*never), name, UTC, where=where)
     assert "Jackdaw never looked at it, but at another conversation, and did not answer before the consumer" in text
@@ -101,7 +101,7 @@ def test_what_came_between_is_told_with_its_reasons() -> None:
     assert text == (
         "Passed on to Jackdaw at 09:00:00. Jackdaw looked at it at once and answered at 09:01:40: a first response "
         "after 1 min 40 s. Of these 1 min 40 s, 20 s counted as handle time, in 2 stretches. The other 1 min 20 s did "
-        "not: for 1 min nobody waited, for 20 s Jackdaw did not look here. Of the 1 min 40 s after it, 30 s counted, "
+        "not: for 1 min nobody waited; for 20 s Jackdaw did not look here. Of the 1 min 40 s after it, 30 s counted, "
         "in 1 stretch; the rest did not: nobody waited. Handle time in all: 50 s. At 09:03:20 an agent closed it; the "
         "outcome is interactive."
     ).replace("Passed on", "Assigned")
@@ -155,7 +155,7 @@ def test_what_still_runs_is_told_up_to_now() -> None:
     (text,) = told(*ONE[:5])
     assert text.endswith("to the answer. It still runs; nobody waits for an answer.")
     (text,) = told(*ONE[:4], asked(400))
-    assert "it counts once it has ended" in text
+    assert "the wait goes on, and counts once it ends" in text
     assert "None of these 4 min 30 s counted as handle time" in text
     reading = read(prepare(events_of([*ONE[:3]])), "local", "c", now=BASE + 730_000)
     (text,) = paragraphs(reading, name, UTC)

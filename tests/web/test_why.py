@@ -134,8 +134,8 @@ def meanwhile(*focus: Focus) -> Meanwhile:
     ],
 )
 def test_where_an_agent_looked_is_told_as_far_as_it_is_known(focus: list[Focus], told: str) -> None:
-    assert meanwhile(*focus).told(7, 0, 100_000) == told
-    assert meanwhile(*focus).told(8, 0, 100_000) == "elsewhere"
+    assert meanwhile(*focus).told(7, 0, 100_000, 100_000) == told
+    assert meanwhile(*focus).told(8, 0, 100_000, 100_000) == "elsewhere"
 
 
 def drawn(*focus: Focus) -> tuple[list[tuple[str, int, int]], int]:

@@ -7,7 +7,7 @@ is worked out anew. Page and command line tell the same.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import tzinfo
 from typing import Final, NamedTuple, cast
 
@@ -24,8 +24,8 @@ LATE_MAX: Final = 3
 COUNTED_MAX: Final = 3
 """So many stretches of opening hours are told of a late wait."""
 
-Where = Callable[[int, int, int], str]
-"""Where an agent who did not look here looked from a moment to another: `at another conversation`."""
+Where = Callable[[int, int, int, int], str]
+"""Where an agent looked who from a moment to another did not look here for so long: `at another conversation`."""
 
 _ENDED: Final = {
     "closedByConsumer": "the consumer closed it",
@@ -99,6 +99,10 @@ def _stretches(reading: Reading) -> Iterator[_Stretch]:
             began = next(rows), i
     if began is not None:
         yield _Stretch(*began, len(moments))
+
+
+_WhyNot = Mapping[str, tuple[str, int]]
+"""Why time did not count: by reason, in words, with how long; the longest first."""
 
 
 class _Teller:
@@ -204,12 +208,13 @@ class _Teller:
                 return f"{_cap(who)} was looking at it already"
             if at - start < SECOND:
                 return f"{_cap(who)} looked at it at once"
-            return f"{_cap(who)} was looking {self._elsewhere(of, start, at)} until {self._at(at)}"
+            return f"{_cap(who)} was looking {self._elsewhere(of, start, at, at - start)} until {self._at(at)}"
         if until == of.end and self._answer(of) is None:
             looked = "has not looked at it yet" if of.row["end"] is None else "never looked at it"
-            meanwhile = self._elsewhere(of, start, self._times[min(until, len(self._times) - 1)])
+            end = self._times[min(until, len(self._times) - 1)]
+            meanwhile = self._elsewhere(of, start, end, end - start)
             return f"{_cap(who)} {looked}{'' if meanwhile == ELSEWHERE else f', but {meanwhile},'}"
-        return f"{_cap(who)} was looking {self._elsewhere(of, start, self._times[until])}"
+        return f"{_cap(who)} was looking {self._elsewhere(of, start, self._times[until], self._times[until] - start)}"
 
     def _answered(self, of: _Stretch, begun: str) -> str:
         """The first message: when, and whether it is a first response; as the end of a sentence that has begun."""
@@ -238,10 +243,10 @@ class _Teller:
         """Which moment is the agent's first message that counts."""
         return next((i for i in range(of.first + 1, of.end) if _is_from(self._moments[i], "agent")), None)
 
-    def _elsewhere(self, of: _Stretch, start: int, end: int) -> str:
-        if self._where is None or end <= start:
+    def _elsewhere(self, of: _Stretch, start: int, end: int, millis: int) -> str:
+        if self._where is None or millis <= 0:
             return ELSEWHERE
-        return self._where(cast(int, of.row["agentId"]), start, end)
+        return self._where(cast(int, of.row["agentId"]), start, end, millis)
 
     # --- what counted
 
@@ -249,7 +254,7 @@ class _Teller:
         """What of the time up to the answer counted as handle time, and of the time after it."""
         last = min(of.end, len(self._times) - 1)
         to_answer = self._times[min(answer, last)] - self._times[of.first]
-        up_to, why_not = self._sums(of.first, min(answer, last))
+        up_to, why_not = self._sums(of, of.first, min(answer, last))
         units = cast("list[Json]", of.row["handleTimeUnits"])
         before = [unit for unit in units if _millis(unit["start"]) < self._times[min(answer, last)]]
         if to_answer >= SECOND:
@@ -257,15 +262,15 @@ class _Teller:
         if answer >= last:
             return
         rest = self._times[last] - self._times[answer]
-        after, why_not = self._sums(answer, last)
+        after, why_not = self._sums(of, answer, last)
         if rest >= SECOND:
-            yield self._of_the_rest(of, rest, after, len(units) - len(before), why_not)
+            yield _of_the_rest(rest, after, len(units) - len(before), why_not)
         if up_to and after:
             yield f"Handle time in all: {duration(up_to + after)}."
 
-    def _of_these(self, of: _Stretch, all_: int, counted: int, units: list[Json], why_not: Counter[str]) -> str:
+    def _of_these(self, of: _Stretch, all_: int, counted: int, units: list[Json], why_not: _WhyNot) -> str:
         if not counted:
-            return f"None of these {duration(all_)} counted as handle time: {self._reasons(of, why_not)}."
+            return f"None of these {duration(all_)} counted as handle time: {_reasons(why_not)}."
         whole = duration(all_)
         much = f"All of these {whole}" if counted == all_ else f"Of these {whole}, {duration(counted)}"
         if len(units) == 1:
@@ -277,40 +282,29 @@ class _Teller:
         # What came before the first look has been told.
         looked = self._first_look(of)
         before = 0 if looked is None else self._times[looked] - self._times[of.first]
-        if counted == all_ or (len(why_not) == 1 and why_not["focusElsewhere"] == before):
+        if counted == all_ or [(why, millis) for why, (_words, millis) in why_not.items()] == [
+            ("focusElsewhere", before)
+        ]:
             return text
-        return f"{text} The other {duration(all_ - counted)} did not: {self._reasons(of, why_not)}."
+        return f"{text} The other {duration(all_ - counted)} did not: {_reasons(why_not)}."
 
-    def _of_the_rest(self, of: _Stretch, all_: int, counted: int, units: int, why_not: Counter[str]) -> str:
-        if counted == all_:
-            return f"The {duration(all_)} after it counted too."
-        if counted:
-            much = f"{duration(counted)} counted, in {count(units, 'stretch', 'stretches')}"
-            return f"Of the {duration(all_)} after it, {much}; the rest did not: {self._reasons(of, why_not)}."
-        if [*why_not] == ["nobodyWaits"]:
-            return f"Then {duration(all_)} passed in which nobody waited; they count nothing."
-        return f"The {duration(all_)} after it count nothing: {self._reasons(of, why_not)}."
-
-    def _sums(self, first: int, end: int) -> tuple[int, Counter[str]]:
-        """The time that counted between two moments, and that which did not by its reason."""
-        counted, why_not = 0, Counter[str]()
+    def _sums(self, of: _Stretch, first: int, end: int) -> tuple[int, _WhyNot]:
+        """The time that counted between two moments, and that which did not, by its reason."""
+        counted, idle = 0, Counter[str]()
         for moment in self._moments[first:end]:
             counted += moment.handle_time_millis
-            if (idle := (moment.lasts_millis or 0) - moment.handle_time_millis) > 0:
-                why_not[str(moment.not_handled_because)] += idle
-        return counted, why_not
-
-    def _reasons(self, of: _Stretch, why_not: Counter[str]) -> str:
-        who = self._who(of.row)
+            if (rest := (moment.lasts_millis or 0) - moment.handle_time_millis) > 0:
+                idle[str(moment.not_handled_because)] += rest
+        looked = f"{self._who(of.row)} did not look here"
+        meanwhile = self._elsewhere(of, self._times[first], self._times[end], idle["focusElsewhere"])
         words = {
             "nobodyWaits": "nobody waited",
-            "focusElsewhere": f"{who} did not look here",
-            "running": "it counts once it has ended",
+            "focusElsewhere": looked if meanwhile == ELSEWHERE else f"{looked}, but {meanwhile}",
+            "running": "the wait goes on, and counts once it ends",
         }
-        told = [(words.get(why, "it is not known"), millis) for why, millis in why_not.most_common()]
-        if len(told) == 1:
-            return told[0][0]
-        return ", ".join(f"for {duration(millis)} {why}" for why, millis in told)
+        return counted, {
+            why: (words.get(why, "it is not known"), millis) for why, millis in idle.most_common() if millis
+        }
 
     def _began(self, of: _Stretch, unit: Json) -> str:
         who = self._who(of.row)
@@ -384,6 +378,24 @@ class _Teller:
             return text
         self._day = at.date()
         return f"{at:%Y-%m-%d} {text}"
+
+
+def _of_the_rest(all_: int, counted: int, units: int, why_not: _WhyNot) -> str:
+    """What of the time after the answer counted."""
+    if counted == all_:
+        return f"The {duration(all_)} after it counted too."
+    if counted:
+        much = f"{duration(counted)} counted, in {count(units, 'stretch', 'stretches')}"
+        return f"Of the {duration(all_)} after it, {much}; the rest did not: {_reasons(why_not)}."
+    if [*why_not] == ["nobodyWaits"]:
+        return f"Then {duration(all_)} passed in which nobody waited; they count nothing."
+    return f"The {duration(all_)} after it count nothing: {_reasons(why_not)}."
+
+
+def _reasons(why_not: _WhyNot) -> str:
+    """`nobody waited`, or with how long each reason held."""
+    told = list(why_not.values())
+    return told[0][0] if len(told) == 1 else "; ".join(f"for {duration(millis)} {why}" for why, millis in told)
 
 
 def _is_from(moment: Moment, who: str) -> bool:

@@ -64,11 +64,13 @@ class Meanwhile(NamedTuple):
     places: Places
     stretches: Mapping[int, Sequence[Focus]]
 
-    def told(self, agent: int, start: int, end: int) -> str:
-        """Where an agent looked from a moment to another: `at 3 other conversations`, `at no conversation`."""
+    def told(self, agent: int, start: int, end: int, millis: int) -> str:
+        """Where an agent looked who from a moment to another did not look here for so long (milliseconds):
+        `at 3 other conversations`, `at no conversation`; `elsewhere` where not all of it is known.
+        """
         own = (each for each in self.stretches.get(agent, ()) if each.start < end and each.end > start)
         within = [(each, min(each.end, end) - max(each.start, start)) for each in own]
-        if not within or sum(length for _each, length in within) < end - start:
+        if not within or sum(length for _each, length in within) != millis:
             return ELSEWHERE
         if not all(each.known for each, _length in within):
             return ELSEWHERE
@@ -79,7 +81,7 @@ class Meanwhile(NamedTuple):
         where = "at another conversation" if len(others) == 1 else f"at {len(others)} other conversations"
         where = "at other conversations" if many else where
         if nowhere := sum(length for each, length in within if each.conversation is None):
-            at_others = duration(end - start - nowhere)
+            at_others = duration(millis - nowhere)
             return f"{where} (for {at_others}) and at none (for {duration(nowhere)})"
         return where
 
