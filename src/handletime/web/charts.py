@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handletime.answers.difference import Difference, difference
-from handletime.answers.figures import Value
+from handletime.answers.figures import Value, of_nothing
 from handletime.answers.registry import METRICS, Metric
 from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES, local, which_of_two
@@ -154,8 +154,10 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
             continue
         path = "/skill-segments" if table == "skillSegments" else "/segments"
         for key, name in _TILES[table].items():
-            metric, value = METRICS[key], of.total.get(key)
-            differs = None if of.before is None else difference(metric, value, of.before.total.get(key))
+            metric = METRICS[key]
+            value = of.total.get(key, of_nothing(metric))
+            then = None if of.before is None else of.before.total.get(key, of_nothing(metric))
+            differs = difference(metric, value, then)
             href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
             tiles.append(Tile(name, metric.said(value), metric.meaning, href, differs))
     return tiles
