@@ -117,7 +117,7 @@ class StoreReader:
                 self.deadline.check()
                 yield prepared
 
-    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
+    def focus(self, agent: int, start: int, end: int, *, while_in: str | None = None) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
         With more than `MOVES_MAX` moves it ends early: what follows is not known. With a scope nothing is known of an
@@ -131,7 +131,7 @@ class StoreReader:
             if self.scope.is_whole:
                 return found
             snapshot = Snapshot(cursor, self._relations(cursor, may_lack=False), self.deadline)
-            return focus_within(snapshot, agent, found, partial(self._running, cursor), start, end)
+            return focus_within(snapshot, agent, found, partial(self._running, cursor), start, end, while_in)
 
     def _running(self, cursor: duckdb.DuckDBPyConnection, conversations: Iterable[str]) -> Running:
         """The running agent and skill segments of those of these conversations that are open."""
@@ -204,10 +204,12 @@ def focus_within(
     running: Callable[[Iterable[str]], Running],
     start: int,
     end: int,
+    while_in: str | None,
 ) -> list[Focus]:
     """Where an agent's focus was in [start, end), as far as it may be known within the snapshot's scope.
 
-    Nothing where the agent has no segment in it then. `running` gives the running segments of conversations.
+    Nothing where the agent has no segment in it then. `running` gives the running segments of conversations: one of
+    the agent's is looked for where the focus was, and in the conversation `while_in`.
     """
     scope, known = snapshot.scope, {each.conversation for each in focus if each.conversation is not None}
     asked = {"agent": agent, "low": instant_of(start), "until": instant_of(end)}
@@ -215,7 +217,7 @@ def focus_within(
     relation = "skill_segments" if scope.has_queues else "agent_segments"
     named = f"select distinct conversationId from {relation} where conversationId in (select unnest($known))"  # noqa: S608
     within = {conversation for (conversation,) in snapshot.execute(named, {"known": [*known]}).fetchall()}
-    for conversation, skill, group, of in running(known):
+    for conversation, skill, group, of in running(known if while_in is None else known | {while_in}):
         if scope.has(skill, group):
             within.add(conversation)
             is_there |= of == agent
