@@ -10,19 +10,24 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from handletime.answers import percentiles
 from handletime.answers import report as reports
 from handletime.answers.figures import figures_of, span
 from handletime.answers.files import asked
 from handletime.answers.flat import Format, Shape, written
 from handletime.answers.intervals import UNITS, Interval, clock_bounds
-from handletime.answers.periods import PERIODS, Window, bounds_before, window_before, window_of
+from handletime.answers.periods import COMPARISONS, PERIODS, Compare, Window, compared_bounds, compared_with, window_of
 from handletime.answers.registry import LEVELS, METRICS
 from handletime.answers.relations import Snapshot
 from handletime.answers.report import (
@@ -32,6 +37,7 @@ from handletime.answers.report import (
     Filters,
     Question,
     Report,
+    Rows,
     TooManyRows,
     chosen,
     has,
@@ -39,6 +45,8 @@ from handletime.answers.report import (
 )
 from handletime.answers.selection import Selection
 from handletime.answers.sums import By
+from handletime.answers.words import local
+from handletime.clock import HOUR
 from handletime.events.book import instant
 from handletime.segments.derive import derive
 from tests.messy_streams import messy_stream
@@ -225,7 +233,7 @@ def test_the_window_before_stands_beside(a_snapshot: ASnapshot) -> None:
     middle = (first + last) // 2
     cut = Cut(Window(middle, 2 * middle - first), None, UTC)
     keys: tuple[By, ...] = ("skillId", "agentId")
-    rows = rows_of(snapshot, question_of(cut, Filters(), keys, chosen(), compare=True))
+    rows = rows_of(snapshot, question_of(cut, Filters(), keys, chosen(), compare="previous"))
     before = rows_of(snapshot, question_of(Cut(Window(first, middle), None, UTC), Filters(), keys, chosen()))
     assert before
     told = {(row["skillId"], row["agentId"]): row for row in rows}
@@ -316,23 +324,130 @@ def test_periods_are_those_of_the_calendar(period: str, start: str, end: str) ->
 )
 def test_the_window_before_is_of_the_same_unit_or_length(window: tuple[str, str], before: str) -> None:
     asked_for = Window(*map(at, window))
-    assert window_before(asked_for, BERLIN) == (at(before), asked_for.start)
+    assert compared_with(asked_for, "previous", BERLIN) == (at(before), asked_for.start)
 
 
-def test_a_part_of_a_day_is_compared_with_the_same_part_of_the_day_before() -> None:
-    window = Window(at("2026-03-20T00:00:00+01:00"), at("2026-03-20T15:30:00+01:00"))
-    assert window_before(window, BERLIN) == (at("2026-03-19T00:00:00+01:00"), at("2026-03-19T15:30:00+01:00"))
+@pytest.mark.parametrize(
+    ("window", "before"),
+    [
+        (("2026-03-20T00:00+01:00", "2026-03-20T15:30+01:00"), ("2026-03-19T00:00+01:00", "2026-03-19T15:30+01:00")),
+        # The day before has 23 hours, and begins an hour later in UTC.
+        (("2026-03-30T00:00+02:00", "2026-03-30T15:30+02:00"), ("2026-03-29T00:00+01:00", "2026-03-29T15:30+02:00")),
+        # A week that runs: from Monday to Wednesday, up to the same time.
+        (("2026-03-30T00:00+02:00", "2026-04-01T15:30+02:00"), ("2026-03-27T00:00+01:00", "2026-03-29T15:30+02:00")),
+    ],
+)
+def test_what_runs_is_compared_up_to_the_same_time_of_day(window: tuple[str, str], before: tuple[str, str]) -> None:
+    asked_for = Window(*map(minute, window))
+    assert compared_with(asked_for, "previous", BERLIN) == Window(*map(minute, before))
+
+
+def minute(text: str) -> int:
+    return at(f"{text[:16]}:00{text[16:]}")
+
+
+@pytest.mark.parametrize(
+    ("window", "compare", "before"),
+    [
+        ("2026-03-30T00:00+02:00 2026-03-31T00:00+02:00", "week", "2026-03-23T00:00+01:00 2026-03-24T00:00+01:00"),
+        ("2026-03-29T00:00+01:00 2026-03-29T15:30+02:00", "week", "2026-03-22T00:00+01:00 2026-03-22T15:30+01:00"),
+        ("2026-04-05T09:00+02:00 2026-04-06T09:00+02:00", "week", "2026-03-29T09:00+02:00 2026-03-30T09:00+02:00"),
+        (
+            "2026-04-10T00:00+02:00 2026-04-11T00:00+02:00",
+            "four-weeks",
+            "2026-03-13T00:00+01:00 2026-03-14T00:00+01:00",
+        ),
+        ("2026-03-29T00:00+01:00 2026-03-30T00:00+02:00", "year", "2025-03-30T00:00+01:00 2025-03-31T00:00+02:00"),
+        ("2024-02-29T00:00+01:00 2024-03-01T00:00+01:00", "year", "2023-03-02T00:00+01:00 2023-03-03T00:00+01:00"),
+    ],
+)
+def test_the_same_days_weeks_before_have_the_same_weekdays_and_times_of_day(
+    window: str, compare: Compare, before: str
+) -> None:
+    asked_for = Window(*map(minute, window.split()))
+    found = compared_with(asked_for, compare, BERLIN)
+    assert found == Window(*map(minute, before.split()))
+    days = [local(moment, BERLIN).weekday() for moment in (asked_for.start, found.start)]
+    assert days[0] == days[1]
+
+
+@given(
+    st.integers(at("2010-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")),
+    st.integers(1, 400 * HOUR),
+    st.sampled_from(COMPARISONS),
+    st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "America/Santiago", "Asia/Kathmandu"]),
+)
+def test_moments_weeks_before_are_found_as_one_would_by_hand(
+    start: int, length: int, compare: Compare, name: str
+) -> None:
+    zone = ZoneInfo(name)
+    window = Window(start, start + length)
+    days = {"previous": 0, "week": 7, "four-weeks": 28, "year": 364}[compare]
+    found = compared_with(window, compare, zone)
+    assert found.start <= found.end
+    if not days:
+        assert found.end <= window.start
+        return
+    for moment, earlier in zip(window, found, strict=True):
+        shown, then = local(moment, zone), local(earlier, zone)
+        wanted = shown.replace(tzinfo=None) - timedelta(days=days)
+        if then.replace(tzinfo=None) == wanted:
+            continue
+        # Its time was left out then, and it is the first one after; or a time that comes twice is the later bound.
+        assert then.replace(tzinfo=None) > wanted
+        assert local(earlier - 1, zone).replace(tzinfo=None) < wanted or earlier == found.start == found.end
 
 
 def test_intervals_of_both_windows_stand_side_by_side() -> None:
     window = Window(at("2026-03-30T00:00:00+02:00"), at("2026-03-31T00:00:00+02:00"))
     bounds = clock_bounds(*window, "hour", BERLIN)
-    before = bounds_before(bounds, window_before(window, BERLIN), "hour", BERLIN)
-    assert (len(bounds), len(before)) == (25, 24), "the day before had 23 hours"
+    before = compared_bounds(bounds, "previous", "hour", BERLIN)
+    assert len(bounds) == len(before) == 25
+    assert [at for at, (begin, end) in enumerate(pairwise(before)) if begin == end] == [2], "an hour was left out"
+    assert {end - begin for begin, end in pairwise(before) if begin < end} == {HOUR}
     odd = Window(at("2026-03-20T09:30:00Z"), at("2026-03-20T11:00:00Z"))
     bounds = clock_bounds(*odd, "hour", UTC)
-    shifted = bounds_before(bounds, window_before(odd, UTC), "hour", UTC)
-    assert shifted == [bound - 90 * 60_000 for bound in bounds]
+    assert compared_bounds(bounds, "previous", "hour", UTC) == [bound - 90 * 60_000 for bound in bounds]
+    month = clock_bounds(at("2026-03-01T00:00:00Z"), at("2026-04-01T00:00:00Z"), "day", UTC)
+    assert len(compared_bounds(month, "previous", "day", UTC)) == 29, "February has 28 days"
+
+
+@pytest.mark.parametrize("interval", ["hour", 5])
+@pytest.mark.parametrize("few", [False, True])
+def test_an_hour_that_was_left_out_has_nothing_and_the_others_what_is_theirs(
+    interval: Interval, few: bool, a_snapshot: ASnapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the stream lay around the hour that clocks left out, in a zone made for it by moving the bounds."""
+    snapshot = a_snapshot(2)
+    first, last = span(snapshot) or (0, 0)
+    middle = (first + last) // 2
+    step = max((last - first) // (4 if interval == "hour" else 30), 1)
+    sharp = [*range(first, middle, step), middle, *range(middle + step, last, step), last + 1]
+    place = sharp.index(middle)
+    empty = [*sharp[:place], middle, middle, middle, *sharp[place + 1 :]]
+    monkeypatch.setattr(reports, "AT_ONCE", 5 if few else reports.AT_ONCE)
+    monkeypatch.setattr(reports, "FIRST", 1 if few else reports.FIRST)
+    if few:
+        monkeypatch.setattr(percentiles, "PLACES_MAX", 3)
+    question = Question(Selection(sharp), ("skillId",), True, chosen())
+    keyed = [(place, row) for part in Report(snapshot, question).rows() for place, row in _told(part)]
+    found = [
+        (place, row)
+        for part in Report(snapshot, question._replace(of=Selection(empty))).rows()
+        for place, row in _told(part)
+    ]
+    assert keyed
+    assert [(at if at < place else at - 2, row) for at, row in found] == keyed
+
+
+def _told(part: Rows) -> list[tuple[int, list[object]]]:
+    """Rows with their places; what is not there is None."""
+    assert part.places is not None
+    columns = [
+        [value if column.there is None or column.there[at] else None for at, value in enumerate(column.values.tolist())]
+        for column in (*part.keys.values(), *part.metrics.values())
+    ]
+    return list(zip(part.places.tolist(), map(list, zip(*columns, strict=True)), strict=True))
 
 
 def test_months_begin_with_their_first_day() -> None:

@@ -131,6 +131,17 @@ def test_dates_are_those_of_the_zone_and_periods_of_its_clock(stored: World) -> 
     assert rows_of(stored, "acme", f"from=2026-11-20&to=2026-11-20&{counted}") == []
 
 
+@pytest.mark.parametrize(("compare", "weeks"), [("week", 1), ("four-weeks", 4), ("year", 52)])
+def test_a_day_is_compared_with_the_same_weekday(stored: World, compare: str, weeks: int) -> None:
+    midnight = NOW - 13 * HOUR  # in Berlin, where clocks showed summer time four weeks before
+    post(stored, "acme", handled("now", midnight - 1))
+    shift = weeks * 7 * 24 * HOUR + (HOUR if weeks == 4 else 0)
+    post(stored, "acme", handled("then", midnight - 1 - shift), handled("the day after", midnight - shift))
+    query = f"period=yesterday&compare={compare}&metrics=totalAgentConversationSegments&tz=Europe/Berlin"
+    (row,) = rows_of(stored, "acme", query)
+    assert row == {"totalAgentConversationSegments": 1, "totalAgentConversationSegmentsPrevious": 1}
+
+
 def test_all_faults_are_told_at_once(stored: World) -> None:
     answer = ask(
         stored,

@@ -48,7 +48,7 @@ def test_a_forgotten_conversation_stands_beside_the_longest_wait(visitor: Visito
     expect(orders).to_contain_text("2 for over a day")
     tile.locator("#stale").click()
     expect(page.locator("#total")).to_have_text("2")
-    assert column(page, 3) == [column(page, 3)[0], "20 d"]
+    assert column(page, 3) == [column(page, 3)[0], "480 h"]
     assert column(page, 3)[0].startswith("20,")  # Seconds that were sent as milliseconds: since 1970.
     why(page, "seconds").click()
     expect(page.get_by_text("seconds that were sent as milliseconds?")).to_be_visible()
@@ -189,10 +189,10 @@ def test_elsewhere_says_where_and_leads_there(visitor: Visitor) -> None:
     lines = page.locator("table.events tbody tr td:last-child")
     told = [each for each in lines.all_text_contents() if "elsewhere" in each]
     assert told == [
-        "not: focus elsewhere: unknown where",
-        "not: focus elsewhere: on two",
-        "not: focus elsewhere: on two for 10 min, on no conversation for 4 min",
-        "not: focus elsewhere: on no conversation",
+        "not counted: focus elsewhere: unknown where",
+        "not counted: focus elsewhere: on two",
+        "not counted: focus elsewhere: on two for 10 min, on no conversation for 4 min",
+        "not counted: focus elsewhere: on no conversation",
     ]
     counted = page.locator(".item.not-handled[data-says*='Meanwhile: on two for']")
     counted.dispatch_event("pointerover", {"bubbles": True})
@@ -284,7 +284,7 @@ def test_without_scripts_it_says_so_and_shows_tables(centre: Centre, chromium: B
         page.get_by_label("Skill", exact=True).fill("10")
         page.get_by_role("button", name="Apply").click()
         expect(page).to_have_url(re.compile("skill=10"))
-        page.locator("#open").click()
+        visitor.open("/open")
         page.locator("#sort-agent").click()
         expect(page.locator("th[aria-sort]")).to_contain_text("Agent")
         page.locator("a.why").first.click()

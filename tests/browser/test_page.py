@@ -1,6 +1,6 @@
 """The page in a real Chromium, over a real server: every view, filter and way down to the events.
 
-Covers: web/routes, web/segments, web/tables.
+Covers: web/export, web/routes, web/segments, web/tables.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ import io
 import random
 import re
 import shlex
+import zipfile
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, quote, urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from handletime.answers.words import duration
 from handletime.keys.keys import Permission
@@ -30,6 +31,20 @@ pytestmark = pytest.mark.requires_command("chromium")
 def number(text: str | None) -> int:
     """A count as the page writes it."""
     return int((text or "").replace(",", ""))
+
+
+def field(page: Page, label: str, *, exact: bool = True) -> Locator:
+    """A field of the filters, where it can be seen: Period or More is opened for it."""
+    found = page.get_by_role("form", name="Filters").get_by_label(label, exact=exact)
+    if not found.is_visible():
+        found.locator("xpath=ancestor::details").locator("summary").click()
+    return found
+
+
+def choose_period(page: Page, name: str) -> None:
+    """Follows the link of a period."""
+    page.get_by_role("form", name="Filters").locator("summary").first.click()
+    page.get_by_role("group", name="Span").get_by_role("link", name=name, exact=True).click()
 
 
 def first_behind(page: Page) -> str:
@@ -224,7 +239,7 @@ def test_arrow_keys_walk_through_the_picture(visitor: Visitor) -> None:
     assert "Conversation opened" in "".join(told[:3])
     assert all(re.search(r"\d\d:\d\d:\d\d\.\d{3}", each) for each in told)
     assert any("rules 3.3 a" in each for each in told)
-    assert any("Not handled: nobody assigned" in each for each in told)
+    assert any("Not counted as handle time: nobody assigned" in each for each in told)
     page.keyboard.press("Home")
     assert page.locator("#says").text_content() == told[0]
 
@@ -301,9 +316,9 @@ def test_a_bar_of_a_chart_leads_to_its_segments(visitor: Visitor) -> None:
     expect(page.locator("#total")).to_have_text(f"{highest['count']:,}")
 
 
-def test_the_slowest_answer_of_yesterday_is_two_clicks_away(visitor: Visitor) -> None:
+def test_the_slowest_answer_of_yesterday_is_three_clicks_away(visitor: Visitor) -> None:
     page = visitor.sign_in("centre")
-    page.get_by_role("link", name="yesterday").click()
+    choose_period(page, "yesterday")
     slowest = page.get_by_role("region", name="The slowest answers").locator("tbody tr")
     expect(slowest.first).to_be_visible()
     waits = slowest.locator("td b").all_text_contents()
@@ -357,7 +372,7 @@ def test_csv_and_the_line_for_curl_give_the_same_segments(visitor: Visitor) -> N
     page = visitor.sign_in("centre", "/segments?last=24h&skill=10")
     total = number(page.locator("#total").text_content())
     with page.expect_download() as download:
-        page.get_by_role("link", name="CSV of all pages").click()
+        page.get_by_role("link", name="Export as CSV").click()
     assert re.fullmatch(r"centre_segments_\d{8}T[\d.]+Z_\d{8}T[\d.]+Z\.csv", download.value.suggested_filename)
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
     assert len(rows) == total
@@ -420,7 +435,7 @@ def test_names_are_read_again_when_the_file_changes(visitor: Visitor) -> None:
 def test_a_filter_stands_in_the_address(visitor: Visitor, label: str, value: str, name: str) -> None:
     page = visitor.sign_in("centre", "/?last=31d")
     before = number(page.locator(".all-segments").inner_text().split()[0])
-    page.get_by_label(label, exact=True).fill(value)
+    field(page, label).fill(value)
     page.get_by_role("button", name="Apply").click()
     expect(page).to_have_url(re.compile(f"{name}={re.escape(value).replace('/', '%2F')}"))
     after = number(page.locator(".all-segments").inner_text().split()[0])
@@ -435,10 +450,10 @@ def test_a_filter_stands_in_the_address(visitor: Visitor, label: str, value: str
 
 def test_spans_intervals_and_user_types_are_chosen(visitor: Visitor) -> None:
     page = visitor.sign_in("centre")
-    page.get_by_role("link", name="8 h", exact=True).click()
+    choose_period(page, "8 h")
     expect(page.get_by_role("heading", name="The last 8 hours")).to_be_visible()
-    page.locator("select[name=interval]").select_option("hour")
-    page.get_by_label("User type").select_option("bot")
+    field(page, "Interval", exact=False).select_option("hour")
+    field(page, "User type", exact=False).select_option("bot")
     page.get_by_role("button", name="Apply").click()
     expect(page).to_have_url(re.compile("interval=hour"))
     expect(page).to_have_url(re.compile("userType=bot"))
@@ -446,9 +461,9 @@ def test_spans_intervals_and_user_types_are_chosen(visitor: Visitor) -> None:
     chart.locator("summary").click()
     expect(chart.locator("details tbody tr").first).to_be_visible()
     assert chart.locator("details tbody tr").count() in (8, 9)
-    page.get_by_label("From").fill("2026-01-01T00:00")
-    page.get_by_label("to", exact=True).fill("2026-01-02T00:00")
-    page.get_by_role("button", name="Apply").click()
+    field(page, "From").fill("2026-01-01T00:00")
+    field(page, "to").fill("2026-01-02T00:00")
+    page.get_by_role("button", name="Show", exact=True).first.click()
     expect(page.get_by_text("No segment ended in this span that matches the filters.")).to_be_visible()
 
 
@@ -462,7 +477,7 @@ def test_an_address_that_does_not_fit_says_what_is_allowed(visitor: Visitor) -> 
 
 
 @pytest.mark.parametrize(
-    ("query", "field", "typed", "cause", "right"),
+    ("query", "label", "typed", "cause", "right"),
     [
         ("tz=Mars%2FOlympus", "Time zone", "Mars/Olympus", "tz: must be the IANA name of a time zone", "UTC"),
         ("from=2026-11-20T10:00&to=2026-11-20T09:00", "From", "2026-11-20T10:00", "from: must be before to", ""),
@@ -473,16 +488,17 @@ def test_an_address_that_does_not_fit_says_what_is_allowed(visitor: Visitor) -> 
     ],
 )
 def test_what_is_wrong_is_said_beside_what_was_typed(
-    visitor: Visitor, query: str, field: str, typed: str, cause: str, right: str
+    visitor: Visitor, query: str, label: str, typed: str, cause: str, right: str
 ) -> None:
     page = visitor.sign_in("centre", f"/agents?sort=name&skill=10&{query}")
     expect(page.get_by_role("alert")).to_contain_text(cause)
     form = page.get_by_role("form", name="Filters")
-    expect(form.get_by_label(field, exact=True)).to_have_value(typed)
-    expect(form.get_by_label(field, exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(form.get_by_label(label, exact=True)).to_have_value(typed)
+    expect(form.get_by_label(label, exact=True)).to_have_attribute("aria-invalid", "true")
     expect(form.get_by_label("Skill")).to_have_value("10")
     expect(page.get_by_role("navigation", name="Pages").get_by_role("link", name="Skills")).to_be_visible()
-    form.get_by_label(field, exact=True).fill(right)
+    expect(form.get_by_label(label, exact=True)).to_be_visible()
+    form.get_by_label(label, exact=True).fill(right)
     if "to=" in query:
         form.get_by_label("to", exact=True).fill("")
     form.get_by_role("button", name="Apply").click()
@@ -500,6 +516,177 @@ def test_a_filter_takes_names(visitor: Visitor, typed: str) -> None:
     expect(page).to_have_url(re.compile(r"[?&]agent=3001(&|$)"))
     expect(page.get_by_label("Agent", exact=True)).to_have_value("Heron")
     assert set(page.locator("tbody td:nth-child(3) bdi").all_text_contents()) == {"Heron"}
+
+
+def test_what_is_chosen_is_told_and_taken_away_one_by_one(visitor: Visitor) -> None:
+    query = "last=7d&skill=10&agent=3001&source=web&userType=all&interval=day&long=5&compare=week"
+    page = visitor.sign_in("centre", f"/agents?{query}&sort=name")
+    chosen = page.get_by_role("group", name="Chosen")
+    told = (
+        *("compared to a week before", "skill Billing", "agent Heron", "source web", "human agents and bots"),
+        *("interval day", "long unit 5 min"),
+    )
+    for name in told:
+        expect(chosen.get_by_role("link", name=f"{name} : take this away")).to_be_visible()
+    for name in told:
+        chosen.get_by_role("link", name=f"{name} : take this away").click()
+        expect(chosen.get_by_role("link", name=name)).to_have_count(0)
+    left = parse_qs(urlsplit(page.url).query)
+    assert left == {"last": ["7d"], "sort": ["name"], "direction": ["asc"], "tz": ["Europe/Berlin"]}
+    chosen.get_by_role("link", name="Reset").click()
+    expect(page).to_have_url(visitor.centre.url + "/agents?tz=Europe%2FBerlin")
+
+
+def test_what_opens_beneath_a_filter_closes_by_escape_and_elsewhere(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents")
+    period = page.get_by_role("form", name="Filters").locator("summary").first
+    for by_key in (True, False):
+        period.focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("group", name="Span")).to_be_visible()
+        if by_key:
+            page.keyboard.press("Escape")
+            expect(period).to_be_focused()
+        else:
+            page.get_by_role("heading", name="Agents").click()
+        expect(page.get_by_role("group", name="Span")).to_be_hidden()
+
+
+def test_the_link_to_a_view_is_copied(centre: Centre, chromium: Browser) -> None:
+    visitor = Visitor(centre, chromium, permissions=["clipboard-read", "clipboard-write"])
+    try:
+        page = visitor.sign_in("centre", "/skills?last=yesterday&compare=week")
+        page.get_by_role("button", name="Copy link").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == page.url
+    finally:
+        visitor.context.close()
+
+
+@pytest.mark.parametrize("how", ["keyboard", "touch", "without scripts"])
+def test_what_a_figure_means_is_one_step_away(centre: Centre, chromium: Browser, how: str) -> None:
+    visitor = Visitor(centre, chromium, has_touch=how == "touch", java_script_enabled=how != "without scripts")
+    try:
+        page = visitor.sign_in("centre", "/agents?last=7d")
+        button = page.get_by_role("button", name="What does this mean: First response")
+        meaning = page.get_by_text("First response: from the assignment to the agent's first message")
+        expect(meaning).to_be_hidden()
+        if how == "keyboard":
+            button.focus()
+            page.keyboard.press("Enter")
+        elif how == "touch":
+            button.tap()
+        else:
+            button.click()
+        expect(meaning).to_be_visible()
+        if how == "keyboard":
+            assert serious_findings(page) == []
+            page.keyboard.press("Escape")
+            expect(button).to_be_focused()
+        else:
+            page.get_by_role("dialog").get_by_role("button", name="Close").click()
+        expect(meaning).to_be_hidden()
+        for path, asked, told in (
+            ("/?last=7d", "the figures of the span", "Half of the values are at most the median"),
+            ("/segments?last=7d", "the columns", "The agent wrote, and a consumer message follows"),
+        ):
+            visitor.open(path)
+            page.get_by_role("button", name=f"What does this mean: {asked}").click()
+            expect(page.get_by_role("dialog")).to_contain_text(told)
+        assert visitor.wrong == []
+    finally:
+        visitor.context.close()
+
+
+def test_whose_screen_sent_no_focus_data_is_said_by_name(visitor: Visitor) -> None:
+    events = ended_at("blind", 3001, (datetime.now(UTC) - timedelta(hours=1)).isoformat())
+    visitor.centre.keys["blind"] = visitor.centre.new_key("blind")
+    visitor.centre.bring("blind", events)
+    page = visitor.sign_in("blind", "/agents")
+    said = "Heron's screen sent no focus data: handle time unknown"
+    expect(page.locator(".data-quality")).to_contain_text(said)
+    day = datetime.now(UTC) - timedelta(hours=1)
+    for path in ("/why?conversation=blind&tz=UTC", f"/agent-day?agent=3001&tz=UTC&day={day:%Y-%m-%d}"):
+        visitor.open(path)
+        expect(page.get_by_text(said)).to_be_visible()
+
+
+# --- compared, and as files -------------------------------------------------------------------------------------------
+
+
+def exported(page: Page, name: str) -> list[dict[str, str]]:
+    """The rows of a table's file."""
+    with page.expect_download() as download:
+        page.get_by_role("link", name=name).click()
+    text = download.value.path().read_text("utf-8")
+    return list(csv.DictReader(io.StringIO(text, newline="")))
+
+
+def test_page_file_and_api_compare_alike(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=yesterday&tz=UTC")
+    page.get_by_label("Compare to").select_option("the period before")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator(".compared b")).to_have_text(f"{datetime.now(UTC) - timedelta(days=2):%a %Y-%m-%d}")
+    counted = "totalAgentConversationSegments"
+    rows = exported(page, "Export as CSV")
+    token = visitor.centre.keys["centre"].token
+    asked = "period=yesterday&by=agent&compare=previous&userType=human"
+    answer = httpx.get(
+        f"{visitor.centre.url}/api/account/centre/report?{asked}", headers={"Authorization": f"Bearer {token}"}
+    ).json()
+    assert {row["agentId"]: (row[counted], row[f"{counted}Previous"]) for row in rows} == {
+        str(row["agentId"]): (str(row[counted]), str(row[f"{counted}Previous"])) for row in answer
+    }
+    shown = page.locator("table.metrics tbody tr")
+    assert shown.count() == len(rows) > 5
+    for place, row in enumerate(rows):
+        cell = shown.nth(place).locator("td.n").first
+        now, before = int(row[counted]), int(row[f"{counted}Previous"])
+        assert number((cell.inner_text() or "").split()[0]) == now
+        said = cell.locator(".differs").inner_text()
+        assert said.startswith(
+            "= ±0" if now == before else f"▲ +{now - before}" if now > before else f"▼ −{before - now}"
+        )
+    unknown = [place for place, row in enumerate(rows) if not row["medianResponseMillisPrevious"]]
+    for place in unknown:
+        assert shown.nth(place).locator("td.n").nth(11).locator(".differs").count() == 0
+    tile = visitor.open("/?last=yesterday&tz=UTC&compare=previous").locator(".figures .tile").first
+    total = sum(int(row[counted]) for row in rows) - sum(int(row[f"{counted}Previous"]) for row in rows)
+    expect(tile.locator(".differs")).to_contain_text(f"{abs(total):,}")
+    chart = page.locator("[data-chart]").first
+    expect(chart.locator(".u-legend")).to_contain_text("all, before")
+    chart.locator("summary").click()
+    compared = chart.locator("details tbody td:last-child")
+    assert sum(map(number, compared.all_text_contents())) == sum(int(row[f"{counted}Previous"]) for row in rows)
+    leads = compared.locator("a").first
+    told = number(leads.text_content())
+    leads.click()
+    expect(page.locator("#total")).to_have_text(f"{told:,}")
+
+
+def test_a_file_has_the_rows_that_are_seen_in_their_order(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=31d&sort=p90ResponseMillis&direction=asc&find=30&userType=all")
+    shown = page.locator("table.metrics tbody tr")
+    names = [each.split()[-1] for each in shown.locator("th").all_inner_texts()]
+    rows = exported(page, "Export as CSV")
+    assert [row["agentId"] for row in rows] == names
+    assert [row["agentName"] for row in rows if row["agentId"] == "3001"] == ["Heron"]
+    said = [each.split("\n")[0] for each in shown.locator("td.n:nth-child(15)").all_inner_texts()]
+    assert said == [duration(int(row["p90ResponseMillis"])) if row["p90ResponseMillis"] else "–" for row in rows]
+    for path, name in (("/skills?last=7d", "By agent, agent segments"), ("/skill-segments?last=7d", "skill segments")):
+        visitor.open(path)
+        if path.startswith("/skills"):
+            name = "By skill, agent segments"
+        rows = exported(page, f"Export as CSV: {name}")
+        if path.startswith("/skill-segments"):
+            assert len(rows) == number(page.locator("#total").text_content())
+        else:
+            assert len(rows) == page.locator("#table2 tbody tr").count()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export as xlsx").click()
+    with zipfile.ZipFile(download.value.path()) as book:
+        sheet = book.read("xl/worksheets/sheet1.xml")
+        assert sheet.count(b"<row ") == len(rows) + 1
 
 
 # --- whose clocks -----------------------------------------------------------------------------------------------------
@@ -549,8 +736,8 @@ def test_apply_keeps_the_span_in_the_hour_that_comes_twice(visitor: Visitor) -> 
         expect(page).to_have_url(re.compile("toOffset=%2B01%3A00"))
         expect(total).to_have_text("4")
         assert title.inner_text() == told
-    page.get_by_label("02:10 comes twice").select_option("second, +01:00")
-    page.get_by_role("button", name="Apply").click()
+    field(page, "02:10 comes twice", exact=False).select_option("second, +01:00")
+    page.get_by_role("button", name="Show", exact=True).first.click()
     expect(total).to_have_text("2")
     expect(title).to_contain_text("2025-10-26 02:10 +01:00 – 2025-10-26 02:40 +01:00")
 
@@ -737,7 +924,7 @@ def test_texts_from_outside_stay_text(visitor: Visitor) -> None:
     expect(page.locator("tbody tr").first).to_contain_text(skill)
     expect(page.locator("tbody tr").first.locator("td:nth-child(10)")).to_have_text(HOSTILE)
     page.locator("tbody tr td:nth-child(9) a").first.click()
-    expect(page.locator(".chips")).to_contain_text(HOSTILE)
+    expect(page.get_by_role("group", name="Outcome")).to_contain_text(HOSTILE)
     page.locator("a.why").first.click()
     expect(page.locator("h1 bdi")).to_have_text(HOSTILE)
     expect(page.locator("tbody.chosen")).to_contain_text(agent)
@@ -823,7 +1010,7 @@ def test_the_theme_is_chosen_and_kept(visitor: Visitor) -> None:
     assert seen["light"] == seen["as the system"] != seen["dark"] == page.evaluate(color)
 
 
-@pytest.mark.parametrize("width", [360, 3840])
+@pytest.mark.parametrize("width", [320, 3840])
 def test_it_fits_a_phone_and_a_wall(centre: Centre, chromium: Browser, width: int) -> None:
     visitor = Visitor(centre, chromium, viewport={"width": width, "height": 800 if width < 1000 else 2160})
     try:

@@ -127,6 +127,14 @@ def test_report_says_on_the_terminal_whose_clock_it_shows_and_which_of_two_hours
     assert "03:00 +" not in done.stdout
 
 
+def test_report_says_on_the_terminal_what_is_compared(run: Run) -> None:
+    options = ("--from", "2025-10-26", "--to", "2025-10-27", "--tz", "Europe/Berlin", "--compare", "week")
+    earlier = "2025-10-19T01:30:00Z"
+    done = run("report", "-", *options, stdin=closed_at(*CLOSES, earlier))
+    assert "In brackets: from 2025-10-19 00:00 to 2025-10-20 00:00" in done.stdout
+    assert f"{len(CLOSES) - 1} (1)" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("user_type", "agents"), [("human", ["1"]), ("bot", ["9"]), ("all", ["1", "9"]), (None, ["1", "9"])]
 )

@@ -22,6 +22,7 @@ ASKED = (
     ("--by", "skill"),
     ("--by", "group,agent", "--interval", "15", "--tz", "Asia/Kathmandu", "--user-type", "human"),
     ("--by", "source", "--interval", "month", "--compare", "previous"),
+    ("--by", "skill", "--compare", "week", "--metrics", "totalAgentConversationSegments"),
     ("--interval", "hour", "--fill", "zero", "--metrics", "medianResponseMillis,totalQueueSegments"),
     ("--by", "agent", "--agent", "7,8", "--skill", "-1", "--group", "-1"),
 )

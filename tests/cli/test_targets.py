@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import tomllib
 from datetime import date
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner
 
 from handletime.cli import cli
 from handletime.targets.file import read_targets
+from tests.cli.test_serve import Server, bearer, example, handletime, lines, new_key, serving, wait_until
 from tests.targets.test_file import GOOD
 
 
@@ -70,3 +75,56 @@ def test_what_there_is_no_list_of_is_told(arguments: list[str], told: str) -> No
     result = CliRunner().invoke(cli, ["targets", "closed", *arguments])
     assert result.exit_code == 1
     assert told in str(result.exception)
+
+
+# --- a running server ------------------------------------------------------------------------------------------------
+
+TARGETS = '[[targets]]\nname = "all"\nfirst-response = "{}"\nresponse = "1h"\nqueue-wait = "1h"\n'
+
+
+def test_a_server_judges_by_the_file_as_it_is_now(tmp_path: Path) -> None:
+    folder, file = tmp_path / "deep" / "store", tmp_path / "targets.toml"
+    key = new_key(folder, "admin")
+    file.write_text(TARGETS.format("1h"))
+    events, _ = example("04-bot-to-human")
+    asked = ["report", "--account", "acme", "--format", "csv", "--metrics", "firstResponseServiceLevelPercent"]
+
+    def percent(*given: str) -> str:
+        rows = list(csv.DictReader(io.StringIO(handletime(*asked, *given).stdout)))
+        return rows[0]["firstResponseServiceLevelPercent"]
+
+    def said(server: Server) -> str:
+        return percent("--url", server.url, "--token", key["token"])
+
+    with serving(folder, "--targets", str(file)) as server:
+        answer = httpx.post(f"{server.url}/api/account/acme/events", content=lines(events), headers=bearer(key))
+        assert answer.status_code == 200, answer.text
+        assert said(server) == "100"
+        query = "report?metrics=firstResponseServiceLevelPercent"
+        url = f"{server.url}/api/account/acme/{query}&from=2026-11-01&to=2100-01-01"
+        tag = httpx.get(url, headers=bearer(key)).headers["etag"]
+        file.write_text(TARGETS.format("1ms"))
+        wait_until(lambda: said(server) == "0")
+        # Another target is another answer, though no event came.
+        assert httpx.get(url, headers={**bearer(key), "If-None-Match": tag}).status_code == 200
+        file.write_text(TARGETS.format("soon"))
+        wait_until(lambda: said(server) == "0" and "the targets stay as they were" in Path(server.log).read_text())
+        assert "line 3: first-response must be a length of time" in Path(server.log).read_text()
+        assert said(server) == "0"
+        # All metrics of a server are those that it has, with its levels.
+        everything = handletime(
+            "report", "--account", "acme", "--format", "json", "--url", server.url, "--token", key["token"]
+        )
+        assert "firstResponseServiceLevelPercent" in json.loads(everything.stdout)[0]
+        assert server.stop() == 0
+    file.write_text(TARGETS.format("1h"))
+    assert percent("--data", str(folder), "--targets", str(file)) == "100"
+    wrong = handletime("report", *asked[1:], "--url", "http://127.0.0.1:1", "--targets", str(file), code=2)
+    assert "a server has its own targets" in wrong.stderr
+
+
+def test_a_server_does_not_begin_with_a_wrong_file(tmp_path: Path) -> None:
+    folder, file = tmp_path / "store", tmp_path / "targets.toml"
+    file.write_text('[[targets]]\nname = "all"\n')
+    done = handletime("serve", "--data", folder, "--port", "0", "--targets", file, code=1)
+    assert f"{file}: line 1: a target sets a clock" in done.stderr

@@ -84,6 +84,9 @@ def pages(places: Places) -> Iterator[str]:
     yield f"/skills?{span}"
     yield f"/segments?{span}&limit=20&userType=all"
     yield f"/segments.csv?{span}"
+    yield f"/agents.csv?{span}"
+    yield f"/skills.csv?{span}&table=2"
+    yield f"/skill-segments.csv?{span}"
     yield f"/skill-segments?{span}&limit=20"
 
 

@@ -55,7 +55,12 @@ PAGES: Final[dict[str, tuple[Permission, str]]] = {
     "GET /agents": ("operations", "?tz=UTC"),
     "GET /skills": ("operations", "?tz=UTC"),
     "GET /segments": ("handle-time", "?tz=UTC"),
-    "GET /segments.csv": ("handle-time", "?tz=UTC"),
+    **{f"GET /segments.{form}": ("handle-time", "?tz=UTC") for form in ("csv", "xlsx")},
+    **{
+        f"GET /{table}.{form}": ("operations", "?tz=UTC")
+        for table in ("agents", "skills", "skill-segments")
+        for form in ("csv", "xlsx")
+    },
     "GET /skill-segments": ("operations", "?tz=UTC"),
     "GET /agent-day": ("handle-time", "?agent=7&tz=UTC"),
     "GET /why": ("handle-time", "?conversation=secret&tz=UTC"),

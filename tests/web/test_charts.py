@@ -44,10 +44,10 @@ def test_charts_name_what_they_count_and_which_hour() -> None:
         assert all("gent segment" in chart.title for chart in charts[1:])
         assert [chart.times for chart in charts] == [
             [
-                "Sun 25 Oct 01:00",
-                "Sun 25 Oct 02:00 +02:00",
-                "Sun 25 Oct 02:00 +01:00",
-                "Sun 25 Oct 03:00 (part)",
+                "Sun 2026-10-25 01:00",
+                "Sun 2026-10-25 02:00 +02:00",
+                "Sun 2026-10-25 02:00 +01:00",
+                "Sun 2026-10-25 03:00 (part)",
             ]
         ] * 4
         assert {tuple(chart.parts) for chart in charts} == {(3,)}

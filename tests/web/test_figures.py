@@ -8,13 +8,18 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
 
+from handletime.answers.difference import difference
+from handletime.answers.periods import Window
 from handletime.answers.registry import METRICS, QUEUE_METRICS
+from handletime.answers.report import Cut, Filters, Report, question_of
 from handletime.api.parameters import Query
 from handletime.segments.derive import derive
+from handletime.web.charts import charts_of, tiles_of
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -30,6 +35,7 @@ from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of, rows_of
 
 Row = dict[str, Any]
+UTC = ZoneInfo("UTC")
 
 
 def test_every_metric_of_agent_and_skill_segments_has_a_column() -> None:
@@ -152,3 +158,53 @@ def test_doubts_are_counted(reader: MemoryReader) -> None:
     ids = {row["segmentId"] for row in human}
     units = rows_of(derive(reader.events).handle_time_units)
     assert quality.long_units == sum(u["segmentId"] in ids and cast(int, u["handleTimeMillis"]) > 60_000 for u in units)
+
+
+# --- compared ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["agentId", "skillId"])
+def test_what_a_table_is_compared_with_is_what_the_report_says(reader: MemoryReader, kind: Any) -> None:
+    """One window beside the one before: the page has what `GET …/report` has under `…Previous`."""
+    times = reader.events["time"].cast("int64").to_pylist()
+    first, last = min(times), max(times) + 1
+    middle = (first + last) // 2
+    query = Query(f"from={middle}&to={last}&interval=5&userType=all&compare=previous".encode())
+    view = read_view(query, last + 10)
+    query.check()
+    table = table_of(reader, view, kind, "agentSegments", "totalAgentConversationSegments", descending=True)
+    metrics = tuple(metrics_of(AGENT_COLUMNS))
+    cut = Cut(Window(middle, last), None, UTC)
+    for by, found in (((kind,), table.rows), ((), [table.total])):
+        with reader.snapshot() as snapshot:
+            question = question_of(cut, Filters(), by, metrics, compare="previous")
+            (told,) = Report(snapshot, question).rows()
+        numbers = told.keys[kind].values.tolist() if by else [None]
+        assert sorted(row.number or 0 for row in found) == sorted(number or 0 for number in numbers)
+        for place, number in enumerate(numbers):
+            (row,) = [row for row in found if row.number == number]
+            assert row.before is not None
+            for key, beside in ((key, told.metrics[f"{key}Previous"]) for key in (metric.key for metric in metrics)):
+                there = beside.there is None or bool(beside.there[place])
+                value = row.before[key]
+                assert (None if value == -1 and METRICS[key].per else value) == (
+                    beside.values[place].item() if there else None
+                ), key
+
+
+def test_a_history_has_what_it_is_compared_with_interval_by_interval(reader: MemoryReader) -> None:
+    times = reader.events["time"].cast("int64").to_pylist()
+    first, last = min(times), max(times) + 1
+    queries = (f"from={last}&to={2 * last - first}&compare=previous", f"from={first}&to={last}")
+    views = [read_view(Query(f"{query}&interval=5&userType=all".encode()), 3 * last) for query in queries]
+    compared, alone = (history_of(reader, view) for view in views)
+    assert compared.before is not None
+    assert compared.before.total == alone.total
+    assert alone.total
+    assert len(compared.before.bounds) == len(compared.bounds)
+    counted = "totalAgentConversationSegments"
+    assert sum(cast(int, each) for each in compared.before.values[counted]) == alone.total[counted]
+    (line, *_) = charts_of(compared, views[0])[0].before
+    assert (line.name, line.values) == ("all, before", compared.before.values[counted])
+    tiles = tiles_of(compared, views[0])
+    assert tiles[0].differs == difference(METRICS[counted], compared.total.get(counted), alone.total[counted])

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from handletime.answers.labels import AccountLabels
+from handletime.answers.periods import COMPARISONS, Compare
 from handletime.answers.words import clock, moment
 from handletime.api.errors import BadRequest
 from handletime.api.parameters import Query
@@ -125,16 +126,25 @@ def test_what_does_not_fit_is_said(query: str, cause: str) -> None:
     source=st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
     user_type=st.sampled_from(["all", "human", "bot"]),
     long=st.integers(1, 10_080),
+    compare=st.sampled_from([None, *COMPARISONS]),
 )
 def test_a_link_means_the_view_that_it_is_of(
-    last: str, interval: str, zone: str, agent: int | None, source: str | None, user_type: str, long: int
+    last: str,
+    interval: str,
+    zone: str,
+    agent: int | None,
+    source: str | None,
+    user_type: str,
+    long: int,
+    compare: Compare | None,
 ) -> None:
     given_view = view_of(f"last={last}&tz={zone}")
-    first = {"interval": interval if last not in ("7d", "31d") else None, "agent": agent, "source": source}
+    is_long = last not in ("1h", "8h", "24h", "today", "yesterday")
+    first = {"interval": None if is_long else interval, "agent": agent, "source": source, "compare": compare}
     query = given_view.href("", **first, userType=user_type, long=long).lstrip("?")
     view = view_of(query)
     assert (view.agent, view.source, view.user_type, view.long_minutes) == (agent, source, user_type, long)
-    assert view.zone.key == zone
+    assert (view.zone.key, view.compare) == (zone, compare)
     assert view_of(view.href("").lstrip("?")) == view
     assert view_of(view.fixed("").lstrip("?")).bounds == view.bounds
     assert all(a < b for a, b in zip(view.bounds, view.bounds[1:], strict=False))
@@ -286,3 +296,56 @@ def test_whose_segments_count() -> None:
     assert "userType = 'bot'" in bots.agent_segments.condition().where
     assert "userType = 'bot'" in bots.skill_segments.condition().where
     assert "userType = 'human'" in view_of("userType=human").skill_segments.condition().where
+
+
+# --- what is compared -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "start", "end"),
+    [
+        ("last=today&compare=previous", "2026-11-20T00:00:00Z", "2026-11-20T12:34:56.789Z"),
+        ("last=today&compare=week", "2026-11-14T00:00:00Z", "2026-11-14T12:34:56.789Z"),
+        ("last=24h&compare=previous", "2026-11-19T12:34:56.789Z", "2026-11-20T12:34:56.789Z"),
+        ("last=last-week&compare=four-weeks", "2026-10-12T00:00:00Z", "2026-10-19T00:00:00Z"),
+        ("last=last-month&compare=previous", "2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z"),
+        ("from=2026-11-16T00:00&to=2026-11-23T00:00&compare=year", "2025-11-17T00:00:00Z", "2025-11-22T12:34:56.789Z"),
+    ],
+)
+def test_a_span_is_compared_as_far_as_it_has_passed(query: str, start: str, end: str) -> None:
+    view = view_of(query)
+    assert (view.compared[0], view.compared[-1]) == (instant(start), instant(end))
+    assert len(view.compared) <= len(view.bounds) or "month" in query
+    again = view_of(view.href("/").partition("?")[2])
+    assert (again.compare, again.compared) == (view.compare, view.compared)
+    selection = view.before(view.agent_segments)
+    assert selection is not None
+    assert (selection.start, selection.end) == (view.compared[0], view.compared[-1])
+
+
+def test_what_has_not_begun_or_is_not_to_be_compared_is_not() -> None:
+    for query in ("last=today", "from=2026-11-22T00:00&to=2026-11-23T00:00&compare=week"):
+        view = view_of(query)
+        assert view.compared == ()
+        assert view.before(view.agent_segments) is None
+        assert view.compared_text == ""
+    assert view_of("last=yesterday&compare=week").compared_text == "Fri 2026-11-13"
+    assert view_of("last=last-week&compare=week").compared_text == "Mon 2026-11-02 – Sun 2026-11-08"
+    assert view_of("last=today&compare=week").compared_text == "2026-11-14 00:00 – 2026-11-14 12:34"
+    with pytest.raises(BadRequest):
+        view_of("compare=never")
+
+
+@pytest.mark.parametrize(
+    ("last", "start", "end"),
+    [
+        ("last-7-days", "2026-11-14T00:00:00Z", "2026-11-21T00:00:00Z"),
+        ("last-week", "2026-11-09T00:00:00Z", "2026-11-16T00:00:00Z"),
+        ("last-month", "2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"),
+    ],
+)
+def test_periods_of_the_calendar_are_those_of_reports(last: str, start: str, end: str) -> None:
+    view = view_of(f"last={last}")
+    assert (view.start, view.end) == (instant(start), instant(end))
+    assert view.href("/") == f"/?last={last}&tz=UTC"
+    assert view.span_text.startswith(f"{SPANS[last].capitalize()}, {start[:10]} – ")

@@ -9,7 +9,7 @@ import io
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, cast
 
 import msgspec
 import numpy as np
@@ -240,37 +240,44 @@ _WIDTH: Final = 18
 
 
 def _workbook(rows: Iterable[Rows], shape: Shape) -> Iterator[bytes]:
-    """A workbook of one sheet. Times stand as the clock of the zone shows them; large ids are texts.
+    """A workbook of a report. Times stand as the clock of the zone shows them."""
+    zone = shape.question.zone
+    times = [local(bound, zone).replace(tzinfo=None) for bound in shape.question.of.bounds]
+    columns = (
+        [array.to_pylist() for array in shape.arrays(part, times, pa.timestamp("us")).values()]
+        for part in in_small(rows)
+    )
+    cells = (row for part in columns for row in zip(*part, strict=True))
+    return workbook(shape.schema(pa.timestamp("ms")).names, cells)
+
+
+def workbook(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
+    """A workbook of one sheet: a line of names, then the rows. Times have no zone; large ids are texts.
 
     Rows lie in a temporary file until the workbook is made of them.
     """
     from xlsxwriter import Workbook
 
-    zone = shape.question.zone
-    times = [local(bound, zone).replace(tzinfo=None) for bound in shape.question.of.bounds]
     with tempfile.TemporaryFile() as file:
         book = Workbook(file, {"constant_memory": True})
         sheet = book.add_worksheet("report")
         bold, moment = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd hh:mm"})
-        names = shape.schema(pa.timestamp("ms")).names
         sheet.freeze_panes(1, 0)
         sheet.set_column(0, max(len(names) - 1, 0), _WIDTH)
         for place, name in enumerate(names):
             sheet.write_string(0, place, name, bold)
-        line = 1
-        for part in in_small(rows):
-            columns = [array.to_pylist() for array in shape.arrays(part, times, pa.timestamp("us")).values()]
-            for row in zip(*columns, strict=True):
-                for place, cell in enumerate(row):
-                    if cell is None:
-                        continue
-                    if isinstance(cell, datetime):
-                        sheet.write_datetime(line, place, cell, moment)
-                    elif isinstance(cell, str) or abs(cell) >= _EXCEL_DIGITS:
-                        sheet.write_string(line, place, str(cell))
-                    else:
-                        sheet.write_number(line, place, cell)
-                line += 1
+        for line, row in enumerate(rows, 1):
+            for place, cell in enumerate(row):
+                if cell is None:
+                    continue
+                if isinstance(cell, datetime):
+                    sheet.write_datetime(line, place, cell, moment)
+                elif isinstance(cell, bool):
+                    sheet.write_boolean(line, place, cell)
+                elif isinstance(cell, str) or abs(cast("float", cell)) >= _EXCEL_DIGITS:
+                    sheet.write_string(line, place, str(cell))
+                else:
+                    sheet.write_number(line, place, cast("float", cell))
         book.close()
         file.seek(0)
         while piece := file.read(_PIECE):

@@ -67,7 +67,10 @@ def units_in(by: Sequence[By], of: Selection) -> tuple[str, dict[str, object]]:
         parameters |= more | {"borders": [instant_of(each) for each in of.bounds]}
     keys = [f'{"place" if key == "interval" else key_sql(key)} as "key_{key}"' for key in by]
     parts = [f"greatest(start, {begin}) as since", f'least("end", {end}) as until', "segmentNumber"]
-    return f"select {', '.join([*keys, *parts])} from {units}", parameters  # noqa: S608
+    found = f"select {', '.join([*keys, *parts])} from {units}"  # noqa: S608
+    if len({*of.bounds}) < len(of.bounds):
+        found = f"select * from ({found}) where since < until"  # noqa: S608 — some intervals have no length
+    return found, parameters
 
 
 def _in_each(units: str, of: Selection) -> tuple[str, dict[str, object]]:

@@ -7,10 +7,13 @@ that comes twice is two hours, and a date that a zone left out (Pacific/Apia, 30
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Final, Literal
 from zoneinfo import ZoneInfo
+
+import numpy as np
+import numpy.typing as npt
 
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.model import EPOCH, TIME_MAX, TIME_MIN
@@ -62,6 +65,40 @@ def begin_of_day(day: date, zone: ZoneInfo) -> int:
         if (moment := max(begin, midnight - offset)) < end:
             return moment
     return midnight
+
+
+def days_earlier(moments: Sequence[int], days: int, zone: ZoneInfo) -> list[int]:
+    """Moments in ascending order, so many days before and at the same time of day by the clocks of a zone.
+
+    Each becomes the first moment at which the clocks show that time, or a later one where they leave it out; none
+    comes before the one in front of it.
+    """
+    if not moments:
+        return []
+    shown = _Clock(moments[0], moments[-1], zone)
+    walls = np.asarray(moments, np.int64) + shown.offsets_at(moments) - days * DAY
+    target = _Clock(int(walls.min()) - _SHIFT_MAX, int(walls.max()) + _SHIFT_MAX, zone)
+    return [int(each) for each in np.maximum.accumulate(target.first_shown(walls))]
+
+
+class _Clock:
+    """What the clocks of a zone show from one moment to another."""
+
+    def __init__(self, start: int, end: int, zone: ZoneInfo) -> None:
+        stretches = np.array(list(_stretches(start, end + 1, zone)), np.int64)
+        self._begins, self._ends, self._offsets = stretches.T
+
+    def offsets_at(self, moments: Sequence[int]) -> npt.NDArray[np.int64]:
+        """How far the clocks are ahead of UTC."""
+        places: npt.NDArray[np.int64] = self._offsets[np.searchsorted(self._begins, moments, "right") - 1]
+        return places
+
+    def first_shown(self, walls: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The first moments at which the clocks show these times, or later ones. Times count as if they were UTC's."""
+        until = np.maximum.accumulate(self._ends + self._offsets)
+        places = np.minimum(np.searchsorted(until, walls, "right"), len(until) - 1)
+        first: npt.NDArray[np.int64] = np.maximum(self._begins[places], walls - self._offsets[places])
+        return first
 
 
 def length_of(interval: Interval) -> int:

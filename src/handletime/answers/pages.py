@@ -14,6 +14,7 @@ from typing import Final, Literal, NamedTuple
 
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Condition, Selection, instant_of
+from handletime.answers.terms import RELATIONS, Table
 from handletime.segments.ids import segment_id
 
 SortKey = Literal["Date", "Conversation", "Agent", "Employee", "Skill", "Group"]
@@ -101,6 +102,11 @@ def rows_of(
         f"{_SELECT} where {part.where} {order}", part.parameters | {"limit": limit, "offset": offset}
     )
     return count, starmap(Segment, chain.from_iterable(iter(partial(found.fetchmany, _FETCHED), [])))
+
+
+def count_of(snapshot: Snapshot, wanted: Selection, table: Table = "agentSegments") -> int:
+    """The number of segments of a table."""
+    return _number(snapshot, wanted.condition(table), RELATIONS[table])
 
 
 def _number(snapshot: Snapshot, part: Condition, relation: str = "agent_segments") -> int:

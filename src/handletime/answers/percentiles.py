@@ -103,9 +103,10 @@ def placed(relation: str, of: Selection, moment: str = '"end"') -> tuple[str, st
     """A relation and the place of a row's interval by a moment of it, both as SQL, and the values that they bind."""
     if slot_count(of) > PLACES_MAX:
         # Years of weeks on clocks that are put forward and back: all they have in common is an hour, or a second.
-        begins = "(select unnest($begins::bigint[]) as begins, unnest(range(len($begins))) as place)"
+        begins = "(select unnest($begins::bigint[]) as begins, unnest($at::bigint[]) as place)"
         joined = f"{relation} asof join {begins} on epoch_ms({moment}) >= begins"
-        return joined, "place", {"begins": list(of.bounds[:-1])}
+        long = {begin: place for place, begin in enumerate(of.bounds[:-1])}  # The last of those that begin together.
+        return joined, "place", {"begins": [*long], "at": [*long.values()]}
     return relation, place_of(f"epoch_us({moment})"), grid(of)
 
 

@@ -1,4 +1,4 @@
-"""Windows of time by their names, and the window before one: what a report is compared with (http-api.md 7)."""
+"""Windows of time by their names, and the windows that these are compared with (http-api.md 7)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,21 @@ from datetime import date, timedelta
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
-from handletime.answers.intervals import Interval, begin_of_day, clock_bounds, local_date, month_after
+from handletime.answers.intervals import (
+    Interval,
+    begin_of_day,
+    clock_bounds,
+    days_earlier,
+    local_date,
+    month_after,
+)
 
 Period = Literal["today", "yesterday", "last-7-days", "last-week", "last-month"]
 PERIODS: Final[tuple[Period, ...]] = ("today", "yesterday", "last-7-days", "last-week", "last-month")
+Compare = Literal["previous", "week", "four-weeks", "year"]
+COMPARISONS: Final[tuple[Compare, ...]] = ("previous", "week", "four-weeks", "year")
+"""What a window is compared with: the one before, or the same days one, four or 52 weeks before."""
+_WEEKS: Final[dict[Compare, int]] = {"week": 1, "four-weeks": 4, "year": 52}
 
 
 class Window(NamedTuple):
@@ -22,42 +33,50 @@ class Window(NamedTuple):
 def window_of(period: Period, now: int, zone: ZoneInfo) -> Window:
     """A period by the clocks of a zone: days, weeks from Monday on, months. Today ends now, the others before today."""
     today = local_date(now, zone)
+    # Where a zone left out the date of the day before, the day before is the one before that.
+    yesterday = local_date(begin_of_day(today, zone) - 1, zone)
     monday = today - timedelta(days=today.weekday())
     first = today.replace(day=1)
     days = {
         "today": (today, None),
-        "yesterday": (today - timedelta(days=1), today),
+        "yesterday": (yesterday, today),
         "last-7-days": (today - timedelta(days=7), today),
         "last-week": (monday - timedelta(days=7), monday),
         "last-month": ((first - timedelta(days=1)).replace(day=1), first),
     }
     begin, end = days[period]
-    return Window(begin_of_day(begin, zone), now if end is None else begin_of_day(end, zone))
+    start = begin_of_day(begin, zone)
+    return Window(start, max(now, start) if end is None else begin_of_day(end, zone))
 
 
-def window_before(window: Window, zone: ZoneInfo) -> Window:
-    """The window before: whole months before whole months, whole days before whole days; else of the same length.
+def compared_with(window: Window, compare: Compare, zone: ZoneInfo) -> Window:
+    """The window that another one is compared with.
 
-    From the beginning of a day to some time of it, it is the day before up to the same time.
+    The same days some weeks before are matched by weekday, and by the time of day that the clocks of the zone show.
+    The window before: whole months before whole months, whole days before whole days; from the beginning of a day to
+    some time of that or a later day, as many days before up to the same time; else of the same length.
     """
-    first, last = _day_at(window.start, zone), _day_at(window.end, zone)
-    if first is not None and last is not None and first < last:
-        return Window(begin_of_day(_day_before(first, last), zone), window.start)
-    length = window.end - window.start
-    if first is not None and local_date(max(window.end - 1, window.start), zone) == first:
-        begin = begin_of_day(first - timedelta(days=1), zone)
-        return Window(begin, min(begin + length, window.start))
-    return Window(window.start - length, window.start)
+    bounds = compared_bounds([*window], compare, None, zone)
+    return Window(bounds[0], bounds[-1])
 
 
-def bounds_before(bounds: list[int], before: Window, interval: Interval | None, zone: ZoneInfo) -> list[int]:
-    """The borders of the intervals of the window before, of which each stands beside the one in the same place."""
-    shift = bounds[0] - before.start
-    if before.end == bounds[0] and before.end - before.start == bounds[-1] - bounds[0]:
-        same = [bound - shift for bound in bounds]
-        if interval is None or _day_at(before.start, zone) is None:
-            return same
-    return [before.start, before.end] if interval is None else clock_bounds(before.start, before.end, interval, zone)
+def compared_bounds(bounds: list[int], compare: Compare, interval: Interval | None, zone: ZoneInfo) -> list[int]:
+    """The borders of the intervals of the window that another one, of these bounds, is compared with.
+
+    Each interval stands beside the one in the same place. It has no length where clocks leave out its time. Only
+    months before months may be cut in more or fewer intervals.
+    """
+    start, end = bounds[0], bounds[-1]
+    first, last = _day_at(start, zone), _day_at(end, zone)
+    if compare != "previous":
+        return days_earlier(bounds, 7 * _WEEKS[compare], zone)
+    if first is None or start >= end:
+        return [bound - (end - start) for bound in bounds]
+    if last is not None and first.day == last.day == 1:
+        begin = begin_of_day(_months_before(first, last), zone)
+        return [begin, start] if interval is None else clock_bounds(begin, start, interval, zone)
+    days = (last - first).days if last is not None else (local_date(end, zone) - first).days + 1
+    return days_earlier(bounds, days, zone)
 
 
 def _day_at(moment: int, zone: ZoneInfo) -> date | None:
@@ -66,11 +85,9 @@ def _day_at(moment: int, zone: ZoneInfo) -> date | None:
     return day if begin_of_day(day, zone) == moment else None
 
 
-def _day_before(first: date, last: date) -> date:
-    """Where the window before whole days begins, which end before `last`."""
-    if first.day == last.day == 1:
-        day, back = first, first
-        while day < last:
-            day, back = month_after(day), (back - timedelta(days=1)).replace(day=1)
-        return back
-    return first - (last - first)
+def _months_before(first: date, last: date) -> date:
+    """Where the months before whole months begin, which end before `last`."""
+    day, back = first, first
+    while day < last:
+        day, back = month_after(day), (back - timedelta(days=1)).replace(day=1)
+    return back

@@ -24,7 +24,7 @@ from handletime.answers.handled import HANDLE_TIME_IN_INTERVAL, handled_in_inter
 from handletime.answers.intervals import Interval, clock_bounds, length_of
 from handletime.answers.levels import verdicts_of
 from handletime.answers.percentiles import percentile_columns, placed
-from handletime.answers.periods import Window, bounds_before, window_before
+from handletime.answers.periods import Compare, Window, compared_bounds
 from handletime.answers.registry import CLOCK_TABLES, HANDLE_TIME, LEVEL_METRICS, LEVELS, METRICS, PARTS, Metric
 from handletime.answers.relations import OF_AGENTS, Snapshot
 from handletime.answers.selection import Selection
@@ -50,7 +50,7 @@ ROWS_MAX: Final = 1_000_000
 INTERVALS_MAX: Final = 1_000_000
 """The most intervals that a window is cut in."""
 PREVIOUS: Final = "Previous"
-"""The end of the names of columns about the window before."""
+"""The end of the names of columns about the window that is compared with."""
 AT_ONCE: Final = 100_000
 """Segments that are asked about together, if there are intervals to tell them apart; or rows, where all are filled."""
 LONG: Final = 200_000
@@ -72,9 +72,9 @@ CELL_BYTES: Final = 16
 class Question(NamedTuple):
     """What a report is asked for.
 
-    `of` has the bounds of the intervals, `before` those of the window before, if that is to be compared with. `fill`
-    gives each combination a row in each interval. Up to `limit` rows are given from `offset` on. Service levels are
-    those of `targets`.
+    `of` has the bounds of the intervals, `before` those of the window that it is compared with, if it is. `fill` gives
+    each combination a row in each interval. Up to `limit` rows are given from `offset` on. Service levels are those of
+    `targets`.
     """
 
     of: Selection
@@ -114,15 +114,15 @@ class Cut(NamedTuple):
 
 
 def question_of(
-    cut: Cut, filters: Filters, by: Iterable[By], metrics: tuple[Metric, ...], *, compare: bool = False
+    cut: Cut, filters: Filters, by: Iterable[By], metrics: tuple[Metric, ...], *, compare: Compare | None = None
 ) -> Question:
-    """The question for a window, which is not cut too finely, compared with the one before or not."""
+    """The question for a window, which is not cut too finely, and what it is compared with."""
     (start, end), interval, zone = cut
     bounds = [start, end] if interval is None or start >= end else clock_bounds(start, end, interval, zone)
     of = Selection(bounds, **filters._asdict())
     before = None
-    if compare:
-        before = of._replace(bounds=bounds_before(bounds, window_before(cut.window, zone), interval, zone))
+    if compare is not None:
+        before = of._replace(bounds=compared_bounds(bounds, compare, interval, zone))
     return Question(of, tuple(by), interval is not None, metrics, zone, before)
 
 
@@ -153,6 +153,11 @@ class Column(NamedTuple):
         """The values from one place to another."""
         return Column(self.values[begin:end], None if self.there is None else self.there[begin:end])
 
+    def taken(self, places: Sequence[int]) -> Column:
+        """The values at some places."""
+        at = np.asarray(places, np.intp)
+        return Column(self.values[at], None if self.there is None else self.there[at])
+
 
 class Rows(NamedTuple):
     """Some rows of a report as columns: places of intervals in the bounds, ids and texts, and metrics.
@@ -175,6 +180,16 @@ class Rows(NamedTuple):
             {name: column.part(begin, end) for name, column in self.keys.items()},
             {name: column.part(begin, end) for name, column in self.metrics.items()},
             {name: column.part(begin, end) for name, column in self.leading.items()},
+        )
+
+    def taken(self, places: Sequence[int]) -> Rows:
+        """The rows at some places, in their order."""
+        return Rows(
+            len(places),
+            None if self.places is None else self.places[np.asarray(places, np.intp)],
+            {name: column.taken(places) for name, column in self.keys.items()},
+            {name: column.taken(places) for name, column in self.metrics.items()},
+            {name: column.taken(places) for name, column in self.leading.items()},
         )
 
 

@@ -200,7 +200,7 @@ def slots(bounds: Sequence[int]) -> tuple[int, int]:
         return bounds[0], max(bounds[-1] - bounds[0], 1)
     steps = {end - start for start, end in zip(bounds, inner, strict=False)}
     if len(steps) == 1 and bounds[-1] - bounds[-2] <= max(steps):
-        return bounds[0], steps.pop()
+        return bounds[0], max(steps.pop(), 1)
     step = gcd(*(end - inner[0] for end in inner)) or bounds[-1] - bounds[0]
     return inner[0] + (bounds[0] - inner[0]) // step * step, step
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import TYPE_CHECKING, Final, Literal, cast
 
-from handletime.clock import DAY, HOUR, MINUTE, SECOND
+from handletime.clock import HOUR, MINUTE, SECOND
 from handletime.segments import LONG_UNIT_MINUTES
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ CLAUSES: Final = {
     "2.4": "Every ended segment has exactly one outcome.",
     "2.5": "A queue segment goes from where nobody is assigned to an assignment, a close or another skill's queue.",
     "3.2": "The consumer waits from a message on until the assigned agent writes; after a transfer from its start on.",
-    "3.3": "Handled is only what a human agent looks at while the consumer waits, or between two messages in a row.",
+    "3.3": "Handle time is what a human agent looks at while the consumer waits, or between two messages in a row.",
     "3.3 a": "The agent's focus is here and the consumer waits.",
     "3.3 b": "The agent's focus is here, between two of the agent's messages in a row.",
 }
@@ -125,7 +125,7 @@ CLAUSES: Final = {
 
 
 def duration(milliseconds: float) -> str:
-    """A duration as people say it: 450 ms, 9.9 s, 55 s, 12 min 5 s, 34 h 12 min, 3 d 4 h.
+    """A duration as people say it: 450 ms, 9.9 s, 55 s, 12 min 5 s, 34 h 12 min, 86 h 08 min. Days are no unit of work.
 
     What is smaller than the last digit is cut off, as everywhere here (rules.md 1 and 4): a wait of 9,996 ms is no
     wait of 10 s. So nothing ever reads as 60 s or 60 min, or as longer than it was.
@@ -139,16 +139,10 @@ def duration(milliseconds: float) -> str:
     if whole < MINUTE:
         return f"{whole // SECOND} s"
     if whole < HOUR:
-        return _both(whole, MINUTE, "min", SECOND, "s")
-    if whole < 2 * DAY:
-        return _both(whole, HOUR, "h", MINUTE, "min")
-    return _both(whole, DAY, "d", HOUR, "h")
-
-
-def _both(whole: int, large: int, name: str, small: int, rest_name: str) -> str:
-    """In two units; the smaller one is left out where it is 0."""
-    rest = whole % large // small
-    return f"{whole // large:,} {name} {rest} {rest_name}" if rest else f"{whole // large:,} {name}"
+        rest = whole % MINUTE // SECOND
+        return f"{whole // MINUTE} min {rest} s" if rest else f"{whole // MINUTE} min"
+    rest = whole % HOUR // MINUTE
+    return f"{whole // HOUR:,} h {rest:02} min" if rest else f"{whole // HOUR:,} h"
 
 
 def count(number: int, singular: str, plural: str = "") -> str:
@@ -276,6 +270,11 @@ def without_focus_data(number: int, of: int, what: str) -> str:
     """`2 of 3 human agents have no focus data: handle time is unknown there, not zero`."""
     have = "has" if number == 1 else "have"
     return f"{number:,} of {count(of, what)} {have} {NO_FOCUS_DATA}: handle time is unknown there, not zero"
+
+
+def no_focus_data_of(name: str) -> str:
+    """`Jackdaw's screen sent no focus data: handle time unknown`."""
+    return f"{name}'s screen sent {NO_FOCUS_DATA}: handle time unknown"
 
 
 def long_units(number: int, minutes: int = LONG_UNIT_MINUTES, more: str = "") -> str:

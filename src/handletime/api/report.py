@@ -16,7 +16,7 @@ from litestar import Response, get
 
 from handletime.answers.flat import FORMATS, MEDIA_TYPES, Format, Namer, Shape, in_small, written
 from handletime.answers.intervals import UNITS, Interval, begin_of_day
-from handletime.answers.periods import PERIODS, Window, window_of
+from handletime.answers.periods import COMPARISONS, PERIODS, Window, window_of
 from handletime.answers.report import (
     DIMENSIONS,
     INTERVALS_MAX,
@@ -115,7 +115,12 @@ USER_TYPE: Final = a_choice("userType", "Only segments of human agents or of bot
 METRICS: Final = some_choices(
     "metrics", "Only these metrics, and the counts and sums that they are made of.", list(REPORTED)
 )
-COMPARE: Final = a_choice("compare", "Adds to each metric its value in the window before.", "", ("previous",))
+COMPARE: Final = a_choice(
+    "compare",
+    "Adds to each metric its value in the window before, or on the same days one, four or 52 weeks before.",
+    "",
+    COMPARISONS,
+)
 FILL: Final = a_choice("fill", "Gives each combination a row in each interval, also without segments.", "", ("zero",))
 LIMIT: Final[Parameter[int | None]] = Parameter(
     "limit",
@@ -211,7 +216,8 @@ def read(query: Query, now: int, targets: AccountTargets = NO_TARGETS) -> Questi
     compare, fill, offset, limit = query.get(COMPARE), query.get(FILL), query.get(OFFSET), query.get(LIMIT)
     metrics = chosen(query.get(METRICS) if query.has(METRICS) else None, levels=bool(targets))
     query.check()
-    question = question_of(cut, filters, by, metrics, compare=bool(compare))
+    compared = next((each for each in COMPARISONS if each == compare), None)
+    question = question_of(cut, filters, by, metrics, compare=compared)
     return question._replace(fill=bool(fill), offset=offset, limit=limit, targets=targets)
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from handletime.answers.flat import Format
     from handletime.answers.intervals import Interval
-    from handletime.answers.periods import Window
+    from handletime.answers.periods import Compare, Window
     from handletime.answers.sums import By
     from handletime.answers.workforce import Rules
     from handletime.cli.report_origin import Asked, Known, Origin, Row
@@ -31,6 +31,7 @@ Form = Literal["table", "csv", "json", "ndjson", "parquet", "xlsx", "genesys", "
 WORKFORCE: Final = frozenset({"genesys", "calabrio"})
 BINARY: Final = frozenset({"parquet", "xlsx"})
 PERIODS: Final = ("today", "yesterday", "last-7-days", "last-week", "last-month")
+COMPARISONS: Final = ("previous", "week", "four-weeks", "year")
 """As `answers.periods`, which takes long to load."""
 
 
@@ -196,7 +197,11 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
 @click.option(
     "--list-metrics", is_flag=True, is_eager=True, expose_value=False, callback=_list_metrics, help="Say what there is."
 )
-@click.option("--compare", type=click.Choice(["previous"]), help="Add to each metric its value in the window before.")
+@click.option(
+    "--compare",
+    type=click.Choice(COMPARISONS),
+    help="Add to each metric its value in the window before, or on the same days one, four or 52 weeks before.",
+)
 @click.option("--fill", type=click.Choice(["zero"]), help="Give each combination a row in each interval.")
 @click.option(
     "--labels",
@@ -276,7 +281,7 @@ def report(
     groups: list[int] | None,
     source: str | None,
     metrics: list[str] | None,
-    compare: str | None,
+    compare: Compare | None,
     fill: str | None,
     labels_file: Path | None,
     targets_file: Path | None,
@@ -352,7 +357,7 @@ def report(
         filters = Filters(skills, agents, groups, source, kind)
         wanted = metrics if format_ != "table" else shown_by(metrics)
         all_metrics = chosen(wanted, levels=targets_file is not None)
-        asked = Asked(cut, filters, by, all_metrics, bool(compare), bool(fill), all_metrics=wanted is None)
+        asked = Asked(cut, filters, by, all_metrics, compare, bool(fill), all_metrics=wanted is None)
         if format_ == "table":
             _show(origin, asked, metrics, user_type)
         else:
@@ -469,6 +474,7 @@ def _workforce(
 
 def _show(origin: Origin, asked: Asked, metrics: list[str] | None, user_type: UserType) -> None:
     """Prints the tables. Grouped by interval alone, intervals without segments have rows too."""
+    from handletime.answers.periods import compared_with
     from handletime.cli.report_origin import rows_of
     from handletime.cli.report_table import SHOWN_MAX, Shown, show
 
@@ -490,5 +496,6 @@ def _show(origin: Origin, asked: Asked, metrics: list[str] | None, user_type: Us
         rows.sort(key=lambda row: [(row[key] is not None, row[key]) for key in keys if key not in ("intervalStart",)])
     whole = asked._replace(cut=cut._replace(interval=None), by=(), fill=False)
     total = list(rows_of(origin, whole, together=True))
-    shown = Shown(rows, total, keys, cut.window, cut.zone, user_type, asked.compare)
+    before = compared_with(cut.window, asked.compare, cut.zone) if asked.compare else None
+    shown = Shown(rows, total, keys, cut.window, cut.zone, user_type, before)
     show(shown, metrics, origin.quality)

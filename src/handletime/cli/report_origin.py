@@ -18,6 +18,7 @@ from handletime.answers.figures import span
 from handletime.answers.files import Conversation, asked
 from handletime.answers.flat import Format, Namer, Shape, in_small, written
 from handletime.answers.labels import Labels
+from handletime.answers.periods import Compare
 from handletime.answers.registry import Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.report import (
@@ -53,7 +54,7 @@ class Asked(NamedTuple):
     filters: Filters
     by: tuple[By, ...]
     metrics: tuple[Metric, ...]
-    compare: bool = False
+    compare: Compare | None = None
     fill: bool = False
     all_metrics: bool = False
     """Whether `metrics` are all that there are, as far as is known here."""
@@ -257,7 +258,7 @@ class OfServer:
             "source": filters.source,
             "userType": filters.user_type,
             "metrics": None if asked.all_metrics else ",".join(metric.key for metric in asked.metrics),
-            "compare": "previous" if asked.compare else None,
+            "compare": asked.compare,
             "fill": "zero" if asked.fill else None,
             "format": form,
         }

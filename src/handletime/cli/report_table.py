@@ -117,7 +117,8 @@ class Shown(NamedTuple):
     window: Window
     zone: ZoneInfo
     user_type: UserType
-    compare: bool = False
+    before: Window | None = None
+    """The window that is compared with."""
 
 
 def show(report: Shown, metrics: Sequence[str] | None, quality: Quality | None) -> None:
@@ -131,6 +132,9 @@ def show(report: Shown, metrics: Sequence[str] | None, quality: Quality | None) 
     else:
         start, end = (words.moment_exactly(moment, report.zone) for moment in report.window)
         console.print(f"Segments{whose} that ended from {start} to {end} ({report.zone.key})")
+        if report.before is not None:
+            start, end = (words.moment_exactly(moment, report.zone) for moment in report.before)
+            console.print(f"In brackets: from {start} to {end}")
     for block in _blocks(metrics) if report.rows else ():
         if not _says_something(block, report):
             continue
@@ -180,12 +184,12 @@ def _table(block: Block, report: Shown) -> Table:
         table.add_column(label or name, justify="right", no_wrap=bool(label))
     for row in report.rows[:SHOWN_MAX] if "conversationId" in keys else report.rows:
         shown = (escape(_key(key, row[key], report.zone)) for key in keys)
-        table.add_row(*shown, *_cells(block, row, compare=report.compare))
+        table.add_row(*shown, *_cells(block, row, compare=report.before is not None))
     if keys and report.total and len(report.rows) > 1:
         absent = {name for name in block.metrics if all(row[name] is None for row in report.rows)}
         total = report.total[0] | dict.fromkeys(absent)
         table.add_section()
-        cells = _cells(block, total, compare=report.compare)
+        cells = _cells(block, total, compare=report.before is not None)
         table.add_row("all", *[""] * (len(keys) - 1), *cells, style="bold")
     return table
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import Final, NamedTuple
 
 import msgspec
 
+from handletime.answers.difference import Difference, difference
 from handletime.answers.figures import Value
 from handletime.answers.registry import METRICS, Metric
+from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES, local, which_of_two
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import View
@@ -29,7 +31,11 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Chart(msgspec.Struct, frozen=True):
-    """One chart over the intervals of a view: bounds in epoch milliseconds, `parts` the places of those not whole."""
+    """One chart over the intervals of a view: bounds in epoch milliseconds, `parts` the places of those not whole.
+
+    `before` are lines of what the view is compared with, whose intervals have the bounds `compared`: the values of
+    each line, or how many there were in all behind stacked bars.
+    """
 
     id: str
     title: str
@@ -40,6 +46,8 @@ class Chart(msgspec.Struct, frozen=True):
     parts: list[int]
     times: list[str]
     series: list[Series]
+    before: list[Series]
+    compared: list[int]
     total: str
 
     def json(self) -> str:
@@ -74,6 +82,11 @@ _TIMES: Final = (
 )
 
 
+_TOTALS: Final = {"outcomes": HISTORY["agentSegments"][4], "skill-outcomes": HISTORY["skillSegments"][4]}
+BEFORE: Final = "before"
+"""The word for what a view is compared with."""
+
+
 def charts_of(history: History, view: View, skill_history: History | None = None) -> list[Chart]:
     """The charts of a history; outcomes are those of the skill segments where their history is given."""
     if skill_history is None:
@@ -81,6 +94,62 @@ def charts_of(history: History, view: View, skill_history: History | None = None
     else:
         outcomes = _chart(skill_history, view, _SKILL_OUTCOMES)
     return [outcomes, *(_chart(history, view, kind) for kind in _TIMES)]
+
+
+class Tile(NamedTuple):
+    """One figure of a whole span, what it means, a link to the segments behind it, and how it differs."""
+
+    name: str
+    text: str
+    meaning: str
+    href: str
+    differs: Difference | None
+
+
+_TILES: Final[dict[Table, dict[str, str]]] = {
+    "skillSegments": {
+        "totalSkillConversationSegments": "skill segments ended",
+        "skillSegmentsAbandonedByConsumersInQueue": "abandoned in queue",
+        "abandonedSkillSegmentPercent": "abandoned, of skill segments",
+    },
+    "agentSegments": {
+        "totalAgentConversationSegments": "agent segments ended",
+        "interactiveAgentSegmentPercent": "interactive",
+        "medianFirstResponseMillis": "first response, median",
+        "medianResponseMillis": "response time, median",
+        "medianHandleTimeMillis": "handle time, median",
+    },
+}
+
+
+_OF_CHARTS: Final = {
+    "median and p90": "Half of the values are at most the median, nine of ten at most the 90th percentile",
+    "outcome": "Interactive: the agent wrote, and the consumer after that. Non-responsive consumer: the agent wrote, "
+    "the consumer did not. Abandoned: the consumer closed before the agent wrote. Non-responsive agent: it ended "
+    "otherwise without a message of the agent",
+    "interval": "A segment counts where it ended",
+}
+
+
+def meanings_of(tiles: Sequence[Tile]) -> dict[str, str]:
+    """What tiles and charts mean, by their names."""
+    return {tile.name: tile.meaning for tile in tiles} | _OF_CHARTS
+
+
+def tiles_of(history: History, view: View, skill_history: History | None = None) -> list[Tile]:
+    """The figures of the whole span, and how they differ from what it is compared with."""
+    tiles = []
+    histories: dict[Table, History | None] = {"skillSegments": skill_history, "agentSegments": history}
+    for table, of in histories.items():
+        if of is None:
+            continue
+        path = "/skill-segments" if table == "skillSegments" else "/segments"
+        for key, name in _TILES[table].items():
+            metric, value = METRICS[key], of.total.get(key)
+            differs = None if of.before is None else difference(metric, value, of.before.total.get(key))
+            href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
+            tiles.append(Tile(name, metric.said(value), metric.meaning, href, differs))
+    return tiles
 
 
 def _chart(history: History, view: View, kind: _Kind) -> Chart:
@@ -96,12 +165,24 @@ def _chart(history: History, view: View, kind: _Kind) -> Chart:
         unit="count" if stacked else "millis",
         stacked=stacked,
         zone=view.zone.key,
-        bounds=history.bounds,
+        bounds=[*history.bounds],
         parts=sorted(view.parts),
         times=[_interval_text(place, start, view) for place, start in enumerate(history.bounds[:-1])],
         series=series,
+        before=[] if history.before is None else list(_before(history.before, view, kind, len(history.bounds) - 1)),
+        compared=[*view.compared],
         total=_total(history, lines),
     )
+
+
+def _before(before: History, view: View, kind: _Kind, count: int) -> Iterator[Series]:
+    """The lines of what a view is compared with: of stacked bars one, how many there were in all."""
+    name, _, stacked, lines = kind
+    whole = _TOTALS.get(name, "")
+    for line in (_Line(whole, "all", "all"),) if stacked else lines:
+        values = [*before.values[line.metric], *[None] * count][:count]
+        texts = [METRICS[line.metric].said(each) for each in values]
+        yield Series(f"{line.name}, {BEFORE}", line.kind, values, texts, _behind(view, name, None))
 
 
 def _behind(view: View, chart: str, outcome: str | None) -> str:
@@ -120,7 +201,7 @@ def _total(history: History, lines: Sequence[_Line]) -> str:
 def _interval_text(place: int, start: int, view: View) -> str:
     at = local(start, view.zone)
     by_day = view.cut in ("day", "week")
-    text = at.strftime("%Y-%m-%d") if by_day else at.strftime("%a %d %b %H:%M") + which_of_two(at)
+    text = at.strftime("%a %Y-%m-%d") if by_day else at.strftime("%a %Y-%m-%d %H:%M") + which_of_two(at)
     return f"{text} ({PART})" if place in view.parts else text
 
 

@@ -7,9 +7,11 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from handletime.answers import doubts, pages
 from handletime.answers.doubts import DataQuality
-from handletime.answers.figures import Figures, Value, summed, with_percentiles
+from handletime.answers.figures import Figures, Value, figures_of, of_nothing, summed, with_percentiles
 from handletime.answers.pages import Slow
 from handletime.answers.registry import HANDLE_TIME, METRICS, Metric
+from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.terms import Table
 from handletime.api.ports import Reader
@@ -32,6 +34,11 @@ class Columns(NamedTuple):
 
     heading: str
     columns: tuple[Column, ...]
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What each column means, by its heading."""
+        return {column.heading: column.metric.meaning for column in self.columns}
 
 
 def _columns(heading: str, *keys: str, **headings: str) -> Columns:
@@ -82,7 +89,7 @@ SKILL_COLUMNS: Final = (
         skillSegmentsWithNonResponsiveConsumers="non-resp. consumer",
         skillSegmentsWithNonResponsiveAgents="non-resp. agent",
         skillSegmentsAbandonedByConsumers="abandoned",
-        skillSegmentsAbandonedByConsumersInQueue="… in queue",
+        skillSegmentsAbandonedByConsumersInQueue="abandoned in queue",
     ),
     Columns(
         "First response",
@@ -99,11 +106,15 @@ HUMAN_SEGMENTS: Final = Metric("humanSegments", "Segments of human agents", "hum
 
 
 class Row(NamedTuple):
-    """One agent or skill, or all of them (`number` None): metrics by key, and the trend of one of them."""
+    """One agent or skill, or all of them (`number` None): metrics by key, and the trend of one of them.
+
+    `before` are the metrics of what the view is compared with; None where it is not.
+    """
 
     number: int | None
     values: Figures
     trend: list[Value]
+    before: Figures | None = None
 
     @property
     def known(self) -> tuple[int, int]:
@@ -126,25 +137,34 @@ def metrics_of(groups: Sequence[Columns]) -> list[Metric]:
 
 
 def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *, descending: bool) -> TableOf:
-    """Every metric by agent or skill, with its trend over the view's intervals; sorted by one metric, or by id."""
+    """Every metric by agent or skill, with its trend over the view's intervals; sorted by one metric, or by id.
+
+    Where the view is compared, whoever has segments then has a row too.
+    """
     metrics = metrics_of(AGENT_COLUMNS if table == "agentSegments" else SKILL_COLUMNS)
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
     trended = METRICS.get(sort, metrics[0])
     if table == "agentSegments":
         metrics = [*metrics, HUMAN_SEGMENTS]
     by: tuple[By, ...] = ("interval", each)
+    before = view.before(of)
     with reader.snapshot() as snapshot:
         finest = sums_of(snapshot, table, summed([*metrics, trended]), by, of)
         groups = with_percentiles(snapshot, finest, table, metrics, (each,), of)
         trends = with_percentiles(snapshot, finest, table, [trended], by, of)
-    total = groups.pop((), {})
+        then = None if before is None else figures_of(snapshot, metrics, (each,), before)
+    nothing: Figures = {metric.key: of_nothing(metric) for metric in metrics}
     count = len(view.bounds) - 1
-    rows = []
-    for (number,), row in groups.items():
-        is_unknown = trended.key in HANDLE_TIME and row[trended.key] is None
+
+    def row(number: int) -> Row:
+        values = groups.get((number,), nothing)
+        is_unknown = trended.key in HANDLE_TIME and values[trended.key] is None
         trend = [] if is_unknown else [_shown(trended, trends.get((place, number))) for place in range(count)]
-        rows.append(Row(number, row, trend))
-    return TableOf(_sorted(rows, sort, descending=descending), Row(None, total, []))
+        return Row(number, values, trend, None if then is None else then.get((number,), nothing))
+
+    rows = [row(number) for (number,) in sorted(key for key in {*groups, *(then or ())} if key)]
+    total = Row(None, groups.get((), nothing), [], None if then is None else then.get((), nothing))
+    return TableOf(sorted_rows(rows, sort, descending=descending), total)
 
 
 def _shown(metric: Metric, figures: Figures | None) -> Value:
@@ -155,7 +175,7 @@ def _shown(metric: Metric, figures: Figures | None) -> Value:
     return None if value == NOTHING and metric.per else value
 
 
-def _sorted(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
+def sorted_rows(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
     """Rows sorted by the metric's value; else by id."""
     metric = METRICS.get(sort)
     rows = sorted(rows, key=lambda row: row.number or 0, reverse=descending and metric is None)
@@ -169,11 +189,15 @@ def sorted_by(rows: Sequence[T], key: Callable[[T], Any], *, descending: bool) -
 
 
 class History(NamedTuple):
-    """Metrics by interval: the intervals' borders, values by metric, and values of the whole."""
+    """Metrics by interval: the intervals' borders, values by metric, and values of the whole.
 
-    bounds: list[int]
+    `before` is what the view is compared with, interval by interval as far as there are any; None where it is not.
+    """
+
+    bounds: Sequence[int]
     values: dict[str, list[Value]]
     total: Figures
+    before: History | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -187,27 +211,32 @@ HISTORY: Final[dict[Table, tuple[str, ...]]] = {
         *("agentSegmentsWithNonResponsiveAgents", "agentSegmentsAbandonedByConsumers"),
         *("totalAgentConversationSegments", "medianFirstResponseMillis", "p90FirstResponseMillis"),
         *("medianResponseMillis", "p90ResponseMillis", "medianHandleTimeMillis", "p90HandleTimeMillis"),
+        "interactiveAgentSegmentPercent",
     ),
     "skillSegments": (
         *("interactiveSkillSegments", "skillSegmentsWithNonResponsiveConsumers"),
         *("skillSegmentsWithNonResponsiveAgents", "skillSegmentsAbandonedByConsumers"),
-        "totalSkillConversationSegments",
+        *("totalSkillConversationSegments", "skillSegmentsAbandonedByConsumersInQueue", "abandonedSkillSegmentPercent"),
     ),
 }
-"""The metrics that charts show."""
+"""The metrics that charts and tiles show."""
 
 
 def history_of(reader: Reader, view: View, table: Table = "agentSegments") -> History:
     """The metrics of the charts by interval, of agent segments or of skill segments."""
-    metrics = [METRICS[key] for key in HISTORY[table]]
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
-    by: tuple[By, ...] = ("interval",)
+    before = view.before(of)
     with reader.snapshot() as snapshot:
-        finest = sums_of(snapshot, table, summed(metrics), by, of)
-        groups = with_percentiles(snapshot, finest, table, metrics, by, of)
-    places = range(len(view.bounds) - 1)
+        found = _history(snapshot, table, of)
+        return found if before is None else found._replace(before=_history(snapshot, table, before))
+
+
+def _history(snapshot: Snapshot, table: Table, of: Selection) -> History:
+    metrics = [METRICS[key] for key in HISTORY[table]]
+    groups = figures_of(snapshot, metrics, ("interval",), of)
+    places = range(len(of.bounds) - 1)
     series = {metric.key: [_shown(metric, groups.get((place,))) for place in places] for metric in metrics}
-    return History(view.bounds, series, groups.get((), {}))
+    return History(of.bounds, series, groups.get((), {}))
 
 
 SLOWEST: Final = 10

@@ -37,7 +37,7 @@ from handletime.errors import (
 from handletime.scope import WHOLE, Scope
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
-from handletime.web.view import INTERVALS, SPANS, USER_TYPES, read_view, settled
+from handletime.web.view import COMPARED, INTERVALS, SPANS, USER_TYPES, read_view, settled
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -202,6 +202,7 @@ class Page:
             "words": words,
             "spans": SPANS,
             "intervals": INTERVALS,
+            "compared": COMPARED,
             "user_types": USER_TYPES,
             **more,
         }
@@ -288,7 +289,7 @@ ThePage = NamedDependency[Page]
 
 _IN_FORM: Final = frozenset(
     {"from", "to", "fromOffset", "toOffset", "last", "interval", "tz"}
-    | {"skill", "agent", "group", "userType", "source", "long"}
+    | {"skill", "agent", "group", "userType", "source", "long", "compare"}
 )
 _SPAN: Final = frozenset({"from", "to", "last", "interval"})
 

@@ -406,7 +406,7 @@ class _Artist:
         human = [row for row in self._segments_of(agent) if row["userType"] == "human"]
         if human or not self._segments_of(agent):
             known = not human or human[0]["focusData"]
-            self._focus_strip(agent, name, "focus, handled" if known else NO_FOCUS_DATA)
+            self._focus_strip(agent, name, "focus, handle time" if known else NO_FOCUS_DATA)
 
     def _focus_strip(self, agent: int, name: str, title: str) -> None:
         strip = self._lane(title, "focus", 18)
@@ -455,11 +455,11 @@ class _Artist:
             if end == start:
                 continue
             if each.handled_under:
-                self._stretch(lane, "handled", start, end, ["Handled", _clause(each.handled_under)])
+                self._stretch(lane, "handled", start, end, ["Counted as handle time", _clause(each.handled_under)])
             else:
                 why = NOT_HANDLED[str(each.not_handled_because)]
                 clause = "1 State" if each.not_handled_because == "notOpen" else "3.3"
-                says = [f"Not handled: {why}"]
+                says = [f"Not counted as handle time: {why}"]
                 if i in self.elsewhere:
                     says.append(f"Meanwhile: {', '.join(map(str, self.elsewhere[i]))}")
                 self._stretch(lane, "not-handled", start, end, [*says, _clause(clause)])
@@ -519,9 +519,9 @@ def lines_of(reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere:
 def _line(
     each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, queue: str, elsewhere: Sequence[Elsewhere]
 ) -> Line:
-    counts = f"handled, {each.handled_under}" if each.handled_under else ""
+    counts = f"counted, {each.handled_under}" if each.handled_under else ""
     if each.not_handled_because:
-        counts = f"not: {NOT_HANDLED[each.not_handled_because]}"
+        counts = f"not counted: {NOT_HANDLED[each.not_handled_because]}"
     return Line(
         moment(at, zone)[:11] + clock(at, zone),
         event(each, labels.short),

@@ -10,10 +10,11 @@ from litestar.di import Provide
 from handletime.api.errors import Refused
 from handletime.api.service import HttpRequest, InPath
 from handletime.web.agent_day import agent_day
+from handletime.web.export import EXPORTS
 from handletime.web.now import now, now_data, now_events
 from handletime.web.open import open_conversations, open_data
 from handletime.web.page import HEADERS, Page, ThePage, static_files, tag
-from handletime.web.segments import segments, segments_csv, skill_segments
+from handletime.web.segments import segments, skill_segments
 from handletime.web.sign_in import sign_in, sign_in_form, sign_out
 from handletime.web.tables import agents, skills
 from handletime.web.why import why
@@ -26,7 +27,8 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
     handlers = [
         *(sign_in_form, sign_in, sign_out),
         *((now, now_data, now_events, open_conversations, open_data) if with_now else (begin,)),
-        *(agents, skills, segments, segments_csv, skill_segments, why, agent_day, static_file),
+        *(agents, skills, segments, skill_segments, why, agent_day, static_file),
+        *EXPORTS,
     ]
 
     def answer_to(request: HttpRequest, error: Exception) -> Response[bytes]:

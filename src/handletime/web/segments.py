@@ -1,29 +1,50 @@
-"""`/segments`: the agent segments behind a number, page by page; the same as CSV and as a line for curl."""
+"""`/segments`: the agent segments behind a number, page by page, and as a line for curl; `/skill-segments`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from shlex import quote as shell_quoted
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
-from handletime.answers.pages import Segment, Sort, SortKey, rows_of, skill_rows_of
+from handletime.answers.difference import Difference, difference
+from handletime.answers.pages import Sort, SortKey, count_of, rows_of, skill_rows_of
+from handletime.answers.registry import METRICS
+from handletime.answers.relations import Snapshot
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
-from handletime.answers.words import OUTCOMES, rfc_3339
+from handletime.answers.terms import Table
+from handletime.answers.words import OUTCOMES
 from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages, sort_text
-from handletime.api.answer import Answer
-from handletime.api.csv_table import ROWS_MAX as CSV_ROWS_MAX
-from handletime.api.csv_table import csv_answer, file_name
+from handletime.api.csv_table import ROWS_MAX
 from handletime.api.parameters import Query, a_choice, a_number
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
-from handletime.web.page import HEADERS, Asker, Page, ThePage
+from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 
 OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", tuple(OUTCOMES))
 LIMIT: Final = a_number("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
+MEANINGS: Final = {
+    "Handle time": "How long the agent looked at the conversation while the consumer waited, or between two of the "
+    "agent's own messages in a row. Unknown where the agent's screen sent no focus data",
+    "Duration": "From the assignment to the end of the segment",
+    "Outcome: interactive": METRICS["interactiveAgentSegments"].meaning,
+    "Outcome: non-responsive consumer": METRICS["agentSegmentsWithNonResponsiveConsumers"].meaning,
+    "Outcome: non-responsive agent": METRICS["agentSegmentsWithNonResponsiveAgents"].meaning,
+    "Outcome: abandoned": METRICS["agentSegmentsAbandonedByConsumers"].meaning,
+}
+"""What the columns of the list of agent segments mean."""
+SKILL_MEANINGS: Final = {
+    "Duration": "From the conversation's coming to the skill to its leaving it, or being closed",
+    "Outcome: interactive": METRICS["interactiveSkillSegments"].meaning,
+    "Outcome: non-responsive consumer": METRICS["skillSegmentsWithNonResponsiveConsumers"].meaning,
+    "Outcome: non-responsive agent": METRICS["skillSegmentsWithNonResponsiveAgents"].meaning,
+    "Outcome: abandoned": METRICS["skillSegmentsAbandonedByConsumers"].meaning,
+    "Outcome: abandoned in queue": METRICS["skillSegmentsAbandonedByConsumersInQueue"].meaning,
+}
+"""Those of the list of skill segments."""
 HEADINGS: Final[dict[str, SortKey | None]] = {
     "Ended": "Date",
     "Agent": "Agent",
@@ -95,6 +116,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     with asker.reader.snapshot() as snapshot:
         total, found = rows_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         rows = list(found)
+        differs = _differs(snapshot, asked.view, asked.wanted, "agentSegments", total)
     return page.html(
         request,
         "segments.html",
@@ -102,13 +124,24 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
         asked=asked,
         view=asked.view,
         total=total,
+        differs=differs,
         rows=rows,
         headings=HEADINGS,
         pages=dict(_pages(asked, total)),
         curl=_curl(request, page, asker, asked),
-        csv_rows=CSV_ROWS_MAX,
+        rows_max=ROWS_MAX,
+        meant=MEANINGS,
         no_curl=_why_no_curl(asked, now),
     )
+
+
+def _differs(snapshot: Snapshot, view: View, wanted: Selection, table: Table, total: int) -> Difference | None:
+    """How the number of segments differs from what the view is compared with."""
+    before = view.before(wanted)
+    if before is None:
+        return None
+    key = "totalAgentConversationSegments" if table == "agentSegments" else "totalSkillConversationSegments"
+    return difference(METRICS[key], total, count_of(snapshot, before, table))
 
 
 def _pages(asked: SegmentsPage, total: int) -> Iterator[tuple[str, str]]:
@@ -155,64 +188,50 @@ def _why_no_curl(asked: SegmentsPage, now: int) -> str:
     return ""
 
 
-CSV_NAMES: Final = (
-    *("segmentId", "conversationId", "agentId", "agent", "employeeId", "skillId", "skill", "groupId", "group"),
-    *("userType", "source", "startTime", "endTime", "durationMillis", "outcome", "endReason"),
-    *("totalHandleTimeMillis", "focusData"),
-)
-
-
-@get("/segments.csv", sync_to_thread=True, name="page-segments-csv")
-def segments_csv(request: HttpRequest, page: ThePage) -> Response[Any]:
-    """All pages of the same list as one table, up to a limit, with the names that the page shows."""
-    asker = page.asker(request, "handle-time")
-    asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
-    with asker.reader.snapshot() as snapshot:
-        total, rows = rows_of(snapshot, asked.wanted, asked.sort, offset=0, limit=CSV_ROWS_MAX)
-        name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end)
-        cells = (_csv_row(row, asker) for row in rows)
-        answer = csv_answer(Answer(request), CSV_NAMES, cells, file_name=name, total=total)
-    answer.headers.update(HEADERS)
-    return answer
-
-
-def _csv_row(row: Segment, asker: Asker) -> list[object]:
-    names = asker.labels
-    agent, skill, group = (
-        names.name("agent", row.agent),
-        names.name("skill", row.skill),
-        names.name("group", row.group),
-    )
-    handled = row.handle_time if row.focus_data and row.user_type == "human" else None
-    ids = [row.segment_id, row.conversation, row.agent, agent, row.employee, row.skill, skill, row.group, group]
-    times = [row.user_type, row.source, rfc_3339(row.start), rfc_3339(row.end), row.end - row.start]
-    return [*ids, *times, row.outcome, row.end_reason, handled, row.focus_data]
-
-
 SKILL_OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", (*OUTCOMES, ABANDONED_IN_QUEUE))
+
+
+class SkillSegmentsPage(NamedTuple):
+    """The list of skill segments that an address asks for."""
+
+    view: View
+    wanted: Selection
+    outcome: str
+    offset: int
+    limit: int
+
+
+def read_skill_segments(query: Query, now: int, zone: str) -> SkillSegmentsPage:
+    """Reads the query of an address. Raises BadRequest."""
+    view = read_view(query, now, zone, cuts=False)
+    outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
+    query.check()
+    wanted = view.skill_segments._replace(outcome=outcome or None)
+    return SkillSegmentsPage(view, wanted, outcome, offset, limit)
 
 
 @get("/skill-segments", sync_to_thread=True, name="page-skill-segments")
 def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The skill segments behind a number of the page of skills, newest first."""
     asker = page.asker(request, "operations", without_agent="skill segments")
-    query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone, cuts=False)
-    outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
-    query.check()
-    wanted = view.skill_segments._replace(outcome=outcome or None)
+    asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.session.zone)
+    view, wanted, outcome, offset, limit = asked
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, wanted, offset=offset, limit=limit)
+        differs = _differs(snapshot, view, wanted, "skillSegments", total)
     return page.html(
         request,
         "skill_segments.html",
         asker,
         view=view,
         total=total,
+        differs=differs,
         rows=rows,
         outcome=outcome,
         outcome_text=OUTCOMES.get(outcome, "abandoned in queue"),
         offset=offset,
         limit=limit,
         previous=pages(offset, limit, total).get("previous"),
+        meant=SKILL_MEANINGS,
+        rows_max=ROWS_MAX,
     )

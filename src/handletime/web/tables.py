@@ -7,14 +7,16 @@ from typing import Final, NamedTuple
 
 from litestar import Response, get
 
+from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
 from handletime.answers.registry import METRICS, Metric
+from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import Query, a_choice, a_number, a_text
 from handletime.api.service import HttpRequest, query_of
-from handletime.web.charts import Stroke, charts_of, trend_of, trend_text
+from handletime.web.charts import Chart, Stroke, Tile, charts_of, meanings_of, tiles_of, trend_of, trend_text
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -60,12 +62,13 @@ class Listing(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """One value, a link to the segments behind it, and what it covers where that is not all."""
+    """One value, a link to the segments behind it, what it covers where that is not all, and how it differs."""
 
     text: str
     href: str
     metric: Metric
     covers: str = ""
+    differs: Difference | None = None
 
 
 class Shown(NamedTuple):
@@ -100,6 +103,49 @@ class Made(NamedTuple):
     """The address of all rows again."""
     search: dict[str, str]
     """The parameters of the address that a search keeps."""
+    blind: list[int]
+    """Agents whose screens sent no focus data, so that their handle time is unknown."""
+    exports: dict[str, str]
+    """The addresses of this table as files, of all pages."""
+
+
+class Which(NamedTuple):
+    """One table of a page: whose rows it has, the kind of the page's first table, where this is the second one, and
+    whether it has skill segments.
+    """
+
+    suffix: str
+    kind: Kind
+    of_page: Kind | None = None
+    of_skills: bool = False
+
+    @property
+    def table(self) -> Table:
+        """Which segments count."""
+        return "skillSegments" if self.of_skills else "agentSegments"
+
+    @property
+    def groups(self) -> tuple[Columns, ...]:
+        """The columns."""
+        return SKILL_COLUMNS if self.of_skills else AGENT_COLUMNS
+
+    @property
+    def each(self) -> Each:
+        """The column that tells its rows apart."""
+        return "agentId" if self.kind == "agent" else "skillId"
+
+    def selection(self, view: View) -> Selection:
+        """The segments of a view that it counts."""
+        return view.skill_segments if self.of_skills else view.agent_segments
+
+
+def tables_of(kind: Kind, view: View, *, has_queues: bool) -> list[Which]:
+    """The tables of the page of agents or skills. That of skills begins with skill segments, if these may be seen."""
+    alone = view.agent if kind == "agent" else view.skill
+    first = Which("", kind, of_skills=kind == "skill" and has_queues)
+    if alone is None and not first.of_skills:
+        return [first]
+    return [first, Which("2", "skill" if kind == "agent" or alone is None else "agent", kind)]
 
 
 @get("/agents", sync_to_thread=True, name="page-agents")
@@ -118,22 +164,20 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    # Skill segments are of no group.
-    of_skills = kind == "skill" and asker.key.scope.has_queues
-    first = _read_listing(query, "", SKILL_COLUMNS if of_skills else AGENT_COLUMNS)
-    second = _read_listing(query, "2", AGENT_COLUMNS)
+    tables_here = tables_of(kind, view, has_queues=asker.key.scope.has_queues)
+    of_skills = tables_here[0].of_skills
+    first, second = read_listing(query, tables_here[0]), read_listing(query, Which("2", kind, kind))
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
-    tables = [_table(asker, view, listings, "", kind, of_skills=of_skills)]
-    if of_skills or alone is not None:
-        other: Kind = "skill" if kind == "agent" or alone is None else "agent"
-        tables.append(_table(asker, view, listings, "2", other, of_page=kind))
+    tables = [_table(asker, view, listings, which) for which in tables_here]
     reader = asker.reader
-    charts = []
+    charts: list[Chart] = []
+    tiles: list[Tile] = []
     if alone is not None:
         skill_history = history_of(reader, view, "skillSegments") if of_skills else None
-        charts = charts_of(history_of(reader, view), view, skill_history)
+        history = history_of(reader, view)
+        charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
     return page.html(
         request,
         "tables.html",
@@ -146,12 +190,17 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         keep={**first.parameters(offset=None), **second.parameters(offset=None)},
         search_from=SEARCH_FROM,
         data_quality=data_quality_of(reader, view),
+        blind=tables[0].blind,
         charts=charts,
+        tiles=tiles,
+        meant=meanings_of(tiles),
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
     )
 
 
-def _read_listing(query: Query, suffix: str, groups: tuple[Columns, ...]) -> Listing:
+def read_listing(query: Query, which: Which) -> Listing:
+    """How an address wants the rows of a table. Faults are noted in the query."""
+    suffix, groups = which.suffix, which.groups
     sort = a_text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
     turn = a_choice(f"direction{suffix}", "Which way.", "", ("asc", "desc"))
     key = query.get(sort) or groups[0].columns[0].metric.key
@@ -168,31 +217,21 @@ def _natural(key: str) -> str:
     return "asc" if key in ("id", "name") else "desc"
 
 
-def _table(
-    asker: Asker,
-    view: View,
-    listings: dict[str, Listing],
-    suffix: str,
-    kind: Kind,
-    *,
-    of_skills: bool = False,
-    of_page: Kind | None = None,
-) -> Made:
-    """One table, of skill segments or of agent segments. The page of skills has both, the former first, if it may.
+def in_order(rows: list[Row], which: Which, listing: Listing, labels: AccountLabels) -> list[Row]:
+    """The rows that a search found, sorted by name where the listing is; otherwise they stay in their order."""
+    if listing.key == "name":
+        rows = sorted(rows, key=lambda row: _name(row, which.kind, labels), reverse=listing.descending)
+    return [row for row in rows if _is_found(row, which.kind, labels, listing.find)]
 
-    `of_page` is the kind of the page's first table, where this is the second one.
-    """
-    table: Table = "skillSegments" if of_skills else "agentSegments"
-    groups = SKILL_COLUMNS if of_skills else AGENT_COLUMNS
-    each: Each = "agentId" if kind == "agent" else "skillId"
-    listing = listings[suffix]
+
+def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which) -> Made:
+    suffix, kind, of_page = which.suffix, which.kind, which.of_page
+    groups, listing = which.groups, listings[suffix]
     known = {metric.key for metric in metrics_of(groups)}
     key = listing.key if listing.key in known else "id"
-    made = table_of(asker.reader, view, each, table, key, descending=listing.descending)
+    made = table_of(asker.reader, view, which.each, which.table, key, descending=listing.descending)
     rows = made.rows
-    if listing.key == "name":
-        rows = sorted(rows, key=lambda row: _name(row, kind, asker.labels), reverse=listing.descending)
-    found = [row for row in rows if _is_found(row, kind, asker.labels, listing.find)]
+    found = in_order(rows, which, listing, asker.labels)
     trended = METRICS[listing.key] if listing.key in known else groups[0].columns[0].metric
     path = f"/{of_page or kind}s"
 
@@ -204,6 +243,7 @@ def _table(
         turned = ("asc" if listing.descending else "desc") if key == listing.key else _natural(key)
         return href(sort=key, direction=turned, offset=None) + f"#table{suffix}"
 
+    exported = listing.parameters(offset=None) | {"table": suffix or None, "interval": None}
     kept = [
         listing.parameters(find=None, offset=None),
         *(each.parameters() for s, each in listings.items() if s != suffix),
@@ -226,6 +266,8 @@ def _table(
         },
         href(find=None, offset=None) + f"#table{suffix}",
         view.parameters(**{name: value for each in kept for name, value in each.items()}),
+        [row.number for row in rows if kind == "agent" and row.number is not None and _is_blind(row)],
+        {form: view.fixed(f"{path}.{form}", **exported) for form in ("csv", "xlsx")},
     )
 
 
@@ -259,17 +301,23 @@ def _row(
     )
 
 
+def _is_blind(row: Row) -> bool:
+    known, human = row.known
+    return human > 0 and not known
+
+
 def _cell(row: Row, metric: Metric, view: View, chosen: dict[Kind, int]) -> Cell:
     if metric.key == _TOTAL_HANDLED:
         known, human = row.known
-        if human and not known:
+        if _is_blind(row):
             return Cell(NO_FOCUS_DATA, "", metric)
         covers = f"of {known:,} of {human:,} segments" if known < human else ""
     else:
         covers = ""
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
     href = _behind(view, metric, chosen) if number not in (None, 0, NOTHING) else ""
-    return Cell(metric.said(number), href, metric, covers)
+    differs = None if row.before is None else difference(metric, number, row.before.get(metric.key))
+    return Cell(metric.said(number), href, metric, covers, differs)
 
 
 _TOTAL_HANDLED: Final = "totalHandleTimeMillis"

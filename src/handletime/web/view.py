@@ -11,6 +11,7 @@ import msgspec
 
 from handletime.answers.intervals import Interval, begin_of_day, clock_bounds
 from handletime.answers.labels import KINDS, AccountLabels
+from handletime.answers.periods import COMPARISONS, PERIODS, Compare, compared_bounds, window_of
 from handletime.answers.selection import Selection, one
 from handletime.answers.words import Kind, local, moment, offset_of, which_of_two
 from handletime.api.operations import UTC, a_zone
@@ -35,12 +36,25 @@ SPANS: Final = {
     "1h": "1 h",
     "8h": "8 h",
     "24h": "24 h",
-    "today": "today",
-    "yesterday": "yesterday",
     "7d": "7 days",
     "31d": "31 days",
+    "today": "today",
+    "yesterday": "yesterday",
+    "last-7-days": "last 7 days",
+    "last-week": "last week",
+    "last-month": "last month",
 }
-"""The values of `last` and their names on the page; days are those of the time zone."""
+"""The values of `last` and their names on the page: what moves with the time, then what the calendar of the time zone
+says.
+"""
+COMPARED: Final[dict[Compare | None, str]] = {
+    None: "nothing",
+    "previous": "the period before",
+    "week": "a week before",
+    "four-weeks": "four weeks before",
+    "year": "a year (52 weeks) before",
+}
+"""What a span is compared with, and its name in the form."""
 _LAST_TEXTS: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
 USER_TYPES: Final = {
     "": {"": "human", "bot": "bot", "all": "all"},
@@ -110,6 +124,7 @@ GROUP: Final = an_id("group", "Only this agent group.")
 USER_TYPE: Final = a_choice("userType", "Human agents, or bots.", HUMAN, (HUMAN, "bot", ALL))
 SOURCE: Final = a_text("source", "Only conversations that started there, in any letter case.")
 ZONE: Final = a_zone("tz", "Whose clocks the times are.")
+COMPARE: Final = a_choice("compare", "What the figures are compared with.", "", COMPARISONS)
 LONG: Final = a_number("long", "Minutes beyond which a unit is called long.", LONG_UNIT_MINUTES, least=1, most=10_080)
 
 
@@ -135,6 +150,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     user_type_given: bool
     source: str | None
     long_minutes: int
+    compare: Compare | None = None
+    compared: tuple[int, ...] = ()
+    """The bounds of what the span is compared with, as far as the span has passed; empty where it is not compared."""
 
     # Positional only: whatever somebody put into an address may be among the changes.
     def parameters(self, /, **changes: object) -> dict[str, str]:
@@ -152,6 +170,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             "userType": self.user_type if self.user_type_given else None,
             "source": self.source,
             "long": self.long_minutes if self.long_minutes != LONG_UNIT_MINUTES else None,
+            "compare": self.compare,
         }
         given |= changes
         for name in ("from", "to"):
@@ -178,9 +197,17 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """The span in words."""
         if self.last in ("today", "yesterday"):
             return f"{self.last.capitalize()}, {local(self.start, self.zone):%Y-%m-%d}"
+        if self.last in PERIODS:
+            days = f"{local(self.start, self.zone):%Y-%m-%d} – {local(self.end - 1, self.zone):%Y-%m-%d}"
+            return f"{SPANS[self.last].capitalize()}, {days}"
         if self.last:
             return f"The last {_LAST_TEXTS[self.last]}"
-        return f"{moment(self.start, self.zone, seconds=False)} – {moment(self.end, self.zone, seconds=False)}"
+        return _from_to(self.start, self.end, self.zone)
+
+    @property
+    def compared_text(self) -> str:
+        """What the span is compared with, in words; "" where it is not."""
+        return _from_to(self.compared[0], self.compared[-1], self.zone) if self.compared else ""
 
     @property
     def is_filtered(self) -> bool:
@@ -215,6 +242,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             source=self.source,
         )
 
+    def before(self, of: Selection) -> Selection | None:
+        """The same selection of what the span is compared with; None where it is not."""
+        return of._replace(bounds=self.compared) if self.compared else None
+
     @property
     def open_conversations(self) -> Selection:
         """The open conversations that are meant: of all user types if none is given, since in queue they have none."""
@@ -229,6 +260,14 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """
         user_type = None if self.given_user_type == ALL else self.given_user_type
         return Selection(self.bounds, skills=one(self.skill), user_type=user_type)
+
+
+def _from_to(start: int, end: int, zone: ZoneInfo) -> str:
+    """A stretch of time in words: of whole days the first and the last."""
+    if all(begin_of_day(local(each, zone).date(), zone) == each for each in (start, end)) and start < end:
+        first, last = (f"{local(each, zone):%a %Y-%m-%d}" for each in (start, end - 1))
+        return first if first == last else f"{first} – {last}"
+    return f"{moment(start, zone, seconds=False)} – {moment(end, zone, seconds=False)}"
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -268,6 +307,8 @@ def read_view(query: Query, now: int, zone: str = "UTC", *, cuts: bool = True) -
     elif cuts and not is_cut:
         query.fault(INTERVAL, f"must cut the span in at most {BARS_MAX} intervals; choose a longer one")
     ends = _bounds(start, end, cut, tz) if is_cut else [start, end]
+    given = query.get(COMPARE)
+    compare = next((each for each in COMPARISONS if each == given), None)
     return View(
         start=start,
         end=end,
@@ -284,6 +325,8 @@ def read_view(query: Query, now: int, zone: str = "UTC", *, cuts: bool = True) -
         user_type_given=query.has(USER_TYPE),
         source=query.get(SOURCE),
         long_minutes=query.get(LONG),
+        compare=compare,
+        compared=_compared(ends, compare, _interval(cut) if is_cut else None, tz, now),
     )
 
 
@@ -361,12 +404,9 @@ def _span(query: Query, now: int, zone: ZoneInfo) -> tuple[int, int, str]:
 def _last(last: str, now: int, zone: ZoneInfo) -> tuple[int, int]:
     if last in LAST:
         return now - LAST[last], now
-    today = local(now, zone).date()
-    begin = begin_of_day(today, zone)
-    if last == "today":
-        return begin, max(now, begin + 1)
-    # Where a zone left out the date of the day before, the day before is the one before that.
-    return begin_of_day(local(begin - 1, zone).date(), zone), begin
+    (period,) = (each for each in PERIODS if each == last)
+    start, end = window_of(period, now, zone)
+    return start, max(end, start + 1)
 
 
 def _millis(
@@ -404,7 +444,20 @@ def _bars(start: int, end: int, cut: str) -> int:
 
 def _bounds(start: int, end: int, cut: str, zone: ZoneInfo) -> list[int]:
     """The borders of the intervals: full hours, days and weeks of the zone, full minutes of its clock."""
-    return clock_bounds(start, end, _CALENDAR.get(cut) or int(cut), zone)
+    return clock_bounds(start, end, _interval(cut), zone)
+
+
+def _compared(
+    ends: list[int], compare: Compare | None, interval: Interval | None, zone: ZoneInfo, now: int
+) -> tuple[int, ...]:
+    """The bounds of what a span is compared with, as far as it has passed."""
+    end = min(ends[-1], now)
+    passed = [*(bound for bound in ends if bound < end), end]
+    return () if compare is None or len(passed) < 2 else tuple(compared_bounds(passed, compare, interval, zone))
+
+
+def _interval(cut: str) -> Interval:
+    return _CALENDAR.get(cut) or int(cut)
 
 
 def _parts(ends: list[int], cut: str, zone: ZoneInfo, now: int) -> frozenset[int]:

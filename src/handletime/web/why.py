@@ -6,7 +6,7 @@ from typing import Final, cast
 
 from litestar import Response, get
 
-from handletime.answers.words import begins_in_the_middle, long_units, without_focus_data
+from handletime.answers.words import begins_in_the_middle, long_units
 from handletime.api.explain import reading_of
 from handletime.api.parameters import a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
@@ -49,8 +49,16 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         lines=lines_of(reading, asker.labels, view.zone, elsewhere),
         millis_of=millis_of,
         doubts=doubts_of(reading, view.long_minutes),
+        blind=[asker.labels.text("agent", agent) for agent in blind_of(reading)],
         more=max(len(reading.times) - MOMENTS_MAX, 0),
     )
+
+
+def blind_of(reading: Reading) -> list[int]:
+    """The agents whose screens sent no focus data, so that their handle time is unknown."""
+    segments = reading.explanation.agent_segments
+    blind = (row["agentId"] for row in segments if row["userType"] == "human" and not row["focusData"])
+    return list(dict.fromkeys(cast(int, agent) for agent in blind))
 
 
 def doubts_of(reading: Reading, long_minutes: int) -> list[str]:
@@ -64,8 +72,6 @@ def doubts_of(reading: Reading, long_minutes: int) -> list[str]:
         )
     if any(abs(time) < 365 * DAY for time in reading.times):
         doubts.append("Some of its events are of the year 1970: seconds that were sent as milliseconds?")
-    if blind := sum(not row["focusData"] for row in humans):
-        doubts.append(f"{without_focus_data(blind, len(humans), 'human segment')}.")
     units = [unit for row in humans for unit in cast("list[Json]", row["handleTimeUnits"])]
     if long := sum(cast(int, unit["handleTimeMillis"]) > long_minutes * MINUTE for unit in units):
         doubts.append(long_units(long, long_minutes))

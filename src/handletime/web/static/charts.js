@@ -8,6 +8,7 @@ const COLORS = {
   abandoned: "--abandoned",
   median: "--interactive",
   p90: "--agent",
+  all: "--ink",
 };
 
 // As handletime/answers/words.py has it; a test compares the two.
@@ -16,11 +17,10 @@ export function duration(millis) {
   if (whole < 1000) return whole ? `${whole} ms` : "0 s";
   if (whole < 10000) return `${Math.floor(whole / 1000)}.${Math.floor(whole / 100) % 10} s`;
   if (whole < 60000) return `${Math.floor(whole / 1000)} s`;
-  const [large, name, small, rest] =
-    whole < 3600000 ? [60000, "min", 1000, "s"] : whole < 172800000 ? [3600000, "h", 60000, "min"] : [86400000, "d", 3600000, "h"];
+  const [large, name, small, rest, digits] = whole < 3600000 ? [60000, "min", 1000, "s", 1] : [3600000, "h", 60000, "min", 2];
   const more = Math.floor((whole % large) / small);
   const most = Math.floor(whole / large).toLocaleString("en");
-  return more ? `${most} ${name} ${more} ${rest}` : `${most} ${name}`;
+  return more ? `${most} ${name} ${String(more).padStart(digits, "0")} ${rest}` : `${most} ${name}`;
 }
 
 export function drawCharts(within) {
@@ -66,7 +66,8 @@ function draw(figure) {
       hooks: { drawClear: [(u) => hatch(u, chart, color("--line"))] },
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
       scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
-      axes: [{ ...axis, size: 3.1 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      axes: [{ ...axis, size: 3.1 * rem, space: 6 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      legend: { markers: { dash: (u, i) => (u.series[i].dash ? "dashed" : "solid") } },
       series: [
         { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
         ...order.map((i) => {
@@ -77,12 +78,22 @@ function draw(figure) {
             value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.texts[at]),
             ...(chart.stacked
               ? { fill: stroke, stroke, width: 0, points: { show: false }, paths: bars(chart.bounds) }
-              : { stroke, width: 2, dash: series.kind === "p90" ? [6, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 0.3 * rem } }),
+              : { stroke, width: 2, dash: series.kind === "p90" ? [9, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 0.3 * rem } }),
           };
         }),
+        ...chart.before.map((series) => ({
+          label: series.name,
+          value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.texts[at]),
+          stroke: color(COLORS[series.kind]),
+          width: 1.5,
+          dash: [3, 3],
+          spanGaps: false,
+          points: { show: false },
+          ...(chart.stacked ? { paths: steps(chart.bounds) } : {}),
+        })),
       ],
     },
-    [starts, ...order.map((i) => shown[i])],
+    [starts, ...order.map((i) => shown[i]), ...chart.before.map((series) => series.values)],
     place,
   );
   // A click goes down to the segments behind the bar or point.
@@ -91,14 +102,14 @@ function draw(figure) {
     const at = chart.stacked ? interval(plot.posToVal(plot.cursor.left, "x") * 1000) : plot.cursor.idx;
     const value = plot.posToVal(plot.cursor.top, "y");
     const part = chart.stacked ? shown.findIndex((values) => value <= values[at]) : chart.series.findIndex((s) => s.values[at] !== null);
-    if (part >= 0) location.href = behind(chart, part, at);
+    if (part >= 0) location.href = behind(chart.series[part], chart.bounds, at);
   });
   return plot;
 }
 
 // The segments behind a value.
-function behind(chart, part, at) {
-  return `${document.documentElement.dataset.base}${chart.series[part].link}&from=${chart.bounds[at]}&to=${chart.bounds[at + 1]}`;
+function behind(series, bounds, at) {
+  return `${document.documentElement.dataset.base}${series.link}&from=${bounds[at]}&to=${bounds[at + 1]}`;
 }
 
 // The same as a table, made when it is asked for.
@@ -114,13 +125,15 @@ function fill(details, chart) {
     tr.append(...cells);
     return tr;
   };
+  const all = [...chart.series, ...chart.before];
   const head = element("thead", "");
-  head.append(row(element("th", "From", { scope: "col" }), ...chart.series.map((each) => element("th", each.name, { scope: "col", class: "n" }))));
+  head.append(row(element("th", "From", { scope: "col" }), ...all.map((each) => element("th", each.name, { scope: "col", class: "n" }))));
   const body = element("tbody", "");
   chart.times.forEach((time, at) => {
-    const cells = chart.series.map((series, part) => {
+    const cells = all.map((series, part) => {
+      const bounds = part < chart.series.length ? chart.bounds : chart.compared;
       const td = element("td", series.values[at] ? "" : series.texts[at], { class: "n" });
-      if (series.values[at]) td.append(element("a", series.texts[at], { href: behind(chart, part, at) }));
+      if (series.values[at]) td.append(element("a", series.texts[at], { href: behind(series, bounds, at) }));
       return td;
     });
     body.append(row(element("th", time, { scope: "row" }), ...cells));
@@ -157,7 +170,8 @@ function hatch(plot, chart, color) {
 function clocks(splits, step, zone) {
   const offset = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "longOffset" });
   const offsetAt = (seconds) => offset.formatToParts(seconds * 1000).find((part) => part.type === "timeZoneName").value.slice(3) || "+00:00";
-  const day = new Intl.DateTimeFormat("en-GB", { timeZone: zone, day: "numeric", month: "short" });
+  // Sweden writes dates as they are written everywhere here: 2026-11-20.
+  const day = new Intl.DateTimeFormat("sv", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
   const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", hour12: false });
   let before = null;
   return splits.map((seconds) => {
@@ -185,6 +199,28 @@ function bars(bounds) {
       fill.rect(left + gap / 2, top, Math.max(right - left - gap, 1), floor - top);
     }
     return { fill, stroke: null, clip: null, band: null, gaps: null, flags: 1 };
+  };
+}
+
+// A line with a step for each interval, over bars.
+function steps(bounds) {
+  return (plot, index, low, high) => {
+    const stroke = new Path2D();
+    let drawn = false;
+    for (let i = low; i <= high; i++) {
+      const value = plot.data[index][i];
+      if (value === null) {
+        drawn = false;
+        continue;
+      }
+      const [left, right] = [i, i + 1].map((at) => plot.valToPos(bounds[at] / 1000, "x", true));
+      const y = plot.valToPos(value, "y", true);
+      if (drawn) stroke.lineTo(left, y);
+      else stroke.moveTo(left, y);
+      stroke.lineTo(right, y);
+      drawn = true;
+    }
+    return { stroke, fill: null, clip: null, band: null, gaps: null, flags: 1 };
   };
 }
 

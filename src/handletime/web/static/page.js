@@ -58,6 +58,33 @@ document.addEventListener("click", (event) => {
 });
 addEventListener("pageshow", () => busy(false));
 
+// --- what opens beneath a filter closes by Escape, and by a click elsewhere
+const drops = document.querySelectorAll("details.drop");
+for (const drop of drops) {
+  drop.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !drop.open) return;
+    drop.open = false;
+    drop.querySelector("summary").focus();
+  });
+}
+document.addEventListener("click", (event) => {
+  for (const drop of drops) if (!drop.contains(event.target)) drop.open = false;
+});
+
+// --- copy the link to what is shown
+for (const link of document.querySelectorAll("[data-copy-link]")) {
+  if (!navigator.clipboard) continue;
+  const copy = document.createElement("button");
+  copy.type = "button";
+  copy.className = "quiet";
+  copy.textContent = "Copy link";
+  copy.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(link.href);
+    copy.textContent = "Copied";
+  });
+  link.replaceWith(copy);
+}
+
 // --- copy what stands in an element
 for (const copy of document.querySelectorAll("[data-copy]")) {
   if (!navigator.clipboard) continue;
