@@ -108,7 +108,7 @@ class MemoryReader:
         found = pc.any(pc.equal(self.events["conversationId"], conversation)).as_py()
         return prepare(self.events) if found else None
 
-    def focus(self, agent: int, start: int, end: int, *, while_in: str | None = None) -> list[Focus]:
+    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         rows = self.events.set_column(
             self.events.schema.get_field_index("time"), "time", self.events["time"].cast(pa.int64())
         ).filter(pc.equal(self.events["agentId"], agent))
@@ -121,7 +121,7 @@ class MemoryReader:
         if self.scope.is_whole:
             return found
         with self.snapshot() as snapshot:
-            return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end, while_in)
+            return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end)
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         running = derive(self.events).skill_segments

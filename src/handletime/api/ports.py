@@ -63,12 +63,11 @@ class Reader(Protocol):
         Raises NotHere where events are not kept.
         """
 
-    def focus(self, agent: int, start: int, end: int, *, while_in: str | None = None) -> list[Focus]:
+    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
         It may end early: what follows is not known. With a scope nothing is known of an agent who has no segment in it
-        then, and other conversations are not named (`agent_focus.OUTSIDE`). `while_in` is a conversation that the agent
-        may still have.
+        then, and other conversations are not named (`agent_focus.OUTSIDE`).
         """
 
     def holds_all(self, conversations: Sequence[str]) -> bool:

@@ -109,7 +109,7 @@ class LakeReader:
         """Raises NotHere: tables are as old as their run, so what is open now is not known."""
         raise NotHere(_NOT_NOW)
 
-    def focus(self, agent: int, start: int, end: int, *, while_in: str | None = None) -> list[Focus]:
+    def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.
 
         It ends with the last row of the run, or after `MOVES_MAX` focus events. With a scope it is limited as in a
@@ -131,7 +131,7 @@ class LakeReader:
                 return found
             # Rows that run are among all others here.
             snapshot = Snapshot(cursor, self._relations, self.deadline)
-            return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end, while_in)
+            return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end)
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are in the run: none has been removed."""

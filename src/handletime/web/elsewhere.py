@@ -64,7 +64,7 @@ def elsewhere_of(reader: Reader, reading: Reading, most: int) -> Places:
     found: dict[int, Sequence[Elsewhere]] = {}
     for agent, places in asked.items():
         here = explanation.conversation_id
-        focus = reader.focus(agent, times[places[0]], times[places[-1] + 1], while_in=here)
+        focus = reader.focus(agent, times[places[0]], times[places[-1] + 1])
         for i in places:
             found[i] = _between(focus, times[i], times[i + 1], here)
     return found
