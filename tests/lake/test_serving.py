@@ -87,6 +87,7 @@ def pages(places: Places) -> Iterator[str]:
     yield f"/agents.csv?{span}"
     yield f"/skills.csv?{span}&table=2"
     yield f"/skill-segments.csv?{span}"
+    yield f"/history.csv?{span}&interval=day"
     yield f"/skill-segments?{span}&limit=20"
 
 

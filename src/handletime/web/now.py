@@ -18,7 +18,7 @@ from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
-from handletime.web.charts import charts_of, meanings_of, tiles_of
+from handletime.web.charts import charts_of, exports_of, meanings_of, tiles_of
 from handletime.web.figures import data_quality_of, history_of, slowest_of
 from handletime.web.fresh import Fresh, ShownStates, Ticking, history_state, live_state, shown_states
 from handletime.web.page import COOKIE, HEADERS, Asker, Page, SignedOut, ThePage
@@ -72,6 +72,7 @@ def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, rene
         "charts": charts_of(history, view),
         "tiles": tiles,
         "meant": meanings_of(tiles),
+        "by_interval": exports_of(view),
         "data_quality": data_quality_of(reader, view),
         "slowest": slowest_of(reader, view, asker.account),
         "renewed": renewed,

@@ -17,7 +17,17 @@ from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import Query, a_choice, a_number, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.targets.targets import AccountTargets
-from handletime.web.charts import Chart, Stroke, Tile, charts_of, meanings_of, tiles_of, trend_of, trend_text
+from handletime.web.charts import (
+    Chart,
+    Stroke,
+    Tile,
+    charts_of,
+    exports_of,
+    meanings_of,
+    tiles_of,
+    trend_of,
+    trend_text,
+)
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -206,6 +216,7 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         charts=charts,
         tiles=tiles,
         meant=meanings_of(tiles),
+        by_interval=exports_of(view, of_skills=of_skills),
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
         weekdays=weekdays,
         transfers=transfers,
