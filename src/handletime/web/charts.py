@@ -10,7 +10,7 @@ import msgspec
 
 from handletime.answers.difference import Difference, difference
 from handletime.answers.figures import Value, of_nothing
-from handletime.answers.registry import METRICS, Metric
+from handletime.answers.registry import METRICS, WITH_LEVELS, Metric
 from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES, local, which_of_two
 from handletime.web.figures import HISTORY, History
@@ -122,6 +122,11 @@ _TILES: Final[dict[Table, dict[str, str]]] = {
 }
 
 
+_LEVEL_TILES: Final = {
+    "queueWaitServiceLevelPercent": "waits in the queue within target",
+    "firstResponseServiceLevelPercent": "first responses within target",
+    "responseServiceLevelPercent": "responses within target",
+}
 _OF_CHARTS: Final = {
     "median and p90": "Half of the values are at most the median, nine of ten at most the 90th percentile",
     "outcome": "Interactive: the agent wrote, and the consumer after that. Non-responsive consumer: the agent wrote, "
@@ -153,8 +158,9 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
         if of is None:
             continue
         path = "/skill-segments" if table == "skillSegments" else "/segments"
-        for key, name in _TILES[table].items():
-            metric = METRICS[key]
+        levels = {key: name for key, name in _LEVEL_TILES.items() if key in of.values}
+        for key, name in {**levels, **_TILES[table]}.items():
+            metric = WITH_LEVELS[key]
             value = of.total.get(key, of_nothing(metric))
             then = None if of.before is None else of.before.total.get(key, of_nothing(metric))
             differs = difference(metric, value, then)

@@ -51,7 +51,8 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    first, *others = tables_of(kind, view, has_queues=asker.key.scope.has_queues)
+    targets = page.service.targets.of(asker.account)
+    first, *others = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     which = next((each for each in others if each.suffix == query.get(SUFFIX)), first)
     listing = read_listing(query, which)
     query.check()
@@ -63,6 +64,7 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
         (which.each,),
         metrics=metrics,
         zone=view.zone,
+        targets=targets,
         before=None if before is None else before._replace(bounds=(before.start, before.end)),
     )
     form = _form(request)

@@ -65,7 +65,7 @@ def open_lately(page: Page, asker: Asker) -> OpenConversations:
 
 def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, renewed: bool) -> str:
     reader = asker.reader
-    history = history_of(reader, view)
+    history = history_of(reader, view, targets=page.service.targets.of(asker.account))
     tiles = tiles_of(history, view)
     shown = {
         "history": history,
