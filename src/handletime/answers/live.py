@@ -312,8 +312,9 @@ class _Sums(NamedTuple):
         agents = []
         for agent, mine in by.items():
             place, since = self.focus.get(agent, (None, 0))
-            more = {"focus": place, "focus_since": since, "knows_focus": agent in self.with_focus}
-            agents.append(self.of(agent, mine)._replace(is_bot=mine[0].is_bot, **more))
+            its = self.of(agent, mine)
+            knows = agent in self.with_focus
+            agents.append(its._replace(is_bot=mine[0].is_bot, focus=place, focus_since=since, knows_focus=knows))
         return sorted(agents, key=lambda each: each.urgency)
 
     def of(self, number: int | None, found: list[OpenConversation]) -> OpenOf:

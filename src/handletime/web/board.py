@@ -28,12 +28,12 @@ HEADINGS: Final[dict[Clock, str]] = {"firstResponse": "first response", "respons
 """What they are called in the table, under *within target today*."""
 MEANINGS: Final = {
     "in queue": "Open conversations that nobody is assigned to",
-    "waiting": "Conversations of human agents whose consumer waits for the agent’s answer",
+    "waiting": "Conversations of human agents whose consumer waits for the agent's answer",
     "longest wait": "The longest wait of both kinds. Waits of over a day are a number of their own beside it",
     "past due": "Conversations whose wait, within opening hours, is longer than its target; beside it for how long the "
     "most urgent one has been, or in which time the next one will be. What has been past due for over a day is not "
     "among them: it is counted with the waits of over a day",
-    "within target today": "Of the waits of human agents’ segments that ended today, by the clock of the page’s time "
+    "within target today": "Of the waits of human agents' segments that ended today, by the clock of the page's time "
     "zone, the share that met their target: met / (met + missed)",
     "agents": "Human agents who have an open conversation; in several skills those who have some in each",
     "each": "Open conversations of human agents per agent: the average at this moment",

@@ -18,7 +18,8 @@ from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
-from handletime.web.board import HEADINGS, ON_A_WALL, TILES, meanings_of as board_meanings_of
+from handletime.web.board import HEADINGS, ON_A_WALL, TILES
+from handletime.web.board import meanings_of as board_meanings_of
 from handletime.web.charts import charts_of, meanings_of, tiles_of
 from handletime.web.figures import data_quality_of, history_of, slowest_of
 from handletime.web.fresh import Fresh, ShownStates, Ticking, history_state, live_state, shown_states
