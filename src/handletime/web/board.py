@@ -16,12 +16,12 @@ from handletime.web.view import View
 
 KEPT_S: Final = 10.0
 """Seconds for which service levels that were counted are shown to others too."""
-ON_A_WALL: Final = 8
+ON_A_WALL: Final = 6
 """The most skills on a wall: so many lines fit a screen and can be read from far."""
 TILES: Final[dict[Clock, str]] = {
-    "firstResponse": "first response within target today",
-    "response": "responses within target today",
-    "queueWait": "waits in queue within target today",
+    "firstResponse": "first response in time today",
+    "response": "responses in time today",
+    "queueWait": "queue waits in time today",
 }
 """What service levels are called in tiles."""
 HEADINGS: Final[dict[Clock, str]] = {"firstResponse": "first response", "response": "response", "queueWait": "queue"}
@@ -33,8 +33,8 @@ MEANINGS: Final = {
     "past due": "Conversations whose wait, within opening hours, is longer than its target; beside it for how long the "
     "most urgent one has been, or in which time the next one will be. What has been past due for over a day is not "
     "among them: it is counted with the waits of over a day",
-    "within target today": "Of the waits of human agents' segments that ended today, by the clock of the page's time "
-    "zone, the share that met their target: met / (met + missed)",
+    "within target, in time": "Of the waits of human agents' segments that ended today, by the clock of the page's "
+    "time zone, the share that met their target: met / (met + missed)",
     "agents": "Human agents who have an open conversation; in several skills those who have some in each",
     "each": "Open conversations of human agents per agent: the average at this moment",
     "in focus now": "Of the agents at work of whom there is focus data, how many have their focus on an open "
@@ -43,7 +43,7 @@ MEANINGS: Final = {
 }
 """What the figures of the board mean."""
 _METRICS: Final = {metric.key: metric for metric in LEVEL_METRICS}
-_OF_TARGETS: Final = ("past due", "within target today")
+_OF_TARGETS: Final = ("past due", "within target, in time")
 
 
 class Level(NamedTuple):
@@ -93,7 +93,10 @@ class LevelsToday:
 
 def meanings_of(targets: AccountTargets) -> dict[str, str]:
     """What the figures of an account's board mean; without targets there is nothing that is due."""
-    return {name: text for name, text in MEANINGS.items() if targets or name not in _OF_TARGETS}
+    if targets:
+        return MEANINGS
+    found = {name: text for name, text in MEANINGS.items() if name not in _OF_TARGETS}
+    return found | {"the order": "The longest wait stands first"}
 
 
 def _counted(reader: Reader, clocks: list[Clock], of: Selection, targets: AccountTargets) -> Levels:
