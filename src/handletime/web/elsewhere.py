@@ -63,9 +63,10 @@ def elsewhere_of(reader: Reader, reading: Reading, most: int) -> Places:
             asked.setdefault(each.assigned_agent_id, []).append(i)
     found: dict[int, Sequence[Elsewhere]] = {}
     for agent, places in asked.items():
+        here = explanation.conversation_id
         focus = reader.focus(agent, times[places[0]], times[places[-1] + 1])
         for i in places:
-            found[i] = _between(focus, times[i], times[i + 1], explanation.conversation_id)
+            found[i] = _between(focus, times[i], times[i + 1], here)
     return found
 
 

@@ -20,7 +20,7 @@ from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
 from handletime.web.board import HEADINGS, ON_A_WALL, TILES
 from handletime.web.board import meanings_of as board_meanings_of
-from handletime.web.charts import charts_of, meanings_of, tiles_of
+from handletime.web.charts import charts_of, exports_of, meanings_of, tiles_of
 from handletime.web.figures import data_quality_of, history_of, slowest_of
 from handletime.web.fresh import Fresh, ShownStates, Ticking, history_state, live_state, shown_states
 from handletime.web.page import COOKIE, HEADERS, Asker, Page, SignedOut, ThePage
@@ -82,13 +82,14 @@ def open_lately(page: Page, asker: Asker) -> OpenConversations:
 
 def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, renewed: bool) -> str:
     reader = asker.reader
-    history = history_of(reader, view)
+    history = history_of(reader, view, targets=page.service.targets.of(asker.account))
     tiles = tiles_of(history, view)
     shown = {
         "history": history,
         "charts": charts_of(history, view),
         "tiles": tiles,
         "meant": meanings_of(tiles),
+        "by_interval": exports_of(view),
         "data_quality": data_quality_of(reader, view),
         "slowest": slowest_of(reader, view, asker.account),
         "renewed": renewed,

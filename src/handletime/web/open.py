@@ -61,7 +61,7 @@ class Column(NamedTuple):
 def open_conversations(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The open conversations behind a number of the page Now, the longest wait first."""
     asker = page.asker(request, "operations")
-    shown = _shown(request, page, asker)
+    shown = shown_of(request, page, asker)
     live = page.text(request, "open_live.html", asker, **shown)
     parts = {"live": Markup(live), "live_state": live_state(live)}  # noqa: S704 — a template of ours
     return page.html(request, "open.html", asker, **shown, **parts)
@@ -72,7 +72,7 @@ def open_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The list anew if it has changed, for browsers that ask for it."""
     asker = page.asker(request, "operations", is_use=False)
     known = shown_states(query_of(request).get(KNOWN) or "")
-    shown = _shown(request, page, asker)
+    shown = shown_of(request, page, asker)
     live = page.text(request, "open_live.html", asker, **shown)
     fresh = Fresh(shown["at"], moment(shown["at"], shown["view"].zone))
     if (state := live_state(live)) != known.live:
@@ -80,7 +80,8 @@ def open_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
     return Response(msgspec.json.encode(fresh), media_type=JSON, headers=HEADERS)
 
 
-def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
+def shown_of(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
+    """What the list shows: `rows` are those that are shown, `listed` all of them. Raises BadRequest, NotNow."""
     at = page.service.clock.now()
     query = query_of(request)
     view = read_view(query, at, asker.session.zone)
@@ -91,6 +92,7 @@ def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
     found = now_of(open_lately(page, asker), view.open_conversations, at).conversations
     urgent = _urgent(found, targets, at)
     rows = [each for each in found if _is_in(each, state, view, at, urgent)]
+    listed = in_order(rows, asker.labels, sort, urgent, falling=falling)
     return {
         "view": view,
         "at": at,
@@ -102,7 +104,8 @@ def _shown(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
         "has_targets": bool(targets),
         "kept": {"state": state or None, "sort": sort if sort != "waits" else None, "direction": direction or None},
         "total": len(rows),
-        "rows": in_order(rows, asker.labels, sort, urgent, falling=falling)[:SHOWN],
+        "rows": listed[:SHOWN],
+        "listed": listed,
     }
 
 
