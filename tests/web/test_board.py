@@ -75,15 +75,14 @@ def ended(midnight: int) -> Iterator[Event]:
     for skill in range(1, SKILLS + 1):
         for name, begun in ((f"e{skill}", midnight), (f"y{skill}", midnight - 1_000_000)):
             assigned = 25 if skill % 2 else 666
-            for place, (type_, seconds, more) in enumerate(
-                (
-                    ("opened", 1, {"skillId": skill}),
-                    ("assigned", assigned, {"agentId": 1 + skill, "groupId": 1 + skill % 3}),
-                    ("message", assigned + 5, {"sentBy": "consumer"}),
-                    ("message", assigned + (20 if skill % 3 else 140), {"sentBy": "agent"}),
-                    ("closed", assigned + 150, {"closedBy": "agent"}),
-                )
-            ):
+            steps: tuple[tuple[str, int, Event], ...] = (
+                ("opened", 1, {"skillId": skill}),
+                ("assigned", assigned, {"agentId": 1 + skill, "groupId": 1 + skill % 3}),
+                ("message", assigned + 5, {"sentBy": "consumer"}),
+                ("message", assigned + (20 if skill % 3 else 140), {"sentBy": "agent"}),
+                ("closed", assigned + 150, {"closedBy": "agent"}),
+            )
+            for place, (type_, seconds, more) in enumerate(steps):
                 time = begun + seconds * 1000
                 yield {"conversationId": name, "eventId": str(place), "time": time, "type": type_, **more}
 
@@ -167,6 +166,11 @@ def test_each_number_leads_to_its_list(site: Site) -> None:
     listed = seen(site, "/open?state=past-due&sort=due")
     assert listed.count("past due for") == 40
     assert re.findall(r'data-key="open (q\d+)"', listed)[:2] == ["q60", "q59"]
+    file = site.client.get(f"/open.csv?state=past-due&sort=due&tz={zone()}", headers=HTML).text.splitlines()
+    columns = [each.split(",") for each in file]
+    assert columns[0][4:6] == ["due", "pastDue"]
+    assert [(each[0], each[5]) for each in columns[1:3]] == [("q60", "true"), ("q59", "true")]
+    assert len(columns) == 41
     levels = re.findall(r'id="level-firstResponse" href="([^"]+)"', page)
     skills = text(site.client.get(html.unescape(levels[0]), headers=HTML).text)
     assert "66.7 %" in skills, "the page of skills says the same of today"
