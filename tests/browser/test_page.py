@@ -651,6 +651,10 @@ def test_page_file_and_api_compare_alike(visitor: Visitor) -> None:
     for place in unknown:
         assert shown.nth(place).locator("td.n").nth(11).locator(".differs").count() == 0
     tile = visitor.open("/?last=yesterday&tz=UTC&compare=previous").locator(".figures .tile").first
+    by_hour = exported(page, "Export as CSV: agent segments by interval")
+    assert len(by_hour) == 24
+    for name in (counted, f"{counted}Previous"):
+        assert sum(int(row[name]) for row in by_hour) == sum(int(row[name]) for row in rows)
     total = sum(int(row[counted]) for row in rows) - sum(int(row[f"{counted}Previous"]) for row in rows)
     expect(tile.locator(".differs")).to_contain_text(f"{abs(total):,}")
     chart = page.locator("[data-chart]").first
@@ -673,6 +677,10 @@ def test_a_file_has_the_rows_that_are_seen_in_their_order(visitor: Visitor) -> N
     assert [row["agentName"] for row in rows if row["agentId"] == "3001"] == ["Heron"]
     said = [each.split("\n")[0] for each in shown.locator("td.n:nth-child(15)").all_inner_texts()]
     assert said == [duration(int(row["p90ResponseMillis"])) if row["p90ResponseMillis"] else "–" for row in rows]
+    visitor.open("/open?sort=skill")
+    rows = exported(page, "Export as CSV: open conversations")
+    assert len(rows) == number(page.locator("#total").text_content())
+    assert {row["state"] for row in rows} <= {"queued", "waits", "answered"}
     for path, name in (("/skills?last=7d", "By agent, agent segments"), ("/skill-segments?last=7d", "skill segments")):
         visitor.open(path)
         if path.startswith("/skills"):

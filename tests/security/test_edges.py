@@ -42,7 +42,7 @@ API: Final = (
 )
 PAGES: Final = (
     *("/?", "/open?", "/open/data?", "/now/data?", "/agents?", "/skills?", "/segments?", "/segments.csv?"),
-    *("/agents.csv?", "/skills.xlsx?", "/segments.xlsx?", "/skill-segments.csv?"),
+    *("/agents.csv?", "/skills.xlsx?", "/segments.xlsx?", "/skill-segments.csv?", "/history.csv?", "/open.csv?"),
     *("/skill-segments?", "/why?conversation=first", "/why?", "/sign-in?", "/nowhere?"),
 )
 """Without the stream, which says nothing that `/now/data` does not say."""

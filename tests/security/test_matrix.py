@@ -58,7 +58,7 @@ PAGES: Final[dict[str, tuple[Permission, str]]] = {
     **{f"GET /segments.{form}": ("handle-time", "?tz=UTC") for form in ("csv", "xlsx")},
     **{
         f"GET /{table}.{form}": ("operations", "?tz=UTC")
-        for table in ("agents", "skills", "skill-segments")
+        for table in ("agents", "skills", "skill-segments", "history", "open")
         for form in ("csv", "xlsx")
     },
     "GET /skill-segments": ("operations", "?tz=UTC"),

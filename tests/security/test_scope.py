@@ -92,7 +92,7 @@ first-response = "20s"
 response = "50s"
 """
 VIEW: Final = f"from={NOW - 2 * DAY}&to={NOW}&tz=UTC"
-TABLES: Final = ("agents", "skills", "segments", "skill-segments")
+TABLES: Final = ("agents", "skills", "segments", "skill-segments", "history", "open")
 """What the page gives as files."""
 SHOWN: Final = (
     "/?tz=UTC",
@@ -110,6 +110,7 @@ SHOWN: Final = (
     f"/agents?{VIEW}&compare=previous&agent=511",
     *(f"/{table}.{form}?{VIEW}&compare=week" for table in TABLES for form in ("csv", "xlsx")),
     f"/skills.csv?{VIEW}&table=2",
+    f"/history.csv?{VIEW}&of=skill",
     f"/skill-segments?{VIEW}",
     *(f"/agent-day?agent={agent}&day=2026-11-19&tz=UTC" for agent in (511, 521)),
 )
@@ -278,7 +279,7 @@ def test_there_is_something_to_be_seen(scene: Scene) -> None:
 @pytest.mark.parametrize("path", SHOWN)
 def test_the_page_is_that_of_a_world_without_others(path: str, scene: Scene) -> None:
     mine, only = scene.shown(path)
-    if not scene.scope.has_queues and "/skill-segments" in path:
+    if not scene.scope.has_queues and ("/skill-segments" in path or "of=skill" in path):
         assert mine.status_code == 403
         return
     assert (mine.status_code, only.status_code) == (200, 200), mine.text

@@ -112,6 +112,21 @@ def test_of_a_handover_one_sees_ones_own_part() -> None:
     assert limited(whole, WHOLE) is whole
 
 
+@pytest.mark.parametrize(("group", "since"), [(51, BASE + 1000), (52, None)])
+def test_a_wait_that_goes_on_is_that_of_ones_own(group: int, since: int | None) -> None:
+    """51 had it before in any case."""
+    script: list[dict[str, object]] = [
+        {"type": "assigned", "agentId": 1, "groupId": 51},
+        {"type": "assigned", "agentId": 2, "groupId": group},
+        {"type": "message", "sentBy": "consumer"},
+    ]
+    events = [{"eventId": f"e{i}", "time": BASE + 500 * i, **each} for i, each in enumerate(script)]
+    assert reading_of(events).waiting_since == BASE + 1000
+    seen = limited(reading_of(events), Scope((51,)))
+    assert seen is not None
+    assert seen.waiting_since == since
+
+
 def test_of_a_queue_one_sees_that_of_ones_own_skills() -> None:
     script: list[dict[str, object]] = [
         {"type": "opened", "skillId": 10},

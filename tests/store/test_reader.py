@@ -8,7 +8,8 @@ import pytest
 
 from handletime.answers.files import asked
 from handletime.answers.registry import METRICS
-from handletime.segments.agent_focus import Focus
+from handletime.scope import WHOLE, Scope
+from handletime.segments.agent_focus import OUTSIDE, Focus
 from handletime.segments.derive import derive
 from handletime.segments.explain import explain
 from handletime.segments.parts import prepare
@@ -160,3 +161,40 @@ def test_the_state_of_an_account_is_another_one_with_its_own_changes_alone(tmp_p
         assert told(store) == third
     with a_store(tmp_path) as store:
         assert set(told(store)).isdisjoint(third), "another process cannot know what has changed"
+
+
+def test_within_a_scope_an_agents_focus_is_known_of_who_has_a_segment_there(tmp_path: Path) -> None:
+    """Ended or running; where it was on other conversations, these are not named."""
+    script: list[tuple[str, str, int, dict[str, object]]] = [
+        ("mine", "assigned", 0, {"agentId": 1, "groupId": 51, "skillId": 10}),
+        ("theirs", "assigned", 0, {"agentId": 1, "groupId": 51, "skillId": 20}),
+        ("others", "assigned", 0, {"agentId": 2, "groupId": 52, "skillId": 20}),
+        ("theirs", "focused", 10, {"agentId": 1}),
+        ("more", "assigned", 11, {"agentId": 1, "groupId": 51, "skillId": 20}),
+        ("more", "focused", 20, {"agentId": 1}),
+        ("more", "closed", 25, {"closedBy": "agent"}),
+        ("mine", "focused", 30, {"agentId": 1}),
+        ("mine", "unfocused", 40, {"agentId": 1}),
+        ("others", "focused", 10, {"agentId": 2}),
+    ]
+    events = [
+        {"eventId": str(place), "conversationId": name, "type": type_, "time": BASE + at, **more}
+        for place, (name, type_, at, more) in enumerate(script)
+    ]
+    with a_store(tmp_path / "store") as store:
+        store.ingest("local", events_of(events))
+
+        def found(agent: int, start: int, end: int, scope: Scope) -> list[tuple[int, str]]:
+            focus = store.reader("local", scope).focus(agent, BASE + start, BASE + end)
+            return [(each.start - BASE, each.conversation or ("?" if each.known else "")) for each in focus]
+
+        skill, group = Scope(None, (10,)), Scope((51,))
+        assert found(1, 10, 50, WHOLE) == [(10, "theirs"), (20, "more"), (30, "mine"), (40, "?")]
+        assert found(1, 10, 50, group) == [(10, "theirs"), (20, "more"), (30, "mine"), (40, "?")]
+        told = store.reader("local", skill).focus(1, BASE + 10, BASE + 50)
+        assert told == [Focus(BASE + 10, BASE + 30, OUTSIDE), *store.reader("local").focus(1, BASE + 30, BASE + 50)]
+        # In these 20 ms it is nowhere in the scope, but `mine` runs; before that began, it did not.
+        assert store.reader("local", skill).focus(1, BASE + 10, BASE + 30) == told[:1]
+        assert store.reader("local", skill).focus(1, BASE - 10, BASE) == []
+        assert found(2, 10, 50, skill) == found(2, 10, 50, group) == []
+        assert found(2, 10, 50, Scope((52,))) == found(2, 10, 50, WHOLE)

@@ -15,16 +15,21 @@ import pytest
 
 from handletime.answers.difference import difference
 from handletime.answers.periods import Window
-from handletime.answers.registry import METRICS, QUEUE_METRICS
+from handletime.answers.registry import LEVELS, METRICS, QUEUE_METRICS
 from handletime.answers.report import Cut, Filters, Report, question_of
+from handletime.answers.terms import Table
 from handletime.api.parameters import Query
 from handletime.segments.derive import derive
+from handletime.targets.targets import NO_TARGETS, AccountTargets, Clock, Target
 from handletime.web.charts import charts_of, tiles_of
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
+    Each,
+    TableOf,
     data_quality_of,
     history_of,
+    level_columns,
     metrics_of,
     slowest_of,
     table_of,
@@ -41,7 +46,9 @@ UTC = ZoneInfo("UTC")
 def test_every_metric_of_agent_and_skill_segments_has_a_column() -> None:
     """Those of queue segments are in reports."""
     shown = [metric.key for metric in (*metrics_of(AGENT_COLUMNS), *metrics_of(SKILL_COLUMNS))]
-    assert sorted(shown) == sorted(METRICS.keys() - {metric.key for metric in QUEUE_METRICS})
+    of_queues = {metric.key for metric in QUEUE_METRICS}
+    assert set(shown) - of_queues == METRICS.keys() - of_queues
+    assert len(shown) == len(set(shown))
 
 
 def a_stream(seed: int, *, events: int, conversations: int) -> pa.Table:
@@ -67,6 +74,12 @@ def view_of(reader: MemoryReader, more: str = "") -> View:
     return view
 
 
+def a_table(reader: MemoryReader, view: View, each: Each, of: Table, sort: str, *, descending: bool) -> TableOf:
+    """The table of a page without targets."""
+    metrics = metrics_of(AGENT_COLUMNS if of == "agentSegments" else SKILL_COLUMNS)
+    return table_of(reader, view, each, of, metrics, NO_TARGETS, sort, descending=descending)
+
+
 def ended(reader: MemoryReader) -> list[Row]:
     return [row for row in rows_of(derive(reader.events).agent_segments) if row["end"] is not None]
 
@@ -80,7 +93,7 @@ def test_a_table_counts_what_was_derived(reader: MemoryReader) -> None:
     by_agent: dict[int, list[Row]] = defaultdict(list)
     for segment in ended(reader):
         by_agent[segment["agentId"]].append(segment)
-    table = table_of(reader, view_of(reader), "agentId", "agentSegments", "p90ResponseMillis", descending=True)
+    table = a_table(reader, view_of(reader), "agentId", "agentSegments", "p90ResponseMillis", descending=True)
     assert {row.number for row in table.rows} == set(by_agent)
     for row in table.rows:
         mine = by_agent[cast(int, row.number)]
@@ -102,7 +115,7 @@ def test_what_is_unknown_is_not_nothing(reader: MemoryReader) -> None:
     for segment in ended(reader):
         if segment["userType"] == "human":
             by_agent[segment["agentId"]].append(segment)
-    table = table_of(reader, view_of(reader), "agentId", "agentSegments", "totalHandleTimeMillis", descending=False)
+    table = a_table(reader, view_of(reader), "agentId", "agentSegments", "totalHandleTimeMillis", descending=False)
     for row in table.rows:
         mine = by_agent.get(cast(int, row.number), [])
         known = [each for each in mine if each["focusData"]]
@@ -121,12 +134,12 @@ def test_bots_are_left_out_unless_asked_for(reader: MemoryReader) -> None:
     times = reader.events["time"].cast("int64").to_pylist()
     view = read_view(Query(f"from={min(times) - 1}&to={max(times) + 1}&interval=5".encode()), max(times) + 10)
     assert history_of(reader, view).total["totalAgentConversationSegments"] == len(humans)
-    table = table_of(reader, view, "agentId", "agentSegments", "id", descending=False)
+    table = a_table(reader, view, "agentId", "agentSegments", "id", descending=False)
     assert table.total.values["totalAgentConversationSegments"] == len(humans)
     skills = [row for row in rows_of(derive(reader.events).skill_segments) if row["end"] is not None]
     of_skills = history_of(reader, view, "skillSegments")
     assert of_skills.total["totalSkillConversationSegments"] == len(skills)
-    by_skill = table_of(reader, view, "skillId", "skillSegments", "id", descending=False)
+    by_skill = a_table(reader, view, "skillId", "skillSegments", "id", descending=False)
     abandoned = "skillSegmentsAbandonedByConsumers"
     assert sum(cast(list[int], of_skills.values[abandoned])) == by_skill.total.values[abandoned]
 
@@ -172,7 +185,7 @@ def test_what_a_table_is_compared_with_is_what_the_report_says(reader: MemoryRea
     query = Query(f"from={middle}&to={last}&interval=5&userType=all&compare=previous".encode())
     view = read_view(query, last + 10)
     query.check()
-    table = table_of(reader, view, kind, "agentSegments", "totalAgentConversationSegments", descending=True)
+    table = a_table(reader, view, kind, "agentSegments", "totalAgentConversationSegments", descending=True)
     metrics = tuple(metrics_of(AGENT_COLUMNS))
     cut = Cut(Window(middle, last), None, UTC)
     for by, found in (((kind,), table.rows), ((), [table.total])):
@@ -207,4 +220,44 @@ def test_a_history_has_what_it_is_compared_with_interval_by_interval(reader: Mem
     (line, *_) = charts_of(compared, views[0])[0].before
     assert (line.name, line.values) == ("all, before", compared.before.values[counted])
     tiles = tiles_of(compared, views[0])
-    assert tiles[0].differs == difference(METRICS[counted], compared.total.get(counted), alone.total[counted])
+    assert tiles[0].differs == difference(METRICS[counted], 0, alone.total[counted])
+    assert [tile.text for tile in tiles if tile.differs is not tiles[0].differs] == ["–"] * 4, "of nothing, unknown"
+
+
+# --- service levels ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "of"), [("agentId", "agentSegments"), ("skillId", "skillSegments")])
+def test_service_levels_are_those_of_the_report(reader: MemoryReader, kind: Any, of: Table) -> None:
+    limits: dict[Clock, int] = {"firstResponse": 5000, "response": 60_000, "queueWait": 60_000}
+    targets = AccountTargets((Target("all", limits),))
+    (group,) = level_columns(of, targets, has_queues=True)
+    metrics = [column.metric for column in group.columns]
+    assert len(metrics) == (6 if of == "agentSegments" else 9)
+    view = view_of(reader)
+    sort = metrics[0].key
+    whole = "totalAgentConversationSegments" if of == "agentSegments" else "totalSkillConversationSegments"
+    shown = [METRICS[whole], *metrics]
+    table = table_of(reader, view, kind, of, shown, targets, sort, descending=True)
+    cut = Cut(Window(view.start, view.end), None, UTC)
+    with reader.snapshot() as snapshot:
+        for by, found in (((kind,), table.rows), ((), [table.total])):
+            question = question_of(cut, Filters(), by, tuple(metrics))._replace(targets=targets)
+            (told,) = Report(snapshot, question).rows()
+            numbers = told.keys[kind].values.tolist() if by else [None]
+            rows = {row.number: row for row in found}
+            for place, number in enumerate(numbers):
+                for metric in metrics:
+                    column = told.metrics[metric.key]
+                    known = column.there is None or column.there[place]
+                    value = rows[number].values[metric.key] if number in rows else -1
+                    # A group without any wait of a clock has no row of its verdicts.
+                    assert (0 if value == -1 else value) == (column.values[place] if known else 0)
+    levels = [row.values.get(sort) for row in table.rows]
+    known = [each for each in levels if each not in (None, -1)]
+    assert known == sorted(known, key=float, reverse=True)
+    history = history_of(reader, view, of, targets)
+    name = f"{LEVELS[metrics[-3].key]}ServiceLevelPercent"
+    assert history.total[name] == table.total.values[name]
+    assert name in {metric.key for metric in metrics}
+    assert level_columns(of, NO_TARGETS, has_queues=True) == ()

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from handletime.answers.levels import judged_sums, verdicts_of
 from handletime.answers.percentiles import percentiles_of
-from handletime.answers.registry import HANDLE_TIME, METRICS, Metric
+from handletime.answers.registry import CLOCK_TABLES, HANDLE_TIME, LEVELS, METRICS, Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, Sums, sums_of
 from handletime.answers.terms import RELATIONS, Table
 from handletime.events.model import TIME_MAX, TIME_MIN
+from handletime.targets.targets import NO_TARGETS, AccountTargets
 
 Value = int | float | None
 """None: unknown, or a percentile of nothing. An average over nothing is -1."""
@@ -26,21 +28,35 @@ KNOWN: Final = METRICS["segmentsWithFocusData"]
 """The number of segments whose handle time is known."""
 
 
-def figures_of(snapshot: Snapshot, metrics: Iterable[Metric], by: Sequence[By], of: Selection) -> Groups:
+def figures_of(
+    snapshot: Snapshot,
+    metrics: Iterable[Metric],
+    by: Sequence[By],
+    of: Selection,
+    targets: AccountTargets = NO_TARGETS,
+) -> Groups:
     """Metrics of all tables by group, and of all groups together (`()`), in ascending order of the keys.
 
     `interval` is a place in the bounds. Skill and queue segments have no agent: they are left out where `by` names one.
-    Groups in which no segment ended are absent.
+    Groups in which no segment ended are absent. Service levels are None where no target sets their clock.
     """
     found: Groups = {}
     chosen = list(metrics)
+    levels = [metric for metric in chosen if metric.key in LEVELS]
+    for clock in dict.fromkeys(LEVELS[metric.key] for metric in levels):
+        if targets.sets(clock) and not (CLOCK_TABLES[clock] != "agentSegments" and "agentId" in by):
+            of_clock = [metric for metric in levels if LEVELS[metric.key] == clock]
+            sums = judged_sums(verdicts_of(snapshot, clock, targets, by, of), clock)
+            for key, figures in {**by_group(sums, of_clock), **by_group(sums.rolled_up(()), of_clock)}.items():
+                found.setdefault(key, {}).update(figures)
     for table in RELATIONS:
-        wanted = [metric for metric in chosen if metric.table == table]
+        wanted = [metric for metric in chosen if metric.table == table and metric.key not in LEVELS]
         if wanted and not (table != "agentSegments" and "agentId" in by):
             finest = sums_of(snapshot, table, summed(wanted), by, of)
             for key, figures in with_percentiles(snapshot, finest, table, wanted, by, of).items():
                 found.setdefault(key, {}).update(figures)
     empty: Figures = {metric.key: of_nothing(metric) for metric in chosen}
+    empty |= {metric.key: None for metric in levels if not targets.sets(LEVELS[metric.key])}
     return {key: {**empty, **found[key]} for key in sorted(found)}
 
 

@@ -45,6 +45,12 @@ def verdicts_of(
     return _counted(snapshot, clock, targets, by, of, texts, by_target=False)[0].rolled_up(by)
 
 
+def judged_sums(sums: Sums, clock: Clock) -> Sums:
+    """These verdicts, and what service levels divide by: met + missed (`firstResponseJudged`)."""
+    judged = sums.sums[f"{clock}Met"] + sums.sums[f"{clock}Missed"]
+    return Sums(sums.keys, {**sums.sums, f"{clock}Judged": judged})
+
+
 def verdicts_by_target(
     snapshot: Snapshot, clock: Clock, targets: AccountTargets, of: Selection
 ) -> dict[str, dict[str, int]]:

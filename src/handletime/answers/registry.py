@@ -367,3 +367,5 @@ table of segments: `answers.levels` has them.
 METRICS: Final = {metric.key: metric for metric in (*AGENT_METRICS, *SKILL_METRICS, *QUEUE_METRICS, *OUR_METRICS)}
 HANDLE_TIME: Final = frozenset(metric.key for metric in OUR_METRICS if "HandleTime" in metric.name)
 """Metrics that are unknown where there is no focus data."""
+WITH_LEVELS: Final = METRICS | {metric.key: metric for metric in LEVEL_METRICS}
+"""All that segments are asked for, service levels too."""

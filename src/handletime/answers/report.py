@@ -22,7 +22,7 @@ import pyarrow as pa
 from handletime.answers.figures import KNOWN
 from handletime.answers.handled import HANDLE_TIME_IN_INTERVAL, handled_in_intervals, since, units_in
 from handletime.answers.intervals import Interval, clock_bounds, length_of
-from handletime.answers.levels import verdicts_of
+from handletime.answers.levels import judged_sums, verdicts_of
 from handletime.answers.percentiles import percentile_columns, placed
 from handletime.answers.periods import Compare, Window, compared_bounds
 from handletime.answers.registry import CLOCK_TABLES, HANDLE_TIME, LEVEL_METRICS, LEVELS, METRICS, PARTS, Metric
@@ -500,9 +500,7 @@ class _Found(NamedTuple):
         if clock not in self.verdicts:
             return _nothing(metric, merged.count)
         found = self.verdicts[clock]
-        met, missed = found.sums[f"{clock}Met"], found.sums[f"{clock}Missed"]
-        sums = Sums(found.keys, {**found.sums, f"{clock}Judged": met + missed})
-        values, some = sums.column_of(metric)
+        values, some = judged_sums(found, clock).column_of(metric)
         spread, _ = merged.spread(found, values)
         return Column(spread, None if some is None else merged.spread(found, some)[0])
 

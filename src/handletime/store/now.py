@@ -14,10 +14,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from handletime.events.model import ASSIGNED
 from handletime.segments.derive import derive_prepared
 from handletime.segments.parts import Prepared
 from handletime.store.arrow import query
-from handletime.store.events import groups_of_sizes, ids_of, prepared_of, sizes_of
+from handletime.store.events import groups_of_sizes, ids_of, of_conversations, prepared_of, sizes_of
 
 I64 = npt.NDArray[np.int64]
 OPEN_MAX: Final = 20_000
@@ -57,13 +58,21 @@ def running_rows(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> 
 
 
 def running_segments(
-    cursor: duckdb.DuckDBPyConnection, account: int, name: str, numbers: Iterable[int]
-) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """The running agent segments and skill segments of those of these conversations that are open, some at a time."""
-    wanted = np.intersect1d(np.fromiter(numbers, np.int64), _open(cursor, account, None))
-    for ids in _some(cursor, wanted):
+    cursor: duckdb.DuckDBPyConnection, account: int, name: str, numbers: Iterable[int], agent: int
+) -> Iterator[pa.Table]:
+    """The running agent segments, and skill segments without group and agent, some at a time: of those of these
+    conversations that are open, and of those that the agent may have.
+    """
+    found = _open(cursor, account, None)
+    assigned = f"and agentId = {agent} and type = {ASSIGNED}"
+    theirs = of_conversations(cursor, "select distinct number from kept.events", found, assigned)["number"].to_numpy()
+    for ids in _some(cursor, np.intersect1d(found, np.union1d(np.fromiter(numbers, np.int64), theirs))):
         derived = derive_prepared(prepared_of(cursor, name, ids))
-        yield _running(derived.agent_segments), _running(derived.skill_segments)
+        yield _running(derived.agent_segments)
+        skills = _running(derived.skill_segments)
+        for column in ("groupId", "agentId"):
+            skills = skills.append_column(column, pa.nulls(skills.num_rows, pa.int64()))
+        yield skills
 
 
 def _open(cursor: duckdb.DuckDBPyConnection, account: int, most: int | None) -> I64:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -131,20 +132,18 @@ class StoreReader:
             if self.scope.is_whole:
                 return found
             snapshot = Snapshot(cursor, self._relations(cursor, may_lack=False), self.deadline)
-            return focus_within(snapshot, agent, found, partial(self._running, cursor), start, end)
+            return focus_within(snapshot, agent, found, partial(self._running, cursor, agent), start, end)
 
-    def _running(self, cursor: duckdb.DuckDBPyConnection, conversations: Iterable[str]) -> Running:
-        """The running agent and skill segments of those of these conversations that are open."""
+    def _running(
+        self, cursor: duckdb.DuckDBPyConnection, agent: int, conversations: Iterable[str]
+    ) -> Iterator[Running]:
+        """The running segments of those of these conversations that are open, and of those that the agent may have."""
         account = self._number(cursor)
-        numbers = find(cursor, [(account, conversation) for conversation in conversations]).values()
-        for agents, skills in running_segments(cursor, account, self.account, numbers):
+        named = find(cursor, [(account, conversation) for conversation in conversations]).values()
+        for table in running_segments(cursor, account, self.account, named, agent):
             self.deadline.check()
-            columns = agents.select(["conversationId", "skillId", "groupId", "agentId"]).to_pydict().values()
-            yield from zip(*columns, strict=True)
-            for conversation, skill in zip(
-                *skills.select(["conversationId", "skillId"]).to_pydict().values(), strict=True
-            ):
-                yield conversation, skill, None, None
+            columns = table.select(["conversationId", "skillId", "groupId", "agentId", "start"])
+            yield from map(Running._make, zip(*columns.to_pydict().values(), strict=True))
 
     def holds_all(self, conversations: Sequence[str]) -> bool:
         """Whether all these conversations are here: none has been removed."""
@@ -193,21 +192,28 @@ def lacking(cursor: duckdb.DuckDBPyConnection, account: int) -> Lacking:
     return Lacking(*cursor.execute(sql, [account]).fetchall()[0])
 
 
-Running = Iterator[tuple[str, int, int | None, int | None]]
-"""Conversation, skill, and of agent segments the group and the agent."""
+class Running(NamedTuple):
+    """A segment that runs, and since when; group and agent are those of agent segments."""
+
+    conversation: str
+    skill: int
+    group: int | None
+    agent: int | None
+    start: datetime
 
 
 def focus_within(
     snapshot: Snapshot,
     agent: int,
     focus: list[Focus],
-    running: Callable[[Iterable[str]], Running],
+    running: Callable[[Iterable[str]], Iterator[Running]],
     start: int,
     end: int,
 ) -> list[Focus]:
     """Where an agent's focus was in [start, end), as far as it may be known within the snapshot's scope.
 
-    Nothing where the agent has no segment in it then. `running` gives the running segments of conversations.
+    Nothing where the agent has no segment in it then. `running` gives the running segments of conversations, and the
+    agent's, where they are not among the snapshot's rows.
     """
     scope, known = snapshot.scope, {each.conversation for each in focus if each.conversation is not None}
     asked = {"agent": agent, "low": instant_of(start), "until": instant_of(end)}
@@ -215,10 +221,10 @@ def focus_within(
     relation = "skill_segments" if scope.has_queues else "agent_segments"
     named = f"select distinct conversationId from {relation} where conversationId in (select unnest($known))"  # noqa: S608
     within = {conversation for (conversation,) in snapshot.execute(named, {"known": [*known]}).fetchall()}
-    for conversation, skill, group, of in running(known):
-        if scope.has(skill, group):
-            within.add(conversation)
-            is_there |= of == agent
+    for each in running(known):
+        if scope.has(each.skill, each.group):
+            within.add(each.conversation)
+            is_there |= each.agent == agent and each.start < instant_of(end)
     return list(limited_focus(focus, within)) if is_there else []
 
 

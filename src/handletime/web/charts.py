@@ -9,8 +9,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handletime.answers.difference import Difference, difference
-from handletime.answers.figures import Value
-from handletime.answers.registry import METRICS, Metric
+from handletime.answers.figures import Value, of_nothing
+from handletime.answers.registry import METRICS, WITH_LEVELS, Metric
 from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES, local, which_of_two
 from handletime.web.figures import HISTORY, History
@@ -122,6 +122,11 @@ _TILES: Final[dict[Table, dict[str, str]]] = {
 }
 
 
+_LEVEL_TILES: Final = {
+    "queueWaitServiceLevelPercent": "waits in the queue within target",
+    "firstResponseServiceLevelPercent": "first responses within target",
+    "responseServiceLevelPercent": "responses within target",
+}
 _OF_CHARTS: Final = {
     "median and p90": "Half of the values are at most the median, nine of ten at most the 90th percentile",
     "outcome": "Interactive: the agent wrote, and the consumer after that. Non-responsive consumer: the agent wrote, "
@@ -136,6 +141,15 @@ def meanings_of(tiles: Sequence[Tile]) -> dict[str, str]:
     return {tile.name: tile.meaning for tile in tiles} | _OF_CHARTS
 
 
+def exports_of(view: View, *, of_skills: bool = False) -> dict[str, dict[str, str]]:
+    """The addresses of what charts show as files, interval by interval, by what they have."""
+    kinds = {"skill segments by interval": "skill"} if of_skills else {}
+    return {
+        title: {form: view.fixed(f"/history.{form}", of=of) for form in ("csv", "xlsx")}
+        for title, of in {**kinds, "agent segments by interval": None}.items()
+    }
+
+
 def tiles_of(history: History, view: View, skill_history: History | None = None) -> list[Tile]:
     """The figures of the whole span, and how they differ from what it is compared with."""
     tiles = []
@@ -144,9 +158,12 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
         if of is None:
             continue
         path = "/skill-segments" if table == "skillSegments" else "/segments"
-        for key, name in _TILES[table].items():
-            metric, value = METRICS[key], of.total.get(key)
-            differs = None if of.before is None else difference(metric, value, of.before.total.get(key))
+        levels = {key: name for key, name in _LEVEL_TILES.items() if key in of.values}
+        for key, name in {**levels, **_TILES[table]}.items():
+            metric = WITH_LEVELS[key]
+            value = of.total.get(key, of_nothing(metric))
+            then = None if of.before is None else of.before.total.get(key, of_nothing(metric))
+            differs = difference(metric, value, then)
             href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
             tiles.append(Tile(name, metric.said(value), metric.meaning, href, differs))
     return tiles

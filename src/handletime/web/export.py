@@ -11,14 +11,18 @@ from typing import Any, Final, Literal
 from litestar import Response, get
 
 from handletime.answers.flat import MEDIA_TYPES, Shape, workbook, written
+from handletime.answers.live import OpenConversation
 from handletime.answers.pages import Segment, SkillSegment, rows_of, skill_rows_of
+from handletime.answers.registry import METRICS
 from handletime.answers.report import Question, Report, Rows
 from handletime.answers.words import Kind, local, rfc_3339
 from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.parameters import a_choice
-from handletime.api.service import HttpRequest, query_of
-from handletime.web.figures import Row, metrics_of, sorted_rows
+from handletime.api.service import HttpRequest, check_queues, query_of
+from handletime.targets.targets import Judged
+from handletime.web.figures import HISTORY, Row, metrics_of, sorted_rows
+from handletime.web.open import shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.segments import read, read_skill_segments
 from handletime.web.tables import in_order, read_listing, tables_of
@@ -29,6 +33,7 @@ FORMS: Final[tuple[Form, ...]] = ("csv", "xlsx")
 When = Callable[[int], object]
 """How a moment stands in a cell."""
 SUFFIX: Final = a_choice("table", "Which table of a page that has two.", "", ("2",))
+OF: Final = a_choice("of", "Whose segments; agents' where it is absent.", "", ("skill",))
 _ROW_BYTES: Final = 500
 """About what a skill segment takes while a file is made of it."""
 
@@ -47,7 +52,8 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    first, *others = tables_of(kind, view, has_queues=asker.key.scope.has_queues)
+    targets = page.service.targets.of(asker.account)
+    first, *others = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     which = next((each for each in others if each.suffix == query.get(SUFFIX)), first)
     listing = read_listing(query, which)
     query.check()
@@ -59,6 +65,7 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
         (which.each,),
         metrics=metrics,
         zone=view.zone,
+        targets=targets,
         before=None if before is None else before._replace(bounds=(before.start, before.end)),
     )
     form = _form(request)
@@ -90,7 +97,29 @@ def _values(part: Rows, key: str) -> list[Any]:
     return [value if there else None for value, there in zip(values, column.there.tolist(), strict=True)]
 
 
-# --- lists of segments -----------------------------------------------------------------------------------------------
+def _history(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """What charts show, interval by interval."""
+    asker = page.asker(request, "operations")
+    query = query_of(request)
+    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    of_skills = query.get(OF) == "skill"
+    query.check()
+    if of_skills:
+        check_queues(asker.key.scope, "skill segments")
+    of = view.skill_segments if of_skills else view.agent_segments
+    metrics = tuple(METRICS[key] for key in HISTORY["skillSegments" if of_skills else "agentSegments"])
+    question = Question(of, in_intervals=True, metrics=metrics, zone=view.zone, before=view.before(of), fill=True)
+    form = _form(request)
+    answer = _answer(request, asker, form)
+    with asker.reader.snapshot() as snapshot:
+        rows = Report(snapshot, question, answer.reserve).rows()
+        for piece in written(asker.reader.deadline.over(rows), Shape(question), form):
+            answer.add(piece)
+    name = file_name(asker.account, "history", of.start, of.end, form)
+    return _sent(answer, form, name, len(of.bounds) - 1)
+
+
+# --- lists -----------------------------------------------------------------------------------------------
 
 
 def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
@@ -124,6 +153,22 @@ SEGMENT_NAMES: Final = (
     *("userType", "source", "startTime", "endTime", "durationMillis", "outcome", "endReason"),
     *("totalHandleTimeMillis", "focusData"),
 )
+
+
+def _open(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """The list of open conversations, all of them."""
+    asker = page.asker(request, "operations")
+    shown = shown_of(request, page, asker)
+    form, at, listed = _form(request), shown["at"], shown["listed"]
+    when = _when(form, shown["view"])
+    cells = (_open_conversation(row, asker, at, when, shown["urgent"].get(row.id)) for row in listed)
+    return _table(request, asker, form, OPEN_NAMES, cells, file_name(asker.account, "open", at, at, form), len(listed))
+
+
+OPEN_NAMES: Final = (
+    *("conversationId", "state", "waitMillis", "waitingSince", "due", "pastDue"),
+    *("skillId", "skill", "agentId", "agent", "userType", "source", "focusOf"),
+)
 SKILL_SEGMENT_NAMES: Final = (
     *("conversationId", "skillId", "skill", "userType", "startTime", "endTime", "durationMillis"),
     *("outcome", "abandonedInQueue", "endReason"),
@@ -143,6 +188,19 @@ def _skill_segment(row: SkillSegment, asker: Asker, when: When) -> list[object]:
     ids = [row.conversation, row.skill, asker.labels.name("skill", row.skill), row.user_type]
     times = [when(row.start), when(row.end), row.end - row.start]
     return [*ids, *times, row.outcome, row.in_queue, row.end_reason]
+
+
+def _open_conversation(row: OpenConversation, asker: Asker, at: int, when: When, urgent: Judged | None) -> list[object]:
+    name, since = asker.labels.name, row.waiting_since
+    wait = (None, None) if since is None else (max(at - since, 0), when(since))
+    agent: tuple[object, object, object] = (None, None, None)
+    if row.agent is not None:
+        agent = (row.agent, name("agent", row.agent), "bot" if row.is_bot else "human")
+    focus = " ".join(map(str, row.focus)) or None
+    due: tuple[object, object] = (None, None)
+    if urgent is not None and urgent.due is not None:
+        due = (when(urgent.due), urgent.verdict == "pastDue")
+    return [row.id, row.state, *wait, *due, row.skill, name("skill", row.skill), *agent, row.source, focus]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -190,13 +248,15 @@ def _sent(answer: Answer, form: Form, name: str, total: int) -> Response[Any]:
 
 
 EXPORTS: Final = [
-    get(f"/{name}.{form}", sync_to_thread=True, name=f"page-{name}-{form}")(table)
+    (name, get(f"/{name}.{form}", sync_to_thread=True, name=f"page-{name}-{form}")(table))
     for name, table in {
         "agents": _agents,
         "skills": _skills,
         "segments": _segments,
         "skill-segments": _skill_segments,
+        "history": _history,
+        "open": _open,
     }.items()
     for form in FORMS
 ]
-"""The routes, one for each table and form."""
+"""The routes, one for each table and form, with the table's name."""

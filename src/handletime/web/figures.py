@@ -7,15 +7,16 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from handletime.answers import doubts, pages
 from handletime.answers.doubts import DataQuality
-from handletime.answers.figures import Figures, Value, figures_of, of_nothing, summed, with_percentiles
+from handletime.answers.figures import Figures, Groups, Value, figures_of, of_nothing, summed, with_percentiles
 from handletime.answers.pages import Slow
-from handletime.answers.registry import HANDLE_TIME, METRICS, Metric
+from handletime.answers.registry import HANDLE_TIME, LEVELS, METRICS, WITH_LEVELS, Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.terms import Table
 from handletime.api.ports import Reader
 from handletime.clock import MINUTE
+from handletime.targets.targets import NO_TARGETS, AccountTargets, Clock
 from handletime.web.view import HUMAN, View
 
 T = TypeVar("T")
@@ -96,11 +97,44 @@ SKILL_COLUMNS: Final = (
         (Column(METRICS["skillSegments.avgTimetoFirstAgentMessageFromAgentAssignment"], "average"),),
     ),
     _columns(
+        "Wait in the queue",
+        *("medianQueueWaitMillis", "p90QueueWaitMillis", "longestQueueWaitMillis"),
+        totalQueueSegments="waits",
+        queueSegmentsAbandonedByConsumers="abandoned in queue",
+        abandonedQueueSegmentsPercent="share abandoned",
+    ),
+    _columns(
         "Share of segments",
         *("interactiveSkillSegmentPercent", "nonResponsiveConsumerSkillSegmentPercent"),
         *("nonResponsiveAgentSkillSegmentPercent", "abandonedSkillSegmentPercent"),
     ),
 )
+_LEVEL_HEADINGS: Final[dict[Clock, str]] = {
+    "firstResponse": "first response",
+    "response": "response",
+    "queueWait": "wait in the queue",
+}
+
+
+def level_columns(table: Table, targets: AccountTargets, *, has_queues: bool) -> tuple[Columns, ...]:
+    """The columns of service levels of a table's rows, of the clocks that an account's targets set, with the counts
+    that they are made of. Skills also have those of the queue, where these may be seen.
+    """
+    columns = []
+    for clock, heading in _LEVEL_HEADINGS.items():
+        is_there = has_queues if clock == "queueWait" else True
+        if targets.sets(clock) and is_there and (table == "skillSegments" or clock != "queueWait"):
+            keys = [f"{clock}ServiceLevelPercent", f"{clock}MetCount", f"{clock}MissedCount"]
+            names = [heading, "within target", "later"]
+            columns += [Column(WITH_LEVELS[key], name) for key, name in zip(keys, names, strict=True)]
+    return (Columns("Service level", tuple(columns)),) if columns else ()
+
+
+def level_of(clock: Clock) -> Metric:
+    """The service level of a clock."""
+    return WITH_LEVELS[f"{clock}ServiceLevelPercent"]
+
+
 HUMAN_SEGMENTS: Final = Metric("humanSegments", "Segments of human agents", "humanSegments")
 """How many segments could have a known handle time. No column of the tables, but each row of agents has it."""
 
@@ -136,23 +170,39 @@ def metrics_of(groups: Sequence[Columns]) -> list[Metric]:
     return [column.metric for group in groups for column in group.columns]
 
 
-def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *, descending: bool) -> TableOf:
-    """Every metric by agent or skill, with its trend over the view's intervals; sorted by one metric, or by id.
+def table_of(
+    reader: Reader,
+    view: View,
+    each: Each,
+    table: Table,
+    shown: Sequence[Metric],
+    targets: AccountTargets,
+    sort: str,
+    *,
+    descending: bool,
+) -> TableOf:
+    """The metrics that are shown by agent or skill, with the trend of one over the view's intervals; sorted by one
+    metric, or by id. Those of `table` come first.
 
     Where the view is compared, whoever has segments then has a row too.
     """
-    metrics = metrics_of(AGENT_COLUMNS if table == "agentSegments" else SKILL_COLUMNS)
+    metrics = [*shown, HUMAN_SEGMENTS] if table == "agentSegments" else [*shown]
+    own = [metric for metric in metrics if metric.table == table and metric.key not in LEVELS]
+    others = [metric for metric in metrics if metric not in own]
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
-    trended = METRICS.get(sort, metrics[0])
-    if table == "agentSegments":
-        metrics = [*metrics, HUMAN_SEGMENTS]
+    trended = next((metric for metric in shown if metric.key == sort), own[0])
     by: tuple[By, ...] = ("interval", each)
     before = view.before(of)
     with reader.snapshot() as snapshot:
-        finest = sums_of(snapshot, table, summed([*metrics, trended]), by, of)
-        groups = with_percentiles(snapshot, finest, table, metrics, (each,), of)
-        trends = with_percentiles(snapshot, finest, table, [trended], by, of)
-        then = None if before is None else figures_of(snapshot, metrics, (each,), before)
+        finest = sums_of(snapshot, table, summed(own), by, of)
+        groups = with_percentiles(snapshot, finest, table, own, (each,), of)
+        more = figures_of(snapshot, others, (each,), of, targets) if others else {}
+        if trended in own:
+            trends = with_percentiles(snapshot, finest, table, [trended], by, of)
+        else:
+            trends = figures_of(snapshot, [trended], by, of, targets)
+        then = None if before is None else figures_of(snapshot, metrics, (each,), before, targets)
+    groups = _joined(groups, own, more, others)
     nothing: Figures = {metric.key: of_nothing(metric) for metric in metrics}
     count = len(view.bounds) - 1
 
@@ -167,17 +217,24 @@ def table_of(reader: Reader, view: View, each: Each, table: Table, sort: str, *,
     return TableOf(sorted_rows(rows, sort, descending=descending), total)
 
 
+def _joined(groups: Groups, own: list[Metric], more: Groups, others: list[Metric]) -> Groups:
+    """The figures of both, each where the other has none too."""
+    nothing: Figures = {metric.key: of_nothing(metric) for metric in own}
+    unknown: Figures = {metric.key: of_nothing(metric) for metric in others if metric.key not in LEVELS}
+    return {key: {**nothing, **unknown, **groups.get(key, {}), **more.get(key, {})} for key in {**groups, **more}}
+
+
 def _shown(metric: Metric, figures: Figures | None) -> Value:
     """A value in a chart: None for an average over nothing, 0 where nothing was counted."""
     if figures is None:
         return None if metric.values or metric.per else 0
-    value = figures[metric.key]
+    value = figures.get(metric.key)
     return None if value == NOTHING and metric.per else value
 
 
 def sorted_rows(rows: list[Row], sort: str, *, descending: bool) -> list[Row]:
     """Rows sorted by the metric's value; else by id."""
-    metric = METRICS.get(sort)
+    metric = WITH_LEVELS.get(sort)
     rows = sorted(rows, key=lambda row: row.number or 0, reverse=descending and metric is None)
     return rows if metric is None else sorted_by(rows, lambda row: _shown(metric, row.values), descending=descending)
 
@@ -222,18 +279,24 @@ HISTORY: Final[dict[Table, tuple[str, ...]]] = {
 """The metrics that charts and tiles show."""
 
 
-def history_of(reader: Reader, view: View, table: Table = "agentSegments") -> History:
-    """The metrics of the charts by interval, of agent segments or of skill segments."""
+def history_of(
+    reader: Reader, view: View, table: Table = "agentSegments", targets: AccountTargets = NO_TARGETS
+) -> History:
+    """The metrics of the charts by interval, of agent segments or of skill segments; with targets also the service
+    levels, of the queue with skill segments.
+    """
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
     before = view.before(of)
     with reader.snapshot() as snapshot:
-        found = _history(snapshot, table, of)
-        return found if before is None else found._replace(before=_history(snapshot, table, before))
+        found = _history(snapshot, table, of, targets)
+        return found if before is None else found._replace(before=_history(snapshot, table, before, targets))
 
 
-def _history(snapshot: Snapshot, table: Table, of: Selection) -> History:
-    metrics = [METRICS[key] for key in HISTORY[table]]
-    groups = figures_of(snapshot, metrics, ("interval",), of)
+def _history(snapshot: Snapshot, table: Table, of: Selection, targets: AccountTargets) -> History:
+    clocks: list[Clock] = ["queueWait"] if table == "skillSegments" else ["firstResponse", "response"]
+    levels = [level_of(clock) for clock in clocks if targets.sets(clock)]
+    metrics = [*(METRICS[key] for key in HISTORY[table]), *levels]
+    groups = figures_of(snapshot, metrics, ("interval",), of, targets)
     places = range(len(of.bounds) - 1)
     series = {metric.key: [_shown(metric, groups.get((place,))) for place in places] for metric in metrics}
     return History(of.bounds, series, groups.get((), {}))

@@ -28,7 +28,7 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
         *(sign_in_form, sign_in, sign_out),
         *((now, now_data, now_events, open_conversations, open_data) if with_now else (begin,)),
         *(agents, skills, segments, skill_segments, why, agent_day, static_file),
-        *EXPORTS,
+        *(each for name, each in EXPORTS if with_now or name != "open"),
     ]
 
     def answer_to(request: HttpRequest, error: Exception) -> Response[bytes]:

@@ -9,14 +9,25 @@ from litestar import Response, get
 
 from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
-from handletime.answers.registry import METRICS, Metric
+from handletime.answers.registry import WITH_LEVELS, Metric
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import Query, a_choice, a_number, a_text
 from handletime.api.service import HttpRequest, query_of
-from handletime.web.charts import Chart, Stroke, Tile, charts_of, meanings_of, tiles_of, trend_of, trend_text
+from handletime.targets.targets import AccountTargets
+from handletime.web.charts import (
+    Chart,
+    Stroke,
+    Tile,
+    charts_of,
+    exports_of,
+    meanings_of,
+    tiles_of,
+    trend_of,
+    trend_text,
+)
 from handletime.web.figures import (
     AGENT_COLUMNS,
     SKILL_COLUMNS,
@@ -25,12 +36,14 @@ from handletime.web.figures import (
     Row,
     data_quality_of,
     history_of,
+    level_columns,
     metrics_of,
     slowest_of,
     table_of,
 )
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
+from handletime.web.weekdays import queue_of
 
 ROWS: Final = 100
 """The number of rows on a page."""
@@ -110,12 +123,13 @@ class Made(NamedTuple):
 
 
 class Which(NamedTuple):
-    """One table of a page: whose rows it has, the kind of the page's first table, where this is the second one, and
-    whether it has skill segments.
+    """One table of a page: whose rows it has, the kind of the page's first table, where this is the second one,
+    whether it has skill segments, and whether queues may be seen; and by which targets waits are judged.
     """
 
     suffix: str
     kind: Kind
+    targets: AccountTargets
     of_page: Kind | None = None
     of_skills: bool = False
 
@@ -127,7 +141,13 @@ class Which(NamedTuple):
     @property
     def groups(self) -> tuple[Columns, ...]:
         """The columns."""
-        return SKILL_COLUMNS if self.of_skills else AGENT_COLUMNS
+        levels = level_columns(self.table, self.targets, has_queues=self.of_skills)
+        return (*levels, *SKILL_COLUMNS) if self.of_skills else (*AGENT_COLUMNS, *levels)
+
+    @property
+    def first(self) -> Metric:
+        """The metric that rows are sorted by where the address says nothing."""
+        return (SKILL_COLUMNS if self.of_skills else AGENT_COLUMNS)[0].columns[0].metric
 
     @property
     def each(self) -> Each:
@@ -139,13 +159,13 @@ class Which(NamedTuple):
         return view.skill_segments if self.of_skills else view.agent_segments
 
 
-def tables_of(kind: Kind, view: View, *, has_queues: bool) -> list[Which]:
+def tables_of(kind: Kind, view: View, targets: AccountTargets, *, has_queues: bool) -> list[Which]:
     """The tables of the page of agents or skills. That of skills begins with skill segments, if these may be seen."""
     alone = view.agent if kind == "agent" else view.skill
-    first = Which("", kind, of_skills=kind == "skill" and has_queues)
+    first = Which("", kind, targets, of_skills=kind == "skill" and has_queues)
     if alone is None and not first.of_skills:
         return [first]
-    return [first, Which("2", "skill" if kind == "agent" or alone is None else "agent", kind)]
+    return [first, Which("2", "skill" if kind == "agent" or alone is None else "agent", targets, kind)]
 
 
 @get("/agents", sync_to_thread=True, name="page-agents")
@@ -164,9 +184,10 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.session.zone)
-    tables_here = tables_of(kind, view, has_queues=asker.key.scope.has_queues)
+    targets = page.service.targets.of(asker.account)
+    tables_here = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     of_skills = tables_here[0].of_skills
-    first, second = read_listing(query, tables_here[0]), read_listing(query, Which("2", kind, kind))
+    first, second = read_listing(query, tables_here[0]), read_listing(query, Which("2", kind, targets, kind))
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
@@ -175,9 +196,10 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     charts: list[Chart] = []
     tiles: list[Tile] = []
     if alone is not None:
-        skill_history = history_of(reader, view, "skillSegments") if of_skills else None
-        history = history_of(reader, view)
+        skill_history = history_of(reader, view, "skillSegments", targets) if of_skills else None
+        history = history_of(reader, view, targets=targets)
         charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
+    weekdays, transfers = queue_of(reader, view) if of_skills else (None, None)
     return page.html(
         request,
         "tables.html",
@@ -194,7 +216,10 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         charts=charts,
         tiles=tiles,
         meant=meanings_of(tiles),
+        by_interval=exports_of(view, of_skills=of_skills),
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
+        weekdays=weekdays,
+        transfers=transfers,
     )
 
 
@@ -203,7 +228,7 @@ def read_listing(query: Query, which: Which) -> Listing:
     suffix, groups = which.suffix, which.groups
     sort = a_text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
     turn = a_choice(f"direction{suffix}", "Which way.", "", ("asc", "desc"))
-    key = query.get(sort) or groups[0].columns[0].metric.key
+    key = query.get(sort) or which.first.key
     if key not in {metric.key for metric in metrics_of(groups)} and key not in ("id", "name"):
         query.fault(sort, "must be id, name or the name of a metric of this table")
     direction = query.get(turn) or _natural(key)
@@ -227,12 +252,14 @@ def in_order(rows: list[Row], which: Which, listing: Listing, labels: AccountLab
 def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which) -> Made:
     suffix, kind, of_page = which.suffix, which.kind, which.of_page
     groups, listing = which.groups, listings[suffix]
-    known = {metric.key for metric in metrics_of(groups)}
+    metrics = metrics_of(groups)
+    known = {metric.key for metric in metrics}
     key = listing.key if listing.key in known else "id"
-    made = table_of(asker.reader, view, which.each, which.table, key, descending=listing.descending)
+    turn = listing.descending
+    made = table_of(asker.reader, view, which.each, which.table, metrics, which.targets, key, descending=turn)
     rows = made.rows
     found = in_order(rows, which, listing, asker.labels)
-    trended = METRICS[listing.key] if listing.key in known else groups[0].columns[0].metric
+    trended = WITH_LEVELS[listing.key] if listing.key in known else which.first
     path = f"/{of_page or kind}s"
 
     def href(**changes: object) -> str:
@@ -324,7 +351,9 @@ _TOTAL_HANDLED: Final = "totalHandleTimeMillis"
 
 
 def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
-    """A link to the segments behind a number."""
+    """A link to the segments behind a number; there is no list of queue segments."""
+    if metric.table == "queueSegments":
+        return ""
     of = metric.sum if metric.sum in OUTCOMES else None
     if metric.table == "skillSegments":
         of = metric.sum if metric.sum in OUTCOMES or metric.sum == "abandonedInQueue" else None

@@ -1,0 +1,124 @@
+"""Transfers between skills, counted from the rows of skill segments; and queues by weekday and hour.
+
+Covers: answers/by_weekday, web/weekdays.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from handletime.answers.by_weekday import SPAN_MAX, Hour, abandoned_by_weekday
+from handletime.answers.selection import Selection
+from handletime.answers.transfers import Transfer, into_and_out_of, transfers_between
+from handletime.api.parameters import Query
+from handletime.clock import HOUR, MINUTE
+from handletime.events.book import instant
+from handletime.segments.derive import derive
+from handletime.web.view import read_view
+from handletime.web.weekdays import queue_of
+from tests.api.world import MemoryReader
+from tests.segments.tables import events_of, rows_of
+from tests.web.test_figures import a_stream
+
+Row = dict[str, Any]
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+def reader_of(events: list[Row]) -> MemoryReader:
+    reader = MemoryReader("local")
+    reader.add(events_of(events))
+    return reader
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_transfer_is_one_skill_segment_and_the_next(seed: int) -> None:
+    reader = MemoryReader("local")
+    reader.add(a_stream(seed, events=400, conversations=8))
+    rows: list[dict[str, Any]] = rows_of(derive(reader.events).skill_segments)
+    following = {(row["conversationId"], row["sequence"]): row for row in rows if row["end"] is not None}
+    ends = sorted(cast(int, row["end"]) for row in following.values())
+    start, end = ends[len(ends) // 4], ends[-1] + 1
+    counted = Counter[tuple[int, int | None]]()
+    for row in following.values():
+        if row["endReason"] == "skillTransfer" and start <= row["end"] < end:
+            then = following.get((row["conversationId"], row["sequence"] + 1))
+            counted[row["skillId"], None if then is None else then["skillId"]] += 1
+    assert counted
+    with reader.snapshot() as snapshot:
+        found = transfers_between(snapshot, start, end)
+        assert {(each.source, each.target): each.number for each in found} == counted
+        assert [each.number for each in found] == sorted((each.number for each in found), reverse=True)
+        skill = found[0].source
+        mine = transfers_between(snapshot, start, end, skill)
+        assert mine == [each for each in found if skill in (each.source, each.target)]
+    assert into_and_out_of(mine, skill) == (
+        sum(number for (_, target), number in counted.items() if target == skill),
+        sum(number for (source, _), number in counted.items() if source == skill),
+    )
+
+
+def test_who_comes_and_who_goes() -> None:
+    transfers = [Transfer(1, 2, 5), Transfer(2, 1, 3), Transfer(2, None, 1)]
+    assert (into_and_out_of(transfers, 2), into_and_out_of(transfers, 3)) == ((5, 4), (0, 0))
+
+
+def waited(number: int, at: datetime, *, given_up: bool) -> list[Row]:
+    """A conversation that waits in the queue up to a moment."""
+    end = int(at.timestamp() * 1000)
+    known = {"conversationId": f"c{number}"}
+    opened = {**known, "eventId": "o", "time": end - MINUTE, "type": "opened", "skillId": 1 + number % 2}
+    closed = {**known, "eventId": "c", "time": end, "type": "closed", "closedBy": "consumer"}
+    return [opened, closed if given_up else {**known, "eventId": "c", "time": end, "type": "assigned", "agentId": 7}]
+
+
+def test_waits_count_on_the_weekday_and_in_the_hour_in_which_they_ended() -> None:
+    monday = datetime(2026, 10, 26, 9, 30, tzinfo=BERLIN)
+    autumn = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)  # 02:30 for the first time, an hour later for the second
+    events = [
+        *waited(0, monday, given_up=True),
+        *waited(1, monday + timedelta(days=7), given_up=False),
+        *waited(2, monday.replace(minute=59, second=59), given_up=False),
+        *waited(3, autumn, given_up=True),
+        *waited(4, autumn + timedelta(hours=1), given_up=False),
+    ]
+    reader = reader_of(events)
+    start, end = instant("2026-10-20T10:17:00Z") or 0, instant("2026-11-10T10:05:00Z") or 0
+    with reader.snapshot() as snapshot:
+        found = abandoned_by_weekday(snapshot, Selection((start, end)), BERLIN)
+        one = abandoned_by_weekday(snapshot, Selection((start, end), skills=(2,)), BERLIN)
+        assert abandoned_by_weekday(snapshot, Selection((start, start + SPAN_MAX + 1)), BERLIN) is None
+    assert found is not None
+    assert one is not None
+    assert (len(found), {len(day) for day in found}) == (7, {24})
+    assert {(day, hour): each for day, hours in enumerate(found) for hour, each in enumerate(hours) if each.total} == {
+        (0, 9): Hour(1, 3),
+        (6, 2): Hour(1, 2),
+    }
+    assert (one[0][9], one[6][2]) == (Hour(0, 1), Hour(1, 1))
+    assert (Hour(1, 4).percent, Hour(0, 0).percent) == (25, None)
+
+
+def test_the_page_says_shares_with_what_they_are_made_of() -> None:
+    friday = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+    events = [each for number in range(200) for each in waited(number, friday, given_up=number < 2)]
+    events += [
+        each for number in range(200, 210) for each in waited(number, friday + timedelta(hours=3), given_up=True)
+    ]
+    reader = reader_of(events)
+    start = int(friday.timestamp() * 1000) - HOUR
+    query = Query(f"from={start}&to={start + 10 * HOUR}&tz=UTC".encode())
+    weekdays, transfers = queue_of(reader, read_view(query, start + 20 * HOUR))
+    query.check()
+    assert (weekdays.abandoned, weekdays.total, transfers.number) == (12, 210, 0)
+    assert weekdays.lines is not None
+    line = weekdays.lines[4]
+    assert line.name == "Friday"
+    assert line.cells[9] == ("1", 1, "2 of 200 abandoned in queue")
+    assert line.cells[12] == ("100", 5, "10 of 10 abandoned in queue")
+    assert line.cells[0] == ("", 0, "no wait ended")
+    assert line.whole == ("6", 2, "12 of 210 abandoned in queue")
