@@ -1,6 +1,6 @@
 """Now, Open and Why in a real Chromium: what is renewed, what is drawn, on paper, without colours or scripts.
 
-Covers: web/elsewhere, web/why.
+Covers: web/elsewhere.
 """
 
 from __future__ import annotations
