@@ -197,8 +197,8 @@ def test_a_wall_has_the_most_urgent_skills_and_nothing_else(site: Site) -> None:
     assert '<html lang="en" data-base="" class="kiosk">' in page
     for part in ("<nav", "<form", "<footer", 'id="history"', 'id="agents-at-work"', 'id="bots"', "data-chart"):
         assert part not in page, part
-    assert list(rows(page)) == list(range(60, 60 - ON_A_WALL, -1))
-    assert f"{SKILLS - ON_A_WALL} skills more, less urgent" in page
+    assert list(rows(page)) == list(range(60, 60 - ON_A_WALL[True], -1))
+    assert f"{SKILLS - ON_A_WALL[True]} skills more, less urgent" in page
     assert ACCOUNT in text(page)
     assert "skill 7" in text(seen(site, "/?kiosk=1&skill=7"))
     data = site.client.get(f"/now/data?kiosk=1&tz={zone()}&history=yes").json()
@@ -250,6 +250,7 @@ def test_without_targets_nothing_is_past_due_and_nothing_has_a_colour(
     with signed_in(nursery, tmp_path_factory.mktemp("plain") / "store", zone()) as site:
         site.bring(*busy(SystemClock().now()))
         page = seen(site)
+        assert len(rows(seen(site, "/?kiosk=1"))) == ON_A_WALL[False]
     assert "past due" not in text(page)
     assert "in time today" not in page
     assert "within target" not in page
