@@ -16,6 +16,8 @@ from handletime.answers.selection import Selection
 from handletime.answers.terms import SUMS, VALUES
 
 HUMAN: Final = "human"
+TELLING: Final = 0.4
+"""The share of a difference from which on one thing explains it."""
 
 
 class Handled(NamedTuple):
@@ -70,6 +72,16 @@ class Telling(NamedTuple):
     skill: int | None
     own: int
     peers: int
+
+
+def skills_of(snapshot: Snapshot, of: Selection) -> dict[int, frozenset[int]]:
+    """The skills in which each human agent has segments in a selection."""
+    condition = of._replace(user_type=HUMAN).condition()
+    rows = snapshot.execute(
+        f"select agentId, list(distinct skillId) from agent_segments where {condition.where} group by agentId",  # noqa: S608
+        condition.parameters,
+    ).fetchall()
+    return {agent: frozenset(skills) for agent, skills in rows}
 
 
 def beside_peers(snapshot: Snapshot, of: Selection, agent: int) -> Beside:
@@ -130,7 +142,7 @@ def parts_of(beside: Beside) -> Parts | None:
 
 def telling(beside: Beside, parts: Parts) -> Telling | None:
     """What the agent has more of than the peers and what makes most of the difference that comes from the mix, by what
-    segments follow or by skill; None where there is no such thing.
+    segments follow or by skill; None where nothing makes `TELLING` of it.
     """
     both = [
         *_by(beside.kinds, lambda kind: (kind.follows, None)),
@@ -145,7 +157,7 @@ def telling(beside: Beside, parts: Parts) -> Telling | None:
             found.append((more * (mean - average), Telling(follows, skill, own.segments, peers.segments)))
     sign = 1 if parts.mix >= 0 else -1
     best, one = max(found, key=lambda each: sign * each[0], default=(0.0, None))
-    return one if sign * best > 0 else None
+    return one if sign * best > TELLING * abs(parts.mix) else None
 
 
 def _by(
