@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
@@ -54,6 +54,7 @@ def test_it_is_what_a_plain_count_says(seed: int) -> None:
     reader = a_reader([(begin, begin + chance.randrange(0, 90)) for begin in begins])
     low, until = 50, 350
     count: Counter[int] = Counter()
-    for row in rows_of(derive(reader.events).agent_segments):
+    rows: list[dict[str, Any]] = rows_of(derive(reader.events).agent_segments)
+    for row in rows:
         count.update(range(max(row["start"] - START, low), min(row["end"] - START, until)))
     assert found(reader, low, until).times == dict(sorted(Counter(count.values()).items()))

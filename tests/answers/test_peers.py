@@ -41,7 +41,7 @@ def handled(rows: Iterable[Row]) -> Handled:
 
 
 def test_both_sides_are_what_was_derived(reader: MemoryReader) -> None:
-    segments = rows_of(derive(reader.events).agent_segments)
+    segments: list[Row] = rows_of(derive(reader.events).agent_segments)
     human = [row for row in segments if row["end"] is not None and row["userType"] == "human"]
     agents = {row["agentId"] for row in human}
     assert len(agents) > 2
@@ -70,7 +70,7 @@ def test_both_sides_are_what_was_derived(reader: MemoryReader) -> None:
 
 
 def test_a_selection_holds_for_both_sides(reader: MemoryReader) -> None:
-    segments = [row for row in rows_of(derive(reader.events).agent_segments) if row["end"] is not None]
+    segments: list[Row] = [row for row in rows_of(derive(reader.events).agent_segments) if row["end"] is not None]
     chosen = [row for row in segments if row["userType"] == "human"]
     agent, skill = chosen[0]["agentId"], chosen[0]["skillId"]
     ends = sorted(row["end"] for row in segments)
@@ -81,7 +81,7 @@ def test_a_selection_holds_for_both_sides(reader: MemoryReader) -> None:
     own = [row for row in of_skill if row["agentId"] == agent]
     assert found.own.segments == len(own)
     assert found.peers.segments == (len(of_skill) - len(own) if own else 0)
-    limited = reader.within(Scope(None, frozenset({skill})))
+    limited = reader.within(Scope(None, (skill,)))
     with limited.snapshot() as snapshot:
         assert beside_peers(snapshot, Selection((low, until)), agent) == found, "a limited key has no others in it"
 

@@ -20,11 +20,9 @@ def a_team() -> list[Event]:
 
 def _conversations() -> Iterator[Event]:
     begun = datetime.now(UTC) - timedelta(hours=12)
-    number = 0
     takers = [*[(SUPERVISOR, True)] * TAKEN_OVER, *[(SUPERVISOR, False)] * OWN]
     takers += [(peer, False) for peer in PEERS for _ in range(OF_EACH)] + [(peer, True) for peer in PEERS]
-    for agent, is_taken_over in takers:
-        number += 1
+    for number, (agent, is_taken_over) in enumerate(takers, 1):
         at = begun + timedelta(minutes=10 * number)
         yield from _conversation(f"team {number}", at, agent, is_taken_over=is_taken_over)
 

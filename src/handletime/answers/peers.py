@@ -110,11 +110,7 @@ def beside_peers(snapshot: Snapshot, of: Selection, agent: int) -> Beside:
         if key is None and not is_own:
             peer_count = agents
     whole, none = found.pop(None, {}), Handled()
-    kinds = [
-        Kind(skill, follows, each.get(True, none), each.get(False, none))
-        for (skill, follows), each in found.items()
-        if skill is not None
-    ]
+    kinds = [Kind(*key, each.get(True, none), each.get(False, none)) for key, each in found.items() if key is not None]
     kinds.sort(key=lambda kind: (-kind.own.segments, -kind.peers.segments, kind.skill, kind.follows))
     return Beside(kinds, whole.get(True, none), whole.get(False, none), peer_count)
 

@@ -45,8 +45,15 @@ class Columns(NamedTuple):
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What each column means, by its heading."""
-        return {column.heading: column.metric.meaning for column in self.columns}
+        """What each column means, by its heading, and what stands beside the figures."""
+        more = _BESIDE if any(column.number for column in self.columns) else {}
+        return {column.heading: column.metric.meaning for column in self.columns} | more
+
+
+_BESIDE: Final = {
+    "n": "How many values a median or a percentile is made of",
+    "peers": "The median of the other human agents' medians, of those with segments in one of the same skills",
+}
 
 
 def _columns(heading: str, *keys: str, **headings: str) -> Columns:
@@ -60,8 +67,9 @@ def _more(name: str, seen: Sequence[str], columns: Columns) -> Columns:
     return Columns(
         columns.heading,
         tuple(
-            each._replace(is_seen=each.metric.key in seen, number=NUMBERS.get(each.metric.values) if
-            each.metric.values else None)
+            each._replace(
+                is_seen=each.metric.key in seen, number=NUMBERS.get(each.metric.values) if each.metric.values else None
+            )
             for each in columns.columns
         ),
         name,
@@ -134,7 +142,8 @@ AGENT_COLUMNS: Final = (
 )
 """The columns of agent segments. Seven, with service levels, are seen at first; the other ones by the groups' names."""
 LEVELS_NAME: Final = "service-level"
-GROUPS: Final = tuple(group.name for group in AGENT_COLUMNS[:4]) + (
+GROUPS: Final = (
+    *(group.name for group in AGENT_COLUMNS[:4]),
     LEVELS_NAME,
     *(group.name for group in AGENT_COLUMNS[4:]),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Final, NamedTuple
 
+from handletime.answers.agent_day import last_end
 from handletime.answers.at_once import AtOnce, at_once
 from handletime.answers.labels import AccountLabels
 from handletime.answers.peers import Beside, Handled, Parts, beside_peers, parts_of, telling
-from handletime.answers.words import NO_FOCUS_DATA, NONE, count, duration, no_focus_data_of
+from handletime.answers.words import NO_FOCUS_DATA, NONE, count, duration, local, no_focus_data_of
 from handletime.api.ports import Reader
 from handletime.web.view import View
 
@@ -84,6 +86,8 @@ class OneAgent(NamedTuple):
 
     beside: BesidePeers | None
     levels: Levels | None
+    day: date
+    """The last day of the view on which a segment of the agent ended, else its last one."""
 
 
 def one_agent_of(reader: Reader, view: View, agent: int, labels: AccountLabels) -> OneAgent:
@@ -92,7 +96,9 @@ def one_agent_of(reader: Reader, view: View, agent: int, labels: AccountLabels) 
     with reader.snapshot() as snapshot:
         beside = beside_peers(snapshot, of, agent)
         levels = at_once(snapshot, of)
-    return OneAgent(beside_of(beside, agent, labels), levels_of(levels))
+        last = last_end(snapshot, of)
+    day = local(view.end - 1 if last is None else last, view.zone).date()
+    return OneAgent(beside_of(beside, agent, labels), levels_of(levels), day)
 
 
 def beside_of(beside: Beside, agent: int, labels: AccountLabels) -> BesidePeers | None:
