@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,14 +12,19 @@ from handletime.answers.live import (
     STALE_MS,
     FocusHere,
     LastRead,
+    Now,
     OpenConversation,
     OpenConversations,
     now_of,
     open_conversations,
+    urgent_of,
 )
 from handletime.answers.selection import Selection
+from handletime.clock import DAY, HOUR
 from handletime.events.book import instant
 from handletime.segments.derive import derive
+from handletime.targets.hours import Calendar
+from handletime.targets.targets import NO_TARGETS, AccountTargets, Target
 from tests.api.world import MemoryReader
 from tests.segments.tables import events_of, rows_of
 from tests.web.test_figures import a_stream
@@ -71,8 +77,10 @@ def test_now_is_what_is_running(seed: int) -> None:
         if not each.in_queue:
             assert each.follows == row["follows"]
             assert each.queued_since == row["queuedSince"]
-    assert sum(skill.open for skill in now.skills) == now.total.open == len(queues)
-    assert sum(agent.open for agent in now.agents) == len(segments)
+    assert now.total.open == len(queues)
+    assert sum(skill.open for skill in now.skills) == now.people.open
+    assert now.people.open + sum(bot.open for bot in now.bots) == now.total.open
+    assert sum(agent.open for agent in [*now.agents, *now.bots]) == len(segments)
 
 
 BEGUN = cast(int, instant("2026-11-21T09:00:00Z"))
@@ -192,7 +200,7 @@ def test_no_more_who_look_are_shown_than_others(monkeypatch: pytest.MonkeyPatch)
 def test_what_was_read_is_one_accounts_and_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = {"conversationId": "c", "eventId": "1", "time": "2026-11-21T09:00:00Z", "type": "opened"}
     one, other = MemoryReader("one"), MemoryReader("other")
-    last = LastRead()
+    last: LastRead[OpenConversations] = LastRead()
 
     def names(account: str, reader: MemoryReader) -> list[str]:
         found = last.of(account, lambda: open_conversations(reader.open_conversations()))
@@ -205,3 +213,97 @@ def test_what_was_read_is_one_accounts_and_for_some_seconds(monkeypatch: pytest.
     assert names("other", other) == ["d"]
     monkeypatch.setattr(live, "KEPT_S", -1.0)
     assert names("one", one) == ["c"]
+
+
+# --- how urgent it is -------------------------------------------------------------------------------------------------
+
+MINUTE = 60_000
+TARGETS = AccountTargets((Target("all", {"queueWait": MINUTE, "firstResponse": MINUTE, "response": 5 * MINUTE}),))
+
+
+def waiting(id_: str, minutes: float, skill: int, **more: Any) -> OpenConversation:
+    """A conversation that has waited since it came to where it is."""
+    length = int(minutes * MINUTE)
+    return conversation(id_, length, skill=skill, since=AT - length, **more)
+
+
+def board(*found: OpenConversation, targets: AccountTargets = TARGETS, **of: Any) -> Now:
+    agents = {each.agent for each in found if each.agent is not None and each.agent != 99}
+    return now_of(OpenConversations([*found], agents, 0), ALL._replace(**of), AT, targets)
+
+
+def test_skills_stand_with_what_is_past_due_first_then_what_is_due_soonest_then_the_longest_wait() -> None:
+    found = [
+        waiting("late", 3, 1),
+        waiting("later", 9, 2, agent=5, follows="takeover", wrote=True),  # Its target is 5 minutes.
+        waiting("soon", 0.9, 3),
+        waiting("sooner", 4.95, 4, agent=5, follows="takeover", wrote=True),
+        waiting("never", 50, 5, agent=5, follows="takeover"),  # A takeover's first message is no response.
+        waiting("never, shorter", 40, 6, agent=5, follows="takeover"),
+        conversation("answered", None, skill=7, agent=5, wrote=True),
+    ]
+    now = board(*found)
+    assert [each.number for each in now.skills] == [2, 1, 4, 3, 5, 6, 7]
+    assert [each.past_due for each in now.skills] == [1, 1, 0, 0, 0, 0, 0]
+    assert [None if each.due is None else (each.due - AT) // 1000 for each in now.skills] == [
+        *(-240, -120, 3, 6, None, None, None)
+    ]
+    assert (now.people.past_due, now.people.due) == (2, AT - 4 * MINUTE)
+    without = board(*found, targets=NO_TARGETS)
+    assert [each.number for each in without.skills] == [5, 6, 2, 4, 1, 3, 7]
+    assert without.people.past_due == 0
+    assert without.people.due is None
+
+
+def test_a_conversation_counts_once_though_two_of_its_waits_are_past_due() -> None:
+    both = waiting("both", 9, 1, agent=5, follows="newConversation")
+    assert board(both).people.past_due == 1
+    assert urgent_of(both, TARGETS, AT) is not None
+    assert getattr(urgent_of(both, TARGETS, AT), "due", None) == AT - 8 * MINUTE
+
+
+def test_what_has_been_past_due_for_over_a_day_is_forgotten_but_no_wait_over_a_weekend() -> None:
+    monday = BEGUN + 2 * DAY  # 21 November 2026 is a Saturday.
+    week: tuple[tuple[tuple[int, int], ...], ...] = (((9 * 60, 17 * 60),),) * 5 + ((), ())
+    office = Calendar("office", ZoneInfo("UTC"), week)
+    closed = AccountTargets((Target("office", {"queueWait": MINUTE}, calendar=office),))
+    friday = conversation("friday", None, skill=1)._replace(waiting_since=BEGUN - 12 * HOUR, since=BEGUN - 12 * HOUR)
+    for targets, found in ((TARGETS, None), (closed, "pastDue")):
+        urgent = urgent_of(friday, targets, monday + 10 * MINUTE)
+        assert (None if urgent is None else urgent.verdict) == found
+    assert friday.is_stale(monday)
+    assert board(waiting("old", 2 * 24 * 60, 1), waiting("new", 2, 2)).skills[0].number == 2
+
+
+def test_humans_stand_apart_from_bots() -> None:
+    found = [
+        waiting("human", 1, 1, agent=5),
+        waiting("bot", 30, 1, agent=99, is_bot=True),
+        waiting("only a bot", 2, 2, agent=99, is_bot=True),
+        waiting("queue", 2, 3),
+    ]
+    now = board(*found)
+    assert (now.total.open, now.people.open, now.people.waiting, now.people.longest) == (4, 2, 1, "queue")
+    assert [each.number for each in now.skills] == [3, 1]
+    assert [each.number for each in now.agents] == [5]
+    assert [(each.number, each.open, each.is_bot) for each in now.bots] == [(99, 2, True)]
+    bots = board(*found, user_type="bot")
+    assert (bots.skills, bots.agents, bots.people.open, bots.bots[0].open) == ([], [], 0, 2)
+
+
+def test_agents_at_work_their_conversations_and_their_focus() -> None:
+    now = board(
+        conversation("a", None, skill=1, agent=5, focus={5: FocusHere(1)}),
+        conversation("b", None, skill=1, agent=5),
+        conversation("c", None, skill=1, agent=6, focus={6: FocusHere(1, AT - 1)}),  # Its lease has ended.
+        conversation("d", None, skill=2, agent=5),
+        conversation("e", None, skill=2, agent=99),  # Nothing is known of this one's focus.
+        conversation("f", 1, skill=2),
+    )
+    people = now.people
+    assert (people.agents, people.agents_with_focus, people.agents_in_focus, people.each) == (3, 2, 1, 5 / 3)
+    one, two = sorted(now.skills, key=lambda each: each.number or 0)
+    assert (one.agents, one.agents_with_focus, one.agents_in_focus, one.each) == (2, 2, 1, 1.5)
+    # What has the focus may be a conversation of another skill.
+    assert (two.agents, two.agents_with_focus, two.agents_in_focus, two.each) == (2, 1, 1, 1.0)
+    assert board(conversation("q", 1)).people.each is None

@@ -44,13 +44,16 @@ class Centre:
     conversation and one whose seconds were sent as milliseconds, `fresh` nothing.
     """
 
-    def __init__(self, folder: Path, *, demo: bool = False) -> None:
-        """`demo`: a month instead of two days, and a name for everybody."""
+    def __init__(self, folder: Path, *, demo: bool = False, targets: str = "") -> None:
+        """`demo`: a month instead of two days, and a name for everybody. `targets` are those of a file, if any."""
         self.folder, self.data, self.labels = folder, folder / "store", folder / "labels.csv"
         self.process: Child | None = None
         self.port = "0"
         self.url = ""
         self.data.mkdir()
+        self.targets = folder / "targets.toml" if targets else None
+        if self.targets is not None:
+            self.targets.write_text(targets)
         days, conversations, agents = (30, 24_000, 24) if demo else (2, 1500, 12)
         made = centre.Centre(
             start=datetime.now(UTC) - timedelta(days=days),
@@ -97,7 +100,8 @@ class Centre:
 
     def start(self) -> None:
         """Starts the server: at first on any port, later on the same. It looks for news each second."""
-        arguments = ("serve", "--data", self.data, "--port", self.port, "--labels", self.labels)
+        arguments: list[object] = ["serve", "--data", self.data, "--port", self.port, "--labels", self.labels]
+        arguments += [] if self.targets is None else ["--targets", self.targets]
         constants = {"handletime.web.now.EVERY_S": 1.0, "handletime.answers.live.KEPT_S": 0.5}
         self.process = shared().start(self.folder / "server", *arguments, constants=constants)
         url = self.process.address()

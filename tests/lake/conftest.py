@@ -63,9 +63,45 @@ class Places(NamedTuple):
         return self.folder / "keys.json"
 
     @property
+    def targets(self) -> Path:
+        """Targets with opening hours, which ask for every column."""
+        path = self.folder / "targets.toml"
+        if not path.exists():
+            path.write_text(TARGETS)
+        return path
+
+    @property
     def exported(self) -> Path:
         """The events as Parquet."""
         return self.folder / "out" / "events"
+
+
+TARGETS = """
+[calendars.office]
+zone = "Europe/Berlin"
+monday = ["08:00-12:00", "13:00-20:00"]
+tuesday = ["08:00-20:00"]
+wednesday = ["08:00-20:00"]
+thursday = ["08:00-20:00"]
+friday = ["08:00-20:00", "22:00-30:00"]
+saturday = ["00:00-24:00"]
+sunday = ["07:07-23:00"]
+
+[[targets]]
+name = "office"
+user-type = "human"
+calendar = "office"
+first-response = "2min"
+first-response-from = "queued"
+response = "2min"
+response-first = false
+
+[[targets]]
+name = "the rest"
+first-response = "30s"
+response = "30s"
+queue-wait = "40s"
+"""
 
 
 def made_events(now: int) -> pa.Table:
@@ -115,7 +151,8 @@ def store_site(places: Places, nursery: Nursery) -> Iterator[Site]:
     data = places.folder / "store"
     with SideFile(data) as side:
         tokens = {account: store_keys.create(side, account).token for account in ACCOUNTS}
-    server = nursery.start(data, "serve", "--data", data, "--port", "0", "--key-rate", "0")
+    options = ("--port", "0", "--key-rate", "0", "--targets", places.targets)
+    server = nursery.start(data, "serve", "--data", data, *options)
     with httpx.Client(base_url=listening(server), timeout=60) as client:
         yield Site(client, tokens)
     server.kill()
@@ -124,7 +161,8 @@ def store_site(places: Places, nursery: Nursery) -> Iterator[Site]:
 @pytest.fixture(scope="session")
 def lake_site(places: Places, nursery: Nursery) -> Iterator[Site]:
     """A server over the tables, with the events."""
-    with lake_server(nursery, places, places.folder / "one", "--events", places.exported) as site:
+    options = ("--events", places.exported, "--targets", places.targets)
+    with lake_server(nursery, places, places.folder / "one", *options) as site:
         yield site
 
 

@@ -5,6 +5,9 @@ Covers: cli/lake_server.
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 import shutil
 import subprocess
@@ -19,6 +22,7 @@ from click.testing import CliRunner
 from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
+from handletime.answers.registry import WITH_LEVELS
 from handletime.answers.words import rfc_3339
 from handletime.cli import cli
 from handletime.errors import StoreError
@@ -112,6 +116,36 @@ def test_the_pages_show_what_those_over_a_store_show(
         expected, found = (browser.get(path) for browser in browsers)
         assert (found.status_code, found.headers["content-type"]) == (200, expected.headers["content-type"]), path
         assert shown(found) == shown(expected), path
+
+
+def test_a_service_level_is_one_number_wherever_it_is_asked_for(
+    places: Places, store_site: Site, lake_site: Site
+) -> None:
+    """The page, its file, the API as JSON and as CSV, the command, over a store and over tables."""
+    key = "firstResponseServiceLevelPercent"
+    span = f"from={places.now - 3 * DAY}&to={places.now}"
+    found = []
+    for site in (store_site, lake_site):
+        asked = f"/api/account/north/report?{span}&by=skill&metrics={key}"
+        rows = site.get(asked, "north").json()
+        table = list(csv.DictReader(io.StringIO(site.get(f"{asked}&format=csv", "north").text)))
+        assert [float(row[key]) if row[key] else None for row in table] == [row[key] for row in rows]
+        browser = signed_in(site, "north")
+        page = browser.get(f"/skills?{span}").text
+        said = {row["skillId"]: WITH_LEVELS[key].said(row[key]) for row in rows if row[key] is not None}
+        assert len(said) > 1
+        for text in said.values():
+            assert f">{text}<" in page
+        file = list(csv.DictReader(io.StringIO(browser.get(f"/skills.csv?{span}").text)))
+        assert {int(row["skillId"]): float(row[key]) for row in file if row[key]} == {
+            row["skillId"]: row[key] for row in rows if row[key] is not None
+        }
+        command = ["report", "--url", str(site.client.base_url), "--token", site.tokens["north"], "--account", "north"]
+        times = ["--from", str(places.now - 3 * DAY), "--to", str(places.now)]
+        told = CliRunner().invoke(cli, [*command, *times, "--by", "skill", "--metrics", key, "--format", "json"])
+        assert json.loads(told.output) == rows
+        found.append(rows)
+    assert found[0] == found[1]
 
 
 def test_the_page_has_no_now(lake_site: Site) -> None:

@@ -264,7 +264,8 @@ def test_a_history_has_what_it_is_compared_with_interval_by_interval(reader: Mem
     (line, *_) = charts_of(compared, views[0])[0].before
     assert (line.name, line.values) == ("all, before", compared.before.values[counted])
     tiles = tiles_of(compared, views[0])
-    assert tiles[0].differs == difference(METRICS[counted], compared.total.get(counted), alone.total[counted])
+    assert tiles[0].differs == difference(METRICS[counted], 0, alone.total[counted])
+    assert [tile.text for tile in tiles if tile.differs is not tiles[0].differs] == ["–"] * 4, "of nothing, unknown"
 
 
 # --- service levels ---------------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ All of it is what the rules see at the end of the open conversations' events (`s
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from threading import Lock
-from typing import Final, Literal, NamedTuple
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,7 @@ from handletime.segments.columns import NEVER
 from handletime.segments.derive import Trace, trace_of
 from handletime.segments.parts import Prepared
 from handletime.segments.sorting import Records
-from handletime.targets.targets import AccountTargets, Judged, Of
+from handletime.targets.targets import NO_TARGETS, AccountTargets, Judged, Of
 from handletime.targets.waits import AgentSegment, QueueSegment, judged
 
 STALE_MS: Final = DAY
@@ -114,8 +114,23 @@ def most_urgent_first(waits: Iterable[tuple[OpenConversation, Judged]]) -> list[
     return sorted(waits, key=lambda of: (of[1].due is None, of[1].due or 0, of[1].wait.start, of[0].id))
 
 
+def urgent_of(each: OpenConversation, targets: AccountTargets, now: int) -> Judged | None:
+    """The wait of an open conversation that is due first, or was; None where nothing ever is due, or it is forgotten:
+    a wait of longer than `STALE_MS` that has been past due for as long.
+    """
+    waits = most_urgent_first((each, wait) for wait in waits_judged(each, targets, now) if wait.due is not None)
+    if not waits:
+        return None
+    _, first = waits[0]
+    is_forgotten = each.is_stale(now) and first.due is not None and now - first.due > STALE_MS
+    return None if is_forgotten else first
+
+
 class OpenOf(NamedTuple):
-    """The open conversations of one skill or agent, or all; `longest_ms` is the longest wait of those not stale."""
+    """The open conversations of one skill or agent, or all; `longest_ms` is the longest wait of those not stale.
+
+    What is past due and what is due next is as `urgent_of` has it.
+    """
 
     number: int | None
     open: int
@@ -132,6 +147,25 @@ class OpenOf(NamedTuple):
     """The conversation that has the agent's focus."""
     focus_since: int = 0
     knows_focus: bool = False
+    past_due: int = 0
+    due: int | None = None
+    """When the most urgent wait is due, or was (epoch ms); None where nothing is."""
+    agents: int = 0
+    """How many agents they are assigned to."""
+    agents_with_focus: int = 0
+    """Of how many of these there is focus data."""
+    agents_in_focus: int = 0
+    """How many of those have their focus on an open conversation, whose ever it is."""
+
+    @property
+    def each(self) -> float | None:
+        """Conversations per agent; None without agents."""
+        return (self.open - self.in_queue) / self.agents if self.agents else None
+
+    @property
+    def urgency(self) -> tuple[object, ...]:
+        """Sorts the most urgent first: what is past due by when it was due, what is due soonest, the longest wait."""
+        return (not self.past_due, self.due is None, self.due or 0, -self.longest_ms, self.number or 0)
 
 
 class Looking(NamedTuple):
@@ -143,13 +177,18 @@ class Looking(NamedTuple):
 
 
 class Now(NamedTuple):
-    """The open conversations and their sums at one moment; times are epoch milliseconds."""
+    """The open conversations and their sums at one moment; times are epoch milliseconds.
+
+    `skills` and `agents` are those of `people`: of conversations that a human has, or nobody; the most urgent first.
+    """
 
     at: int
     total: OpenOf
+    people: OpenOf
     skills: list[OpenOf]
     agents: list[OpenOf]
     more_agents: int
+    bots: list[OpenOf]
     begin_in_the_middle: int
     conversations: list[OpenConversation]
     """The open conversations, the longest wait first."""
@@ -181,26 +220,32 @@ def within(found: OpenConversations, scope: Scope) -> OpenConversations:
     return OpenConversations(shown, found.with_focus & agents, 0)
 
 
-class LastRead:
-    """Open conversations of the last seconds, so that many who look at one account ask the store once.
+_Read = TypeVar("_Read")
+
+
+class LastRead(Generic[_Read]):
+    """What was read in the last seconds, so that many who look at one account ask the store once.
 
     Any thread may use it.
     """
 
-    def __init__(self) -> None:
-        self._found: dict[str, tuple[float, OpenConversations]] = {}
+    def __init__(self, kept_s: float | None = None) -> None:
+        """Without `kept_s` it is kept for `KEPT_S`."""
+        self._found: dict[Hashable, tuple[float, _Read]] = {}
         self._lock = Lock()
+        self._kept_s = kept_s
 
-    def of(self, account: str, read: Callable[[], OpenConversations]) -> OpenConversations:
-        """The open conversations of an account, at most `KEPT_S` old; `read` is asked where there are none."""
-        begun = time.monotonic()
+    def of(self, what: Hashable, read: Callable[[], _Read]) -> _Read:
+        """What was read of an account, or a part of it, not longer ago; `read` is asked where there is none."""
+        begun, kept_s = time.monotonic(), KEPT_S if self._kept_s is None else self._kept_s
         with self._lock:
-            made, found = self._found.get(account, (0.0, None))
-        if found is None or begun - made > KEPT_S:
-            found = read()
-            with self._lock:
-                self._found = {name: each for name, each in self._found.items() if begun - each[0] <= KEPT_S}
-                self._found[account] = (begun, found)
+            known = self._found.get(what)
+        if known is not None and begun - known[0] <= kept_s:
+            return known[1]
+        found = read()
+        with self._lock:
+            self._found = {name: each for name, each in self._found.items() if begun - each[0] <= kept_s}
+            self._found[what] = (begun, found)
         return found
 
 
@@ -220,40 +265,82 @@ def open_conversations(parts: Iterable[Prepared], deadline: Deadline | None = No
     return OpenConversations(found, with_focus, begin_in_the_middle)
 
 
-def now_of(found: OpenConversations, of: Selection, at: int) -> Now:
+def now_of(found: OpenConversations, of: Selection, at: int, targets: AccountTargets = NO_TARGETS) -> Now:
     """Counts the open conversations that match the filters of a selection. Its times do not count here."""
     conversations = [each.seen_at(at) if each.focus else each for each in found.conversations]
     shown = [each for each in conversations if _matches(each, of)]
-    by_skill: dict[int, list[OpenConversation]] = {}
-    by_agent: dict[int, list[OpenConversation]] = {}
-    for each in shown:
-        by_skill.setdefault(each.skill, []).append(each)
-        if each.agent is not None:
-            by_agent.setdefault(each.agent, []).append(each)
     focus = {agent: (each.id, here.since) for each in conversations for agent, here in each.focus.items()}
-    agents = []
-    for agent, mine in by_agent.items():
-        place, since = focus.get(agent, (None, 0))
-        agents.append(
-            _of(agent, mine, at)._replace(
-                is_bot=mine[0].is_bot, focus=place, focus_since=since, knows_focus=agent in found.with_focus
-            )
-        )
-    agents.sort(key=lambda each: (each.is_bot, -each.longest_ms, each.number or 0))
-    skills = [_of(skill, mine, at) for skill, mine in sorted(by_skill.items())]
+    sums = _Sums(at, focus, found.with_focus, {each.id: urgent_of(each, targets, at) for each in shown if targets})
+    people = [each for each in shown if not each.is_bot]
+    agents = sums.by_agent(people)
     left_out = max(len(agents) - AGENTS_MAX, 0)
     looking = sorted(_looking(conversations, of), key=lambda each: (each.since, each.agent))
     return Now(
         at,
-        _of(None, shown, at),
-        skills,
+        sums.of(None, shown),
+        sums.of(None, people),
+        sums.by_skill(people),
         agents[:AGENTS_MAX],
         left_out,
+        sums.by_agent(each for each in shown if each.is_bot),
         found.begin_in_the_middle,
         shown,
         looking[:AGENTS_MAX],
         max(len(looking) - AGENTS_MAX, 0),
     )
+
+
+class _Sums(NamedTuple):
+    """What sums of open conversations are made of: the focus of agents, of whom there is any, and what is due."""
+
+    at: int
+    focus: Mapping[int, tuple[str, int]]
+    with_focus: set[int]
+    urgent: Mapping[str, Judged | None]
+
+    def by_skill(self, found: Iterable[OpenConversation]) -> list[OpenOf]:
+        by: dict[int, list[OpenConversation]] = {}
+        for each in found:
+            by.setdefault(each.skill, []).append(each)
+        return sorted((self.of(skill, mine) for skill, mine in by.items()), key=lambda each: each.urgency)
+
+    def by_agent(self, found: Iterable[OpenConversation]) -> list[OpenOf]:
+        by: dict[int, list[OpenConversation]] = {}
+        for each in found:
+            if each.agent is not None:
+                by.setdefault(each.agent, []).append(each)
+        agents = []
+        for agent, mine in by.items():
+            place, since = self.focus.get(agent, (None, 0))
+            its = self.of(agent, mine)
+            knows = agent in self.with_focus
+            agents.append(its._replace(is_bot=mine[0].is_bot, focus=place, focus_since=since, knows_focus=knows))
+        return sorted(agents, key=lambda each: each.urgency)
+
+    def of(self, number: int | None, found: list[OpenConversation]) -> OpenOf:
+        in_queue = sum(each.in_queue for each in found)
+        waits = [(self.at - each.waiting_since, each) for each in found if each.waiting_since is not None]
+        waiting = sum(not each.in_queue for _, each in waits)
+        fresh = [(length, each.id) for length, each in waits if not each.is_stale(self.at)]
+        length, longest = max(fresh, default=(0, ""))
+        urgent = [wait for each in found if (wait := self.urgent.get(each.id)) is not None and wait.due is not None]
+        past_due = [wait.due for wait in urgent if wait.verdict == "pastDue"]
+        agents = {each.agent for each in found if each.agent is not None}
+        with_focus = agents & self.with_focus
+        return OpenOf(
+            number,
+            len(found),
+            in_queue,
+            waiting,
+            max(length, 0),
+            longest,
+            len(waits) - len(fresh),
+            past_due=len(past_due),
+            due=min((each for each in past_due or (wait.due for wait in urgent) if each is not None), default=None),
+            agents=len(agents),
+            agents_with_focus=len(with_focus),
+            agents_in_focus=sum(agent in self.focus for agent in with_focus),
+        )
 
 
 def _looking(conversations: Iterable[OpenConversation], of: Selection) -> Iterator[Looking]:
@@ -276,15 +363,6 @@ def _matches(each: OpenConversation, of: Selection) -> bool:
         and (of.user_type is None or (each.agent is not None and each.is_bot == (of.user_type == "bot")))
         and (of.source is None or (each.source or "").lower() == of.source.lower())
     )
-
-
-def _of(number: int | None, found: list[OpenConversation], at: int) -> OpenOf:
-    in_queue = sum(each.in_queue for each in found)
-    waits = [(at - each.waiting_since, each) for each in found if each.waiting_since is not None]
-    waiting = sum(not each.in_queue for _, each in waits)
-    fresh = [(length, each.id) for length, each in waits if not each.is_stale(at)]
-    length, longest = max(fresh, default=(0, ""))
-    return OpenOf(number, len(found), in_queue, waiting, max(length, 0), longest, len(waits) - len(fresh))
 
 
 def _conversations(prepared: Prepared, trace: Trace) -> Iterator[OpenConversation]:

@@ -96,7 +96,7 @@ class Service:
         self._of_address: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._lost: Rate[bytes] = Rate(self.settings.address_rate, ADDRESS_RATE)
         self._recent = Recent()
-        self._open_lately = LastRead()
+        self._open_lately: LastRead[OpenConversations] = LastRead()
         self.counted = Counted()
 
     def open_lately(self, account: str, reader: Reader) -> OpenConversations:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from handletime.answers.difference import Difference, difference
-from handletime.answers.figures import Value
+from handletime.answers.figures import Value, of_nothing
 from handletime.answers.registry import METRICS, WITH_LEVELS, Metric
 from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES, local, which_of_two
@@ -160,8 +160,10 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
         path = "/skill-segments" if table == "skillSegments" else "/segments"
         levels = {key: name for key, name in _LEVEL_TILES.items() if key in of.values}
         for key, name in {**levels, **_TILES[table]}.items():
-            metric, value = WITH_LEVELS[key], of.total.get(key)
-            differs = None if of.before is None else difference(metric, value, of.before.total.get(key))
+            metric = WITH_LEVELS[key]
+            value = of.total.get(key, of_nothing(metric))
+            then = None if of.before is None else of.before.total.get(key, of_nothing(metric))
+            differs = difference(metric, value, then)
             href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
             tiles.append(Tile(name, metric.said(value), metric.meaning, href, differs))
     return tiles

@@ -20,6 +20,7 @@ from handletime.api.answer import Answer
 from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, check_queues, query_of
+from handletime.targets.targets import Judged
 from handletime.web.figures import HISTORY, Row, sorted_rows, with_numbers
 from handletime.web.open import shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
@@ -160,13 +161,13 @@ def _open(request: HttpRequest, page: ThePage) -> Response[Any]:
     shown = shown_of(request, page, asker)
     form, at, listed = _form(request), shown["at"], shown["listed"]
     when = _when(form, shown["view"])
-    cells = (_open_conversation(row, asker, at, when) for row in listed)
+    cells = (_open_conversation(row, asker, at, when, shown["urgent"].get(row.id)) for row in listed)
     return _table(request, asker, form, OPEN_NAMES, cells, file_name(asker.account, "open", at, at, form), len(listed))
 
 
 OPEN_NAMES: Final = (
-    *("conversationId", "state", "waitMillis", "waitingSince", "skillId", "skill", "agentId", "agent", "userType"),
-    *("source", "focusOf"),
+    *("conversationId", "state", "waitMillis", "waitingSince", "due", "pastDue"),
+    *("skillId", "skill", "agentId", "agent", "userType", "source", "focusOf"),
 )
 SKILL_SEGMENT_NAMES: Final = (
     *("conversationId", "skillId", "skill", "userType", "startTime", "endTime", "durationMillis"),
@@ -189,14 +190,19 @@ def _skill_segment(row: SkillSegment, asker: Asker, when: When) -> list[object]:
     return [*ids, *times, row.outcome, row.in_queue, row.end_reason]
 
 
-def _open_conversation(row: OpenConversation, asker: Asker, at: int, when: When) -> list[object]:
+def _open_conversation(
+    row: OpenConversation, asker: Asker, at: int, when: When, urgent: Judged | None
+) -> list[object]:
     name, since = asker.labels.name, row.waiting_since
     wait = (None, None) if since is None else (max(at - since, 0), when(since))
     agent: tuple[object, object, object] = (None, None, None)
     if row.agent is not None:
         agent = (row.agent, name("agent", row.agent), "bot" if row.is_bot else "human")
     focus = " ".join(map(str, row.focus)) or None
-    return [row.id, row.state, *wait, row.skill, name("skill", row.skill), *agent, row.source, focus]
+    due: tuple[object, object] = (None, None)
+    if urgent is not None and urgent.due is not None:
+        due = (when(urgent.due), urgent.verdict == "pastDue")
+    return [row.id, row.state, *wait, *due, row.skill, name("skill", row.skill), *agent, row.source, focus]
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

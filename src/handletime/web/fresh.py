@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from handletime.answers import words
 
-_COUNTED: Final = re.compile(r'( data-(?:since="-?\d+"|now)>)[^<]*')
+_COUNTED: Final = re.compile(r'( data-(?:(?:since|until)="-?\d+"|now)>)[^<]*')
 _KNOWN: Final = re.compile(r"([0-9a-f]{0,16})\.([0-9a-f]{0,16})")
 _MOMENT: Final = re.compile(r"\d{13}")
 _NO_SCRIPT: Final = re.compile(r"<noscript>.*?</noscript>", re.DOTALL)
@@ -33,6 +33,11 @@ class Ticking:
         """A running duration that is this long now."""
         since = self._at - milliseconds
         return Markup('<span data-since="{}">{}</span>').format(since, words.duration(milliseconds))
+
+    def until(self, millis: int) -> Markup:
+        """How long it is until a moment (epoch milliseconds); 0 where that is past."""
+        left = words.duration(max(millis - self._at, 0))
+        return Markup('<span data-until="{}">{}</span>').format(millis, left)
 
     def moment(self, millis: int, zone: ZoneInfo) -> Markup:
         """A moment; the current time where it is the present one."""

@@ -18,6 +18,8 @@ from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
+from handletime.web.board import HEADINGS, ON_A_WALL, TILES
+from handletime.web.board import meanings_of as board_meanings_of
 from handletime.web.charts import charts_of, exports_of, meanings_of, tiles_of
 from handletime.web.figures import data_quality_of, history_of, slowest_of
 from handletime.web.fresh import Fresh, ShownStates, Ticking, history_state, live_state, shown_states
@@ -34,6 +36,7 @@ RETRY_MS: Final = 2000
 
 
 HISTORY: Final = a_choice("history", "Whether the charts are wanted too.", "", ("yes",))
+KIOSK: Final = a_choice("kiosk", "For a wall: only what is going on now, as large as the screen.", "", ("1",))
 KNOWN: Final = a_text("known", "Which states of its parts the page shows.")
 
 
@@ -42,19 +45,33 @@ def now(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The account now, and its last hours or days."""
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    view, kiosk = read_view(query, page.service.clock.now(), asker.session.zone), _is_kiosk(query)
     query.check()
     at = page.service.clock.now()
-    live = _live(request, page, asker, view, at)
-    history = _history(request, page, asker, view, renewed=False)
+    live = _live(request, page, asker, view, at, kiosk=kiosk)
     parts = {"live": Markup(live), "live_state": live_state(live)}  # noqa: S704 — templates of ours
-    more = {"history": Markup(history), "history_state": history_state(history, view.bounds)}  # noqa: S704
-    return page.html(request, "now.html", asker, view=view, **parts, **more)
+    if not kiosk:
+        history = _history(request, page, asker, view, renewed=False)
+        parts |= {"history": Markup(history), "history_state": history_state(history, view.bounds)}  # noqa: S704
+    meant = board_meanings_of(page.service.targets.of(asker.account))
+    return page.html(request, "now.html", asker, view=view, kiosk=kiosk, board_meant=meant, **parts)
 
 
-def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int) -> str:
-    shown = now_of(open_lately(page, asker), view.open_conversations, at)
-    return page.text(request, "now_live.html", asker, view=view, now=shown, ticking=Ticking(at))
+def _is_kiosk(query: Query) -> bool:
+    return bool(query.get(KIOSK))
+
+
+def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int, *, kiosk: bool) -> str:
+    targets = page.service.targets.of(asker.account)
+    shown = {
+        "now": now_of(open_lately(page, asker), view.open_conversations, at, targets),
+        "levels": page.levels.of(asker.reader, asker.account, view, at, targets),
+        "has_targets": bool(targets),
+        "level_tiles": TILES,
+        "level_headings": HEADINGS,
+        "most": ON_A_WALL if kiosk else None,
+    }
+    return page.text(request, "now_live.html", asker, view=view, kiosk=kiosk, ticking=Ticking(at), **shown)
 
 
 def open_lately(page: Page, asker: Asker) -> OpenConversations:
@@ -89,16 +106,18 @@ def now_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 
 def _fresh(request: HttpRequest, page: Page, known: ShownStates, *, history: bool) -> Fresh:
-    asker = page.asker(request, "operations", is_use=False)
     query: Query = query_of(request)
+    kiosk = _is_kiosk(query)
+    # Nobody comes to a wall to sign in again in the morning.
+    asker = page.asker(request, "operations", is_use=kiosk)
     at = page.service.clock.now()
     view = read_view(query, at, asker.session.zone)
     query.check()
     fresh = Fresh(at, moment(at, view.zone))
-    live = _live(request, page, asker, view, at)
+    live = _live(request, page, asker, view, at, kiosk=kiosk)
     if (state := live_state(live)) != known.live:
         fresh = replace(fresh, live=live, live_state=state)
-    if history:
+    if history and not kiosk:
         changed = _history(request, page, asker, view, renewed=True)
         if (state := history_state(changed, view.bounds)) != known.history:
             fresh = replace(fresh, history=changed, history_state=state)
@@ -122,6 +141,7 @@ def _check(request: HttpRequest, page: Page) -> Asker:
     asker = page.asker(request, "operations", is_use=False)
     query = query_of(request)
     read_view(query, page.service.clock.now())
+    _is_kiosk(query)
     query.check()
     return asker
 

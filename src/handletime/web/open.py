@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,11 +11,12 @@ from markupsafe import Markup
 from msgspec.structs import replace
 
 from handletime.answers.labels import AccountLabels
-from handletime.answers.live import OpenConversation, now_of
+from handletime.answers.live import OpenConversation, now_of, urgent_of
 from handletime.answers.words import STATES, Kind, moment
 from handletime.api.errors import JSON
 from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, query_of
+from handletime.targets.targets import AccountTargets, Judged
 from handletime.web.figures import sorted_by
 from handletime.web.fresh import Fresh, Ticking, live_state, shown_states
 from handletime.web.now import KNOWN, open_lately
@@ -26,13 +27,15 @@ SHOWN: Final = 500
 CHOICES: Final = {
     "": "all",
     **{state: STATES[state] for state in ("queued", "waits")},
+    "past-due": "past due",
     "stale": "waiting for over a day",
 }
-STATE: Final = a_choice("state", "Only those in queue, or whose consumer waits.", "", tuple(CHOICES)[1:])
+STATE: Final = a_choice("state", "Only those in queue, whose consumer waits, or past due.", "", tuple(CHOICES)[1:])
 COLUMNS: Final = {
     "state": "State",
     "waits": "waits",
     "since": "since",
+    "due": "due",
     "skill": "Skill",
     "agent": "Agent",
     "conversation": "Conversation",
@@ -85,21 +88,42 @@ def shown_of(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
     state, sort, direction = query.get(STATE), query.get(SORT), query.get(DIRECTION)
     query.check()
     falling = (direction or ("desc" if sort == "waits" else "asc")) == "desc"
+    targets = page.service.targets.of(asker.account)
     found = now_of(open_lately(page, asker), view.open_conversations, at).conversations
-    rows = [each for each in found if state in ("", each.state) or (state == "stale" and each.is_stale(at))]
-    listed = in_order(rows, asker.labels, sort, falling=falling)
+    urgent = _urgent(found, targets, at)
+    rows = [each for each in found if _is_in(each, state, view, at, urgent)]
+    listed = in_order(rows, asker.labels, sort, urgent, falling=falling)
     return {
         "view": view,
         "at": at,
         "ticking": Ticking(at),
         "state": state,
-        "states": CHOICES,
-        "columns": _columns(view, state, sort, falling=falling),
+        "states": {key: text for key, text in CHOICES.items() if targets or key != "past-due"},
+        "columns": [each for each in _columns(view, state, sort, falling=falling) if targets or each.name != "due"],
+        "urgent": urgent,
+        "has_targets": bool(targets),
         "kept": {"state": state or None, "sort": sort if sort != "waits" else None, "direction": direction or None},
         "total": len(rows),
         "rows": listed[:SHOWN],
         "listed": listed,
     }
+
+
+def _urgent(found: list[OpenConversation], targets: AccountTargets, at: int) -> dict[str, Judged]:
+    """The most urgent wait of each conversation that has a target, by id."""
+    if not targets:
+        return {}
+    return {each.id: wait for each in found if (wait := urgent_of(each, targets, at)) is not None}
+
+
+def _is_in(each: OpenConversation, state: str, view: View, at: int, urgent: Mapping[str, Judged]) -> bool:
+    """Whether the list of a state has it; what bots have is in that of what is past due only where bots are asked for,
+    as on the board.
+    """
+    if state == "past-due":
+        is_past_due = each.id in urgent and urgent[each.id].verdict == "pastDue"
+        return is_past_due and (view.given_user_type == "bot" or not each.is_bot)
+    return state in ("", each.state) or (state == "stale" and each.is_stale(at))
 
 
 def _columns(view: View, state: str, sort: str, *, falling: bool) -> list[Column]:
@@ -112,18 +136,25 @@ def _columns(view: View, state: str, sort: str, *, falling: bool) -> list[Column
 
 
 def in_order(
-    rows: list[OpenConversation], labels: AccountLabels, sort: str, *, falling: bool
+    rows: list[OpenConversation],
+    labels: AccountLabels,
+    sort: str,
+    urgent: Mapping[str, Judged] | None = None,
+    *,
+    falling: bool,
 ) -> list[OpenConversation]:
     """Rows that stand with the longest wait first, by a column; those that have nothing there are last either way."""
 
     def named(kind: Kind, number: int | None) -> str | None:
         return None if number is None else labels.text(kind, number).casefold()
 
+    dues = {id_: wait.due for id_, wait in (urgent or {}).items()}
     keys: dict[str, _Key] = {
         "state": lambda each: list(STATES).index(each.state),
         # The longest wait began first.
         "waits": lambda each: None if each.waiting_since is None else -each.waiting_since,
         "since": lambda each: each.waiting_since,
+        "due": lambda each: dues.get(each.id),
         "skill": lambda each: named("skill", each.skill),
         "agent": lambda each: named("agent", each.agent),
         "conversation": lambda each: each.id,

@@ -62,6 +62,8 @@ function draw(figure) {
     {
       width: place.clientWidth || 600,
       height: Math.round(13.75 * rem),
+      // Room for half of the last date.
+      padding: [null, 2.4 * rem, null, null],
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), chart.zone === "UTC" ? "Etc/UTC" : chart.zone),
       hooks: { drawClear: [(u) => hatch(u, chart, color("--line"))] },
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },

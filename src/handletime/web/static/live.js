@@ -138,6 +138,8 @@ function replace(element, html, state) {
     // Rows that are others' now are moved, not rewritten.
     getNodeKey: (node) => node.id || node.dataset?.key,
     onBeforeElUpdated: (old, wanted) => {
+      // What somebody unfolded stays so.
+      if (old.matches("details")) wanted.open = old.open;
       if (!old.matches("[data-chart]")) return !old.isEqualNode(wanted);
       if (old.dataset.chart !== wanted.dataset.chart) {
         old.replaceWith(wanted.cloneNode(true));

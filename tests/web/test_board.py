@@ -1,0 +1,272 @@
+"""The board of Now over a busy world: who is past due, the service levels of today, what it sends, and to whom."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from handletime.answers.intervals import begin_of_day
+from handletime.clock import SystemClock
+from handletime.keys.keys import create
+from handletime.keys.sidefile import SideFile
+from handletime.scope import Scope
+from handletime.targets.targets import AccountTargets, Target
+from handletime.web.board import MEANINGS, ON_A_WALL, Level, meanings_of
+from handletime.web.page import COOKIE
+from handletime.web.sessions import IDLE_MS, SESSIONS, Sessions
+from tests.crash.nursery import Nursery
+from tests.signed_in import ACCOUNT, Site, signed_in
+from tests.web.test_idle import used, was_used
+
+AGENTS, SKILLS = 300, 60
+SENT_MAX = 10_000
+"""Bytes that an open page is sent where nothing changed."""
+MINUTE = 60_000
+TARGETS = """
+[[targets]]
+name = "all"
+first-response = "1min"
+response = "5min"
+queue-wait = "10min"
+"""
+HTML = {"Accept": "text/html"}
+WAITING = "waiting for an agent\N{RIGHT SINGLE QUOTATION MARK}s answer"
+Event = dict[str, Any]
+
+
+def busy(now: int) -> Iterator[Event]:
+    """Three conversations of each agent, a bot in each skill, a queue in each skill, one that was forgotten; and of
+    each skill one segment that ended today: every third first response, and every other wait in the queue, was late.
+    """
+
+    def event(conversation: str, minutes: float, type_: str, **more: object) -> Event:
+        time = now - int(minutes * MINUTE)
+        return {"conversationId": conversation, "eventId": f"{type_}{minutes}", "time": time, "type": type_, **more}
+
+    def message(conversation: str, minutes: float, by: str) -> Event:
+        return event(conversation, minutes, "message", sentBy=by)
+
+    for agent in range(1, AGENTS + 1):
+        for place in range(3):
+            name, skill, begun = f"a{agent}-{place}", 1 + (agent + place) % SKILLS, 20 + agent % 7
+            yield event(name, begun, "opened", skillId=skill)
+            yield event(name, begun, "assigned", agentId=agent, groupId=1 + agent % 3)
+            yield message(name, begun - 0.5, "consumer")
+            yield event(name, begun - 0.6, "focused", agentId=agent)
+            yield message(name, begun - 1, "agent")
+            if place == 0:
+                yield message(name, 1 + agent / 100, "consumer")
+    for skill in range(1, SKILLS + 1):
+        yield event(f"q{skill}", skill / 20 + (10 if skill > 20 else 0), "opened", skillId=skill)
+        yield event(f"b{skill}", 10, "opened", skillId=skill)
+        yield event(f"b{skill}", 10, "assigned", agentId=900 + skill % 2, userType="bot")
+        yield message(f"b{skill}", 9, "consumer")
+    yield event("forgotten", 3 * 24 * 60, "opened", skillId=7)
+
+
+def ended(midnight: int) -> Iterator[Event]:
+    """One segment of each skill, and one more just before midnight: waited in the queue, was answered, and ended."""
+    for skill in range(1, SKILLS + 1):
+        for name, begun in ((f"e{skill}", midnight), (f"y{skill}", midnight - 1_000_000)):
+            assigned = 25 if skill % 2 else 666
+            steps: tuple[tuple[str, int, Event], ...] = (
+                ("opened", 1, {"skillId": skill}),
+                ("assigned", assigned, {"agentId": 1 + skill, "groupId": 1 + skill % 3}),
+                ("message", assigned + 5, {"sentBy": "consumer"}),
+                ("message", assigned + (20 if skill % 3 else 140), {"sentBy": "agent"}),
+                ("closed", assigned + 150, {"closedBy": "agent"}),
+            )
+            for place, (type_, seconds, more) in enumerate(steps):
+                time = begun + seconds * 1000
+                yield {"conversationId": name, "eventId": str(place), "time": time, "type": type_, **more}
+
+
+@pytest.fixture(scope="module")
+def site(nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    targets = folder / "targets.toml"
+    targets.write_text(TARGETS)
+    with signed_in(nursery, folder / "store", zone(), "--targets", targets) as site:
+        now = SystemClock().now()
+        site.bring(*busy(now), *ended(midnight()))
+        yield site
+
+
+def zone() -> str:
+    """A zone in which today is some hours old, whatever time it is."""
+    hour = datetime.now(UTC).hour
+    return f"Etc/GMT{min(hour - 6, 12):+}" if hour >= 6 else "UTC" if hour >= 1 else "Etc/GMT-3"
+
+
+def midnight() -> int:
+    """When today began there."""
+    return begin_of_day(datetime.now(ZoneInfo(zone())).date(), ZoneInfo(zone()))
+
+
+def seen(site: Site, path: str = "/", cookie: str | None = None) -> str:
+    """A page as text without tags."""
+    sign = "&" if "?" in path else "?"
+    headers = HTML | ({} if cookie is None else {"Cookie": f"{COOKIE}={cookie}"})
+    answer = site.client.get(f"{path}{sign}tz={zone()}", headers=headers)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def tile(page: str, name: str) -> list[str]:
+    """What a tile says."""
+    (found,) = re.findall(rf'<div class="tile[^"]*"><dt>{re.escape(name)}</dt>(.*?)</div>', page)
+    return [text(each) for each in re.findall(r"<dd[^>]*>(.*?)</dd>", found)]
+
+
+def text(markup: str) -> str:
+    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", markup).split()))
+
+
+def rows(page: str, prefix: str = "skill") -> dict[int, list[str]]:
+    """The rows of a table: their cells, by number, in order."""
+    found = re.findall(rf'<tr data-key="{prefix} (\d+)">(.*?)</tr>', page, re.DOTALL)
+    return {int(number): [text(each) for each in re.findall(r"<td[^>]*>(.*?)</td>", row)] for number, row in found}
+
+
+def test_the_board_says_who_is_past_due_and_how_today_went(site: Site) -> None:
+    page = seen(site)
+    assert tile(page, "in queue") == [f"{SKILLS + 1}"]
+    assert tile(page, WAITING) == [f"{AGENTS}"]
+    assert tile(page, "agents at work") == [f"{AGENTS}", "3.0 conversations each, 300 of 300 in focus now"]
+    assert tile(page, "longest wait")[1] == "1 for over a day"
+    assert tile(page, "first response in time today") == ["66.7 %", "40 of 60"]
+    assert tile(page, "queue waits in time today") == ["96.9 %", "930 of 960"], "900 waited for no time"
+    # In the queue those of skills 21 to 60 wait for over ten minutes; nobody waits five for an agent's answer.
+    number, how_long = tile(page, "past due")
+    assert (number, how_long.startswith("for 3 min")) == ("! 40", True)
+    skills = rows(page)
+    assert list(skills)[:40] == list(range(60, 20, -1)), "the most urgent first"
+    assert skills[60][3].startswith("! 1 for 3 min")
+    assert skills[1][3].startswith("0 next in ")
+    assert skills[60][4] == "0 % 0 of 1"
+    assert skills[7][:1] == ["2"]
+    assert skills[7][2].endswith("1 for over a day")
+    assert {each[0] for each in rows(page, "bot").values()} == {"30"}
+    assert re.search(r"2 bots with 60 open conversations, 60 of them waiting", text(page))
+    assert '<details class="bots" id="bots">' in page
+
+
+def test_each_number_leads_to_its_list(site: Site) -> None:
+    page = seen(site)
+    for id_, count in (("queued", 61), ("waits", 300), ("past-due", 40), ("stale", 1), ("past-due-60", 1)):
+        (href,) = re.findall(rf'id="{id_}" href="([^"]+)"', page)
+        listed = site.client.get(html.unescape(href), headers=HTML).text
+        assert re.findall(r'<b id="total">(\d+)</b>', listed) == [str(count)], id_
+    listed = seen(site, "/open?state=past-due&sort=due")
+    assert listed.count("past due for") == 40
+    assert re.findall(r'data-key="open (q\d+)"', listed)[:2] == ["q60", "q59"]
+    file = site.client.get(f"/open.csv?state=past-due&sort=due&tz={zone()}", headers=HTML).text.splitlines()
+    columns = [each.split(",") for each in file]
+    assert columns[0][4:6] == ["due", "pastDue"]
+    assert [(each[0], each[5]) for each in columns[1:3]] == [("q60", "true"), ("q59", "true")]
+    assert len(columns) == 41
+    levels = re.findall(r'id="level-firstResponse" href="([^"]+)"', page)
+    skills = text(site.client.get(html.unescape(levels[0]), headers=HTML).text)
+    assert "66.7 %" in skills, "the page of skills says the same of today"
+
+
+def test_nothing_is_sent_where_nothing_changed(site: Site) -> None:
+    for path in ("/", "/?kiosk=1"):
+        sign = "&" if "?" in path else "?"
+        states = re.findall(r'data-state="([0-9a-f]{16})"', seen(site, path))
+        query = f"{path[1:]}{sign}tz={zone()}&known={'.'.join([*states, ''][:2])}"
+        answer = site.client.get(f"/now/data{query}")
+        if set(answer.json()) != {"at", "now"}:  # Somebody became past due meanwhile: then it is sent, once.
+            known = answer.json()["liveState"]
+            answer = site.client.get(f"/now/data{path[1:]}{sign}tz={zone()}&known={known}.{[*states, ''][1]}")
+        assert set(answer.json()) == {"at", "now"}
+        assert len(answer.content) < 200 < SENT_MAX
+    # All of it, where everything changed.
+    answer = site.client.get(f"/now/data?tz={zone()}", headers={"Accept-Encoding": "gzip"})
+    assert int(answer.headers["content-length"]) < 60_000
+
+
+def test_a_wall_has_the_most_urgent_skills_and_nothing_else(site: Site) -> None:
+    page = seen(site, "/?kiosk=1")
+    assert '<html lang="en" data-base="" class="kiosk">' in page
+    for part in ("<nav", "<form", "<footer", 'id="history"', 'id="agents-at-work"', 'id="bots"', "data-chart"):
+        assert part not in page, part
+    assert list(rows(page)) == list(range(60, 60 - ON_A_WALL, -1))
+    assert f"{SKILLS - ON_A_WALL} skills more, less urgent" in page
+    assert ACCOUNT in text(page)
+    assert "skill 7" in text(seen(site, "/?kiosk=1&skill=7"))
+    data = site.client.get(f"/now/data?kiosk=1&tz={zone()}&history=yes").json()
+    assert "history" not in data
+    assert list(rows(data["live"])) == list(rows(page))
+    assert site.client.get("/?kiosk=2&tz=UTC", headers=HTML).status_code == 400
+
+
+def test_nobody_has_to_sign_in_again_at_a_wall(site: Site) -> None:
+    moment = was_used(site, IDLE_MS // 2)
+    assert site.client.get("/now/data?tz=UTC").status_code == 200
+    assert used(site) == moment
+    assert site.client.get("/now/data?kiosk=1&tz=UTC").status_code == 200
+    assert used(site) > moment
+
+
+def test_a_limited_key_sees_its_own_part(site: Site) -> None:
+    def cookie_of(scope: Scope) -> str:
+        with SideFile(site.folder) as side:
+            key = create(side, ACCOUNT, ["operations"], scope=scope)
+        with Sessions(site.folder / SESSIONS) as sessions:
+            return sessions.begin(key.token, zone(), SystemClock().now())
+
+    page = seen(site, cookie=cookie_of(Scope(None, (3,))))
+    assert list(rows(page)) == [3]
+    assert tile(page, "first response in time today") == ["0 %", "0 of 1"]
+    assert tile(page, "queue waits in time today") == ["100 %", "16 of 16"]
+    assert tile(page, "in queue") == ["1"]
+    page = seen(site, cookie=cookie_of(Scope((1,))))
+    assert tile(page, "in queue") == ["–"]
+    assert "queue waits in time today" not in page
+    assert tile(page, "agents at work")[0] == "100"
+    # Each group has every third skill: one of them has all the late ones.
+    assert tile(page, "first response in time today") == ["0 %", "0 of 20"]
+    assert tile(page, "past due") == ["0", tile(page, "past due")[1]]
+    # What others have counted for somebody else is not shown to this key.
+    assert tile(seen(site), "first response in time today") == ["66.7 %", "40 of 60"]
+
+
+def test_today_begins_at_the_midnight_of_the_pages_zone(site: Site) -> None:
+    filtered = seen(site, "/?skill=4")
+    assert tile(filtered, "first response in time today") == ["100 %", "1 of 1"], "not the one of before midnight"
+    assert "queue waits in time today" not in seen(site, "/?agent=5"), "a wait in the queue is of no agent"
+
+
+def test_without_targets_nothing_is_past_due_and_nothing_has_a_colour(
+    nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with signed_in(nursery, tmp_path_factory.mktemp("plain") / "store", zone()) as site:
+        site.bring(*busy(SystemClock().now()))
+        page = seen(site)
+    assert "past due" not in text(page)
+    assert "in time today" not in page
+    assert "within target" not in page
+    assert "is-late" not in page
+    assert list(rows(page))[-1] != 60
+    assert tile(page, WAITING) == [f"{AGENTS}"]
+
+
+def test_a_level_of_nothing_is_none() -> None:
+    assert Level("response").text == "–"
+    assert Level("response", 0, 3).text == "0 %"
+    assert Level("queueWait", 2, 3).text == "66.7 %"
+
+
+def test_what_is_due_is_explained_where_something_can_be() -> None:
+    targets = AccountTargets((Target("all", {"response": 1}),))
+    assert meanings_of(targets) == MEANINGS
+    without = meanings_of(AccountTargets())
+    assert set(MEANINGS) - set(without) == {"past due", "within target, in time"}
+    assert "due" not in without["the order"]
