@@ -190,9 +190,7 @@ def _skill_segment(row: SkillSegment, asker: Asker, when: When) -> list[object]:
     return [*ids, *times, row.outcome, row.in_queue, row.end_reason]
 
 
-def _open_conversation(
-    row: OpenConversation, asker: Asker, at: int, when: When, urgent: Judged | None
-) -> list[object]:
+def _open_conversation(row: OpenConversation, asker: Asker, at: int, when: When, urgent: Judged | None) -> list[object]:
     name, since = asker.labels.name, row.waiting_since
     wait = (None, None) if since is None else (max(at - since, 0), when(since))
     agent: tuple[object, object, object] = (None, None, None)
