@@ -16,12 +16,24 @@ IMAGES = Path(__file__).parents[2] / "docs" / "images"
 BYTES_MAX = 150_000
 WINDOW = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
+WALL = {"width": 1920, "height": 1080}
+TARGETS = """
+[[targets]]
+name = "everybody"
+user-type = "human"
+first-response = "2min"
+response = "4min"
+
+[[targets]]
+name = "queues"
+queue-wait = "45s"
+"""
 
 
 def main() -> None:
     """Writes all pictures; fails where one is too large."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        centre = Centre(Path(folder), demo=True)
+        centre = Centre(Path(folder), demo=True, targets=TARGETS)
         centre.start()
         try:
             IMAGES.mkdir(exist_ok=True)
@@ -47,7 +59,7 @@ def shots(centre: Centre, browser: Browser) -> Iterator[tuple[str, bytes]]:
     page = visitor.open("/agents?last=7d&agent=3001")
     expect(page.locator("[data-chart] canvas")).to_have_count(4)
     yield "agent", page.screenshot()
-    yield "skills", visitor.open("/skills?last=7d").screenshot()
+    yield "skills", visitor.open("/skills?last=7d&compare=previous").screenshot()
     yield "segments", visitor.open("/segments?last=yesterday").screenshot()
     yield "skill-segments", visitor.open("/skill-segments?last=yesterday").screenshot()
     why = telling(visitor)
@@ -57,6 +69,8 @@ def shots(centre: Centre, browser: Browser) -> Iterator[tuple[str, bytes]]:
     dark.sign_in("centre", why)
     dark.page.locator(".item.unit").nth(1).click()
     yield "why-dark", dark.page.screenshot()
+    wall = Visitor(centre, browser, viewport=WALL, color_scheme="dark", reduced_motion="reduce")
+    yield "wall", wall.sign_in("centre", "/?kiosk=1").screenshot()
     phone = Visitor(
         centre, browser, viewport=PHONE, color_scheme="dark", reduced_motion="reduce", device_scale_factor=1
     )
