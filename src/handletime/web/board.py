@@ -16,8 +16,8 @@ from handletime.web.view import View
 
 KEPT_S: Final = 10.0
 """Seconds for which service levels that were counted are shown to others too."""
-ON_A_WALL: Final = 6
-"""The most skills on a wall: so many lines fit a screen and can be read from far."""
+ON_A_WALL: Final = {True: 6, False: 8}
+"""The most skills on a wall, with targets and without: so many lines fit a screen and can be read from far."""
 TILES: Final[dict[Clock, str]] = {
     "firstResponse": "first response in time today",
     "response": "responses in time today",

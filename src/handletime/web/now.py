@@ -69,7 +69,7 @@ def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int, *
         "has_targets": bool(targets),
         "level_tiles": TILES,
         "level_headings": HEADINGS,
-        "most": ON_A_WALL if kiosk else None,
+        "most": ON_A_WALL[bool(targets)] if kiosk else None,
     }
     return page.text(request, "now_live.html", asker, view=view, kiosk=kiosk, ticking=Ticking(at), **shown)
 
