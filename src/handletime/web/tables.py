@@ -1,4 +1,4 @@
-"""`/agents` and `/skills`: every metric in a table, and one agent or skill alone."""
+"""`/agents` and `/skills`: metrics in a table, and one agent or skill alone."""
 
 from __future__ import annotations
 
@@ -204,13 +204,13 @@ def tables_of(kind: Kind, view: View, targets: AccountTargets, *, has_queues: bo
 
 @get("/agents", sync_to_thread=True, name="page-agents")
 def agents(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """Every metric by agent; with one agent chosen, also by skill."""
+    """Metrics by agent; with one agent chosen, also by skill, and beside the peers."""
     return _tables(request, page, "agent")
 
 
 @get("/skills", sync_to_thread=True, name="page-skills")
 def skills(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """Every metric by skill; with one skill chosen, also by agent."""
+    """Metrics by skill; with one skill chosen, also by agent."""
     return _tables(request, page, "skill")
 
 
