@@ -132,6 +132,9 @@ def test_a_wall_of_any_size_fills_it_with_digits_that_can_be_read_from_far(
             expect(page.locator("nav, form, footer, header")).to_have_count(0)
             assert skills(page)[:2] == ["skill 4", "skill 9"]
             assert serious_findings(page) == []
+            if width == SIZES[0][0]:
+                for path in ("/", "/open?state=past-due&sort=due"):
+                    assert serious_findings(visitor.open(path)) == []
             assert visitor.wrong == []
         finally:
             visitor.context.close()
