@@ -37,6 +37,27 @@ def named(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
         yield name, value
 
 
+def test_a_wait_that_goes_on_for_somebody_outside_is_not_seen() -> None:
+    script: list[dict[str, object]] = [
+        {"type": "opened"},
+        {"type": "message", "sentBy": "consumer"},
+        {"type": "assigned", "agentId": 1, "groupId": 51},
+        {"type": "focused", "agentId": 1},
+        {"type": "assigned", "agentId": 1, "groupId": 52},
+        {"type": "assigned", "agentId": 2, "groupId": 52},
+    ]
+    rows = [
+        {"accountId": "a", "conversationId": "c", "eventId": f"e{i}", "time": BASE + 1000 * i, **each}
+        for i, each in enumerate(script)
+    ]
+    whole = read(prepare(events_of(rows)), "a", "c", now=BASE + 60_000)
+    assert whole.waits[-1] == (whole.waiting_since, BASE + 60_000)
+    seen = limited(whole, Scope((51,)))
+    assert seen is not None
+    assert (seen.waits, seen.waiting_since) == ([(BASE + 2000, BASE + 5000)], None)
+    assert seen.focus == {1: [(BASE + 3000, BASE + 5000)]}
+
+
 def test_of_a_handover_one_sees_ones_own_part() -> None:
     """Group 52 has it first, then 51, and 52 again; the supervisor 9 of nobody's group looks on."""
     script: list[dict[str, object]] = [

@@ -72,7 +72,7 @@ def test_a_day_that_a_zone_left_out_is_none() -> None:
 def test_bars_lie_where_they_belong_within_the_hours_of_work() -> None:
     found = a_day(*FOCUS, units=UNITS[:1])
     picture = draw(found, found.conversations, UTC)
-    assert [line.name for line in picture.lines] == ["b", "a", "none", "unknown where"]
+    assert [line.name for line in picture.lines] == ["b", "a", "idle", "unknown where"]
     first, second, unit = picture.lines[0].bars
     assert (first.x, round(first.width, 3)) == (150.0, round(1034 / 6, 3)), "ten minutes of the hour from 9 to 10"
     assert second.x == pytest.approx(150 + 1034 / 3)
@@ -82,6 +82,7 @@ def test_bars_lie_where_they_belong_within_the_hours_of_work() -> None:
     assert picture.lines[1].totals == "8 min · –"
     gaps = [bar.width for bar in picture.lines[2].bars]
     assert gaps == pytest.approx([1034 / 30, 1034 / 2]), "idle gaps are seen, as far as the picture goes"
+    assert [bar.text for bar in picture.lines[2].bars] == ["", "2 h 30 min"], "as long as it is, where there is room"
     assert picture.lines[3].bars == [], "what lies outside is in the totals alone"
 
 

@@ -24,15 +24,19 @@ from handletime.targets.targets import NO_TARGETS, AccountTargets, Clock, Target
 from handletime.web.charts import charts_of, tiles_of
 from handletime.web.figures import (
     AGENT_COLUMNS,
+    GROUPS,
     SKILL_COLUMNS,
     Each,
     TableOf,
+    agent_columns,
     data_quality_of,
     history_of,
     level_columns,
     metrics_of,
+    seen_columns,
     slowest_of,
     table_of,
+    with_numbers,
 )
 from handletime.web.view import View, read_view
 from tests.api.world import MemoryReader
@@ -49,6 +53,29 @@ def test_every_metric_of_agent_and_skill_segments_has_a_column() -> None:
     of_queues = {metric.key for metric in QUEUE_METRICS}
     assert set(shown) - of_queues == METRICS.keys() - of_queues
     assert len(shown) == len(set(shown))
+
+
+def test_seven_columns_are_seen_and_further_ones_on_demand() -> None:
+    targets = AccountTargets((Target("all", {"firstResponse": 5000}),))
+    seven = [
+        *("avgHandleTimeMillis", "medianHandleTimeMillis", "totalAgentConversationSegments"),
+        *("medianFirstResponseMillis", "medianResponseMillis", "interactiveAgentSegmentPercent"),
+    ]
+    level = "firstResponseServiceLevelPercent"
+    without, with_level = (
+        [metric.key for metric in metrics_of(seen_columns(agent_columns(each), ()))] for each in (NO_TARGETS, targets)
+    )
+    assert without == seven
+    assert with_level == [*seven[:5], level, seven[5]]
+    every = agent_columns(targets)
+    assert metrics_of(seen_columns(every, GROUPS)) == metrics_of(every)
+    assert [group.name for group in every] == list(GROUPS)
+    more = seen_columns(every, {"response"}, "agentMessages")
+    assert {metric.key for metric in metrics_of(more)} - {*with_level} == {
+        *("p90ResponseMillis", "p95ResponseMillis", "avgTimeToResponseFromAgentAssignment", "agentMessages"),
+    }
+    numbers = {metric.key for metric in with_numbers(more)} - {metric.key for metric in metrics_of(more)}
+    assert numbers == {"responseCount", "firstResponseCount", "segmentsWithFocusData"}
 
 
 def a_stream(seed: int, *, events: int, conversations: int) -> pa.Table:
@@ -108,6 +135,23 @@ def test_a_table_counts_what_was_derived(reader: MemoryReader) -> None:
     assert table.total.values["p90ResponseMillis"] == nearest(whole, 90)
     known = [each for row in table.rows if (each := row.values["p90ResponseMillis"]) is not None]
     assert known == sorted(known, reverse=True)
+
+
+def test_the_median_of_peers_is_that_of_other_humans_with_the_same_skills(reader: MemoryReader) -> None:
+    human = [row for row in ended(reader) if row["userType"] == "human"]
+    times = reader.events["time"].cast("int64").to_pylist()
+    view = read_view(Query(f"from={min(times) - 1}&to={max(times) + 1}&interval=5".encode()), max(times) + 10)
+    table = a_table(reader, view, "agentId", "agentSegments", "id", descending=False)
+    medians = {
+        agent: nearest([each for row in human if row["agentId"] == agent for each in row["responseMillis"]], 50)
+        for agent in {row["agentId"] for row in human}
+    }
+    for row in table.rows:
+        own = {each["skillId"] for each in human if each["agentId"] == row.number}
+        peers = {each["agentId"] for each in human if each["skillId"] in own} - {row.number}
+        known = [each for peer in peers if (each := medians[peer]) is not None]
+        assert table.of_peers(row, METRICS["medianResponseMillis"]) == nearest(known, 50)
+    assert table.of_peers(table.total, METRICS["medianResponseMillis"]) is None
 
 
 def test_what_is_unknown_is_not_nothing(reader: MemoryReader) -> None:

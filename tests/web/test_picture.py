@@ -145,6 +145,47 @@ def test_a_long_wait_that_is_folded_is_drawn_longer_than_a_short_one() -> None:
     assert drawn[0] >= drawn[1] >= drawn[2] > drawn[3] > 0
 
 
+@pytest.mark.parametrize("seed", range(100))
+def test_of_two_waits_the_longer_one_is_never_drawn_shorter_whatever_is_folded(seed: int) -> None:
+    """Gaps of a moment to weeks; the last wait may go on up to now, in the queue or for an agent."""
+    dice = random.Random(seed)
+    reading = read(prepare(events_of(_with_gaps(dice))), "acme", "c", now=dice.choice([None, _END, _END + 10**9]))
+    picture = draw(reading, AccountLabels(), UTC)
+    waits = [item for item in picture.items if item.kind in ("waits", "queued")]
+    # Each wait as long as it is: what the rows say, and for what goes on the time up to now.
+    rows = reading.explanation.queue_segments
+    queued = [(millis_of(row["start"]), reading.until if row["end"] is None else millis_of(row["end"])) for row in rows]
+    assert sorted((item.start, item.end) for item in waits) == sorted([*reading.waits, *queued])
+    if reading.waiting_since is not None and reading.until > reading.waiting_since:
+        assert (reading.waiting_since, reading.until) in reading.waits
+    _assert_in_order([(item.end - item.start, item.width) for item in waits])
+    _assert_in_order([(i.end - i.start, i.width) for i in picture.items if i.kind.split()[0] in COMPARED])
+
+
+_END = 1_700_000_000_000
+
+
+def _with_gaps(dice: random.Random) -> list[dict[str, object]]:
+    time, rows = _END, list[dict[str, object]]()
+    kinds: list[dict[str, object]] = [
+        {"type": "message", "sentBy": "consumer"},
+        {"type": "message", "sentBy": "agent"},
+        {"type": "assigned", "agentId": 7},
+        {"type": "assigned", "agentId": 8},
+        {"type": "transferred", "reason": "backToQueue"},
+        {"type": "transferred", "reason": "skill", "skillId": 2},
+        {"type": "focused", "agentId": 7},
+        {"type": "unfocused", "agentId": 7},
+        {"type": "closed", "closedBy": "consumer"},
+        {"type": "resumed"},
+    ]
+    for i in reversed(range(dice.randint(6, 60))):
+        kind = dice.choices(kinds, [6, 6, 3, 2, 1, 1, 3, 2, 1, 3])[0] if i else {"type": "opened"}
+        rows.append({"accountId": "acme", "conversationId": "c", "eventId": f"{i}", "time": time, **kind})
+        time -= int(10 ** dice.uniform(0, dice.choice([4, 6, 8, 9.5])))
+    return rows
+
+
 @pytest.mark.parametrize("seed", range(200))
 def test_whatever_is_folded_the_order_of_lengths_stays(seed: int) -> None:
     dice = random.Random(seed)

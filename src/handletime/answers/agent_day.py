@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from handletime.answers.intervals import begin_of_day
 from handletime.answers.relations import Snapshot
-from handletime.answers.selection import instant_of
+from handletime.answers.selection import Selection, instant_of
 from handletime.events.model import TIME_MAX
 from handletime.segments.agent_focus import OUTSIDE, Focus
 
@@ -133,6 +133,18 @@ def day_of(focus: Iterable[Focus], units: Iterable[Unit], start: int, end: int) 
             found.setdefault(unit.conversation, OnConversation(unit.conversation, [], [])).units.append(cut)
     conversations = sorted(found.values(), key=lambda each: (each.begin, each.id))
     return AgentDay(start, end, conversations, idle, unknown, outside, count > UNITS_MAX)
+
+
+def last_end(snapshot: Snapshot, of: Selection) -> int | None:
+    """When the last agent segment of a selection ended (epoch ms), for a day that has something to show; None where
+    there is none.
+    """
+    condition = of.condition()
+    found = snapshot.execute(
+        f'select epoch_ms(max("end")) from agent_segments where {condition.where}',  # noqa: S608
+        condition.parameters,
+    ).fetchone()
+    return None if found is None else found[0]
 
 
 def units_of(snapshot: Snapshot, agent: int, start: int, end: int) -> list[Unit]:

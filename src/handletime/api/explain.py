@@ -65,7 +65,7 @@ def reading_of(reader: Reader, account: str, conversation: str, targets: Account
     Raises Refused (404) where there is nothing; NotNow.
     """
     prepared = reader.prepared(conversation)
-    whole = None if prepared is None else read(prepared, account, conversation, reader.deadline)
+    whole = None if prepared is None else read(prepared, account, conversation, reader.deadline, now)
     reading = None if whole is None else limited(whole, reader.scope)
     if reading is None:
         raise Refused(404, "There is no such conversation.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -79,7 +80,7 @@ def explain(
 
         click.echo(msgspec.json.format(msgspec.json.encode(explanation), indent=2).decode())
     else:
-        show(explanation)
+        show(reading)
 
 
 def _find(
@@ -113,21 +114,27 @@ def _find(
 # --- on a terminal ---------------------------------------------------------------------------------------------------
 
 
-def show(explanation: Explanation) -> None:
-    """Prints an explanation for people."""
+def show(reading: Reading) -> None:
+    """Prints an explanation for people: in words, event by event, and as segments."""
     from rich.console import Console
 
-    _print(explanation, Console(width=None if Console().is_terminal else WIDTH, highlight=False))
+    _print(reading, Console(width=None if Console().is_terminal else WIDTH, highlight=False))
 
 
-def _print(explanation: Explanation, console: Console) -> None:
+def _print(reading: Reading, console: Console) -> None:
     from rich.text import Text
 
+    from handletime.answers.labels import AccountLabels
+    from handletime.answers.told import paragraphs
+
+    explanation = reading.explanation
     days = sorted({moment.time[:10] for moment in explanation.moments})
     span = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     console.print(
         Text(f"Conversation {explanation.conversation_id}, account {explanation.account_id}, {span} (UTC)", "bold")
     )
+    for text in paragraphs(reading, AccountLabels().text, UTC):
+        console.print(Text(text))
     console.print(_timeline(explanation))
     for clause in sorted({moment.handled_under for moment in explanation.moments if moment.handled_under}):
         console.print(f"{clause}: {CLAUSES[clause]}", style="dim")

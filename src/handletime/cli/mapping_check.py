@@ -132,13 +132,13 @@ def _such_as(ids: list[object] | list[str]) -> str:
 
 def _explained(events: pa.Table, memory: int) -> None:
     from handletime.cli.explain import show
-    from handletime.segments.explain import explain
+    from handletime.segments.explain import read
     from handletime.segments.parts import prepared_parts
 
     account, conversation = _telling(events)
     for part in prepared_parts([events], memory=memory):
         if (account, conversation) in _named(part.events):
-            show(explain(part, account, conversation))
+            show(read(part, account, conversation))
             return
 
 

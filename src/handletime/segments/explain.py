@@ -117,7 +117,8 @@ Span = tuple[int, int]
 
 
 class Reading(NamedTuple):
-    """An explanation with what one sees of it at a glance; what goes on still ends with the last moment.
+    """An explanation with what one sees of it at a glance; what goes on still ends with `until`: with the last moment,
+    or now, if that is known and the conversation is open.
 
     `times` are those of the moments in epoch milliseconds. `waits` are the stretches in which the consumer waits for
     the assigned agent, one for each agent (rules.md 3.2); `focus` those in which an agent's focus is here.
@@ -130,6 +131,7 @@ class Reading(NamedTuple):
     waits: list[Span]
     focus: dict[int, list[Span]]
     begins_in_the_middle: bool
+    until: int
     waiting_since: int | None = None
 
 
@@ -155,13 +157,17 @@ def explain(prepared: Prepared, account: str, conversation: str, deadline: Deadl
     return read(prepared, account, conversation, deadline).explanation
 
 
-def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline | None = None) -> Reading:
-    """Explains as `explain` does, and adds the stretches. Raises what `explain` raises."""
+def read(
+    prepared: Prepared, account: str, conversation: str, deadline: Deadline | None = None, now: int | None = None
+) -> Reading:
+    """Explains as `explain` does, and adds the stretches, up to a moment now. Raises what `explain` raises."""
     deadline = deadline or Deadline()
     alone = _alone(prepared, account, conversation)
     derived, trace = derive_prepared(alone), trace_of(alone)
     happenings = list(_happenings(alone, trace, deadline))
     end = happenings[-1].time
+    if now is not None and trace.state[-1] & rules.STATE_OPEN:
+        end = max(end, now)
     units = _by_segment(derived, deadline)
     segments = list(_rows(plain(derived.agent_segments), deadline))
     for segment in segments:
@@ -172,7 +178,7 @@ def read(prepared: Prepared, account: str, conversation: str, deadline: Deadline
     explanation = Explanation(account, conversation, moments, segments, skill_segments, queue_segments)
     times, focus = [each.time for each in happenings], _focus(trace, end)
     waits, waiting = _waits(alone, trace, end, deadline), _waiting_since(trace)
-    return Reading(explanation, times, waits, focus, trace.begin_in_the_middle > 0, waiting)
+    return Reading(explanation, times, waits, focus, trace.begin_in_the_middle > 0, end, waiting)
 
 
 def queues_begun(explanation: Explanation) -> Iterator[Json | None]:

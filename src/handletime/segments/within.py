@@ -37,14 +37,15 @@ def limited(reading: Reading, scope: Scope) -> Reading | None:
     if not agents and not skills:
         return None
     shown: list[Moment] = []
+    is_outside = False
     times: list[int] = []
     outside: list[Span] = []
     waiting = {row["sequence"] for row in queues}
-    is_outside_now = False
     for each, at in zip(_seen(told, scope), reading.times, strict=True):
-        is_outside_now = each.is_outside
-        if each.is_outside and each.moment.lasts_millis:
-            outside.append((at, at + each.moment.lasts_millis))
+        is_outside = each.is_outside
+        if is_outside:
+            lasts = each.moment.lasts_millis
+            outside.append((at, reading.until if lasts is None else at + lasts))
         moment = _limited(each, {row["agentId"] for row in agents}, scope)
         if moment is None:
             if shown:
@@ -58,8 +59,8 @@ def limited(reading: Reading, scope: Scope) -> Reading | None:
     mine = {row["agentId"] for row in agents}
     focus = {agent: list(_without(spans, outside)) for agent, spans in reading.focus.items() if agent in mine}
     waits = list(_without(reading.waits, outside))
-    waiting_since = None if is_outside_now else reading.waiting_since
-    return Reading(explanation, times, waits, focus, reading.begins_in_the_middle, waiting_since)
+    waits_since = None if is_outside else reading.waiting_since
+    return Reading(explanation, times, waits, focus, reading.begins_in_the_middle, reading.until, waits_since)
 
 
 class _Seen(NamedTuple):

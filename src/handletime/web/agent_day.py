@@ -24,6 +24,10 @@ SHOWN: Final = 200
 """The most conversations that are shown."""
 BARS_MAX: Final = 3_000
 """The most bars that are drawn: nobody could tell more apart."""
+IDLE: Final = "idle-gap"
+"""How a bar is drawn in which the focus was on no conversation."""
+_ROOM: Final = 64.0
+"""The width of a bar that has room for its length."""
 _BEGIN: Final = 26.0
 _ROW: Final = 20.0
 _APART: Final = 26.0
@@ -53,6 +57,8 @@ class Bar(NamedTuple):
     width: float
     inset: int
     says: str
+    text: str = ""
+    """What is written into it, where there is room."""
 
 
 class Line(NamedTuple):
@@ -140,7 +146,9 @@ def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> B
             left -= 1
             says = f"{what}: {clock(each.start, zone)} – {clock(each.end, zone)} · {duration(each.millis)}"
             x = scale.at(cut.start)
-            yield Bar(kind, x, max(scale.at(cut.end) - x, 1.0), inset, says)
+            width = max(scale.at(cut.end) - x, 1.0)
+            text = duration(each.millis) if kind == IDLE and width >= _ROOM else ""
+            yield Bar(kind, x, width, inset, says, text)
 
     def line(name: str, conversation: str, found: Iterable[Bar], totals: str) -> None:
         lines.append(Line(name, conversation, _BEGIN + len(lines) * _APART, _ROW, list(found), totals))
@@ -150,7 +158,7 @@ def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> B
         handled = duration(row.handle_time_ms) if row.units else "–"
         line(row.id, row.id, found, f"{duration(row.focus_ms)} · {handled}")
     if of_day.idle:
-        line("none", "", bars("not-handled", "on no conversation", of_day.idle), duration(total(of_day.idle)))
+        line("idle", "", bars(IDLE, "idle, on no conversation", of_day.idle), duration(total(of_day.idle)))
     if of_day.outside:
         line("others", "", bars("not-handled", OUTSIDE_SCOPE, of_day.outside), duration(total(of_day.outside)))
     if of_day.unknown:

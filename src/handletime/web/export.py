@@ -21,7 +21,7 @@ from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import Judged
-from handletime.web.figures import HISTORY, Row, metrics_of, sorted_rows
+from handletime.web.figures import HISTORY, Row, sorted_rows, with_numbers
 from handletime.web.open import shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.segments import read, read_skill_segments
@@ -57,7 +57,7 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
     which = next((each for each in others if each.suffix == query.get(SUFFIX)), first)
     listing = read_listing(query, which)
     query.check()
-    metrics = tuple(metrics_of(which.groups))
+    metrics = tuple(with_numbers(listing.groups))
     of = which.selection(view)
     before = view.before(of)
     question = Question(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 from handletime.answers import doubts, pages
 from handletime.answers.doubts import DataQuality
 from handletime.answers.figures import Figures, Groups, Value, figures_of, of_nothing, summed, with_percentiles
 from handletime.answers.pages import Slow
+from handletime.answers.peers import skills_of
 from handletime.answers.registry import HANDLE_TIME, LEVELS, METRICS, WITH_LEVELS, Metric
 from handletime.answers.relations import Snapshot
+from handletime.answers.report import REPORTED
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.terms import Table
@@ -24,22 +26,34 @@ Each = Literal["agentId", "skillId"]
 
 
 class Column(NamedTuple):
-    """A metric in a table, and its short heading."""
+    """A metric in a table, its short heading, and whether it is seen where the address names no columns; and of how
+    many values it is made, where that stands beside it.
+    """
 
     metric: Metric
     heading: str
+    is_seen: bool = True
+    number: Metric | None = None
 
 
 class Columns(NamedTuple):
-    """Columns under one heading."""
+    """Columns under one heading, and their name in an address."""
 
     heading: str
     columns: tuple[Column, ...]
+    name: str = ""
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What each column means, by its heading."""
-        return {column.heading: column.metric.meaning for column in self.columns}
+        """What each column means, by its heading, and what stands beside the figures."""
+        more = _BESIDE if any(column.number for column in self.columns) else {}
+        return {column.heading: column.metric.meaning for column in self.columns} | more
+
+
+_BESIDE: Final = {
+    "n": "How many values a median or a percentile is made of",
+    "peers": "The median of the other human agents' medians, of those with segments in one of the same skills",
+}
 
 
 def _columns(heading: str, *keys: str, **headings: str) -> Columns:
@@ -48,40 +62,114 @@ def _columns(heading: str, *keys: str, **headings: str) -> Columns:
     return Columns(heading, tuple(Column(METRICS[key], text) for key, text in named.items()))
 
 
+def _more(name: str, seen: Sequence[str], columns: Columns) -> Columns:
+    """Columns of which only some are seen at first, the others by their name."""
+    return Columns(
+        columns.heading,
+        tuple(
+            each._replace(
+                is_seen=each.metric.key in seen, number=NUMBERS.get(each.metric.values) if each.metric.values else None
+            )
+            for each in columns.columns
+        ),
+        name,
+    )
+
+
+NUMBERS: Final = {
+    "firstResponse": REPORTED["firstResponseCount"],
+    "response": REPORTED["responseCount"],
+    "handleTime": METRICS["segmentsWithFocusData"],
+}
+"""How many values a percentile is made of, by what they are."""
 AGENT_COLUMNS: Final = (
-    _columns(
-        "Segments by outcome",
-        totalAgentConversationSegments="all",
-        interactiveAgentSegments="interactive",
-        agentSegmentsWithNonResponsiveConsumers="non-resp. consumer",
-        agentSegmentsWithNonResponsiveAgents="non-resp. agent",
-        agentSegmentsAbandonedByConsumers="abandoned",
+    _more(
+        "handle-time",
+        ("avgHandleTimeMillis", "medianHandleTimeMillis"),
+        _columns(
+            "Handle time",
+            *("avgHandleTimeMillis", "medianHandleTimeMillis", "p90HandleTimeMillis", "p95HandleTimeMillis"),
+            "totalHandleTimeMillis",
+            segmentsWithFocusData="segments with focus data",
+        ),
     ),
-    _columns(
-        "First response",
-        *("medianFirstResponseMillis", "p90FirstResponseMillis", "p95FirstResponseMillis"),
-        "avgTimetoFirstAgentMessageFromAgentAssignment",
-        avgTimetoFirstAgentMessageFromAgentAssignment_NewConversation="avg. new",
-        avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer="avg. after transfer",
+    _more(
+        "outcomes",
+        ("totalAgentConversationSegments",),
+        _columns(
+            "Segments",
+            totalAgentConversationSegments="all",
+            interactiveAgentSegments="interactive",
+            agentSegmentsWithNonResponsiveConsumers="non-resp. consumer",
+            agentSegmentsWithNonResponsiveAgents="non-resp. agent",
+            agentSegmentsAbandonedByConsumers="abandoned",
+        ),
     ),
-    _columns(
-        "Response time",
-        *("medianResponseMillis", "p90ResponseMillis", "p95ResponseMillis", "avgTimeToResponseFromAgentAssignment"),
+    _more(
+        "first-response",
+        ("medianFirstResponseMillis",),
+        _columns(
+            "First response",
+            *("medianFirstResponseMillis", "p90FirstResponseMillis", "p95FirstResponseMillis"),
+            "avgTimetoFirstAgentMessageFromAgentAssignment",
+            avgTimetoFirstAgentMessageFromAgentAssignment_NewConversation="avg. new",
+            avgTimetoFirstAgentMessageFromAgentAssignment_AfterTransfer="avg. after transfer",
+        ),
     ),
-    _columns(
-        "Handle time",
-        *("avgHandleTimeMillis", "medianHandleTimeMillis", "p90HandleTimeMillis", "p95HandleTimeMillis"),
-        "totalHandleTimeMillis",
-        segmentsWithFocusData="segments with focus data",
+    _more(
+        "response",
+        ("medianResponseMillis",),
+        _columns(
+            "Response time",
+            *("medianResponseMillis", "p90ResponseMillis", "p95ResponseMillis", "avgTimeToResponseFromAgentAssignment"),
+        ),
     ),
-    _columns("Segment, average", avgAgentSegmentDuration="duration", avgAgentMessagesinAgentSegment="responses"),
-    _columns("Messages", agentMessages="by the agent"),
-    _columns(
-        "Share of segments",
-        *("interactiveAgentSegmentPercent", "nonResponsiveConsumerAgentSegmentPercent"),
-        *("nonResponsiveAgentAgentSegmentPercent", "abandonedAgentSegmentPercent"),
+    _more(
+        "shares",
+        ("interactiveAgentSegmentPercent",),
+        _columns(
+            "Share of segments",
+            *("interactiveAgentSegmentPercent", "nonResponsiveConsumerAgentSegmentPercent"),
+            *("nonResponsiveAgentAgentSegmentPercent", "abandonedAgentSegmentPercent"),
+        ),
     ),
+    _more(
+        "per-segment",
+        (),
+        _columns("Segment, average", avgAgentSegmentDuration="duration", avgAgentMessagesinAgentSegment="responses"),
+    ),
+    _more("messages", (), _columns("Messages", agentMessages="by the agent")),
 )
+"""The columns of agent segments. Seven, with service levels, are seen at first; the other ones by the groups' names."""
+LEVELS_NAME: Final = "service-level"
+GROUPS: Final = (
+    *(group.name for group in AGENT_COLUMNS[:4]),
+    LEVELS_NAME,
+    *(group.name for group in AGENT_COLUMNS[4:]),
+)
+"""The names of the groups of columns, in their order."""
+
+
+def agent_columns(targets: AccountTargets) -> tuple[Columns, ...]:
+    """All columns of agent segments, service levels among them where there are targets."""
+    levels = level_columns("agentSegments", targets, has_queues=False)
+    seen = tuple(level_of(clock).key for clock in _LEVEL_HEADINGS)
+    return (*AGENT_COLUMNS[:4], *(_more(LEVELS_NAME, seen, each) for each in levels), *AGENT_COLUMNS[4:])
+
+
+def seen_columns(groups: Sequence[Columns], names: Collection[str], sort: str = "") -> tuple[Columns, ...]:
+    """The columns that are seen: the first ones, those of the groups with these names, and those of the group with the
+    metric that rows are sorted by.
+    """
+    found = []
+    for group in groups:
+        is_whole = group.name in names or sort in {each.metric.key for each in group.columns if not each.is_seen}
+        columns = tuple(each for each in group.columns if each.is_seen or is_whole)
+        if columns:
+            found.append(group._replace(columns=columns))
+    return tuple(found)
+
+
 SKILL_COLUMNS: Final = (
     _columns(
         "Segments by outcome",
@@ -159,15 +247,36 @@ class Row(NamedTuple):
 
 
 class TableOf(NamedTuple):
-    """Rows in their order, and the total of all rows."""
+    """Rows in their order, and the total of all rows. `skills` are those of each human agent, where rows are agents."""
 
     rows: list[Row]
     total: Row
+    skills: dict[int, frozenset[int]]
+
+    def of_peers(self, row: Row, metric: Metric) -> Value:
+        """The median of what the peers of an agent have: of other human agents with segments in one of the same skills.
+        None where there are none of whom it is known.
+        """
+        own = self.skills.get(row.number or 0, frozenset()) if row.number is not None else frozenset()
+        values = sorted(
+            value
+            for other in self.rows
+            if other is not row and not own.isdisjoint(self.skills.get(other.number or 0, ()))
+            if (value := _shown(metric, other.values)) is not None
+        )
+        return values[(len(values) - 1) // 2] if values else None
 
 
 def metrics_of(groups: Sequence[Columns]) -> list[Metric]:
     """The metrics of a table."""
     return [column.metric for group in groups for column in group.columns]
+
+
+def with_numbers(groups: Sequence[Columns]) -> list[Metric]:
+    """The metrics of a table, and of how many values percentiles are made."""
+    shown = metrics_of(groups)
+    numbers = dict.fromkeys(each.number for group in groups for each in group.columns if each.number)
+    return [*shown, *(each for each in numbers if each not in shown)]
 
 
 def table_of(
@@ -202,6 +311,7 @@ def table_of(
         else:
             trends = figures_of(snapshot, [trended], by, of, targets)
         then = None if before is None else figures_of(snapshot, metrics, (each,), before, targets)
+        skills = skills_of(snapshot, of) if each == "agentId" and of.agents is None else {}
     groups = _joined(groups, own, more, others)
     nothing: Figures = {metric.key: of_nothing(metric) for metric in metrics}
     count = len(view.bounds) - 1
@@ -214,7 +324,7 @@ def table_of(
 
     rows = [row(number) for (number,) in sorted(key for key in {*groups, *(then or ())} if key)]
     total = Row(None, groups.get((), nothing), [], None if then is None else then.get((), nothing))
-    return TableOf(sorted_rows(rows, sort, descending=descending), total)
+    return TableOf(sorted_rows(rows, sort, descending=descending), total, skills)
 
 
 def _joined(groups: Groups, own: list[Metric], more: Groups, others: list[Metric]) -> Groups:

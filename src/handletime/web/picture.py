@@ -33,8 +33,9 @@ from handletime.answers.words import (
 )
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.book import instant
+from handletime.segments.agent_focus import OUTSIDE, Focus
 from handletime.segments.explain import Json, Moment, Reading, Span, queues_begun
-from handletime.web.elsewhere import Elsewhere, Places
+from handletime.web.elsewhere import Elsewhere, Meanwhile, Places
 
 WIDTH: Final = 1200
 LEFT: Final = 150
@@ -42,6 +43,8 @@ RIGHT: Final = 16
 PLOT: Final = WIDTH - LEFT - RIGHT
 MOMENTS_MAX: Final = 3000
 """More are not drawn: nobody could tell them apart."""
+OTHERS_MAX: Final = 400
+"""So many stretches on other conversations are drawn, the longest."""
 _TICKS: Final = 9
 _TICK_APART: Final = 76
 _STEPS: Final = (
@@ -63,7 +66,10 @@ _LETTER: Final = 7.0
 
 @dataclass
 class Item:
-    """A stretch or a mark: where it is drawn, what it is, and what the page says of it, line by line."""
+    """A stretch or a mark: where it is drawn, what it is, and what the page says of it, line by line.
+
+    `conversation` is another one, to which it leads.
+    """
 
     kind: str
     start: int
@@ -76,6 +82,7 @@ class Item:
     text: str = ""
     mark: str = ""
     order: int = 0
+    conversation: str = ""
 
     @property
     def label(self) -> str:
@@ -112,7 +119,10 @@ class Lane:
 
 @dataclass
 class Picture:
-    """The whole: lanes from above, the axis (`axis` is the y of its texts), folds; `height` in the units of WIDTH."""
+    """The whole: lanes from above, the axis (`axis` is the y of its texts), folds; `height` in the units of WIDTH.
+
+    `more_others` stretches on other conversations are not drawn.
+    """
 
     lanes: list[Lane]
     ticks: list[Tick]
@@ -121,6 +131,7 @@ class Picture:
     height: float
     start: int
     end: int
+    more_others: int = 0
 
     @property
     def items(self) -> list[Item]:
@@ -236,27 +247,32 @@ def millis_of(value: object) -> int:
 
 
 def draw(
-    reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places | None = None, *, true: bool = False
+    reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Meanwhile | None = None, *, true: bool = False
 ) -> Picture:
     """The picture of a conversation; `true` draws all time to scale."""
-    return _Artist(reading, labels, zone, elsewhere or {}, true=true).draw()
+    return _Artist(reading, labels, zone, elsewhere or Meanwhile({}, {}), true=true).draw()
 
 
 class _Artist:
     def __init__(
-        self, reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places, *, true: bool
+        self, reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Meanwhile, *, true: bool
     ) -> None:
         self.moments = reading.explanation.moments[:MOMENTS_MAX]
         self.times = reading.times[:MOMENTS_MAX]
-        self.elsewhere = elsewhere
-        self.start, self.end = self.times[0], self.times[-1]
+        self.elsewhere = elsewhere.places
+        self.others = {agent: list(_on_others(found)) for agent, found in elsewhere.stretches.items()}
+        # What still runs is drawn up to now; a picture that leaves moments out ends with the last one that it has.
+        self.start, self.end = self.times[0], self.times[-1] if len(reading.times) > MOMENTS_MAX else reading.until
+        self.waiting_since = reading.waiting_since
         self.agent_segments = self._begun(reading.explanation.agent_segments)
         self.skill_segments = self._begun(reading.explanation.skill_segments)
         self.queue_segments = self._begun(reading.explanation.queue_segments)
         self.waits = self._cut(reading.waits)
         self.focus = {agent: self._cut(spans) for agent, spans in reading.focus.items()}
         self.labels, self.zone = labels, zone
-        self.scale = Scale(self.times, self._compared(), true=true)
+        self.scale = Scale([*self.times, self.end], self._compared(), true=true)
+        self.shortest_other = self._shortest_other()
+        self.more_others = 0
         self.lanes: list[Lane] = []
         self.y = 4.0
 
@@ -272,7 +288,7 @@ class _Artist:
         self._skill_segments()
         self._agent_segments()
         ticks = list(self.scale.ticks(self.zone))
-        picture = Picture(self.lanes, ticks, folds, axis, self.y + 8, self.start, self.end)
+        picture = Picture(self.lanes, ticks, folds, axis, self.y + 8, self.start, self.end, self.more_others)
         for number, item in enumerate(sorted(picture.items, key=lambda each: (each.start, each.y, each.end))):
             item.order = number
         return picture
@@ -361,9 +377,13 @@ class _Artist:
     def _consumer(self) -> None:
         lane = self._lane("consumer", "consumer", 26)
         for start, end in self.waits:
-            self._stretch(
-                lane, "waits", start, end, ["The consumer waits for the assigned agent", _clause("3.2")], text="waits"
-            )
+            goes_on = start == self.waiting_since and end == self.end
+            says = [
+                "The consumer waits for the assigned agent",
+                *(["still waiting"] if goes_on else []),
+                _clause("3.2"),
+            ]
+            self._stretch(lane, "waits", start, end, says, text="still waits" if goes_on else "waits")
         for each, at in zip(self.moments, self.times, strict=True):
             if each.type == "message" and each.detail.get("sentBy") == "consumer":
                 self._mark(lane, "message", each, at, "Message of the consumer")
@@ -415,6 +435,24 @@ class _Artist:
         for row in self._segments_of(agent):
             for unit in cast(list[Json], row["handleTimeUnits"]):
                 self._unit(strip, unit, name)
+        if others := self.others.get(agent):
+            self._elsewhere(name, others)
+
+    def _elsewhere(self, name: str, others: Sequence[Focus]) -> None:
+        """Which other conversations had the agent's focus while this one had to do without it."""
+        lane = self._lane("looks elsewhere", "focus", 18)
+        for each in others:
+            if each.end - each.start < self.shortest_other:
+                self.more_others += 1
+                continue
+            says = [f"{name} looks at {each.conversation}", "Another conversation; leads to its Why"]
+            item = self._stretch(lane, "other", each.start, each.end, says, text=str(each.conversation))
+            item.conversation = str(each.conversation)
+
+    def _shortest_other(self) -> int:
+        """How long a stretch on another conversation has to be, so that not too many are drawn."""
+        lengths = sorted((each.end - each.start for found in self.others.values() for each in found), reverse=True)
+        return lengths[OTHERS_MAX - 1] if len(lengths) > OTHERS_MAX else 0
 
     def _writer(self, each: Moment) -> int | None:
         """Who wrote: the agent that the event names, else the assigned one."""
@@ -486,6 +524,11 @@ class _Artist:
         says = [title, f"outcome: {outcome}", f"ended: {END_REASONS[str(row['endReason'])]}", _clause("2.4")]
         shown = f"{text}: {outcome}" if text else outcome
         self._stretch(lane, f"segment {row['outcome']}", start, millis_of(row["end"]), says, text=shown)
+
+
+def _on_others(found: Sequence[Focus]) -> Iterator[Focus]:
+    """The stretches on conversations that one may know of."""
+    return (each for each in found if each.conversation is not None and each.conversation != OUTSIDE)
 
 
 def _clause(rule: str) -> str:

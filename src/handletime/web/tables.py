@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
 
 from litestar import Response, get
 
@@ -14,7 +14,7 @@ from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
-from handletime.api.parameters import Query, a_choice, a_number, a_text
+from handletime.api.parameters import ALL, Query, a_choice, a_number, a_text, some_choices
 from handletime.api.service import HttpRequest, query_of
 from handletime.targets.targets import AccountTargets
 from handletime.web.charts import (
@@ -30,17 +30,25 @@ from handletime.web.charts import (
 )
 from handletime.web.figures import (
     AGENT_COLUMNS,
+    GROUPS,
     SKILL_COLUMNS,
+    Column,
     Columns,
     Each,
     Row,
+    TableOf,
+    agent_columns,
     data_quality_of,
     history_of,
     level_columns,
     metrics_of,
+    seen_columns,
     slowest_of,
     table_of,
+    with_numbers,
 )
+from handletime.web.one_agent import MEANINGS as PEERS_MEANT
+from handletime.web.one_agent import SHOWN, one_agent_of
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 from handletime.web.weekdays import queue_of
@@ -49,6 +57,9 @@ ROWS: Final = 100
 """The number of rows on a page."""
 SEARCH_FROM: Final = 20
 """The number of rows beyond which a table has a search."""
+COLUMNS: Final = some_choices(
+    "columns", "Further columns of agent segments, by the names of their groups, or `all`.", (*GROUPS, ALL), none=True
+)
 
 
 class Listing(NamedTuple):
@@ -61,8 +72,12 @@ class Listing(NamedTuple):
     offset: int
     given: bool
     """Whether the address says how to sort."""
+    groups: tuple[Columns, ...]
+    """The columns that are seen."""
+    columns: frozenset[str]
+    """The names of groups of further columns; those of the page, for all its tables."""
 
-    def parameters(self, /, **changes: object) -> dict[str, object | None]:
+    def parameters(self, /, **changes: Any) -> dict[str, object | None]:
         """The address's parameters, some of them changed, by their names without the suffix."""
         direction = "desc" if self.descending else "asc"
         shown: dict[str, object | None] = {
@@ -71,7 +86,16 @@ class Listing(NamedTuple):
             "find": self.find or None,
             "offset": self.offset or None,
         }
-        return {name + self.suffix: value for name, value in (shown | changes).items()}
+        columns = {"columns": _named(changes.pop("columns", self.columns))}
+        return {name + self.suffix: value for name, value in (shown | changes).items()} | columns
+
+
+def _named(columns: frozenset[str]) -> str | None:
+    """Groups of columns in an address."""
+    return ALL if columns >= _ALL_GROUPS else ",".join(name for name in GROUPS if name in columns) or None
+
+
+_ALL_GROUPS: Final = frozenset(GROUPS)
 
 
 class Cell(NamedTuple):
@@ -93,6 +117,14 @@ class Shown(NamedTuple):
     cells: list[Cell]
     trend: list[Stroke]
     trend_text: str
+
+
+class More(NamedTuple):
+    """Further columns, whether they are seen, and the address with or without them."""
+
+    heading: str
+    is_seen: bool
+    href: str
 
 
 class Made(NamedTuple):
@@ -120,6 +152,8 @@ class Made(NamedTuple):
     """Agents whose screens sent no focus data, so that their handle time is unknown."""
     exports: dict[str, str]
     """The addresses of this table as files, of all pages."""
+    more: list[More]
+    """Further columns."""
 
 
 class Which(NamedTuple):
@@ -140,9 +174,9 @@ class Which(NamedTuple):
 
     @property
     def groups(self) -> tuple[Columns, ...]:
-        """The columns."""
+        """All columns, seen or not."""
         levels = level_columns(self.table, self.targets, has_queues=self.of_skills)
-        return (*levels, *SKILL_COLUMNS) if self.of_skills else (*AGENT_COLUMNS, *levels)
+        return (*levels, *SKILL_COLUMNS) if self.of_skills else agent_columns(self.targets)
 
     @property
     def first(self) -> Metric:
@@ -200,6 +234,7 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         history = history_of(reader, view, targets=targets)
         charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
     weekdays, transfers = queue_of(reader, view) if of_skills else (None, None)
+    one_agent = None if alone is None or kind != "agent" else one_agent_of(reader, view, alone, asker.labels)
     return page.html(
         request,
         "tables.html",
@@ -220,12 +255,15 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         slowest=slowest_of(reader, view, asker.account) if alone is not None else [],
         weekdays=weekdays,
         transfers=transfers,
+        one_agent=one_agent,
+        peers_meant=PEERS_MEANT,
+        shown_lines=SHOWN,
     )
 
 
 def read_listing(query: Query, which: Which) -> Listing:
     """How an address wants the rows of a table. Faults are noted in the query."""
-    suffix, groups = which.suffix, which.groups
+    suffix, groups, columns = which.suffix, which.groups, query.get(COLUMNS)
     sort = a_text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
     turn = a_choice(f"direction{suffix}", "Which way.", "", ("asc", "desc"))
     key = query.get(sort) or which.first.key
@@ -234,7 +272,9 @@ def read_listing(query: Query, which: Which) -> Listing:
     direction = query.get(turn) or _natural(key)
     find = query.get(a_text(f"find{suffix}", "Only rows with this in their name or id.", longest=200)) or ""
     offset = query.get(a_number(f"offset{suffix}", "So many rows are left out.", 0, least=0))
-    return Listing(suffix, key, direction == "desc", find.strip(), offset, query.has(sort) or query.has(turn))
+    given = query.has(sort) or query.has(turn)
+    seen = seen_columns(groups, columns, key)
+    return Listing(suffix, key, direction == "desc", find.strip(), offset, given, seen, columns - {ALL})
 
 
 def _natural(key: str) -> str:
@@ -251,18 +291,19 @@ def in_order(rows: list[Row], which: Which, listing: Listing, labels: AccountLab
 
 def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which) -> Made:
     suffix, kind, of_page = which.suffix, which.kind, which.of_page
-    groups, listing = which.groups, listings[suffix]
-    metrics = metrics_of(groups)
+    listing = listings[suffix]
+    groups, metrics = listing.groups, metrics_of(listing.groups)
     known = {metric.key for metric in metrics}
     key = listing.key if listing.key in known else "id"
     turn = listing.descending
-    made = table_of(asker.reader, view, which.each, which.table, metrics, which.targets, key, descending=turn)
+    asked = with_numbers(groups)
+    made = table_of(asker.reader, view, which.each, which.table, asked, which.targets, key, descending=turn)
     rows = made.rows
     found = in_order(rows, which, listing, asker.labels)
     trended = WITH_LEVELS[listing.key] if listing.key in known else which.first
     path = f"/{of_page or kind}s"
 
-    def href(**changes: object) -> str:
+    def href(**changes: Any) -> str:
         both = {name: value for each in listings.values() for name, value in each.parameters().items()}
         return view.href(path, **(both | listing.parameters(**changes)))
 
@@ -280,10 +321,10 @@ def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which)
         f"By {kind}" if of_page else f"{kind.capitalize()}s",
         kind,
         groups,
-        [_row(row, view, kind, groups, asker.labels, trended) for row in found[listing.offset : listing.offset + ROWS]],
+        [_row(row, made, view, listing, asker.labels, trended, kind) for row in found[listing.offset :][:ROWS]],
         len(rows),
         len(found),
-        _row(made.total, view, kind, groups, asker.labels, trended),
+        _row(made.total, made, view, listing, asker.labels, trended, kind),
         trended.meaning,
         listing,
         {name: sorted_by(name) for name in (*known, "id", "name")},
@@ -295,7 +336,28 @@ def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which)
         view.parameters(**{name: value for each in kept for name, value in each.items()}),
         [row.number for row in rows if kind == "agent" and row.number is not None and _is_blind(row)],
         {form: view.fixed(f"{path}.{form}", **exported) for form in ("csv", "xlsx")},
+        [
+            more._replace(href=f"{more.href}#table{suffix}")
+            for more in _further(which.groups, listing, lambda **changes: href(offset=None, **changes))
+        ],
     )
+
+
+def _further(groups: Sequence[Columns], listing: Listing, href: Callable[..., str]) -> Iterator[More]:
+    """Links to further columns, or away from them; none where all are always seen."""
+    hidden = {group.name: {each.metric.key for each in group.columns if not each.is_seen} for group in groups}
+    seen = {each.metric.key for group in listing.groups for each in group.columns}
+    for group in groups:
+        if not hidden[group.name]:
+            continue
+        if not hidden[group.name] <= seen:
+            yield More(group.heading, False, href(columns=listing.columns | {group.name}))
+            continue
+        sort = {"sort": None, "direction": None} if listing.key in hidden[group.name] else {}
+        yield More(group.heading, True, href(columns=listing.columns - {group.name}, **sort))
+    if any(hidden.values()):
+        is_all = set().union(*hidden.values()) <= seen
+        yield More("fewer" if is_all else "all", False, href(columns=frozenset() if is_all else _ALL_GROUPS))
 
 
 def _name(row: Row, kind: Kind, labels: AccountLabels) -> str:
@@ -315,14 +377,14 @@ def _pages(offset: int, count: int) -> Iterator[tuple[str, int]]:
 
 
 def _row(
-    row: Row, view: View, kind: Kind, groups: tuple[Columns, ...], labels: AccountLabels, trended: Metric
+    row: Row, table: TableOf, view: View, listing: Listing, labels: AccountLabels, trended: Metric, kind: Kind
 ) -> Shown:
     chosen = {} if row.number is None else {kind: row.number}
     return Shown(
         row.number,
         "all" if row.number is None else labels.text(kind, row.number),
         "" if row.number is None else view.href(f"/{kind}s", **chosen),
-        [_cell(row, column.metric, view, chosen) for group in groups for column in group.columns],
+        [_cell(row, table, column, view, chosen) for group in listing.groups for column in group.columns],
         trend_of(row.trend, view.parts),
         trend_text(trended, row.trend, view.parts),
     )
@@ -333,21 +395,31 @@ def _is_blind(row: Row) -> bool:
     return human > 0 and not known
 
 
-def _cell(row: Row, metric: Metric, view: View, chosen: dict[Kind, int]) -> Cell:
-    if metric.key == _TOTAL_HANDLED:
-        known, human = row.known
-        if _is_blind(row):
-            return Cell(NO_FOCUS_DATA, "", metric)
-        covers = f"of {known:,} of {human:,} segments" if known < human else ""
-    else:
-        covers = ""
+def _cell(row: Row, table: TableOf, column: Column, view: View, chosen: dict[Kind, int]) -> Cell:
+    metric = column.metric
+    if metric.key in _UNKNOWN and _is_blind(row):
+        return Cell(NO_FOCUS_DATA, "", metric)
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
     href = _behind(view, metric, chosen) if number not in (None, 0, NOTHING) else ""
     differs = None if row.before is None else difference(metric, number, row.before.get(metric.key))
-    return Cell(metric.said(number), href, metric, covers, differs)
+    return Cell(metric.said(number), href, metric, _covers(row, table, column), differs)
 
 
+def _covers(row: Row, table: TableOf, column: Column) -> str:
+    """Of how many values a figure is, and the median of the peers' medians beside a median."""
+    if column.metric.key == _TOTAL_HANDLED:
+        known, human = row.known
+        return f"of {known:,} of {human:,} segments" if known < human else ""
+    count = row.values.get(column.number.key) if column.number else None
+    peers = table.of_peers(row, column.metric) if column.metric.percent == _MEDIAN else None
+    found = [f"n {count:,}"] if count else []
+    return " · ".join([*found, *([f"peers {column.metric.said(peers)}"] if peers is not None else [])])
+
+
+_MEDIAN: Final = 50
 _TOTAL_HANDLED: Final = "totalHandleTimeMillis"
+_UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
+"""Where it is said that there are no focus data."""
 
 
 def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final, cast
+from collections.abc import Iterator
+from typing import Final, NamedTuple, cast
 
 from litestar import Response, get
 
+from handletime.answers.explained_levels import ServiceLevel, levels_of
+from handletime.answers.told import paragraphs
 from handletime.answers.words import begins_in_the_middle, long_units
 from handletime.api.explain import reading_of
 from handletime.api.parameters import a_choice, a_text
@@ -21,6 +24,9 @@ CONVERSATION: Final = a_text("conversation", "Whose picture.", required=True)
 SEGMENT: Final = a_text("segment", "The segment that is pointed out.")
 SCALE: Final = a_choice("scale", "All time to scale, or what is idle folded.", "folded", ("folded", "true"))
 
+WAITS_MAX: Final = 500
+"""So many waits are listed with their targets."""
+
 
 @get("/why", sync_to_thread=True, name="why")
 def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
@@ -35,6 +41,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     reader = asker.reader
     reading = reading_of(reader, asker.account, conversation or "", targets, now)
     elsewhere = elsewhere_of(reader, reading, MOMENTS_MAX)
+    waits = list(waits_of(reading, segment))
     reader.deadline.check()
     return page.html(
         request,
@@ -45,13 +52,43 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         conversation=conversation,
         segment=segment,
         scale=scale,
+        told=paragraphs(reading, asker.labels.text, view.zone, segment=segment, where=elsewhere.told),
+        waits=waits[:WAITS_MAX],
+        more_waits=max(len(waits) - WAITS_MAX, 0),
         picture=draw(reading, asker.labels, view.zone, elsewhere, true=scale == "true"),
-        lines=lines_of(reading, asker.labels, view.zone, elsewhere),
+        lines=lines_of(reading, asker.labels, view.zone, elsewhere.places),
         millis_of=millis_of,
         doubts=doubts_of(reading, view.long_minutes),
         blind=[asker.labels.text("agent", agent) for agent in blind_of(reading)],
+        last=reading.times[-1],
         more=max(len(reading.times) - MOMENTS_MAX, 0),
     )
+
+
+class Wait(NamedTuple):
+    """A wait of a segment, and what it is to its target; `agent` is None for a wait in the queue."""
+
+    agent: int | None
+    skill: int
+    level: ServiceLevel
+    chosen: bool
+
+
+def waits_of(reading: Reading, segment: str | None = None) -> Iterator[Wait]:
+    """The waits for which there are targets, in the order of their starts."""
+    told = reading.explanation
+    rows = [*told.queue_segments, *told.agent_segments]
+    found = [
+        Wait(
+            cast("int | None", row.get("agentId")),
+            cast(int, row["skillId"]),
+            level,
+            row.get("segmentId") == (segment or ""),
+        )
+        for row in rows
+        for level in levels_of(row)
+    ]
+    yield from sorted(found, key=lambda wait: millis_of(wait.level.waiting_since))
 
 
 def blind_of(reading: Reading) -> list[int]:
