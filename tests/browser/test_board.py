@@ -27,11 +27,14 @@ SIZES = [(1366, 768), (1920, 1080), (2560, 1440), (3840, 2160)]
 
 @pytest.fixture(scope="module")
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
-    """A centre with targets. Its account `wall` has ten skills, of which one is past due and one will be soon."""
+    """A centre with targets. Its account `wall` has ten skills, of which one is past due and one will be soon;
+    `changing` begins like it.
+    """
     centre = Centre(tmp_path_factory.mktemp("centre"), targets=TARGETS)
     centre.start()
-    centre.keys["wall"] = centre.new_key("wall")
-    centre.bring("wall", list(wall()))
+    for account in ("wall", "changing"):
+        centre.keys[account] = centre.new_key(account)
+        centre.bring(account, list(wall()))
     yield centre
     centre.kill()
 
@@ -55,9 +58,9 @@ def wall() -> Iterator[Event]:
     yield event("bot", "assigned", 5, agentId=90, userType="bot")
 
 
-def visit(centre: Centre, chromium: Browser, path: str, **options: object) -> Visitor:
+def visit(centre: Centre, chromium: Browser, path: str, account: str = "wall", **options: object) -> Visitor:
     visitor = Visitor(centre, chromium, **options)
-    visitor.sign_in("wall")
+    visitor.sign_in(account)
     visitor.open(path)
     return visitor
 
@@ -93,7 +96,7 @@ def test_past_due_is_said_and_counted_on_by_the_page(centre: Centre, chromium: B
 
 
 def test_bots_stay_unfolded_while_the_page_renews_itself(centre: Centre, chromium: Browser) -> None:
-    visitor = visit(centre, chromium, "/")
+    visitor = visit(centre, chromium, "/", "changing")
     try:
         page = visitor.page
         bots = page.locator("#bots")
@@ -102,7 +105,7 @@ def test_bots_stay_unfolded_while_the_page_renews_itself(centre: Centre, chromiu
         page.keyboard.press("Enter")
         expect(bots.locator("table")).to_be_visible()
         queue = int(page.locator("#queued").inner_text())
-        centre.bring("wall", [event("another", "opened", 0.01, skillId=2)])
+        centre.bring("changing", [event("another", "opened", 0.01, skillId=2)])
         expect(page.locator("#queued")).to_have_text(str(queue + 1))
         expect(bots.locator("table")).to_be_visible()
         page.get_by_role("button", name="What does this mean: the figures of this moment").click()
@@ -132,6 +135,9 @@ def test_a_wall_of_any_size_fills_it_with_digits_that_can_be_read_from_far(
             expect(page.locator("nav, form, footer, header")).to_have_count(0)
             assert skills(page)[:2] == ["skill 4", "skill 9"]
             assert serious_findings(page) == []
+            if width == SIZES[0][0]:
+                for path in ("/", "/open?state=past-due&sort=due"):
+                    assert serious_findings(visitor.open(path)) == []
             assert visitor.wrong == []
         finally:
             visitor.context.close()
@@ -151,12 +157,12 @@ def test_a_wall_grows_with_the_browsers_zoom_and_fits_a_narrow_window(centre: Ce
 
 
 def test_a_wall_keeps_itself_up_to_date_and_says_when_the_server_is_gone(centre: Centre, chromium: Browser) -> None:
-    visitor = visit(centre, chromium, "/?kiosk=1&skill=5", viewport={"width": 1920, "height": 1080})
+    visitor = visit(centre, chromium, "/?kiosk=1&skill=5", "changing", viewport={"width": 1920, "height": 1080})
     try:
         page = visitor.page
         expect(page.locator("#as-of")).to_contain_text("skill 5")
         expect(page.locator("#queued")).to_have_text("0")
-        centre.bring("wall", [event("new", "opened", 0.01, skillId=5)])
+        centre.bring("changing", [event("new", "opened", 0.01, skillId=5)])
         expect(page.locator("#queued")).to_have_text("1")
         expect(page.locator("nav, form, footer")).to_have_count(0)
         assert centre.stop() == 0

@@ -13,16 +13,25 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from handletime.answers import levels
 from handletime.answers.intervals import begin_of_day
+from handletime.answers.relations import Snapshot
+from handletime.answers.sums import Sums
+from handletime.api.parameters import Query
 from handletime.clock import SystemClock
+from handletime.errors import NotNow
 from handletime.keys.keys import create
 from handletime.keys.sidefile import SideFile
 from handletime.scope import Scope
-from handletime.targets.targets import AccountTargets, Target
-from handletime.web.board import MEANINGS, ON_A_WALL, Level, meanings_of
+from handletime.targets.targets import AccountTargets, Clock, Target
+from handletime.web import board
+from handletime.web.board import MEANINGS, ON_A_WALL, Level, LevelsToday, meanings_of
 from handletime.web.page import COOKIE
 from handletime.web.sessions import IDLE_MS, SESSIONS, Sessions
+from handletime.web.view import read_view
+from tests.api.world import MemoryReader
 from tests.crash.nursery import Nursery
+from tests.segments.tables import events_of
 from tests.signed_in import ACCOUNT, Site, signed_in
 from tests.web.test_idle import was_used
 
@@ -173,8 +182,8 @@ def test_each_number_leads_to_its_list(site: Site) -> None:
     assert columns[0][4:6] == ["due", "pastDue"]
     assert [(each[0], each[5]) for each in columns[1:3]] == [("q60", "true"), ("q59", "true")]
     assert len(columns) == 41
-    levels = re.findall(r'id="level-firstResponse" href="([^"]+)"', page)
-    skills = text(site.client.get(html.unescape(levels[0]), headers=HTML).text)
+    links = re.findall(r'id="level-firstResponse" href="([^"]+)"', page)
+    skills = text(site.client.get(html.unescape(links[0]), headers=HTML).text)
     assert "66.7 %" in skills, "the page of skills says the same of today"
 
 
@@ -270,6 +279,23 @@ def test_a_level_of_nothing_is_none() -> None:
     assert Level("response").text == "–"
     assert Level("response", 0, 3).text == "0 %"
     assert Level("queueWait", 2, 3).text == "66.7 %"
+
+
+def test_what_is_still_being_derived_has_no_level_and_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def verdicts_of(snapshot: Snapshot, clock: Clock, *more: Any) -> Sums:
+        if clock == "queueWait":
+            raise NotNow("still being derived")
+        return found(snapshot, clock, *more)
+
+    found = levels.verdicts_of
+    monkeypatch.setattr(board, "verdicts_of", verdicts_of)
+    reader = MemoryReader(ACCOUNT)
+    reader.add(events_of([{"accountId": ACCOUNT, **each} for each in ended(midnight())]))
+    targets = AccountTargets((Target("all", {"firstResponse": MINUTE, "queueWait": MINUTE}),), account=ACCOUNT)
+    view = read_view(Query(b""), SystemClock().now(), zone())
+    today = LevelsToday().of(reader, ACCOUNT, view, SystemClock().now(), targets)
+    assert [each.text for each in today.total.values()] == ["66.7 %", "–"]
+    assert [each.text for each in today.of(4)] == ["100 %", "–"]
 
 
 def test_what_is_due_is_explained_where_something_can_be() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from handletime.answers.intervals import begin_of_day
@@ -11,6 +12,7 @@ from handletime.answers.registry import LEVEL_METRICS
 from handletime.answers.selection import Selection
 from handletime.answers.words import NONE, local
 from handletime.api.ports import Reader
+from handletime.errors import NotNow
 from handletime.targets.targets import CLOCKS, AccountTargets, Clock
 from handletime.web.view import View
 
@@ -103,9 +105,12 @@ def _counted(reader: Reader, clocks: list[Clock], of: Selection, targets: Accoun
     total, skills = dict[Clock, Level](), dict[int, dict[Clock, Level]]()
     with reader.snapshot() as snapshot:
         for clock in clocks:
-            found = verdicts_of(snapshot, clock, targets, ("skillId",), of)
-            met, missed = (found.sums[f"{clock}{verdict}"].tolist() for verdict in ("Met", "Missed"))
-            total[clock] = Level(clock, sum(met), sum(met) + sum(missed))
-            for skill, *counts in zip(found.keys["skillId"].tolist(), met, missed, strict=True):
-                skills.setdefault(skill, {})[clock] = Level(clock, counts[0], sum(counts))
+            total[clock] = Level(clock)
+            # What an older store is still deriving has no level yet; the rest of the page does not wait for it.
+            with suppress(NotNow):
+                found = verdicts_of(snapshot, clock, targets, ("skillId",), of)
+                met, missed = (found.sums[f"{clock}{verdict}"].tolist() for verdict in ("Met", "Missed"))
+                total[clock] = Level(clock, sum(met), sum(met) + sum(missed))
+                for skill, *counts in zip(found.keys["skillId"].tolist(), met, missed, strict=True):
+                    skills.setdefault(skill, {})[clock] = Level(clock, counts[0], sum(counts))
     return Levels(total, skills)
