@@ -64,13 +64,14 @@ def shots(centre: Centre, browser: Browser) -> Iterator[tuple[str, bytes]]:
     yield "skill-segments", visitor.open("/skill-segments?last=yesterday").screenshot()
     why = telling(visitor)
     page.locator(".item.unit").nth(1).click()
-    yield "why", page.screenshot(full_page=True)
+    yield "why", page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": 1280, "height": 1400})
     dark = Visitor(centre, browser, viewport=WINDOW, color_scheme="dark", reduced_motion="reduce")
     dark.sign_in("centre", why)
     dark.page.locator(".item.unit").nth(1).click()
     yield "why-dark", dark.page.screenshot()
     wall = Visitor(centre, browser, viewport=WALL, color_scheme="dark", reduced_motion="reduce")
-    yield "wall", wall.sign_in("centre", "/?kiosk=1").screenshot()
+    wall.sign_in("centre")
+    yield "wall", wall.open("/?kiosk=1").screenshot()
     phone = Visitor(
         centre, browser, viewport=PHONE, color_scheme="dark", reduced_motion="reduce", device_scale_factor=1
     )
