@@ -28,8 +28,10 @@ from handletime.segments.derive import Derived, derive
 from handletime.targets.hours import ALWAYS, Calendar
 from handletime.targets.targets import ABANDONED, CLOCKS, FROMS, AccountTargets, Clock, Judged, Of, Target, Targets
 from handletime.targets.waits import AgentSegment, QueueSegment, judged
+from tests.api.world import MemoryReader
 from tests.messy_streams import SKILLS, SOURCES, messy_stream
 from tests.segments.tables import events_of
+from tests.targets.test_hours import calendar
 
 Made = Callable[[int], tuple[Derived, Snapshot]]
 Row = dict[str, Any]
@@ -132,9 +134,11 @@ def counted(sums: Any, clock: Clock, place: int) -> dict[str, int]:
 @pytest.mark.parametrize("seed", range(12))
 def test_counts_are_those_of_the_single_waits(seed: int, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     if seed % 3 == 2:
-        monkeypatch.setattr(levels, "SLOTS_MAX", 10)  # hours are added up one by one
+        monkeypatch.setattr(levels, "SLOTS_MAX", 10)  # each wait is looked up
     derived, snapshot = made(seed)
     first, last = span(snapshot) or (0, 0)
+    if seed % 3 == 1:
+        monkeypatch.setattr(levels, "BEFORE", (first - last) // 2)  # half of the waits began before the grid
     targets = random_targets(Random(seed), first)
     alone = list(judged_one_by_one(derived, targets))
     assert {each.verdict for _, each in alone} <= ENDED
@@ -210,3 +214,29 @@ def test_a_report_has_levels_and_counts_where_there_are_targets(made: Made) -> N
 
 def test_every_clock_has_its_table_and_its_metrics() -> None:
     assert set(CLOCK_TABLES) == set(CLOCKS) == set(get_args(Clock)) == set(LEVELS.values())
+
+
+def test_as_many_targets_as_there_may_be_and_a_wait_of_two_thousand_years() -> None:
+    def event(conversation: str, number: int, time: object, type_: str, **more: object) -> dict[str, object]:
+        return {"conversationId": conversation, "eventId": str(number), "time": time, "type": type_, **more}
+
+    now, hours = 1_795_165_200_000, calendar("09:00-17:00", days=range(5))  # a Friday, 10:00 in Berlin
+    reader = MemoryReader("local")
+    reader.add(
+        events_of(
+            [
+                event("old", 0, "0005-04-23T17:46:40Z", "opened", skillId=199),
+                event("old", 1, now, "assigned", agentId=7),
+                event("new", 0, now - 90 * MINUTE, "opened", skillId=199),
+                event("new", 1, now, "assigned", agentId=7),
+            ]
+        )
+    )
+    targets = AccountTargets(
+        tuple(
+            Target(f"t{skill}", {"queueWait": HOUR}, calendar=hours, skills=frozenset({skill})) for skill in range(200)
+        )
+    )
+    with reader.snapshot() as snapshot:
+        found = verdicts_by_target(snapshot, "queueWait", targets, Selection((now - DAY, now + 1)))
+    assert found == {"t199": {"met": 1, "missed": 1, "left": 0}}

@@ -1,4 +1,7 @@
-"""`handletime targets`."""
+"""`handletime targets`.
+
+Covers: answers/target_words.
+"""
 
 from __future__ import annotations
 
@@ -36,12 +39,21 @@ def test_a_good_file_has_no_fault(file: Path) -> None:
     assert said("check", file) == f"{file}: 2 targets, 1 calendar; no fault\n"
 
 
+def test_a_target_that_can_never_count_is_told(file: Path) -> None:
+    file.write_text(f'[[targets]]\nname = "general"\nresponse = "1h"\n{GOOD}')
+    notes = said("check", file).splitlines()[:-1]
+    assert notes == [
+        f"Note: {name} never counts: general stands before it and fits all of its segments"
+        for name in ("sales", "the rest")
+    ]
+
+
 def test_targets_are_shown_in_order_with_the_hours_of_each_day(file: Path) -> None:
     shown = said("show", file, "--from", "2026-12-21", "--days", "7").splitlines()
     assert shown[:5] == [
         "1. sales",
         "   for accounts acme; skills 10, 11; sources web; human agents; "
-        "segments that start from 2026-10-31T23:00:00Z on",
+        "segments that start from 2026-10-31T23:00:00.000Z on",
         "   first response within 1 min 30 s, response within 1 h 30 min; hours: office",
         "   the first response is counted from the start of the queue",
         "   an agent's first message in a segment is no response here",

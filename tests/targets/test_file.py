@@ -108,6 +108,8 @@ def test_a_file_says_targets_and_calendars(file: Path) -> None:
         ("skills = [10, 11]", "skills = []", 14, "without it, all"),
         ("skills = [10, 11]", "skills = 10", 14, "skills must be a list of whole numbers"),
         ('user-type = "human"', 'user-type = "person"', 16, "user-type must be one of human, bot"),
+        ('accounts = ["acme"]', 'accounts = ["a b"]', 13, "accounts are letters and digits"),
+        ('sources = ["WEB"]', 'sources = ["W\\u0007"]', 15, "sources are texts without control characters"),
         ("since = 2026-11-01T00:00:00+01:00", "since = 2026-11-01", 17, "since must be a moment with its offset"),
         ('calendar = "office"', 'calendar = "home"', 18, "there is no calendar 'home', only always, office"),
         ('first-response = "90s"', "first-response = 90", 19, "must be a length of time"),
@@ -149,6 +151,10 @@ def test_a_calendar_that_never_opens_is_a_fault(file: Path) -> None:
     [
         (b"\xff\xfe", "must be UTF-8"),
         (b"a = ", "is no TOML"),
+        (b"a = " + b"[" * 5000, "it is nested too deeply"),
+        (b"a = " + b"9" * 5000, "is no TOML"),
+        (b"a" + b".a" * 6000 + b" = 1", "line 1: must have at most 10,000 characters"),
+        (b'[calendars."a\\u001b"]\nzone = "UTC"', "line 1: a calendar's name has 1 to 64"),
         (b"targets = 3", "line 1: targets must be tables"),
         (b"calendars = 3", "line 1: calendars must be a table"),
         (b"[calendars]\nx = 3", "line 2: a calendar is a table"),
@@ -201,6 +207,26 @@ def test_the_file_is_read_again_when_it_changes_and_stays_where_it_is_wrong(
     os.utime(file, ns=(time.time_ns(), time.time_ns() + 2))
     assert targets.of("acme").state != first.state
     assert targets.of("acme").targets[1].limits == {"queueWait": 30 * SECOND}
+
+
+def test_a_file_that_could_not_be_read_is_tried_again(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Copied in with another owner, then `chmod`: time, size and inode stay as they were."""
+    monkeypatch.setattr("handletime.targets.file._LOOK_EVERY_S", 0.0)
+    file.write_text(GOOD)
+    targets = TargetsFile(file)
+    file.write_text(GOOD.replace("the rest", "all others"))
+
+    def refused(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("handletime.targets.file.read_regular", refused)
+        for _ in range(3):
+            assert targets.of(None).targets[1].name == "the rest"
+    assert len([record for record in caplog.records if "Permission denied" in record.message]) == 1
+    assert targets.of(None).targets[1].name == "all others"
 
 
 def test_without_a_file_nobody_has_targets() -> None:

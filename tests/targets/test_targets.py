@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import duckdb
 import pytest
 
 from handletime.clock import HOUR, MINUTE, SECOND
-from handletime.targets.targets import AccountTargets, Of, Target, Targets, Verdict, Wait, judge
+from handletime.targets.targets import AccountTargets, Of, Target, Targets, Verdict, Wait, judge, without_case
 from handletime.targets.waits import AgentSegment, QueueSegment, judged
 from tests.targets.test_hours import at, calendar
 
@@ -40,6 +41,14 @@ def test_a_target_fits_where_all_its_conditions_hold(target: Target, fits: bool)
 def test_a_segment_without_source_fits_no_condition_on_sources() -> None:
     assert not replace(ALL, sources=frozenset({"web"})).fits(OF._replace(source=None))
     assert not replace(ALL, sources=frozenset({""})).fits(OF._replace(source=None))
+
+
+@pytest.mark.parametrize("source", ["\u0391\u03a3", "\u0130stanbul", "Stra\u00dfe", "WEB"])
+def test_a_source_has_one_lower_case(source: str) -> None:
+    """That of DuckDB, which reports count with."""
+    ((lower,),) = duckdb.execute("select lower(?)", [source]).fetchall()
+    assert without_case(source) == lower
+    assert replace(ALL, sources=frozenset({without_case(source)})).fits(OF._replace(source=source))
 
 
 def test_a_target_for_a_user_type_is_never_a_queue_segments() -> None:

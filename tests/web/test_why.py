@@ -90,17 +90,18 @@ def test_it_begins_in_words_and_lists_each_wait_with_its_target(site: Site) -> N
     assert "1 min 40 s too long." in text
     assert page.index('dir="auto"') < page.index('<svg class="picture"')
     head, queue, first = rows_of(page, "waits-table")
-    assert head[5:8] == ["Target", "Verdict", "Due"]
-    assert (queue[0], queue[6]) == ("wait in the queue", "within its target")
-    assert (first[0], first[1], first[4], first[5], first[6]) == (
+    assert head[4:9] == ["Took", "when open", "Target", "Verdict", "Due"]
+    assert (queue[0], queue[7]) == ("wait in the queue", "within its target")
+    assert (first[0], first[1], first[4], first[5], first[6], first[7]) == (
         "first response",
         "agent 7",
+        "2 min 40 s",
         "2 min 40 s",
         "1 min",
         "! later than its target",
     )
-    assert first[8].startswith("open: 20")
-    assert first[9] == "promise"
+    assert first[9].startswith("open: 20")
+    assert first[10] == "promise"
 
 
 def test_the_agents_other_conversations_are_links_in_the_picture(site: Site) -> None:

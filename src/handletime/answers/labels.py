@@ -34,7 +34,7 @@ Names = Mapping[tuple[str, Kind], dict[int, str]]
 """Labels by id, for each account ("" for all) and kind."""
 Seen = Callable[[Kind, int], bool]
 """Whether an id of a kind may be seen."""
-_Stamp = tuple[int, int, int]
+_Stamp = tuple[int, ...]
 
 
 class Labels:
@@ -79,6 +79,8 @@ class Labels:
                 self._stamp = stamp
                 self._names = read_labels(self._path)
             except (InputError, OSError) as error:
+                if isinstance(error, OSError):
+                    self._stamp = None  # It is tried again: rights are changed without another time or size.
                 _log.warning("the names stay as they were: %s", error)
 
 
@@ -122,9 +124,15 @@ class AccountLabels:
         return name if self.called(kind, name) == [number] and not _NUMBER.fullmatch(name) else str(number)
 
     def called(self, kind: Kind, text: str) -> list[int]:
-        """The ids of a kind that have this name, in any letter case, in order."""
+        """The ids of a kind that have this name, in any letter case, in order; of `agent 7`, which is shown where there
+        is no name, the id.
+        """
         wanted = _plain(text)
-        return sorted(number for number, label in self.all(kind).items() if _plain(label) == wanted)
+        found = sorted(number for number, label in self.all(kind).items() if _plain(label) == wanted)
+        shown = wanted.removeprefix(f"{kind} ")
+        if not found and shown != wanted and _NUMBER.fullmatch(shown) and INTEGER_MIN <= int(shown) <= INTEGER_MAX:
+            return [int(shown)]
+        return found
 
     def like(self, kind: Kind, text: str) -> list[int]:
         """The ids of a kind whose names have this text in them, in any letter case, in order."""
@@ -179,4 +187,4 @@ def _named(row: list[str], columns: int, place: str) -> tuple[str, Kind, int, st
 
 def _stamp(path: Path) -> _Stamp:
     status = path.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

@@ -6,7 +6,7 @@ time that is asked about, in whose every slot a calendar is either open or close
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import gcd
 from typing import Final, NamedTuple
 
@@ -15,18 +15,21 @@ import numpy as np
 from handletime.answers.percentiles import placed
 from handletime.answers.registry import CLOCK_TABLES
 from handletime.answers.relations import Snapshot
-from handletime.answers.selection import Condition, Selection, instant_of
+from handletime.answers.selection import Condition, Selection
 from handletime.answers.sums import By, Sums, Texts, key_sql, keyed
 from handletime.answers.terms import RELATIONS, Table
+from handletime.clock import DAY
 from handletime.targets.hours import Calendar
-from handletime.targets.targets import FIRST_RESPONSE_AFTER, AccountTargets, Clock, Target
+from handletime.targets.targets import FIRST_RESPONSE_AFTER, Abandoned, AccountTargets, Clock, Target
 
 VERDICTS: Final = ("Met", "Missed", "Left")
-SLOTS_MAX: Final = 2_000_000
-"""The most slots of a grid. Hours that would need more are added up one by one, which takes longer."""
+SLOTS_MAX: Final = 500_000
+"""The most slots of a grid. Where hours would need more, waits are looked up one by one, which takes longer."""
+BEFORE: Final = 62 * DAY
+"""How far before a window its grid begins: few waits are longer."""
 TARGET: Final = "target"
 """The key of verdicts by target: a place among the account's targets."""
-# Texts of queries are made of constants and of places of targets; every value is bound.
+# Texts of queries are made of constants, and of what targets say.
 # ruff: noqa: S608
 
 
@@ -72,134 +75,173 @@ def _counted(
     *,
     by_target: bool,
 ) -> tuple[Sums, list[int]]:
-    table = CLOCK_TABLES[clock]
-    condition = of.condition(table)
+    condition = of.condition(CLOCK_TABLES[clock])
+    relation, place = RELATIONS[CLOCK_TABLES[clock]], ""
     parameters: dict[str, object] = {**condition.parameters}
-    relation, place = RELATIONS[table], ""
     if "interval" in by:
         relation, place, more = placed(relation, of)
         parameters |= more
     names = [f'"key_{key}"' for key in by]
     keys = [f"{place if key == 'interval' else key_sql(key)} as {name}" for key, name in zip(by, names, strict=True)]
-    query = _Query(clock, targets, _Grids(snapshot, clock, targets, condition, table, of.end))
-    which, bound = query.which()
-    parameters |= bound
-    columns = ", ".join([*keys, f"{which} as {TARGET}", *query.columns()])
-    rows = f"(select {columns} from {relation} where {condition.where} and {query.asked()})"
+    query = _Query(clock, targets)
+    parameters |= query.parameters
+    waits = query.waits(relation, condition.where, keys, names)
+    hours = _Hours(snapshot, query, condition, of)
+    parameters |= hours.parameters
     group = [*names, *([TARGET] if by_target else [])]
     counted = [
         f'count(*) filter (where verdict = {number})::bigint as "{clock}{verdict}"'
         for number, verdict in enumerate(VERDICTS, 1)
     ]
     sql = f"""select {", ".join([*group, *counted])}
-        from (select {", ".join([*names, TARGET])}, {query.verdict()} as verdict from {rows})
-        where verdict is not null {f"group by {', '.join(group)}" if group else "having count(*) > 0"}"""
-    found = snapshot.execute(sql, parameters | query.grids.bound).fetchnumpy()
+        from (select {", ".join([*names, TARGET])}, {_VERDICT[clock]} as verdict
+            from (select {", ".join([*names, *query.columns])}, {hours.is_late()} as late from {hours.joined(waits)}))
+        {f"group by {', '.join(group)}" if group else "having count(*) > 0"}"""
+    found = snapshot.execute(sql, parameters).fetchnumpy()
     places = found.pop(TARGET).tolist() if by_target else []
     arrays = keyed(found, texts)
     sums = {f"{clock}{verdict}": arrays[f"{clock}{verdict}"] for verdict in VERDICTS}
     return Sums({key: arrays[f"key_{key}"] for key in by}, sums), places
 
 
+_ABANDONED: Final[dict[Abandoned, str]] = {
+    **{"late": "case when late then 2 else 3 end", "met": "1"},
+    **{"missed": "2", "ignored": "3"},
+}
+_VERDICT: Final[dict[Clock, str]] = {
+    "firstResponse": "case when late then 2 when answered then 1 else 3 end",
+    "response": "case when late then 2 else 1 end",
+    "queueWait": "case when endReason = 'assigned' then case when late then 2 else 1 end "
+    "when endReason <> 'closedByConsumer' or until - since < short then 3 "
+    f"""else case abandoned {" ".join(f"when '{name}' then {sql}" for name, sql in _ABANDONED.items())} end end""",
+}
+"""1 met, 2 missed, 3 left (rules.md 5.2)."""
+
+
 class _Query:
-    """The parts of the query of a clock."""
+    """The waits of a clock, each with what its target says of it, as SQL.
 
-    def __init__(self, clock: Clock, targets: AccountTargets, grids: _Grids) -> None:
-        self._clock, self._targets, self.grids = clock, targets.targets, grids
-        self._every_account = targets.account is None
+    What targets say is a small table that is joined, so a query does not grow with what is asked of each.
+    """
 
-    def which(self) -> tuple[str, dict[str, object]]:
-        """The place of a segment's target, null without one; and what this binds."""
-        if not self._targets:
-            return "null::integer", {}
-        cases, bound = [], dict[str, object]()
-        for place, target in enumerate(self._targets):
-            condition = _fits(target, place, CLOCK_TABLES[self._clock], every_account=self._every_account)
-            cases.append(f"when {condition.where} then {place}")
-            bound |= condition.parameters
-        return f"case {' '.join(cases)} end", bound
+    def __init__(self, clock: Clock, targets: AccountTargets) -> None:
+        self.clock, self._every_account = clock, targets.account is None
+        self._all = targets.targets
+        self.set = {place: target for place, target in enumerate(targets.targets) if clock in target.limits}
+        """The targets that set this clock, by their places."""
+        closing = [target.calendar for target in self.set.values() if not target.calendar.is_always]
+        self.calendars = list(dict.fromkeys(closing))
+        self.parameters: dict[str, object] = {
+            "t_target": list(self.set),
+            "t_limit": [target.limits[clock] for target in self.set.values()],
+            "t_calendar": [self.place_of(target.calendar) for target in self.set.values()],
+            "t_queued": [target.first_response_from == "queued" for target in self.set.values()],
+            "t_first": [target.response_first for target in self.set.values()],
+            "t_short": [target.short_abandon or 0 for target in self.set.values()],
+            "t_abandoned": [str(target.abandoned) for target in self.set.values()],
+        }
 
-    def asked(self) -> str:
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is known of each wait, besides the keys."""
+        own = {"firstResponse": ("until", "answered"), "response": ("length",), "queueWait": ("until", "endReason")}
+        return (TARGET, '"limit"', "calendar", "short", "abandoned", "since", *own[self.clock])
+
+    def place_of(self, calendar: Calendar) -> int:
+        """The number of a calendar that closes; -1 of the one that never does."""
+        return -1 if calendar.is_always else self.calendars.index(calendar)
+
+    def _which(self) -> str:
+        """The place of a segment's target, null without one."""
+        fits = (_fits(each, CLOCK_TABLES[self.clock], every_account=self._every_account) for each in self._all)
+        cases = [f"when {condition} then {place}" for place, condition in enumerate(fits)]
+        return f"case {' '.join(cases)} end" if cases else "null::integer"
+
+    def waits(self, relation: str, where: str, keys: Sequence[str], names: Sequence[str]) -> str:
+        """Waits from `since` to `until` (epoch milliseconds), with keys and what the target says."""
+        columns = ", ".join([*keys, f"{self._which()} as {TARGET}", *self._raw()])
+        rows = f"(select {columns} from {relation} where {where} and {self._asked()})"
+        told = ", ".join(f"unnest($t_{name}) as {_TOLD[name]}" for name in _TOLD)
+        shown = ", ".join([*names, TARGET, '"limit"', "calendar", "short", "abandoned", *self._waits()])
+        waits = f"(select {shown} from {rows} join (select {told}) using ({TARGET}))"
+        if self.clock != "response":
+            return waits
+        since = "epoch_ms(waiting)" if self.calendars else "0::bigint"
+        other = [column for column in self.columns if column != "since"]
+        return f"(select {', '.join([*names, *other])}, {since} as since from {waits})"
+
+    def _asked(self) -> str:
         """Which rows can have a verdict."""
         after = ", ".join(f"'{each}'" for each in FIRST_RESPONSE_AFTER)
-        return {"firstResponse": f"follows in ({after})", "response": "len(responseMillis) > 0", "queueWait": "true"}[
-            self._clock
-        ]
+        asked: dict[Clock, str] = {"firstResponse": f"follows in ({after})", "response": "len(responseMillis) > 0"}
+        return asked.get(self.clock, "true")
 
-    def columns(self) -> Iterator[str]:
-        """What a verdict is made of: when the wait began and ended (`since`, `until`, epoch milliseconds), and more."""
-        if self._clock == "firstResponse":
-            yield f"{self._first_start()} as since"
-            yield 'coalesce(epoch_ms(start) + firstResponseMillis, epoch_ms("end")) as until'
-            yield "firstResponseMillis is not null as answered"
-        elif self._clock == "response":
-            later = [place for place, target in enumerate(self._targets) if not target.response_first]
-            begin = "1"
-            if later:
-                begin = f"case when firstMessageIsResponse and {self._which_is(later)} then 2 else 1 end"
-            if self.grids.are_needed:
-                yield f"unnest(responseWaitingSince[{begin}:]) as waiting"
-                yield f"unnest(responseMillis[{begin}:]) as length"
-            else:
-                yield f"unnest(responseMillis[{begin}:]) as length"
+    def _raw(self) -> Iterator[str]:
+        """The columns of segments that are needed: no others, for an older table may lack them."""
+        if self.clock == "response":
+            yield "responseMillis"
+            if self.calendars:
+                yield "responseWaitingSince"
+            if not all(target.response_first for target in self.set.values()):
+                yield "firstMessageIsResponse"
+            return
+        yield from ("start", '"end"', "endReason" if self.clock == "queueWait" else "firstResponseMillis")
+        if self.clock == "firstResponse" and any(
+            target.first_response_from == "queued" for target in self.set.values()
+        ):
+            yield "queuedSince"
+
+    def _waits(self) -> Iterator[str]:
+        raw = set(self._raw())
+        if self.clock == "response":
+            left_out = "case when firstMessageIsResponse and not first then 2 else 1 end"
+            part = f"[{left_out if 'firstMessageIsResponse' in raw else 1}:]"
+            yield f"unnest(responseMillis{part}) as length"
+            if self.calendars:
+                yield f"unnest(responseWaitingSince{part}) as waiting"
+            return
+        if "queuedSince" in raw:
+            yield "epoch_ms(case when queued then coalesce(queuedSince, start) else start end) as since"
         else:
             yield "epoch_ms(start) as since"
+        if self.clock == "queueWait":
             yield 'epoch_ms("end") as until'
             yield "endReason"
-
-    def _first_start(self) -> str:
-        queued = [place for place, target in enumerate(self._targets) if target.first_response_from == "queued"]
-        if not queued:
-            return "epoch_ms(start)"
-        return f"epoch_ms(case when {self._which_is(queued)} then coalesce(queuedSince, start) else start end)"
-
-    def _which_is(self, places: Sequence[int]) -> str:
-        """Whether a row's target is one of these. The parameters are those of `which`."""
-        return f"coalesce(({self.which()[0]}) in ({', '.join(map(str, places))}), false)"
-
-    def verdict(self) -> str:
-        """1 met, 2 missed, 3 left, null where the target does not set this clock."""
-        cases = []
-        for place, target in enumerate(self._targets):
-            limit = target.limits.get(self._clock)
-            if limit is not None:
-                cases.append(f"when {place} then {self._judged(target, limit)}")
-        return f"case {TARGET} {' '.join(cases)} end" if cases else "null::integer"
-
-    def _judged(self, target: Target, limit: int) -> str:
-        if self._clock == "response":
-            elapsed = "length"
-            if not target.calendar.is_always:
-                elapsed = self.grids.elapsed(target.calendar, "epoch_ms(waiting)", "(epoch_ms(waiting) + length)")
-            return f"case when {elapsed} > {limit} then 2 else 1 end"
-        is_late = f"{self.grids.elapsed(target.calendar, 'since', 'until')} > {limit}"
-        if self._clock == "firstResponse":
-            return f"case when {is_late} then 2 when answered then 1 else 3 end"
-        abandoned = {"missed": "2", "met": "1", "ignored": "3", "late": f"case when {is_late} then 2 else 3 end"}
-        short = "" if target.short_abandon is None else f"when until - since < {target.short_abandon} then 3 "
-        return (
-            f"case when endReason = 'assigned' then case when {is_late} then 2 else 1 end "
-            f"when endReason <> 'closedByConsumer' then 3 {short}else {abandoned[target.abandoned]} end"
-        )
+        else:
+            yield 'coalesce(epoch_ms(start) + firstResponseMillis, epoch_ms("end")) as until'
+            yield "firstResponseMillis is not null as answered"
 
 
-def _fits(target: Target, place: int, table: Table, *, every_account: bool) -> Condition:
-    """Whether a target fits a segment, as SQL (rules.md 5.3); that its account does is only asked of several."""
-    found = Condition("true", {})
+_TOLD: Final = {
+    **{"target": TARGET, "limit": '"limit"', "calendar": "calendar", "queued": "queued"},
+    **{"first": "first", "short": "short", "abandoned": "abandoned"},
+}
+"""What targets say, by the names of the parameters."""
+
+
+def _fits(target: Target, table: Table, *, every_account: bool) -> str:
+    """Whether a target fits a segment, as SQL (rules.md 5.3); that its account does is only asked of several.
+
+    Its values stand in the text, for a query that binds hundreds of lists takes seconds to be planned. They come from
+    the operator's file, and are quoted.
+    """
+    conditions = ["true"]
     if every_account and target.accounts is not None:
-        accounts = sorted(target.accounts)
-        found = found.but(f"accountId::varchar = any($accounts_{place})", **{f"accounts_{place}": accounts})
+        conditions.append(f"accountId::varchar in ({_listed(target.accounts)})")
     if target.skills is not None:
-        found = found.but(f"skillId = any($skills_{place})", **{f"skills_{place}": sorted(target.skills)})
+        conditions.append(f"skillId in ({', '.join(map(str, sorted(target.skills)))})")
     if target.sources is not None:
-        sources = f"lower(source) = any($sources_{place})"
-        found = found.but(f"(source is not null and {sources})", **{f"sources_{place}": sorted(target.sources)})
+        conditions.append(f"(source is not null and lower(source) in ({_listed(target.sources)}))")
     if target.user_type is not None:
-        # A constant of a closed list, compared as one.
-        found = found.but("false" if table == "queueSegments" else f"userType = '{target.user_type}'")
+        conditions.append("false" if table == "queueSegments" else f"userType = '{target.user_type}'")
     if target.since is not None:
-        found = found.but(f"start >= $since_{place}", **{f"since_{place}": instant_of(target.since)})
-    return found
+        conditions.append(f"epoch_ms(start) >= {target.since}")
+    return " and ".join(conditions)
+
+
+def _listed(texts: Iterable[str]) -> str:
+    """Texts as constants of SQL, in order."""
+    return ", ".join(f"'{text.replace(chr(39), 2 * chr(39))}'" for text in sorted(texts))
 
 
 class _Grid(NamedTuple):
@@ -210,48 +252,76 @@ class _Grid(NamedTuple):
     open_before: list[int]
 
 
-class _Grids:
-    """The opening hours of the calendars of targets, as SQL over the time that is asked about."""
+class _Hours:
+    """The opening hours of the calendars of a query: which waits are late, as SQL.
 
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        clock: Clock,
-        targets: AccountTargets,
-        condition: Condition,
-        table: Table,
-        end: int,
-    ) -> None:
-        self.bound: dict[str, object] = {}
-        used = [target for target in targets.targets if clock in target.limits and not target.calendar.is_always]
-        self._calendars = list(dict.fromkeys(target.calendar for target in used))
-        self.are_needed = bool(self._calendars)
-        if not self._calendars:
-            return
-        queued = clock == "firstResponse" and any(target.first_response_from == "queued" for target in used)
-        first = "least(start, coalesce(queuedSince, start))" if queued else "start"
-        low = snapshot.execute(
-            f"select min(epoch_ms({first})) from {RELATIONS[table]} where {condition.where}", condition.parameters
-        ).fetchone()
-        start = end if low is None or low[0] is None else int(low[0])
-        self._sql = {each: self._opened(place, each, start, end) for place, each in enumerate(self._calendars)}
+    A grid goes back some weeks before the window that is asked about. Waits that began before it, and all where the
+    hours would need too many slots, are looked up one by one: from when on each is late.
+    """
 
-    def elapsed(self, calendar: Calendar, since: str, until: str) -> str:
-        """The milliseconds within opening hours from one moment to another; both are SQL, epoch milliseconds."""
-        if calendar.is_always:
-            return f"({until} - {since})"
-        opened = self._sql[calendar]
-        return f"({opened.replace('{}', until)} - {opened.replace('{}', since)})"
+    def __init__(self, snapshot: Snapshot, query: _Query, condition: Condition, of: Selection) -> None:
+        self._clock, self._query = query.clock, query
+        self.parameters: dict[str, object] = {}
+        self._low = of.start - BEFORE
+        self._sql = [self._opened(place, calendar, of.end) for place, calendar in enumerate(query.calendars)]
+        if query.calendars:
+            relation = RELATIONS[CLOCK_TABLES[query.clock]]
+            self._look_up(snapshot, query.waits(relation, condition.where, [], []), condition)
 
-    def _opened(self, place: int, calendar: Calendar, start: int, end: int) -> str:
-        """How much was open before a moment `{}`, counted from some time on."""
-        hours = calendar.hours(start, end + 1)
-        grid = _grid(hours.starts.tolist(), hours.ends.tolist(), start, end + 1)
+    @property
+    def _until(self) -> str:
+        return "(since + length)" if self._clock == "response" else "until"
+
+    def is_late(self) -> str:
+        """Whether more has elapsed than the target allows."""
+        plain = "length" if self._clock == "response" else "(until - since)"
+        if not self._query.calendars:
+            return f'{plain} > "limit"'
+        opened = " ".join(
+            f"when {place} then {sql.replace('{}', self._until)} - {sql.replace('{}', 'since')}"
+            for place, sql in enumerate(self._sql)
+            if sql
+        )
+        elapsed = f"case calendar {opened} end" if opened else "0"
+        return f"""case when calendar < 0 then {plain} > "limit"
+            when since < $low or calendar = any($uncut) then coalesce({self._until} >= late_at, false)
+            else {elapsed} > "limit" end"""
+
+    def joined(self, waits: str) -> str:
+        """The waits, with when those that are looked up one by one are late."""
+        if not self._query.calendars:
+            return waits
+        old = ", ".join(f"unnest($old_{name}) as {name}" for name in ("target", "since", "late_at"))
+        return f"{waits} left join (select {old}) using ({TARGET}, since)"
+
+    def _look_up(self, snapshot: Snapshot, waits: str, condition: Condition) -> None:
+        """Finds from when on each wait is late that no grid knows: the first moment at which more than the target has
+        elapsed (null: never).
+        """
+        uncut = [place for place, sql in enumerate(self._sql) if not sql]
+        self.parameters |= {"low": self._low, "uncut": uncut}
+        found = snapshot.execute(
+            f"""select distinct {TARGET}, since from {waits}
+            where calendar >= 0 and (since < $low or calendar = any($uncut))""",
+            {**condition.parameters, **self._query.parameters, "low": self._low, "uncut": uncut},
+        ).fetchall()
+        late = []
+        for place, since in found:
+            target = self._query.set[place]
+            late.append(target.calendar.due(since, target.limits[self._clock] + 1))
+        self.parameters |= {
+            "old_target": [place for place, _ in found],
+            "old_since": [since for _, since in found],
+            "old_late_at": late,
+        }
+
+    def _opened(self, place: int, calendar: Calendar, end: int) -> str:
+        """How much was open before a moment `{}`, counted from some time on; "" where there is no grid."""
+        hours = calendar.hours(self._low, end + 1)
+        grid = _grid(hours.starts.tolist(), hours.ends.tolist(), self._low, end + 1)
         if grid is None:
-            self.bound |= {f"opens_{place}": hours.starts.tolist(), f"closes_{place}": hours.ends.tolist()}
-            each = f"greatest(least({{}}, $closes_{place}[i]) - $opens_{place}[i], 0)"
-            return f"list_sum(list_transform(range(1, len($opens_{place}) + 1), lambda i: {each}))"
-        self.bound |= {
+            return ""
+        self.parameters |= {
             f"open_{place}": grid.open_before,
             f"base_{place}": grid.base,
             f"size_{place}": grid.size,

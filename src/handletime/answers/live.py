@@ -165,7 +165,8 @@ class OpenOf(NamedTuple):
     @property
     def urgency(self) -> tuple[object, ...]:
         """Sorts the most urgent first: what is past due by when it was due, what is due soonest, the longest wait."""
-        return (not self.past_due, self.due is None, self.due or 0, -self.longest_ms, self.number or 0)
+        waits = -self.in_queue - self.waiting
+        return (not self.past_due, self.due is None, self.due or 0, -self.longest_ms, waits, self.number or 0)
 
 
 class Looking(NamedTuple):

@@ -21,6 +21,8 @@ PARAGRAPHS_MAX: Final = 3
 """So many agent segments are told, and so many stretches in the queue; of the others their number."""
 LATE_MAX: Final = 3
 """So many late waits of a segment are told one by one."""
+LONG_WAIT: Final = 60 * SECOND
+"""The longest wait for an answer is told from so many milliseconds on."""
 COUNTED_MAX: Final = 3
 """So many stretches of opening hours are told of a late wait."""
 
@@ -131,8 +133,7 @@ class _Teller:
             answer = self._answer(of)
             until = of.end if answer is None else answer
             said += [self._answered(of, self._looked(of, until)), *self._counted(of, until)]
-        said += self._late(of)
-        said.append(self._ended(of))
+        said += [self._longest(of), *self._late(of), self._ended(of)]
         return " ".join(each for each in said if each)
 
     def queue(self, row: Json) -> str:
@@ -299,7 +300,7 @@ class _Teller:
         meanwhile = self._elsewhere(of, self._times[first], self._times[end], idle["focusElsewhere"])
         words = {
             "nobodyWaits": "nobody waited",
-            "focusElsewhere": looked if meanwhile == ELSEWHERE else f"{looked}, but {meanwhile}",
+            "focusElsewhere": looked if meanwhile == ELSEWHERE else f"{self._who(of.row)} looked {meanwhile}",
             "running": "the wait goes on, and counts once it ends",
         }
         return counted, {
@@ -322,6 +323,32 @@ class _Teller:
             "conversationClosed": "until it was closed",
             "conversationTransferred": "until it was passed on",
         }[str(unit["endReason"])]
+
+    def _longest(self, of: _Stretch) -> str:
+        """The longest wait for an answer, where that is not the first one, of which is told already."""
+        row = of.row
+        waits = cast("list[int]", row["responseMillis"])
+        place = max(range(len(waits)), key=waits.__getitem__, default=0)
+        if (place == 0 and (not waits or row["firstMessageIsResponse"])) or waits[place] < LONG_WAIT:
+            return ""
+        since = _millis(cast("list[str]", row["responseWaitingSince"])[place])
+        until = since + waits[place]
+        text = (
+            f"The longest wait for an answer: the consumer wrote at {self._at(since)} and had it at {self._at(until)}, "
+            f"after {duration(waits[place])}"
+        )
+        if row["userType"] == "bot" or not row["focusData"]:
+            return f"{text}."
+        within = (
+            moment
+            for moment, at in zip(self._moments[of.first : of.end], self._times[of.first : of.end], strict=False)
+            if since <= at < until
+        )
+        away = sum(moment.lasts_millis or 0 for moment in within if moment.not_handled_because == "focusElsewhere")
+        if away < SECOND:
+            return f"{text}."
+        who, meanwhile = self._who(row), self._elsewhere(of, since, until, away)
+        return f"{text}; for {duration(away)} of it {who} was looking {meanwhile}."
 
     # --- what was promised, and the end
 

@@ -150,10 +150,12 @@ def report(request: HttpRequest, service: TheService, account: InPath) -> Respon
     question = read(query, service.clock.now(), service.targets.of(unquote(account)))
     labels = service.labels
     tag = _tag(reader.state(), labels.state(), question, form)
-    if {tag, "*"} & _tags(request.headers.get("if-none-match", "")):
+    # Of a limited key an ETag would tell when others work: it has none.
+    tagged = {"ETag": tag} if reader.scope.is_whole else {}
+    if tagged and {tag, "*"} & _tags(request.headers.get("if-none-match", "")):
         return Response(None, status_code=304, headers={"ETag": tag, "Vary": "Accept"})
     namer: Namer | None = labels.of(unquote(account)).name if labels.are_given else None
-    headers = {"ETag": tag, "Vary": "Accept"}
+    headers = {**tagged, "Vary": "Accept"}
     if form != "json":
         name = file_name(unquote(account), "report", question.of.start, question.of.end, form)
         headers["Content-Disposition"] = f'attachment; filename="{name}"'

@@ -13,7 +13,7 @@ from handletime.errors import InputError
 
 if TYPE_CHECKING:
     from handletime.targets.hours import Calendar
-    from handletime.targets.targets import Target, Targets
+    from handletime.targets.targets import Targets
 
 FILE: Final = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 DAYS_SHOWN: Final = 14
@@ -40,9 +40,12 @@ def targets() -> None:
 @FILE
 def check(file: Path) -> None:
     """Say whether a file of targets is right. Every fault is told with its line and what is right."""
+    from handletime.answers.target_words import shadowed
     from handletime.targets.file import read_targets
 
     found = read_targets(file)
+    for target, before in shadowed(found.of(None)):
+        click.echo(f"Note: {target.name} never counts: {before.name} stands before it and fits all of its segments")
     calendars = len(found.calendars) - 1
     click.echo(f"{file}: {_counted(len(found.targets), 'target')}, {_counted(calendars, 'calendar')}; no fault")
 
@@ -71,6 +74,7 @@ def show(file: Path, account: str | None, start: object, days: int) -> None:
     """
     from datetime import UTC, datetime
 
+    from handletime.answers.target_words import lines_of
     from handletime.targets.file import read_targets
 
     found = read_targets(file)
@@ -78,7 +82,7 @@ def show(file: Path, account: str | None, start: object, days: int) -> None:
     own = found.of(account)
     for place, target in enumerate(own.targets, 1):
         click.echo(f"{place}. {target.name}")
-        for line in _of_target(target):
+        for line in lines_of(target):
             click.echo(f"   {line}")
     if not own.targets:
         click.echo("No target" + ("." if account is None else f" for account {account}."))
@@ -91,38 +95,6 @@ def show(file: Path, account: str | None, start: object, days: int) -> None:
 def _used(found: Targets) -> Iterator[Calendar]:
     """The calendars that close."""
     return (calendar for calendar in found.calendars.values() if not calendar.is_always)
-
-
-def _of_target(target: Target) -> Iterator[str]:
-    from handletime.answers.words import CLOCKS, duration
-
-    conditions = {
-        "accounts": target.accounts and sorted(target.accounts),
-        "skills": target.skills and sorted(target.skills),
-        "sources": target.sources and sorted(target.sources),
-    }
-    told = [f"{name} {', '.join(map(str, values))}" for name, values in conditions.items() if values]
-    told += [f"{target.user_type} agents"] if target.user_type else []
-    if target.since is not None:
-        from handletime.api.parameters import Moment
-
-        told.append(f"segments that start from {Moment(target.since)} on")
-    yield f"for {'; '.join(told)}" if told else "for all"
-    limits = (f"{CLOCKS[clock]} within {duration(limit)}" for clock, limit in target.limits.items())
-    yield f"{', '.join(limits)}; hours: {target.calendar.name}"
-    if "firstResponse" in target.limits and target.first_response_from == "queued":
-        yield "the first response is counted from the start of the queue"
-    if "response" in target.limits and not target.response_first:
-        yield "an agent's first message in a segment is no response here"
-    if "queueWait" in target.limits:
-        short = "" if target.short_abandon is None else f", if it took {duration(target.short_abandon)} or longer"
-        meaning = {
-            "late": "is missed where the target had passed",
-            "missed": "is missed",
-            "met": "is met",
-            "ignored": "counts nowhere",
-        }[target.abandoned]
-        yield f"a wait that the consumer ends {meaning}{short}"
 
 
 def _of_day(calendar: Calendar, day: object) -> str:

@@ -18,6 +18,8 @@ _DAMAGE: Final = frozenset(
     (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CONSTRAINT)
 )
 """SQLite's errors for a damaged file; the last two where the table's columns or its rows are damaged."""
+CHECKED_MAX: Final = 16 << 20
+"""The bytes up to which a file is read and checked when it is opened."""
 _ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 """Errors that may mean damage; the last one where SQLite's message repeats damaged text."""
 _log: Final = logging.getLogger(__name__)
@@ -85,6 +87,11 @@ class CacheFile:
             ((tables,),) = db.execute("select count(*) from sqlite_master").fetchall()
             if tables and version != self._version:
                 raise sqlite3.DatabaseError(f"it is of version {version}, not {self._version}")
+            if self._place is not None and self._place.stat().st_size <= CHECKED_MAX:
+                # A page may be damaged so that SQLite writes into it and finds nothing there any more.
+                ((found,),) = db.execute("pragma quick_check(1)").fetchall()
+                if found != "ok":
+                    raise sqlite3.DatabaseError(found)
             db.executescript(self._schema)
             db.execute(f"pragma user_version = {self._version}")
         except BaseException:

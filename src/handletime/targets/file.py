@@ -20,15 +20,17 @@ from zoneinfo import ZoneInfo
 
 from handletime.clock import DAY, HOUR, MINUTE, SECOND, zone_like, zone_named
 from handletime.errors import InputError
+from handletime.events.book import is_account
 from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN, USER_TYPES
 from handletime.files import read_regular
 from handletime.targets import toml_lines
 from handletime.targets.hours import ALWAYS, END_MAX, Calendar, Minutes
-from handletime.targets.targets import ABANDONED, FROMS, AccountTargets, Clock, Target, Targets
+from handletime.targets.targets import ABANDONED, FROMS, AccountTargets, Clock, Target, Targets, without_case
 from handletime.targets.toml_lines import Lines
 
 DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 FILE_MAX: Final = 1 << 20
+LINE_MAX: Final = 10_000
 TARGETS_MAX: Final = 200
 LIMIT_MAX: Final = 366 * DAY
 FAULTS_MAX: Final = 20
@@ -58,6 +60,7 @@ class TargetsFile:
         self._path, self._lock = path, Lock()
         self._looked = time.monotonic()
         self._stamp = None if path is None else _stamp(path)
+        self._told = ""
         self._targets = Targets() if path is None else read_targets(path)
 
     def of(self, account: str | None) -> AccountTargets:
@@ -79,14 +82,19 @@ class TargetsFile:
                 self._stamp = stamp
                 self._targets = read_targets(self._path)
             except (InputError, OSError) as error:
-                _log.warning("the targets stay as they were: %s", error)
+                if isinstance(error, OSError):
+                    self._stamp = None  # It is tried again: rights are changed without another time or size.
+                if str(error) != self._told:
+                    _log.warning("the targets stay as they were: %s", error)
+                self._told = str(error)
             else:
+                self._told = ""
                 _log.info("read the targets anew: %d", len(self._targets.targets))
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
+def _stamp(path: Path) -> tuple[int, ...]:
     status = path.stat()
-    return status.st_mtime_ns, status.st_size, status.st_ino
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def read_targets(path: Path) -> Targets:
@@ -94,10 +102,13 @@ def read_targets(path: Path) -> Targets:
     content = read_regular(path, FILE_MAX)
     try:
         text = content.decode("utf-8-sig")
+        _check_lines(path, text)
         given = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: must be UTF-8") from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise InputError(f"{path}: is no TOML that is wanted here: it is nested too deeply") from error
+    except ValueError as error:  # A number of too many digits, too.
         raise InputError(f"{path}: is no TOML: {error}") from error
     reading = _Reading(given)
     targets = reading.targets()
@@ -107,6 +118,15 @@ def read_targets(path: Path) -> Targets:
         more = [f"{path}: and {len(told) - FAULTS_MAX} more"] if len(told) > FAULTS_MAX else []
         raise InputError("\n".join([*(f"{path}: line {at}: {what}" for at, what in told[:FAULTS_MAX]), *more]))
     return Targets(targets, reading.calendars, hashlib.sha256(content).hexdigest()[:16])
+
+
+def _check_lines(path: Path, text: str) -> None:
+    """Raises InputError for a line that is longer than any that is wanted: some take the parser minutes."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > LINE_MAX:
+            raise InputError(
+                f"{path}: line {number}: must have at most {LINE_MAX:,} characters; a list may have several lines"
+            )
 
 
 class _Fault:
@@ -151,6 +171,9 @@ class _Reading:
 
     def _calendar(self, name: str, table: object) -> None:
         path: toml_lines.Path = ("calendars", name)
+        if not _NAME.fullmatch(name) or len(name) > NAME_MAX:
+            self._fault(path, f"a calendar's name has 1 to {NAME_MAX} letters, digits, spaces, dots, - and _")
+            return
         if not isinstance(table, dict):
             self._fault(path, f"a calendar is a table, begun with [calendars.{name}]")
             return
@@ -234,14 +257,14 @@ class _Reading:
         }
         if not any(key in table for key in _CLOCK_KEYS):
             self._fault(path, f'a target sets a clock: {", ".join(_CLOCK_KEYS)}; first-response = "60s"')
-        accounts = self._listed(table, path, "accounts", lambda each: each if isinstance(each, str) else None)
+        accounts = self._listed(table, path, "accounts", _account)
         return Target(
             name=str(name),
             limits=limits,
             calendar=self._calendar_named(table, path),
             accounts=accounts,
             skills=self._listed(table, path, "skills", _identity),
-            sources=self._listed(table, path, "sources", lambda each: each.lower() if isinstance(each, str) else None),
+            sources=self._listed(table, path, "sources", _source),
             user_type=self._choice(table, path, "user-type", USER_TYPES, None),
             since=self._since(table, path),
             first_response_from=self._choice(table, path, "first-response-from", FROMS, None) or "assigned",
@@ -277,7 +300,11 @@ class _Reading:
         given = table.get(key)
         if given is None:
             return None
-        right = {"skills": "whole numbers: [10, 11]"}.get(key, 'texts: ["a", "b"]')
+        right = {
+            "skills": "whole numbers: [10, 11]",
+            "accounts": 'letters and digits: ["acme"]',
+            "sources": 'texts without control characters: ["WEB", "APP"]',
+        }[key]
         if not isinstance(given, list) or not given:
             self._fault((*path, key), f"{key} must be a list of {right}; without it, all")
             return None
@@ -351,6 +378,14 @@ def _date(given: object) -> date | None:
         return date.fromisoformat(given) if isinstance(given, str) and len(given) == len("2026-12-25") else None
     except ValueError:
         return None
+
+
+def _account(given: object) -> str | None:
+    return given if isinstance(given, str) and is_account(given) else None
+
+
+def _source(given: object) -> str | None:
+    return without_case(given) if isinstance(given, str) and given.isprintable() else None
 
 
 def _identity(given: object) -> int | None:

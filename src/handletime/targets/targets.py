@@ -19,6 +19,11 @@ FIRST_RESPONSE_AFTER: Final = ("newConversation", "transfer")
 """What a segment follows that can have a first response (rules.md 3.1)."""
 
 
+def without_case(text: str) -> str:
+    """A text in small letters, letter by letter, as DuckDB has it: what stands around a letter is no matter."""
+    return "".join(each.lower()[0] for each in text)
+
+
 @dataclass(frozen=True, eq=False)
 class Target:
     """One target of the file; what it does not limit is None. Times are milliseconds, `since` epoch milliseconds.
@@ -43,7 +48,7 @@ class Target:
         """Whether it counts for a segment of its account, if no target before it does."""
         return (
             (self.skills is None or of.skill in self.skills)
-            and (self.sources is None or (of.source is not None and of.source.lower() in self.sources))
+            and (self.sources is None or (of.source is not None and without_case(of.source) in self.sources))
             and (self.user_type is None or of.user_type == self.user_type)
             and (self.since is None or self.since <= of.start)
         )

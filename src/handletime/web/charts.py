@@ -13,6 +13,7 @@ from handletime.answers.figures import Value, of_nothing
 from handletime.answers.registry import METRICS, WITH_LEVELS, Metric
 from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES, local, which_of_two
+from handletime.api.parameters import ALL
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import View
 
@@ -158,7 +159,8 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
         if of is None:
             continue
         path = "/skill-segments" if table == "skillSegments" else "/segments"
-        levels = {key: name for key, name in _LEVEL_TILES.items() if key in of.values}
+        bots = ", bots too" if table == "skillSegments" and view.given_user_type == ALL else ""
+        levels = {key: f"{name}{bots}" for key, name in _LEVEL_TILES.items() if key in of.values}
         for key, name in {**levels, **_TILES[table]}.items():
             metric = WITH_LEVELS[key]
             value = of.total.get(key, of_nothing(metric))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
@@ -15,10 +16,11 @@ from handletime.answers.relations import Snapshot
 from handletime.answers.report import REPORTED
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, sums_of
+from handletime.answers.target_words import meanings_of
 from handletime.answers.terms import Table
 from handletime.api.ports import Reader
 from handletime.clock import MINUTE
-from handletime.targets.targets import NO_TARGETS, AccountTargets, Clock
+from handletime.targets.targets import CLOCKS, NO_TARGETS, AccountTargets, Clock
 from handletime.web.view import HUMAN, View
 
 T = TypeVar("T")
@@ -42,12 +44,23 @@ class Columns(NamedTuple):
     heading: str
     columns: tuple[Column, ...]
     name: str = ""
+    told: tuple[tuple[str, str], ...] = ()
+    """What else is to be known: words and what they mean."""
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What each column means, by its heading, and what stands beside the figures."""
+        """What each column means, by its heading, and what stands beside the figures.
+
+        A heading that stands several times is named after the column before it.
+        """
         more = _BESIDE if any(column.number for column in self.columns) else {}
-        return {column.heading: column.metric.meaning for column in self.columns} | more
+        times = Counter(column.heading for column in self.columns)
+        found, of = {}, ""
+        for column in self.columns:
+            is_alone = times[column.heading] == 1
+            of = column.heading if is_alone else of
+            found[column.heading if is_alone else f"{of}: {column.heading}"] = column.metric.meaning
+        return found | more | dict(self.told)
 
 
 _BESIDE: Final = {
@@ -188,7 +201,7 @@ SKILL_COLUMNS: Final = (
         "Wait in the queue",
         *("medianQueueWaitMillis", "p90QueueWaitMillis", "longestQueueWaitMillis"),
         totalQueueSegments="waits",
-        queueSegmentsAbandonedByConsumers="abandoned in queue",
+        queueSegmentsAbandonedByConsumers="waits abandoned",
         abandonedQueueSegmentsPercent="share abandoned",
     ),
     _columns(
@@ -204,9 +217,11 @@ _LEVEL_HEADINGS: Final[dict[Clock, str]] = {
 }
 
 
-def level_columns(table: Table, targets: AccountTargets, *, has_queues: bool) -> tuple[Columns, ...]:
+def level_columns(
+    table: Table, targets: AccountTargets, *, has_queues: bool, with_bots: bool = False
+) -> tuple[Columns, ...]:
     """The columns of service levels of a table's rows, of the clocks that an account's targets set, with the counts
-    that they are made of. Skills also have those of the queue, where these may be seen.
+    that they are made of. Skills also have those of the queue, where these may be seen. `with_bots` is said.
     """
     columns = []
     for clock, heading in _LEVEL_HEADINGS.items():
@@ -215,7 +230,8 @@ def level_columns(table: Table, targets: AccountTargets, *, has_queues: bool) ->
             keys = [f"{clock}ServiceLevelPercent", f"{clock}MetCount", f"{clock}MissedCount"]
             names = [heading, "within target", "later"]
             columns += [Column(WITH_LEVELS[key], name) for key, name in zip(keys, names, strict=True)]
-    return (Columns("Service level", tuple(columns)),) if columns else ()
+    heading = "Service level, bots too" if with_bots else "Service level"
+    return (Columns(heading, tuple(columns), told=tuple(meanings_of(targets).items())),) if columns else ()
 
 
 def level_of(clock: Clock) -> Metric:
@@ -393,7 +409,7 @@ def history_of(
     reader: Reader, view: View, table: Table = "agentSegments", targets: AccountTargets = NO_TARGETS
 ) -> History:
     """The metrics of the charts by interval, of agent segments or of skill segments; with targets also the service
-    levels, of the queue with skill segments.
+    levels, with skill segments those of the queue too.
     """
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
     before = view.before(of)
@@ -403,7 +419,7 @@ def history_of(
 
 
 def _history(snapshot: Snapshot, table: Table, of: Selection, targets: AccountTargets) -> History:
-    clocks: list[Clock] = ["queueWait"] if table == "skillSegments" else ["firstResponse", "response"]
+    clocks = [clock for clock in CLOCKS if table == "skillSegments" or clock != "queueWait"]
     levels = [level_of(clock) for clock in clocks if targets.sets(clock)]
     metrics = [*(METRICS[key] for key in HISTORY[table]), *levels]
     groups = figures_of(snapshot, metrics, ("interval",), of, targets)

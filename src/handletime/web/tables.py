@@ -9,14 +9,14 @@ from litestar import Response, get
 
 from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
-from handletime.answers.registry import WITH_LEVELS, Metric
+from handletime.answers.registry import LEVELS, WITH_LEVELS, Metric
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import ALL, Query, a_choice, a_number, a_text, some_choices
 from handletime.api.service import HttpRequest, query_of
-from handletime.targets.targets import AccountTargets
+from handletime.targets.targets import NO_TARGETS, AccountTargets
 from handletime.web.charts import (
     Chart,
     Stroke,
@@ -166,6 +166,8 @@ class Which(NamedTuple):
     targets: AccountTargets
     of_page: Kind | None = None
     of_skills: bool = False
+    with_bots: bool = False
+    """Whether segments of bots count too."""
 
     @property
     def table(self) -> Table:
@@ -175,7 +177,7 @@ class Which(NamedTuple):
     @property
     def groups(self) -> tuple[Columns, ...]:
         """All columns, seen or not."""
-        levels = level_columns(self.table, self.targets, has_queues=self.of_skills)
+        levels = level_columns(self.table, self.targets, has_queues=self.of_skills, with_bots=self.with_bots)
         return (*levels, *SKILL_COLUMNS) if self.of_skills else agent_columns(self.targets)
 
     @property
@@ -196,7 +198,8 @@ class Which(NamedTuple):
 def tables_of(kind: Kind, view: View, targets: AccountTargets, *, has_queues: bool) -> list[Which]:
     """The tables of the page of agents or skills. That of skills begins with skill segments, if these may be seen."""
     alone = view.agent if kind == "agent" else view.skill
-    first = Which("", kind, targets, of_skills=kind == "skill" and has_queues)
+    of_skills = kind == "skill" and has_queues
+    first = Which("", kind, targets, of_skills=of_skills, with_bots=of_skills and view.given_user_type == ALL)
     if alone is None and not first.of_skills:
         return [first]
     return [first, Which("2", "skill" if kind == "agent" or alone is None else "agent", targets, kind)]
@@ -231,7 +234,7 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     tiles: list[Tile] = []
     if alone is not None:
         skill_history = history_of(reader, view, "skillSegments", targets) if of_skills else None
-        history = history_of(reader, view, targets=targets)
+        history = history_of(reader, view, targets=NO_TARGETS if of_skills else targets)
         charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
     weekdays, transfers = queue_of(reader, view) if of_skills else (None, None)
     one_agent = None if alone is None or kind != "agent" else one_agent_of(reader, view, alone, asker.labels)
@@ -423,8 +426,8 @@ _UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
 
 
 def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
-    """A link to the segments behind a number; there is no list of queue segments."""
-    if metric.table == "queueSegments":
+    """A link to the segments behind a number; there is no list of queue segments, nor of those with a verdict."""
+    if metric.table == "queueSegments" or metric.key in LEVELS:
         return ""
     of = metric.sum if metric.sum in OUTCOMES else None
     if metric.table == "skillSegments":

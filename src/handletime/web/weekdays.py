@@ -12,6 +12,8 @@ from handletime.web.view import View
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 STEPS: Final = (0, 5, 10, 20, 40)
 """Percentages from which on a cell is darker."""
+TELLING: Final = 10
+"""Of fewer waits a share says little: such a cell is not darker."""
 TRANSFERS_MAX: Final = 100
 
 
@@ -70,7 +72,9 @@ def _weekdays(hours: list[list[Hour]] | None) -> Weekdays:
         Line(name, [_cell(hour) for hour in day], _cell(_together(day)))
         for name, day in zip(WEEKDAYS, hours, strict=True)
     ]
-    whole = _together([hour for day in hours for hour in day])
+    of_hours = [_together([day[hour] for day in hours]) for hour in range(24)]
+    whole = _together(of_hours)
+    lines.append(Line("all days", [_cell(hour) for hour in of_hours], _cell(whole)))
     return Weekdays(lines, whole.abandoned, whole.total)
 
 
@@ -82,6 +86,6 @@ def _cell(hour: Hour) -> Cell:
     percent = hour.percent
     if percent is None:
         return Cell("", 0, "no wait ended")
-    step = 0 if not hour.abandoned else sum(percent >= least for least in STEPS)
+    step = 0 if not hour.abandoned or hour.total < TELLING else sum(percent >= least for least in STEPS)
     text = "0" if not hour.abandoned else "<1" if percent < 1 else f"{percent:.0f}"
     return Cell(text, step, f"{hour.abandoned:,} of {hour.total:,} abandoned in queue")
