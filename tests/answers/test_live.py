@@ -22,6 +22,7 @@ from handletime.answers.live import (
 from handletime.answers.selection import Selection
 from handletime.clock import DAY, HOUR
 from handletime.events.book import instant
+from handletime.segments.agent_focus import FocusTime
 from handletime.segments.derive import derive
 from handletime.targets.hours import Calendar
 from handletime.targets.targets import NO_TARGETS, AccountTargets, Target
@@ -307,3 +308,13 @@ def test_agents_at_work_their_conversations_and_their_focus() -> None:
     # What has the focus may be a conversation of another skill.
     assert (two.agents, two.agents_with_focus, two.agents_in_focus, two.each) == (2, 1, 1, 1.0)
     assert board(conversation("q", 1)).people.each is None
+    assert people.focus_percent is None
+
+
+def test_the_share_of_time_in_focus_is_of_the_agents_of_whom_it_is_known() -> None:
+    found = [conversation("a", None, skill=1, agent=5), conversation("b", None, skill=1, agent=6)]
+    found += [conversation("c", None, skill=2, agent=6), conversation("d", None, skill=2, agent=7)]
+    times = {5: FocusTime(300, 400), 6: FocusTime(100, 600), 8: FocusTime(1, 1)}
+    now = now_of(OpenConversations(found, {5, 6, 7}, 0), ALL, AT, focus_times=times)
+    one, two = sorted(now.skills, key=lambda each: each.number or 0)
+    assert [each.focus_percent for each in (now.people, one, two)] == [40, 40, pytest.approx(100 / 6)]

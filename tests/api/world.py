@@ -34,7 +34,7 @@ from handletime.events.book import instant
 from handletime.events.model import EVENTS
 from handletime.keys.keys import Key, Permission
 from handletime.scope import WHOLE, Scope
-from handletime.segments.agent_focus import Focus, Move, focus_of
+from handletime.segments.agent_focus import Focus, FocusTime, Move, focus_of, time_of
 from handletime.segments.derive import derive
 from handletime.segments.parts import Prepared, prepare
 from handletime.store.reader import focus_within
@@ -122,6 +122,9 @@ class MemoryReader:
             return found
         with self.snapshot() as snapshot:
             return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end)
+
+    def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:
+        return {agent: time_of(self.focus(agent, start, end)) for agent in agents} if self.scope.is_whole else {}
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         running = derive(self.events).skill_segments

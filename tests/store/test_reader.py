@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from handletime.answers.files import asked
 from handletime.answers.registry import METRICS
 from handletime.scope import WHOLE, Scope
-from handletime.segments.agent_focus import OUTSIDE, Focus
+from handletime.segments.agent_focus import OUTSIDE, Focus, FocusTime, time_of
 from handletime.segments.derive import derive
 from handletime.segments.explain import explain
 from handletime.segments.parts import prepare
@@ -69,6 +70,35 @@ def told(reader: StoreReader, agent: int, start: int, end: int) -> list[Focus]:
     """Where an agent's focus was; all moments are counted from `BASE`."""
     stretches = reader.focus(agent, BASE + start, BASE + end)
     return [one._replace(start=one.start - BASE, end=one.end - BASE) for one in stretches]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_focus_of_many_agents_is_that_of_each(seed: int, tmp_path: Path) -> None:
+    dice, hour = Random(seed), 3_600_000
+    moves: list[dict[str, object]] = [
+        {"conversationId": f"c{dice.randrange(9)}", "eventId": f"{number}", "time": BASE + dice.randrange(12 * hour)}
+        | {"type": dice.choice(("focused", "focused", "unfocused")), "agentId": dice.randrange(1, 6)}
+        | ({"leaseMillis": dice.randrange(1, hour)} if number % 3 == 0 else {})
+        for number in range(300)
+    ]
+    for move in moves:
+        if move["type"] == "unfocused":
+            move.pop("leaseMillis", None)
+    long_ago = {"conversationId": "old", "eventId": "o", "time": BASE - 30 * hour, "type": "focused", "agentId": 9}
+    with a_store(tmp_path / "store") as store:
+        store.ingest("local", events_of([*moves, long_ago]))
+        store.ingest("other", events_of(moves[:50]))
+        reader = store.reader("local")
+        for low, high in ((0, 2), (3, 3.25), (5, 11), (11, 14)):
+            start, end = BASE + int(low * hour), BASE + int(high * hour)
+            found = reader.focus_times([*range(1, 7), 9], start, end)
+            for agent in range(1, 7):
+                wanted = time_of(reader.focus(agent, start, end))
+                assert found.get(agent, FocusTime(0, 0)) == wanted, (agent, low)
+            assert 9 not in found, "over a day ago"
+        assert any(each.on for each in found.values())
+        assert reader.focus_times([], BASE, BASE + hour) == {}
+        assert store.reader("local", Scope(None, (10,))).focus_times([1], BASE, BASE + 12 * hour) == {}
 
 
 def test_an_agents_focus_is_told_within_its_account_alone(tmp_path: Path) -> None:

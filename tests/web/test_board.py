@@ -149,7 +149,7 @@ def test_the_board_says_who_is_past_due_and_how_today_went(site: Site) -> None:
     page = seen(site)
     assert tile(page, "in queue") == [f"{SKILLS + 1}"]
     assert tile(page, WAITING) == [f"{AGENTS}"]
-    assert tile(page, "agents at work") == [f"{AGENTS}", "3.0 conversations each, 300 of 300 in focus now"]
+    assert tile(page, "agents at work") == [f"{AGENTS}", "3.0 conversations each, 100 % in focus"]
     assert tile(page, "longest wait")[1] == "1 for over a day"
     assert tile(page, "first response in time today") == ["66.7 %", "40 of 60"]
     assert tile(page, "queue waits in time today") == ["96.9 %", "930 of 960"], "900 waited for no time"

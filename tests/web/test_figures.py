@@ -217,6 +217,21 @@ def test_doubts_are_counted(reader: MemoryReader) -> None:
     assert quality.long_units == sum(u["segmentId"] in ids and cast(int, u["handleTimeMillis"]) > 60_000 for u in units)
 
 
+def test_data_that_begin_later_than_what_they_are_compared_with_are_told(reader: MemoryReader) -> None:
+    first = min(cast(int, row["end"]) for row in ended(reader))
+    times = reader.events["time"].cast("int64").to_pylist()
+    whole = f"from={first + 1000}&to={max(times) + 1}&interval=5&userType=all&compare=previous"
+    view = read_view(Query(whole.encode()), max(times) + 10)
+    assert view.compared[0] < first
+    assert data_quality_of(reader, view).begins == first
+    later = (first + max(times)) // 2
+    known = read_view(
+        Query(f"from={later}&to={later + (later - first) // 2}&compare=previous".encode()), max(times) + 10
+    )
+    assert data_quality_of(reader, known).begins is None
+    assert data_quality_of(reader, view_of(reader)).begins is None
+
+
 # --- compared ---------------------------------------------------------------------------------------------------------
 
 

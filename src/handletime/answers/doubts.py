@@ -9,11 +9,20 @@ from handletime.answers.selection import Selection, instant_of
 
 
 class DataQuality(NamedTuple):
-    """How many human segments there are, how many of them have no focus data, and how many units are long."""
+    """How many human segments there are, how many of them have no focus data, and how many units are long; and when the
+    first agent segment ended (epoch milliseconds), where that is after the beginning of what is compared with.
+    """
 
     human: int
     without_focus: int
     long_units: int
+    begins: int | None = None
+
+
+def begins_after(snapshot: Snapshot, moment: int) -> int | None:
+    """When the first agent segment ended, if that is after a moment; both epoch milliseconds."""
+    (first,) = snapshot.execute('select epoch_ms(min("end")) from agent_segments').fetchone() or (None,)
+    return first if first is not None and first > moment else None
 
 
 def data_quality_of(snapshot: Snapshot, of: Selection, long_millis: int) -> DataQuality:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from threading import Lock
+from types import MappingProxyType
 from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -18,6 +19,7 @@ from handletime.clock import DAY
 from handletime.deadline import Deadline
 from handletime.scope import Scope
 from handletime.segments import rules
+from handletime.segments.agent_focus import FocusTime
 from handletime.segments.columns import NEVER
 from handletime.segments.derive import Trace, trace_of
 from handletime.segments.parts import Prepared
@@ -156,6 +158,13 @@ class OpenOf(NamedTuple):
     """Of how many of these there is focus data."""
     agents_in_focus: int = 0
     """How many of those have their focus on an open conversation, whose ever it is."""
+    focus_time: FocusTime = FocusTime(0, 0)
+    """Of these agents, for how long the focus was on a conversation of late, and for how long that is known."""
+
+    @property
+    def focus_percent(self) -> float | None:
+        """The share of time in focus; None where nothing is known."""
+        return 100 * self.focus_time.on / self.focus_time.known if self.focus_time.known else None
 
     @property
     def each(self) -> float | None:
@@ -266,12 +275,22 @@ def open_conversations(parts: Iterable[Prepared], deadline: Deadline | None = No
     return OpenConversations(found, with_focus, begin_in_the_middle)
 
 
-def now_of(found: OpenConversations, of: Selection, at: int, targets: AccountTargets = NO_TARGETS) -> Now:
-    """Counts the open conversations that match the filters of a selection. Its times do not count here."""
+def now_of(
+    found: OpenConversations,
+    of: Selection,
+    at: int,
+    targets: AccountTargets = NO_TARGETS,
+    focus_times: Mapping[int, FocusTime] = MappingProxyType({}),
+) -> Now:
+    """Counts the open conversations that match the filters of a selection. Its times do not count here.
+
+    `focus_times` are those of the last minutes, by agent.
+    """
     conversations = [each.seen_at(at) if each.focus else each for each in found.conversations]
     shown = [each for each in conversations if _matches(each, of)]
     focus = {agent: (each.id, here.since) for each in conversations for agent, here in each.focus.items()}
-    sums = _Sums(at, focus, found.with_focus, {each.id: urgent_of(each, targets, at) for each in shown if targets})
+    urgent = {each.id: urgent_of(each, targets, at) for each in shown if targets}
+    sums = _Sums(at, focus, found.with_focus, urgent, focus_times)
     people = [each for each in shown if not each.is_bot]
     agents = sums.by_agent(people)
     left_out = max(len(agents) - AGENTS_MAX, 0)
@@ -298,6 +317,7 @@ class _Sums(NamedTuple):
     focus: Mapping[int, tuple[str, int]]
     with_focus: set[int]
     urgent: Mapping[str, Judged | None]
+    focus_times: Mapping[int, FocusTime]
 
     def by_skill(self, found: Iterable[OpenConversation]) -> list[OpenOf]:
         by: dict[int, list[OpenConversation]] = {}
@@ -328,6 +348,7 @@ class _Sums(NamedTuple):
         past_due = [wait.due for wait in urgent if wait.verdict == "pastDue"]
         agents = {each.agent for each in found if each.agent is not None}
         with_focus = agents & self.with_focus
+        times = [self.focus_times[agent] for agent in with_focus if agent in self.focus_times]
         return OpenOf(
             number,
             len(found),
@@ -341,6 +362,7 @@ class _Sums(NamedTuple):
             agents=len(agents),
             agents_with_focus=len(with_focus),
             agents_in_focus=sum(agent in self.focus for agent in with_focus),
+            focus_time=FocusTime(sum(each.on for each in times), sum(each.known for each in times)),
         )
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from handletime.deadline import Deadline
     from handletime.keys.keys import Key
     from handletime.scope import Scope
-    from handletime.segments.agent_focus import Focus
+    from handletime.segments.agent_focus import Focus, FocusTime
     from handletime.segments.parts import Prepared
     from handletime.store.requests import Ingested, Outcome
 
@@ -68,6 +68,12 @@ class Reader(Protocol):
 
         It may end early: what follows is not known. With a scope nothing is known of an agent who has no segment in it
         then, and other conversations are not named (`agent_focus.OUTSIDE`).
+        """
+
+    def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:
+        """For how long the focus of each of these agents was on a conversation in [start, end), as far as it is known.
+
+        With a scope nothing is known, for it may have been on others' conversations. Raises NotHere over a lake.
         """
 
     def holds_all(self, conversations: Sequence[str]) -> bool:

@@ -20,7 +20,7 @@ from handletime.events.model import EVENTS
 from handletime.lake.state import UNITS, Files, State
 from handletime.lake.tables import COLUMNS, FOCUS_MOVES, File, millis
 from handletime.scope import WHOLE, Scope
-from handletime.segments.agent_focus import Focus
+from handletime.segments.agent_focus import Focus, FocusTime
 from handletime.segments.parts import Prepared, prepare
 from handletime.store.arrow import query
 from handletime.store.reader import MOVES_MAX, focus_among, focus_within, last_focused, named_state
@@ -107,6 +107,10 @@ class LakeReader:
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         """Raises NotHere: tables are as old as their run, so what is open now is not known."""
+        raise NotHere(_NOT_NOW)
+
+    def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:  # noqa: ARG002
+        """Never: it is asked for what goes on now. Raises NotHere."""
         raise NotHere(_NOT_NOW)
 
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:

@@ -42,6 +42,20 @@ class Focus(NamedTuple):
     known: bool = True
 
 
+class FocusTime(NamedTuple):
+    """For how many milliseconds an agent's focus was on a conversation, and for how many it is known where it was."""
+
+    on: int
+    known: int
+
+
+def time_of(focus: Iterable[Focus]) -> FocusTime:
+    """The time of these stretches."""
+    known = [each for each in focus if each.known]
+    on = sum(each.end - each.start for each in known if each.conversation is not None)
+    return FocusTime(on, sum(each.end - each.start for each in known))
+
+
 def focus_of(moves: Iterable[Move], start: int, end: int) -> Iterator[Focus]:
     """Where the focus of the agent who made these moves was in [start, end), stretch by stretch, without gaps.
 

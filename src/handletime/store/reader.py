@@ -14,10 +14,11 @@ import pyarrow as pa
 from handletime.answers.files import CONVERSATIONS_AT_ONCE, Conversation
 from handletime.answers.relations import Snapshot, limited
 from handletime.answers.selection import instant_of
+from handletime.clock import DAY
 from handletime.deadline import Deadline
 from handletime.events import model
 from handletime.scope import WHOLE, Scope
-from handletime.segments.agent_focus import Focus, Move, focus_of
+from handletime.segments.agent_focus import Focus, FocusTime, Move, focus_of, time_of
 from handletime.segments.agent_focus import limited as limited_focus
 from handletime.segments.parts import Prepared
 from handletime.store.database import Database
@@ -134,6 +135,27 @@ class StoreReader:
             snapshot = Snapshot(cursor, self._relations(cursor, may_lack=False), self.deadline)
             return focus_within(snapshot, agent, found, partial(self._running, cursor, agent), start, end)
 
+    def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:
+        """For how long the focus of each of these agents was on a conversation in [start, end), as far as it is known.
+
+        Whose last `focused` before it was over a day earlier is not known. With a scope nobody is: the focus may have
+        been on others' conversations. With more than `MOVES_MAX` moves nothing is known.
+        """
+        if not agents or not self.scope.is_whole:
+            return {}
+        with self._cursor() as cursor:
+            asked = {"account": self._number(cursor), "agents": list(agents), "low": start - DAY}
+            lows = dict(cursor.execute(_LAST_OF_EACH, {**asked, "start": start}).fetchall())
+            within = {"end": end, "most": MOVES_MAX + 1}
+            rows = cursor.execute(_MOVES_OF_EACH, {**asked, **within}).fetchall()
+        if len(rows) > MOVES_MAX:
+            return {}
+        moves: dict[int, list[tuple[Any, ...]]] = {}
+        for agent, *row in rows:
+            if row[0] >= lows.get(agent, start):
+                moves.setdefault(agent, []).append(tuple(row))
+        return {agent: time_of(focus_among(mine, start, end)) for agent, mine in moves.items()}
+
     def _running(
         self, cursor: duckdb.DuckDBPyConnection, agent: int, conversations: Iterable[str]
     ) -> Iterator[Running]:
@@ -247,9 +269,14 @@ MOVES_MAX: Final = 100_000
 _LAST_FOCUSED: Final = f"""
     select max(time) from kept.focus_moves
     where account = $account and agentId = $agent and type = {model.FOCUSED} and time between $low and $start"""  # noqa: S608
+_LAST_OF_EACH: Final = f"""
+    select agentId, max(time) from kept.focus_moves
+    where account = $account and agentId in (select unnest($agents)) and type = {model.FOCUSED}
+        and time between $low and $start
+    group by agentId"""  # noqa: S608
 _MOVES: Final = f"""
     with moves as materialized (
-        select time, sequence, type, eventId, number, arrival, position from kept.focus_moves
+        select agentId, time, sequence, type, eventId, number, arrival, position from kept.focus_moves
         where account = $account and agentId = $agent and time >= $low and time < $end order by time limit $most)
     select time, sequence, type = {model.FOCUSED}, coalesce(eventId, ''), conversationId, coalesce(position, -1),
         leaseMillis
@@ -260,6 +287,11 @@ _MOVES: Final = f"""
         select number, arrival, leaseMillis from kept.events
         where leaseMillis is not null and number in (select number from moves)) using (number, arrival)
     order by time"""  # noqa: S608
+
+
+_MOVES_OF_EACH: Final = _MOVES.replace("agentId = $agent", "agentId in (select unnest($agents))").replace(
+    "    select time, sequence, type =", "    select agentId, time, sequence, type ="
+)
 
 
 def last_focused(latest: Callable[[int], duckdb.DuckDBPyConnection], start: int) -> int | None:

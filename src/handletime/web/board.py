@@ -7,17 +7,21 @@ from typing import Final, NamedTuple
 
 from handletime.answers.intervals import begin_of_day
 from handletime.answers.levels import verdicts_of
-from handletime.answers.live import LastRead
+from handletime.answers.live import LastRead, OpenConversations
 from handletime.answers.registry import LEVEL_METRICS
 from handletime.answers.selection import Selection
 from handletime.answers.words import NONE, local
 from handletime.api.ports import Reader
+from handletime.clock import MINUTE
 from handletime.errors import NotNow
+from handletime.segments.agent_focus import FocusTime
 from handletime.targets.targets import CLOCKS, AccountTargets, Clock
 from handletime.web.view import View
 
 KEPT_S: Final = 10.0
-"""Seconds for which service levels that were counted are shown to others too."""
+"""Seconds for which service levels and times in focus that were counted are shown to others too."""
+FOCUS_SPAN: Final = 15 * MINUTE
+"""How far the share of time in focus goes back."""
 ON_A_WALL: Final = {True: 6, False: 8}
 """The most skills on a wall, with targets and without: so many lines fit a screen and can be read from far."""
 TILES: Final[dict[Clock, str]] = {
@@ -39,8 +43,8 @@ MEANINGS: Final = {
     "time zone, the share that met their target: met / (met + missed)",
     "agents": "Human agents who have an open conversation; in several skills those who have some in each",
     "each": "Open conversations of human agents per agent: the average at this moment",
-    "in focus now": "Of the agents at work of whom there is focus data, how many have their focus on an open "
-    "conversation at this moment. It is no share of a time",
+    "in focus": "Of the last 15 minutes of the agents at work, the share in which their focus was on a conversation, "
+    "as far as it is known where it was. Beside it how many of those with focus data look at an open conversation now",
     "the order": "What is past due stands first, by when it was due; then what is due soonest; then the longest wait",
 }
 """What the figures of the board mean."""
@@ -91,6 +95,19 @@ class LevelsToday:
         of = view.agent_segments._replace(bounds=(midnight, max(at, midnight + 1)))
         same = (account, reader.scope, of._replace(bounds=(midnight,)), targets.state)
         return self._lately.of(same, lambda: _counted(reader, clocks, of, targets))
+
+
+class FocusLately:
+    """For how long agents at work had their focus on a conversation of late. Any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lately: LastRead[dict[int, FocusTime]] = LastRead(KEPT_S)
+
+    def of(self, reader: Reader, account: str, found: OpenConversations, at: int) -> dict[int, FocusTime]:
+        """The times of the last `FOCUS_SPAN`, by agent; none where a key is limited, for focus is of a whole agent."""
+        agents = {each.agent for each in found.conversations if each.agent is not None and not each.is_bot}
+        known = sorted(agents & found.with_focus)
+        return self._lately.of((account, reader.scope), lambda: reader.focus_times(known, at - FOCUS_SPAN, at))
 
 
 def meanings_of(targets: AccountTargets) -> dict[str, str]:

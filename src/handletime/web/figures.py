@@ -434,7 +434,10 @@ SLOWEST: Final = 10
 def data_quality_of(reader: Reader, view: View) -> DataQuality:
     """What is doubtful about a view's data. Where an agent is chosen, only that agent's long units count."""
     with reader.snapshot() as snapshot:
-        return doubts.data_quality_of(snapshot, view.agent_segments, view.long_minutes * MINUTE)
+        found = doubts.data_quality_of(snapshot, view.agent_segments, view.long_minutes * MINUTE)
+        if not view.compared:
+            return found
+        return found._replace(begins=doubts.begins_after(snapshot, view.compared[0]))
 
 
 def slowest_of(reader: Reader, view: View, account: str) -> list[Slow]:

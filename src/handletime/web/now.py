@@ -63,8 +63,10 @@ def _is_kiosk(query: Query) -> bool:
 
 def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int, *, kiosk: bool) -> str:
     targets = page.service.targets.of(asker.account)
+    found = open_lately(page, asker)
+    focus = page.focus_lately.of(asker.reader, asker.account, found, at)
     shown = {
-        "now": now_of(open_lately(page, asker), view.open_conversations, at, targets),
+        "now": now_of(found, view.open_conversations, at, targets, focus),
         "levels": page.levels.of(asker.reader, asker.account, view, at, targets),
         "has_targets": bool(targets),
         "level_tiles": TILES,

@@ -35,7 +35,7 @@ from handletime.errors import (
     Unauthorized,
 )
 from handletime.scope import WHOLE, Scope
-from handletime.web.board import LevelsToday
+from handletime.web.board import FocusLately, LevelsToday
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
 from handletime.web.view import COMPARED, INTERVALS, SPANS, USER_TYPES, read_view, settled
@@ -106,7 +106,7 @@ class Page:
         self.base = urlsplit(service.settings.public_url or "").path.rstrip("/")
         """The path before ours, where a proxy adds one."""
         self.streams = Streams()
-        self.levels = LevelsToday()
+        self.levels, self.focus_lately = LevelsToday(), FocusLately()
         self.stopping = asyncio.Event()
 
     def asker(
