@@ -109,7 +109,7 @@ def test_bots_stay_unfolded_while_the_page_renews_itself(centre: Centre, chromiu
         expect(page.locator("#queued")).to_have_text(str(queue + 1))
         expect(bots.locator("table")).to_be_visible()
         page.get_by_role("button", name="What does this mean: the figures of this moment").click()
-        expect(page.locator("#what-board")).to_contain_text("It is no share of a time")
+        expect(page.locator("#what-board")).to_contain_text("as far as it is known where it was")
         assert visitor.wrong == []
     finally:
         visitor.context.close()

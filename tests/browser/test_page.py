@@ -608,7 +608,7 @@ def test_whose_screen_sent_no_focus_data_is_said_by_name(visitor: Visitor) -> No
     day = datetime.now(UTC) - timedelta(hours=1)
     for path in ("/why?conversation=blind&tz=UTC", f"/agent-day?agent=3001&tz=UTC&day={day:%Y-%m-%d}"):
         visitor.open(path)
-        expect(page.get_by_text(said)).to_be_visible()
+        expect(page.get_by_text(said, exact=True)).to_be_visible()
 
 
 # --- compared, and as files -------------------------------------------------------------------------------------------
