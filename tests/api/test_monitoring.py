@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -47,8 +48,11 @@ def test_alertmanagers_own_tool_finds_nothing_wrong() -> None:
     subprocess.run(["amtool", "check-config", FILES / "alertmanager.yml"], check=True, timeout=120)
 
 
-def test_rules_are_about_series_that_there_are(world: World, account: str) -> None:
+def test_rules_are_about_series_that_there_are(
+    world: World, account: str, set_targets: Callable[[World, str], None]
+) -> None:
     put_some(world, account)
+    set_targets(world, f'[[targets]]\nname = "all"\naccounts = ["{account}"]\nfirst-response = "60s"\nresponse = "60s"')
     there = {name for name, _ in samples(world.get(f"/api/account/{account}/metrics", account).text)}
     rules = (FILES / "handletime.rules.yml").read_text()
     named = set(re.findall(r"\bhandletime_\w+", rules))

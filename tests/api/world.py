@@ -124,7 +124,7 @@ class MemoryReader:
             return focus_within(snapshot, agent, found, lambda _conversations: iter(()), start, end)
 
     def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:
-        return {agent: time_of(self.focus(agent, start, end)) for agent in agents} if self.scope.is_whole else {}
+        return {agent: time_of(self.focus(agent, start, end)) for agent in agents}
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
         running = derive(self.events).skill_segments

@@ -98,7 +98,8 @@ def test_the_focus_of_many_agents_is_that_of_each(seed: int, tmp_path: Path) -> 
             assert 9 not in found, "over a day ago"
         assert any(each.on for each in found.values())
         assert reader.focus_times([], BASE, BASE + hour) == {}
-        assert store.reader("local", Scope(None, (10,))).focus_times([1], BASE, BASE + 12 * hour) == {}
+        limited = store.reader("local", Scope(None, (10,)))
+        assert limited.focus_times([1], BASE, BASE + hour) == {1: time_of(limited.focus(1, BASE, BASE + hour))}
 
 
 def test_an_agents_focus_is_told_within_its_account_alone(tmp_path: Path) -> None:

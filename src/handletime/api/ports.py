@@ -73,7 +73,7 @@ class Reader(Protocol):
     def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:
         """For how long the focus of each of these agents was on a conversation in [start, end), as far as it is known.
 
-        With a scope nothing is known, for it may have been on others' conversations. Raises NotHere over a lake.
+        With a scope only conversations within it count. Raises NotHere over a lake.
         """
 
     def holds_all(self, conversations: Sequence[str]) -> bool:

@@ -50,9 +50,9 @@ class FocusTime(NamedTuple):
 
 
 def time_of(focus: Iterable[Focus]) -> FocusTime:
-    """The time of these stretches."""
+    """The time of these stretches; on conversations that whoever asks may not know of it is on none."""
     known = [each for each in focus if each.known]
-    on = sum(each.end - each.start for each in known if each.conversation is not None)
+    on = sum(each.end - each.start for each in known if each.conversation not in (None, OUTSIDE))
     return FocusTime(on, sum(each.end - each.start for each in known))
 
 

@@ -138,10 +138,12 @@ class StoreReader:
     def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:
         """For how long the focus of each of these agents was on a conversation in [start, end), as far as it is known.
 
-        Whose last `focused` before it was over a day earlier is not known. With a scope nobody is: the focus may have
-        been on others' conversations. With more than `MOVES_MAX` moves nothing is known.
+        Whose last `focused` before it was over a day earlier is not known. With a scope only conversations within it
+        count (`focus`). With more than `MOVES_MAX` moves nothing is known.
         """
-        if not agents or not self.scope.is_whole:
+        if not self.scope.is_whole:
+            return {agent: time_of(self.focus(agent, start, end)) for agent in agents}
+        if not agents:
             return {}
         with self._cursor() as cursor:
             asked = {"account": self._number(cursor), "agents": list(agents), "low": start - DAY}

@@ -104,7 +104,7 @@ class FocusLately:
         self._lately: LastRead[dict[int, FocusTime]] = LastRead(KEPT_S)
 
     def of(self, reader: Reader, account: str, found: OpenConversations, at: int) -> dict[int, FocusTime]:
-        """The times of the last `FOCUS_SPAN`, by agent; none where a key is limited, for focus is of a whole agent."""
+        """The times of the last `FOCUS_SPAN`, by agent."""
         agents = {each.agent for each in found.conversations if each.agent is not None and not each.is_bot}
         known = sorted(agents & found.with_focus)
         return self._lately.of((account, reader.scope), lambda: reader.focus_times(known, at - FOCUS_SPAN, at))
