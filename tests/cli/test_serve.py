@@ -180,7 +180,8 @@ def test_the_choices_are_the_permissions() -> None:
 def test_events_go_in_and_answers_come_out_also_after_a_restart(folder: Path, tmp_path: Path) -> None:
     key = new_key(folder, "admin")
     assert list(key) == [
-        *("id", "account", "permissions", "agentId", "token", "appKey", "appSecret", "accessToken", "accessTokenSecret")
+        *("id", "account", "permissions", "agentId", "groups", "skills"),
+        *("token", "appKey", "appSecret", "accessToken", "accessTokenSecret"),
     ]
     assert (key["account"], key["permissions"]) == ("acme", ["admin"])
     events, wanted = example("04-bot-to-human")

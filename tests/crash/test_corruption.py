@@ -168,11 +168,11 @@ FORM_TOKEN: Final = re.compile('name="form_token" value="[^"]*"')
 
 def pages_of(url: str, cookies: list[str], record: Record) -> Answers:
     """A page of each browser, with times of its zone."""
-    name = quote(str(record.batches[0].events[0]["conversationId"]), safe="")
+    # A list of what has ended: the picture of what still runs goes up to now.
+    times = [str(event["time"]) for batch in record.batches for event in batch.events]
+    path = f"/segments?from={quote(min(times))}&to={quote(max(times))}&userType=all"
     with httpx.Client(base_url=url, timeout=60) as client:
-        found = {
-            each: client.get(f"/why?conversation={name}", headers={"Cookie": f"{COOKIE}={each}"}) for each in cookies
-        }
+        found = {each: client.get(path, headers={"Cookie": f"{COOKIE}={each}"}) for each in cookies}
     # What forms carry is another one each time, and each server has an address of its own.
     return {
         cookie: (answer.status_code, FORM_TOKEN.sub("", answer.text).replace(url.rstrip("/"), ""))

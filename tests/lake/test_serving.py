@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -101,14 +102,23 @@ def shown(page: httpx.Response) -> str:
     return text.replace(page.url.netloc.decode(), "")
 
 
+def has_ended(site: Site, account: str, conversation: str) -> bool:
+    """Whether nothing of a conversation still runs."""
+    told = site.get(f"/api/account/{account}/conversations/{quote(conversation, safe='')}/explain", account).json()
+    rows = [*told["agentSegments"], *told["skillSegments"], *told["queueSegments"]]
+    return all(row["end"] is not None for row in rows) and not told["moments"][-1]["open"]
+
+
 @pytest.mark.parametrize("account", ["north", "local"])
 def test_the_pages_show_what_those_over_a_store_show(
     account: str, places: Places, store_site: Site, lake_site: Site
 ) -> None:
     browsers = [signed_in(site, account) for site in (store_site, lake_site)]
-    segment = store_site.get(
+    segments = store_site.get(
         f"/api/account/{account}/agent-segments?source=t&from={places.now - 3 * DAY}", account
-    ).json()["segments"][0]
+    ).json()["segments"]
+    # The picture of what still runs goes up to now, which is later for the second one.
+    segment = next(each for each in segments if has_ended(store_site, account, each["conversationId"]))
     why = str(httpx.URL("/why", params={"conversation": segment["conversationId"]}))
     day = f"/agent-day?agent={segment['agentId']}&day={rfc_3339(places.now - 2 * DAY)[:10]}&tz=UTC"
     # The last row of a run ends what is known of a focus: so it does within this day of the other account.
