@@ -147,6 +147,11 @@ class _Query:
         own = {"firstResponse": ("until", "answered"), "response": ("length",), "queueWait": ("until", "endReason")}
         return (TARGET, '"limit"', "calendar", "short", "abandoned", "since", *own[self.clock])
 
+    @property
+    def earliest(self) -> str:
+        """The moment of a segment before which none of its waits begins."""
+        return "least(start, coalesce(queuedSince, start))" if "queuedSince" in self._raw() else "start"
+
     def place_of(self, calendar: Calendar) -> int:
         """The number of a calendar that closes; -1 of the one that never does."""
         return -1 if calendar.is_always else self.calendars.index(calendar)
@@ -265,8 +270,7 @@ class _Hours:
         self._low = of.start - BEFORE
         self._sql = [self._opened(place, calendar, of.end) for place, calendar in enumerate(query.calendars)]
         if query.calendars:
-            relation = RELATIONS[CLOCK_TABLES[query.clock]]
-            self._look_up(snapshot, query.waits(relation, condition.where, [], []), condition)
+            self._look_up(snapshot, condition)
 
     @property
     def _until(self) -> str:
@@ -294,12 +298,15 @@ class _Hours:
         old = ", ".join(f"unnest($old_{name}) as {name}" for name in ("target", "since", "late_at"))
         return f"{waits} left join (select {old}) using ({TARGET}, since)"
 
-    def _look_up(self, snapshot: Snapshot, waits: str, condition: Condition) -> None:
+    def _look_up(self, snapshot: Snapshot, condition: Condition) -> None:
         """Finds from when on each wait is late that no grid knows: the first moment at which more than the target has
         elapsed (null: never).
         """
         uncut = [place for place, sql in enumerate(self._sql) if not sql]
         self.parameters |= {"low": self._low, "uncut": uncut}
+        # No wait begins before its segment, but for one that is counted from the queue: others need not be looked at.
+        where = condition.where if uncut else f"{condition.where} and epoch_ms({self._query.earliest}) < $low"
+        waits = self._query.waits(RELATIONS[CLOCK_TABLES[self._clock]], where, [], [])
         found = snapshot.execute(
             f"""select distinct {TARGET}, since from {waits}
             where calendar >= 0 and (since < $low or calendar = any($uncut))""",
