@@ -1,17 +1,21 @@
-"""Files and folders: those that are read whole, those that can be written to, those that are durable."""
+"""Files and folders: those that are read whole, or watched, those that can be written to, those that are durable."""
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Final
+from threading import Lock
+from typing import IO, BinaryIO, Final, Generic, TypeVar
 
 from handletime.errors import InputError, StoreError
 
+T = TypeVar("T")
 MIB: Final = 1 << 20
 STAGED: Final = ".handletime-"
 """How the names of files begin that are to take the place of others; whoever is killed leaves them."""
@@ -93,3 +97,52 @@ def replacing(path: Path, mode: int) -> Iterator[IO[bytes]]:
 
 def _size_in_words(size: int) -> str:
     return f"{size // MIB} MiB" if size >= MIB else f"{size:,} bytes"
+
+
+LOOK_EVERY_S: Final = 1.0
+"""Seconds between two looks at whether a watched file has changed."""
+
+
+class Watched(Generic[T]):
+    """What a file of the operator's says, read again when it changes. Any thread may use it.
+
+    If it cannot be read then, or is wrong, all stays as it was, and the log says so once.
+    """
+
+    def __init__(self, path: Path, read: Callable[[Path], T], what: str, log: logging.Logger) -> None:
+        """`what` is what the file is of, for the log: `the names`. Raises InputError, OSError."""
+        self._path, self._read, self._what, self._log = path, read, what, log
+        self._lock, self._told = Lock(), ""
+        self._looked = time.monotonic()
+        self.stamp: tuple[int, ...] | None = _stamp(path)
+        """Another one, as soon as the file is another; None while it cannot be read."""
+        self._content = read(path)
+
+    def now(self) -> T:
+        """What it says."""
+        with self._lock:
+            if time.monotonic() - self._looked >= LOOK_EVERY_S:
+                self._looked = time.monotonic()
+                self._look()
+            return self._content
+
+    def _look(self) -> None:
+        try:
+            stamp = _stamp(self._path)
+            if stamp == self.stamp:
+                return
+            self.stamp = stamp
+            self._content = self._read(self._path)
+            self._told = ""
+            self._log.info("read %s anew", self._what)
+        except (InputError, OSError) as error:
+            if isinstance(error, OSError):
+                self.stamp = None  # It is tried again: rights are changed without another time or size.
+            if str(error) != self._told:
+                self._log.warning("%s stay as they were: %s", self._what, error)
+            self._told = str(error)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

@@ -77,7 +77,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_changes_is_read_again_and_a_wrong_one_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(labels, "_LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("handletime.files.LOOK_EVERY_S", 0.0)
     path = tmp_path / "labels.csv"
     path.write_text(GOOD)
     names = Labels(path)

@@ -195,7 +195,7 @@ def test_what_is_no_length_is_none(text: str) -> None:
 def test_the_file_is_read_again_when_it_changes_and_stays_where_it_is_wrong(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("handletime.targets.file._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("handletime.files.LOOK_EVERY_S", 0.0)
     file.write_text(GOOD)
     targets = TargetsFile(file)
     first = targets.of("acme")
@@ -213,7 +213,7 @@ def test_a_file_that_could_not_be_read_is_tried_again(
     file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Copied in with another owner, then `chmod`: time, size and inode stay as they were."""
-    monkeypatch.setattr("handletime.targets.file._LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr("handletime.files.LOOK_EVERY_S", 0.0)
     file.write_text(GOOD)
     targets = TargetsFile(file)
     file.write_text(GOOD.replace("the rest", "all others"))

@@ -10,23 +10,20 @@ import csv
 import io
 import logging
 import re
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from threading import Lock
 from typing import Final
 
 from handletime.answers.words import Kind
 from handletime.errors import InputError
 from handletime.events.model import INTEGER_MAX, INTEGER_MIN
-from handletime.files import read_regular
+from handletime.files import Watched, read_regular
 
 KINDS: Final[tuple[Kind, ...]] = ("agent", "skill", "group")
 LABEL_MAX: Final = 200
 LINES_MAX: Final = 1_000_001
 FILE_MAX: Final = 64 << 20
 _NUMBER: Final = re.compile(r"-?[0-9]+")
-_LOOK_EVERY_S: Final = 1.0
 _HEADER: Final = ["kind", "id", "label"]
 _FORM: Final = "kind,id,label (and account, where names are one account's alone)"
 _log: Final = logging.getLogger(__name__)
@@ -34,54 +31,29 @@ Names = Mapping[tuple[str, Kind], dict[int, str]]
 """Labels by id, for each account ("" for all) and kind."""
 Seen = Callable[[Kind, int], bool]
 """Whether an id of a kind may be seen."""
-_Stamp = tuple[int, ...]
 
 
 class Labels:
     """The names of one file, or none. Any thread may use it. Raises InputError where the file is wrong; OSError."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path = path
-        self._lock = Lock()
-        self._names: Names = {}
-        self._stamp: _Stamp | None = None
-        self._looked = time.monotonic()
-        if path is not None:
-            self._stamp = _stamp(path)
-            self._names = read_labels(path)
+        self._file = None if path is None else Watched(path, read_labels, "the names", _log)
 
     @property
     def are_given(self) -> bool:
         """Whether there is a file of names."""
-        return self._path is not None
+        return self._file is not None
 
     def state(self) -> str:
         """Names the state of the file; another one has another name."""
-        self._look()
-        return "-".join(map(str, self._stamp or ()))
+        if self._file is None:
+            return ""
+        self._file.now()
+        return "-".join(map(str, self._file.stamp or ()))
 
     def of(self, account: str) -> AccountLabels:
         """The names that an account sees."""
-        self._look()
-        return AccountLabels(account, self._names)
-
-    def _look(self) -> None:
-        if self._path is None:
-            return
-        with self._lock:
-            if time.monotonic() - self._looked < _LOOK_EVERY_S:
-                return
-            self._looked = time.monotonic()
-            try:
-                stamp = _stamp(self._path)
-                if stamp == self._stamp:
-                    return
-                self._stamp = stamp
-                self._names = read_labels(self._path)
-            except (InputError, OSError) as error:
-                if isinstance(error, OSError):
-                    self._stamp = None  # It is tried again: rights are changed without another time or size.
-                _log.warning("the names stay as they were: %s", error)
+        return AccountLabels(account, {} if self._file is None else self._file.now())
 
 
 class AccountLabels:
@@ -183,8 +155,3 @@ def _named(row: list[str], columns: int, place: str) -> tuple[str, Kind, int, st
     if not label or len(label) > LABEL_MAX or not label.isprintable():
         raise InputError(f"{place}: label: must have 1 to {LABEL_MAX} characters, no control characters")
     return "".join(account), kind, identity, label
-
-
-def _stamp(path: Path) -> _Stamp:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

@@ -9,12 +9,10 @@ import difflib
 import hashlib
 import logging
 import re
-import time
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from pathlib import Path
-from threading import Lock
 from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
@@ -22,7 +20,7 @@ from handletime.clock import DAY, HOUR, MINUTE, SECOND, zone_like, zone_named
 from handletime.errors import InputError
 from handletime.events.book import is_account
 from handletime.events.model import EPOCH, INTEGER_MAX, INTEGER_MIN, USER_TYPES
-from handletime.files import read_regular
+from handletime.files import Watched, read_regular
 from handletime.targets import toml_lines
 from handletime.targets.hours import ALWAYS, END_MAX, Calendar, Minutes
 from handletime.targets.targets import ABANDONED, FROMS, AccountTargets, Clock, Target, Targets, without_case
@@ -40,7 +38,6 @@ _LENGTH: Final = re.compile(r"(?:[0-9]+ ?(?:ms|s|min|h|d) ?)+")
 _PART: Final = re.compile(r"([0-9]+) ?(ms|s|min|h|d)")
 _SPAN: Final = re.compile(r"([0-9]{1,2}):([0-9]{2})\s*-\s*([0-9]{1,2}):([0-9]{2})")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
-_LOOK_EVERY_S: Final = 1.0
 _CLOCK_KEYS: Final[dict[str, Clock]] = {
     "first-response": "firstResponse",
     "response": "response",
@@ -57,44 +54,14 @@ class TargetsFile:
     """The targets of one file, or none. Any thread may use it. Raises InputError where the file is wrong; OSError."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._path, self._lock = path, Lock()
-        self._looked = time.monotonic()
-        self._stamp = None if path is None else _stamp(path)
-        self._told = ""
-        self._targets = Targets() if path is None else read_targets(path)
+        self._file = None if path is None else Watched(path, read_targets, "the targets", _log)
 
     def of(self, account: str | None) -> AccountTargets:
         """The targets of an account, or of all accounts, in their order."""
-        self._look()
-        return self._targets.of(account)
-
-    def _look(self) -> None:
-        if self._path is None:
-            return
-        with self._lock:
-            if time.monotonic() - self._looked < _LOOK_EVERY_S:
-                return
-            self._looked = time.monotonic()
-            try:
-                stamp = _stamp(self._path)
-                if stamp == self._stamp:
-                    return
-                self._stamp = stamp
-                self._targets = read_targets(self._path)
-            except (InputError, OSError) as error:
-                if isinstance(error, OSError):
-                    self._stamp = None  # It is tried again: rights are changed without another time or size.
-                if str(error) != self._told:
-                    _log.warning("the targets stay as they were: %s", error)
-                self._told = str(error)
-            else:
-                self._told = ""
-                _log.info("read the targets anew: %d", len(self._targets.targets))
+        return (_NONE if self._file is None else self._file.now()).of(account)
 
 
-def _stamp(path: Path) -> tuple[int, ...]:
-    status = path.stat()
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+_NONE: Final = Targets()
 
 
 def read_targets(path: Path) -> Targets:
