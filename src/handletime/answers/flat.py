@@ -252,7 +252,8 @@ def _workbook(rows: Iterable[Rows], shape: Shape) -> Iterator[bytes]:
 
 
 def workbook(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
-    """A workbook of one sheet: a line of names, then the rows. Times have no zone; large ids are texts.
+    """A workbook of one sheet: a line of names, then the rows. Times have no zone; large ids are texts. Shares and
+    other fractions are shown with one digit, and stand there as they are.
 
     Rows lie in a temporary file until the workbook is made of them.
     """
@@ -262,6 +263,8 @@ def workbook(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
         book = Workbook(file, {"constant_memory": True})
         sheet = book.add_worksheet("report")
         bold, moment = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd hh:mm"})
+        exactly = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
+        share = book.add_format({"num_format": "0.0"})
         sheet.freeze_panes(1, 0)
         sheet.set_column(0, max(len(names) - 1, 0), _WIDTH)
         for place, name in enumerate(names):
@@ -271,13 +274,15 @@ def workbook(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator
                 if cell is None:
                     continue
                 if isinstance(cell, datetime):
-                    sheet.write_datetime(line, place, cell, moment)
+                    sheet.write_datetime(line, place, cell, exactly if cell.second or cell.microsecond else moment)
                 elif isinstance(cell, bool):
                     sheet.write_boolean(line, place, cell)
                 elif isinstance(cell, str) or abs(cast("float", cell)) >= _EXCEL_DIGITS:
                     sheet.write_string(line, place, str(cell))
+                elif isinstance(cell, float):
+                    sheet.write_number(line, place, cell, share)
                 else:
-                    sheet.write_number(line, place, cast("float", cell))
+                    sheet.write_number(line, place, cast("int", cell))
         book.close()
         file.seek(0)
         while piece := file.read(_PIECE):

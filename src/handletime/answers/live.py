@@ -5,6 +5,7 @@ All of it is what the rules see at the end of the open conversations' events (`s
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from threading import Lock
@@ -281,11 +282,14 @@ def now_of(
     at: int,
     targets: AccountTargets = NO_TARGETS,
     focus_times: Mapping[int, FocusTime] = MappingProxyType({}),
+    *,
+    whole: bool = False,
 ) -> Now:
     """Counts the open conversations that match the filters of a selection. Its times do not count here.
 
-    `focus_times` are those of the last minutes, by agent.
+    `focus_times` are those of the last minutes, by agent. `whole`: all agents, not only the first `AGENTS_MAX`.
     """
+    most = sys.maxsize if whole else AGENTS_MAX
     conversations = [each.seen_at(at) if each.focus else each for each in found.conversations]
     shown = [each for each in conversations if _matches(each, of)]
     focus = {agent: (each.id, here.since) for each in conversations for agent, here in each.focus.items()}
@@ -293,20 +297,20 @@ def now_of(
     sums = _Sums(at, focus, found.with_focus, urgent, focus_times)
     people = [each for each in shown if not each.is_bot]
     agents = sums.by_agent(people)
-    left_out = max(len(agents) - AGENTS_MAX, 0)
+    left_out = max(len(agents) - most, 0)
     looking = sorted(_looking(conversations, of), key=lambda each: (each.since, each.agent))
     return Now(
         at,
         sums.of(None, shown),
         sums.of(None, people),
         sums.by_skill(people),
-        agents[:AGENTS_MAX],
+        agents[:most],
         left_out,
         sums.by_agent(each for each in shown if each.is_bot),
         found.begin_in_the_middle,
         shown,
-        looking[:AGENTS_MAX],
-        max(len(looking) - AGENTS_MAX, 0),
+        looking[:most],
+        max(len(looking) - most, 0),
     )
 
 

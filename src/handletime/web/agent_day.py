@@ -16,9 +16,10 @@ from handletime.answers.words import OUTSIDE_SCOPE, clock, duration, local
 from handletime.api.parameters import Parameter, Wrong
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import HOUR
-from handletime.web.page import ThePage
+from handletime.web.page import Asker, Page, ThePage
 from handletime.web.picture import Scale, Tick
-from handletime.web.view import AGENT, read_view
+from handletime.web.sheet import FORMS, At, Cells, Sheet
+from handletime.web.view import AGENT, View, read_view
 
 SHOWN: Final = 200
 """The most conversations that are shown."""
@@ -81,49 +82,120 @@ class Bars(NamedTuple):
     more_bars: int
 
 
-@get("/agent-day", sync_to_thread=True, name="page-agent-day")
-def agent_day(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """A day of an agent: which conversations had the focus, and what of it was handle time."""
-    asker = page.asker(request, "handle-time")
+class Asked(NamedTuple):
+    """A day of an agent, and when it begins and ends; `now` is the moment up to which it is known at most."""
+
+    view: View
+    agent: int
+    day: date
+    start: int
+    end: int
+    now: int
+    of_day: AgentDay
+
+    def href(self, path: str, day: date) -> str:
+        """A link to another day, or to a table of this one."""
+        return f"{path}?{urlencode({'agent': self.agent, 'day': day, 'tz': self.view.zone.key}, quote_via=quote)}"
+
+
+def read(request: HttpRequest, page: Page, asker: Asker) -> Asked:
+    """Reads the day that an address asks for. Raises BadRequest, NotNow."""
     query = query_of(request)
     now = page.service.clock.now()
     view = read_view(query, now, asker.session.zone)
     day = query.get(DAY) or local(now, view.zone).date()
-    agent = view.agent
-    if agent is None:
+    if view.agent is None:
         query.fault(AGENT, "is required")
     query.check()
+    agent = view.agent or 0
     start, end = day_bounds(day, view.zone)
     until = max(min(end, now), start)
     reader = asker.reader
     with reader.snapshot() as snapshot:
-        units = units_of(snapshot, agent or 0, start, until) if start < until else []
-    focus = reader.focus(agent or 0, start, until) if start < until else []
-    of_day = day_of(focus, units, start, until)
+        units = units_of(snapshot, agent, start, until) if start < until else []
+    focus = reader.focus(agent, start, until) if start < until else []
+    return Asked(view, agent, day, start, end, now, day_of(focus, units, start, until))
+
+
+@get("/agent-day", sync_to_thread=True, name="page-agent-day")
+def agent_day(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """A day of an agent: which conversations had the focus, and what of it was handle time."""
+    asker = page.asker(request, "handle-time")
+    asked = read(request, page, asker)
+    view, day, of_day = asked.view, asked.day, asked.of_day
     shown = of_day.conversations[:SHOWN]
-
-    def href(other: date) -> str:
-        return f"/agent-day?{urlencode({'agent': agent, 'day': other, 'tz': view.zone.key}, quote_via=quote)}"
-
+    before, after = day - timedelta(days=1), day + timedelta(days=1)
     return page.html(
         request,
         "agent_day.html",
         asker,
         view=view,
-        agent=agent,
+        agent=asked.agent,
         day=day,
         of_day=of_day,
-        hours=(end - start) / HOUR,
-        is_over=until == end,
+        hours=(asked.end - asked.start) / HOUR,
+        is_over=of_day.end == asked.end,
         shown=shown,
         more=of_day.conversations[SHOWN:],
         picture=draw(of_day, shown, view.zone),
-        before=href(day - timedelta(days=1)) if day > _FIRST else "",
-        after=href(day + timedelta(days=1)) if end <= now and day < _LAST else "",
-        day_before=str(day - timedelta(days=1)),
-        day_after=str(day + timedelta(days=1)),
+        before=asked.href("/agent-day", before) if day > _FIRST else "",
+        after=asked.href("/agent-day", after) if asked.end <= asked.now and day < _LAST else "",
+        day_before=str(before),
+        day_after=str(after),
         total=total,
+        files={
+            of: {form: asked.href(f"/{of}.{form}", day) for form in FORMS}
+            for of in ("agent-day", "agent-day-stretches")
+        },
     )
+
+
+# --- as files --------------------------------------------------------------------------------------------------------
+
+
+def conversations_sheet(asked: Asked) -> Sheet:
+    """The conversations of a day, in order, and the time on none of them, on others, or of which it is not known."""
+    of_day = asked.of_day
+    rows: list[Cells] = [
+        [
+            *("conversation", each.id, At(each.begin), At(each.last), len(each.focus), each.focus_ms),
+            *(len(each.units), each.handle_time_ms if each.units else None),
+        ]
+        for each in of_day.conversations
+    ]
+    if of_day.has_focus_data:
+        rows += [
+            [on, None, None, None, len(stretches), total(stretches), None, None]
+            for on, stretches in _elsewhere(of_day).items()
+            if stretches or on == IDLE_ON
+        ]
+    names = (
+        *("focusOn", "conversationId", "firstTime", "lastTime", "focusStretches", "focusMillis"),
+        *("handleTimeUnits", "totalHandleTimeMillis"),
+    )
+    return Sheet("agent-day", of_day.start, of_day.end, names, rows)
+
+
+IDLE_ON: Final = "noConversation"
+
+
+def _elsewhere(of_day: AgentDay) -> dict[str, list[Stretch]]:
+    return {IDLE_ON: of_day.idle, "outsideScope": of_day.outside, "unknown": of_day.unknown}
+
+
+def stretches_sheet(asked: Asked) -> Sheet:
+    """What the picture of a day draws, by time: each stretch of focus, each handle-time unit, each idle gap."""
+    of_day = asked.of_day
+    found: list[tuple[Stretch, str, str, str | None]] = []
+    for each in of_day.conversations:
+        found += [(stretch, "focus", "conversation", each.id) for stretch in each.focus]
+        found += [(stretch, "handleTimeUnit", "conversation", each.id) for stretch in each.units]
+    if of_day.has_focus_data:
+        found += [(stretch, "focus", on, None) for on, all_ in _elsewhere(of_day).items() for stretch in all_]
+    found.sort(key=lambda each: each[:2])
+    rows = [[what, on, id_, At(each.start), At(each.end), each.millis] for each, what, on, id_ in found]
+    names = ("stretch", "focusOn", "conversationId", "startTime", "endTime", "durationMillis")
+    return Sheet("agent-day-stretches", of_day.start, of_day.end, names, rows)
 
 
 def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> Bars:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Final, NamedTuple
 
+from handletime.answers.flat import Namer
 from handletime.answers.intervals import begin_of_day
 from handletime.answers.levels import verdicts_of
-from handletime.answers.live import LastRead, OpenConversations
+from handletime.answers.live import LastRead, Now, OpenConversations, OpenOf
 from handletime.answers.registry import LEVEL_METRICS
 from handletime.answers.selection import Selection
 from handletime.answers.words import NONE, local
@@ -16,6 +17,7 @@ from handletime.clock import MINUTE
 from handletime.errors import NotNow
 from handletime.segments.agent_focus import FocusTime
 from handletime.targets.targets import CLOCKS, AccountTargets, Clock
+from handletime.web.sheet import At, Sheet, at_if_any
 from handletime.web.view import View
 
 KEPT_S: Final = 10.0
@@ -60,9 +62,14 @@ class Level(NamedTuple):
     judged: int = 0
 
     @property
+    def percent(self) -> float | None:
+        """The share that met its target; None of nothing."""
+        return 100 * self.met / self.judged if self.judged else None
+
+    @property
     def text(self) -> str:
-        """The share that met its target, as people read it."""
-        return _METRICS[f"{self.clock}ServiceLevelPercent"].said(100 * self.met / self.judged) if self.judged else NONE
+        """The same as people read it."""
+        return NONE if self.percent is None else _METRICS[f"{self.clock}ServiceLevelPercent"].said(self.percent)
 
 
 class Levels(NamedTuple):
@@ -131,3 +138,83 @@ def _counted(reader: Reader, clocks: list[Clock], of: Selection, targets: Accoun
                 for skill, *counts in zip(found.keys["skillId"].tolist(), met, missed, strict=True):
                     skills.setdefault(skill, {})[clock] = Level(clock, counts[0], sum(counts))
     return Levels(total, skills)
+
+
+# --- as files --------------------------------------------------------------------------------------------------------
+
+
+def skills_sheet(now: Now, levels: Levels, name: Namer, *, has_queues: bool) -> Sheet:
+    """The board by skill, the most urgent first; service levels for the clocks that targets set."""
+    rows = [
+        [
+            *(each.number, name("skill", each.number or 0), each.in_queue if has_queues else None),
+            *_waits(each),
+            *(value for level in levels.of(each.number or 0) for value in _level_cells(level)),
+            *(each.agents, each.each, each.focus_percent, each.agents_in_focus, each.agents_with_focus, each.open),
+        ]
+        for each in now.skills
+    ]
+    of_levels = [f"{clock}{what}" for clock in levels.total for what in ("ServiceLevelPercent", *_COUNTS)]
+    names = (
+        *("skillId", "skill", "inQueue", *_WAITS, *of_levels),
+        *("agents", "conversationsPerAgent", "focusPercent", "agentsInFocus", "agentsWithFocusData", "open"),
+    )
+    return Sheet("now-skills", now.at, now.at, names, rows)
+
+
+_COUNTS: Final = ("MetCount", "MissedCount")
+_WAITS: Final = ("waiting", "longestWaitMillis", "longestWaitConversationId", "waitingOverADay", "pastDue", "due")
+
+
+def _waits(of: OpenOf) -> list[object]:
+    longest = (of.longest_ms, of.longest) if of.longest else (None, None)
+    return [of.waiting, *longest, of.stale, of.past_due, at_if_any(of.due)]
+
+
+def _level_cells(level: Level) -> list[object]:
+    return [level.percent, level.met, level.judged - level.met]
+
+
+def agents_sheet(now: Now, name: Namer) -> Sheet:
+    """All agents at work, the most urgent first, and on which open conversation each one's focus is."""
+    rows = [
+        [
+            *(each.number, name("agent", each.number or 0), each.open, *_waits(each), each.knows_focus),
+            *_looks(now.at, each.focus, each.focus_since),
+        ]
+        for each in now.agents
+    ]
+    names = ("agentId", "agent", "open", *_WAITS, "focusData", "focusConversationId", "focusSince", "focusMillis")
+    return Sheet("now-agents", now.at, now.at, names, rows)
+
+
+def _looks(now: int, conversation: str | None, since: int) -> tuple[object, object, object]:
+    return (None, None, None) if conversation is None else (conversation, At(since), max(now - since, 0))
+
+
+def looking_sheet(now: Now, name: Namer) -> Sheet:
+    """Who looks at a conversation that is not theirs, the longest first."""
+    rows = []
+    for each in now.looking:
+        whose: tuple[object, object, object] = (None, None, None)
+        if (agent := each.conversation.agent) is not None:
+            whose = (agent, name("agent", agent), "bot" if each.conversation.is_bot else "human")
+        looks = _looks(now.at, each.conversation.id, each.since)
+        rows.append([each.agent, name("agent", each.agent), *looks, *whose])
+    names = (
+        "agentId",
+        "agent",
+        "focusConversationId",
+        "focusSince",
+        "focusMillis",
+        "ofAgentId",
+        "ofAgent",
+        "ofUserType",
+    )
+    return Sheet("now-looking", now.at, now.at, names, rows)
+
+
+def bots_sheet(now: Now, name: Namer) -> Sheet:
+    """The bots that have open conversations."""
+    rows = [[each.number, name("agent", each.number or 0), each.open, *_waits(each)] for each in now.bots]
+    return Sheet("now-bots", now.at, now.at, ("agentId", "agent", "open", *_WAITS), rows)

@@ -145,10 +145,7 @@ def meanings_of(tiles: Sequence[Tile]) -> dict[str, str]:
 def exports_of(view: View, *, of_skills: bool = False) -> dict[str, dict[str, str]]:
     """The addresses of what charts show as files, interval by interval, by what they have."""
     kinds = {"skill segments by interval": "skill"} if of_skills else {}
-    return {
-        title: {form: view.fixed(f"/history.{form}", of=of) for form in ("csv", "xlsx")}
-        for title, of in {**kinds, "agent segments by interval": None}.items()
-    }
+    return {title: view.files("/history", of=of) for title, of in {**kinds, "agent segments by interval": None}.items()}
 
 
 def tiles_of(history: History, view: View, skill_history: History | None = None) -> list[Tile]:

@@ -1,12 +1,14 @@
 """The tables of the page as files, CSV or workbooks: what is seen, of all pages, in the order in which it is seen.
 
 Tables of metrics are reports (`answers.report`), with the columns of `GET …/report`; so there is no total row.
+Of every other table the view that shows it makes a `Sheet` from what it has read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from litestar import Response, get
 
@@ -21,17 +23,16 @@ from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
 from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import Judged
-from handletime.web.figures import HISTORY, Row, sorted_rows, with_numbers
+from handletime.web import agent_day, board, one_agent, weekdays, why
+from handletime.web.figures import HISTORY, Row, slowest_of, sorted_rows, with_numbers
+from handletime.web.now import board_of
 from handletime.web.open import shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
-from handletime.web.segments import read, read_skill_segments
+from handletime.web.segments import SEGMENT_NAMES, read, read_skill_segments
+from handletime.web.sheet import FORMS, At, Cells, Form, Sheet
 from handletime.web.tables import in_order, read_listing, tables_of
-from handletime.web.view import View, read_view
+from handletime.web.view import AGENT, View, read_view
 
-Form = Literal["csv", "xlsx"]
-FORMS: Final[tuple[Form, ...]] = ("csv", "xlsx")
-When = Callable[[int], object]
-"""How a moment stands in a cell."""
 SUFFIX: Final = a_choice("table", "Which table of a page that has two.", "", ("2",))
 OF: Final = a_choice("of", "Whose segments; agents' where it is absent.", "", ("skill",))
 _ROW_BYTES: Final = 500
@@ -127,12 +128,11 @@ def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     asker = page.asker(request, "handle-time")
     asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
     form = _form(request)
-    when = _when(form, asked.view)
     with asker.reader.snapshot() as snapshot:
         total, rows = rows_of(snapshot, asked.wanted, asked.sort, offset=0, limit=ROWS_MAX)
         name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end, form)
-        cells = (_segment(row, asker, when) for row in rows)
-        return _table(request, asker, form, SEGMENT_NAMES, cells, name, total)
+        cells = (_segment(row, asker) for row in rows)
+        return _table(request, asker, asked.view.zone, SEGMENT_NAMES, cells, name, total)
 
 
 def _skill_segments(request: HttpRequest, page: ThePage) -> Response[Any]:
@@ -140,29 +140,21 @@ def _skill_segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     asker = page.asker(request, "operations", without_agent="skill segments")
     asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.session.zone)
     form = _form(request)
-    when = _when(form, asked.view)
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, asked.wanted, offset=0, limit=ROWS_MAX)
     name = file_name(asker.account, "skill-segments", asked.wanted.start, asked.wanted.end, form)
-    cells = (_skill_segment(row, asker, when) for row in rows)
-    return _table(request, asker, form, SKILL_SEGMENT_NAMES, cells, name, total, held=_ROW_BYTES * len(rows))
-
-
-SEGMENT_NAMES: Final = (
-    *("segmentId", "conversationId", "agentId", "agent", "employeeId", "skillId", "skill", "groupId", "group"),
-    *("userType", "source", "startTime", "endTime", "durationMillis", "outcome", "endReason"),
-    *("totalHandleTimeMillis", "focusData"),
-)
+    cells = (_skill_segment(row, asker) for row in rows)
+    held = _ROW_BYTES * len(rows)
+    return _table(request, asker, asked.view.zone, SKILL_SEGMENT_NAMES, cells, name, total, held=held)
 
 
 def _open(request: HttpRequest, page: ThePage) -> Response[Any]:
     """The list of open conversations, all of them."""
     asker = page.asker(request, "operations")
     shown = shown_of(request, page, asker)
-    form, at, listed = _form(request), shown["at"], shown["listed"]
-    when = _when(form, shown["view"])
-    cells = (_open_conversation(row, asker, at, when, shown["urgent"].get(row.id)) for row in listed)
-    return _table(request, asker, form, OPEN_NAMES, cells, file_name(asker.account, "open", at, at, form), len(listed))
+    at, listed = shown["at"], shown["listed"]
+    cells = [_open_conversation(row, asker, at, shown["urgent"].get(row.id)) for row in listed]
+    return _written(request, asker, shown["view"], Sheet("open", at, at, OPEN_NAMES, cells))
 
 
 OPEN_NAMES: Final = (
@@ -175,32 +167,137 @@ SKILL_SEGMENT_NAMES: Final = (
 )
 
 
-def _segment(row: Segment, asker: Asker, when: When) -> list[object]:
+def _segment(row: Segment, asker: Asker) -> list[object]:
     name = asker.labels.name
     agent, skill, group = name("agent", row.agent), name("skill", row.skill), name("group", row.group)
     handled = row.handle_time if row.focus_data and row.user_type == "human" else None
     ids = [row.segment_id, row.conversation, row.agent, agent, row.employee, row.skill, skill, row.group, group]
-    times = [row.user_type, row.source, when(row.start), when(row.end), row.end - row.start]
+    times = [row.user_type, row.source, At(row.start), At(row.end), row.end - row.start]
     return [*ids, *times, row.outcome, row.end_reason, handled, row.focus_data]
 
 
-def _skill_segment(row: SkillSegment, asker: Asker, when: When) -> list[object]:
+def _skill_segment(row: SkillSegment, asker: Asker) -> list[object]:
     ids = [row.conversation, row.skill, asker.labels.name("skill", row.skill), row.user_type]
-    times = [when(row.start), when(row.end), row.end - row.start]
+    times = [At(row.start), At(row.end), row.end - row.start]
     return [*ids, *times, row.outcome, row.in_queue, row.end_reason]
 
 
-def _open_conversation(row: OpenConversation, asker: Asker, at: int, when: When, urgent: Judged | None) -> list[object]:
+def _open_conversation(row: OpenConversation, asker: Asker, at: int, urgent: Judged | None) -> list[object]:
     name, since = asker.labels.name, row.waiting_since
-    wait = (None, None) if since is None else (max(at - since, 0), when(since))
+    wait = (None, None) if since is None else (max(at - since, 0), At(since))
     agent: tuple[object, object, object] = (None, None, None)
     if row.agent is not None:
         agent = (row.agent, name("agent", row.agent), "bot" if row.is_bot else "human")
     focus = " ".join(map(str, row.focus)) or None
     due: tuple[object, object] = (None, None)
     if urgent is not None and urgent.due is not None:
-        due = (when(urgent.due), urgent.verdict == "pastDue")
+        due = (At(urgent.due), urgent.verdict == "pastDue")
     return [row.id, row.state, *wait, *due, row.skill, name("skill", row.skill), *agent, row.source, focus]
+
+
+# --- tables beside these ---------------------------------------------------------------------------------------------
+
+
+def _view(request: HttpRequest, page: Page, asker: Asker, *, of_agent: bool = False) -> View:
+    """The view of an address, which has to name an agent for what is of one. Raises BadRequest."""
+    query = query_of(request)
+    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    if of_agent and view.agent is None:
+        query.fault(AGENT, "is required")
+    query.check()
+    return view
+
+
+def _peers(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """One agent beside the peers."""
+    asker = page.asker(request, "operations")
+    view = _view(request, page, asker, of_agent=True)
+    sheet = one_agent.peers_sheet(asker.reader, view, view.agent or 0, asker.labels.name)
+    return _written(request, asker, view, sheet)
+
+
+def _at_once(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """Conversations at once of one agent."""
+    asker = page.asker(request, "operations")
+    view = _view(request, page, asker, of_agent=True)
+    return _written(request, asker, view, one_agent.at_once_sheet(asker.reader, view))
+
+
+def _weekdays(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """Waits in the queue by weekday and hour."""
+    asker = page.asker(request, "operations", without_agent="waits in the queue")
+    view = _view(request, page, asker)
+    return _written(request, asker, view, weekdays.weekdays_sheet(asker.reader, view))
+
+
+def _transfers(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """Transfers from skill to skill."""
+    asker = page.asker(request, "operations", without_agent="transfers between skills")
+    view = _view(request, page, asker)
+    return _written(request, asker, view, weekdays.transfers_sheet(asker.reader, view, asker.labels.name))
+
+
+def _slowest(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """The slowest answers."""
+    asker = page.asker(request, "operations")
+    view, name = _view(request, page, asker), asker.labels.name
+    rows = [
+        [
+            *(each.conversation, each.segment, each.agent, name("agent", each.agent)),
+            *(each.skill, name("skill", each.skill), each.waited, each.handled, At(each.end), each.outcome),
+        ]
+        for each in slowest_of(asker.reader, view, asker.account)
+    ]
+    return _written(request, asker, view, Sheet("slowest", view.start, view.end, SLOWEST_NAMES, rows))
+
+
+SLOWEST_NAMES: Final = (
+    *("conversationId", "segmentId", "agentId", "agent", "skillId", "skill"),
+    *("longestResponseMillis", "totalHandleTimeMillis", "endTime", "outcome"),
+)
+
+
+def _of_now(kind: str) -> _Handler:
+    """A table of what is going on now, at the moment of the request."""
+
+    def made(request: HttpRequest, page: ThePage) -> Response[Any]:
+        asker = page.asker(request, "operations")
+        view, name = _view(request, page, asker), asker.labels.name
+        now, levels = board_of(page, asker, view, page.service.clock.now(), whole=True)
+        match kind:
+            case "skills":
+                sheet = board.skills_sheet(now, levels, name, has_queues=asker.key.scope.has_queues)
+            case "agents":
+                sheet = board.agents_sheet(now, name)
+            case "looking":
+                sheet = board.looking_sheet(now, name)
+            case _:
+                sheet = board.bots_sheet(now, name)
+        return _written(request, asker, view, sheet)
+
+    return made
+
+
+def _of_day(made: Callable[[agent_day.Asked], Sheet]) -> _Handler:
+    """A table of a day of an agent."""
+
+    def written_(request: HttpRequest, page: ThePage) -> Response[Any]:
+        asker = page.asker(request, "handle-time")
+        asked = agent_day.read(request, page, asker)
+        return _written(request, asker, asked.view, made(asked))
+
+    return written_
+
+
+def _of_why(made: Callable[[Asker, why.Asked], Sheet]) -> _Handler:
+    """A table of one conversation."""
+
+    def written_(request: HttpRequest, page: ThePage) -> Response[Any]:
+        asker = page.asker(request, "handle-time")
+        asked = why.read(request, page, asker)
+        return _written(request, asker, asked.view, made(asker, asked))
+
+    return written_
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -210,29 +307,40 @@ def _form(request: HttpRequest) -> Form:
     return "xlsx" if str(request.scope["path"]).endswith(".xlsx") else "csv"
 
 
-def _when(form: Form, view: View) -> When:
-    """Times of CSV are UTC; those of a workbook stand as the clock of the view shows them."""
-    return rfc_3339 if form == "csv" else lambda millis: local(millis, view.zone).replace(tzinfo=None)
+def _cell(cell: object, form: Form, zone: ZoneInfo) -> object:
+    """A cell as a form has it: times of CSV are UTC, those of a workbook stand as the clock of the view shows them.
+
+    Whole numbers have no fraction in CSV, as in the tables of metrics.
+    """
+    if isinstance(cell, At):
+        return rfc_3339(cell) if form == "csv" else local(cell, zone).replace(tzinfo=None)
+    return int(cell) if isinstance(cell, float) and form == "csv" and cell.is_integer() else cell
 
 
 def _answer(request: HttpRequest, asker: Asker, form: Form) -> Answer:
     return Answer(request, "identity" if form == "xlsx" else None, asker.reader.deadline)
 
 
+def _written(request: HttpRequest, asker: Asker, view: View, sheet: Sheet) -> Response[Any]:
+    name = file_name(asker.account, sheet.of, sheet.start, sheet.end, _form(request))
+    return _table(request, asker, view.zone, sheet.names, sheet.rows, name, len(sheet.rows))
+
+
 def _table(
     request: HttpRequest,
     asker: Asker,
-    form: Form,
+    zone: ZoneInfo,
     names: Sequence[str],
-    rows: Iterable[Sequence[object]],
+    rows: Iterable[Cells],
     name: str,
     total: int,
     *,
     held: int = 0,
 ) -> Response[Any]:
+    form = _form(request)
     answer = _answer(request, asker, form)
     answer.reserve(held)
-    within: Iterator[Sequence[object]] = asker.reader.deadline.over(rows)
+    within: Iterator[Cells] = ([_cell(cell, form, zone) for cell in row] for row in asker.reader.deadline.over(rows))
     if form == "csv":
         made = csv_answer(answer, names, within, file_name=name, total=total)
         made.headers.update(HEADERS)
@@ -247,16 +355,34 @@ def _sent(answer: Answer, form: Form, name: str, total: int) -> Response[Any]:
     return answer.response(MEDIA_TYPES[form], {**HEADERS, **headers})
 
 
+_Handler = Callable[[HttpRequest, Page], Response[Any]]
+OF_NOW: Final[dict[str, _Handler]] = {
+    "open": _open,
+    **{f"now-{kind}": _of_now(kind) for kind in ("skills", "agents", "looking", "bots")},
+}
+"""What is of this moment, by name."""
+TABLES: Final[dict[str, _Handler]] = {
+    "agents": _agents,
+    "skills": _skills,
+    "segments": _segments,
+    "skill-segments": _skill_segments,
+    "history": _history,
+    "peers": _peers,
+    "at-once": _at_once,
+    "weekdays": _weekdays,
+    "transfers": _transfers,
+    "slowest": _slowest,
+    "agent-day": _of_day(agent_day.conversations_sheet),
+    "agent-day-stretches": _of_day(agent_day.stretches_sheet),
+    "why-waits": _of_why(lambda asker, asked: why.waits_sheet(asked, asker.labels.name)),
+    "why-segments": _of_why(lambda asker, asked: why.segments_sheet(asked, asker.labels.name)),
+    "why-units": _of_why(lambda asker, asked: why.units_sheet(asked, asker.labels.name)),
+    "why-events": _of_why(lambda asker, asked: why.events_sheet(asker.reader, asked, asker.labels)),
+}
+"""All other tables that the page gives as files, by the names of their routes."""
 EXPORTS: Final = [
     (name, get(f"/{name}.{form}", sync_to_thread=True, name=f"page-{name}-{form}")(table))
-    for name, table in {
-        "agents": _agents,
-        "skills": _skills,
-        "segments": _segments,
-        "skill-segments": _skill_segments,
-        "history": _history,
-        "open": _open,
-    }.items()
+    for name, table in {**TABLES, **OF_NOW}.items()
     for form in FORMS
 ]
 """The routes, one for each table and form, with the table's name."""

@@ -12,13 +12,13 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from markupsafe import Markup
 from msgspec.structs import replace
 
-from handletime.answers.live import OpenConversations, now_of
+from handletime.answers.live import Now, OpenConversations, now_of
 from handletime.answers.words import moment
 from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
 from handletime.errors import HandletimeError, TooMany
-from handletime.web.board import HEADINGS, ON_A_WALL, TILES
+from handletime.web.board import HEADINGS, ON_A_WALL, TILES, Levels
 from handletime.web.board import meanings_of as board_meanings_of
 from handletime.web.charts import charts_of, exports_of, meanings_of, tiles_of
 from handletime.web.figures import data_quality_of, history_of, slowest_of
@@ -61,13 +61,23 @@ def _is_kiosk(query: Query) -> bool:
     return bool(query.get(KIOSK))
 
 
-def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int, *, kiosk: bool) -> str:
+def board_of(page: Page, asker: Asker, view: View, at: int, *, whole: bool = False) -> tuple[Now, Levels]:
+    """What is going on at a moment, and the service levels of today; `whole`: all agents. Raises NotNow."""
     targets = page.service.targets.of(asker.account)
     found = open_lately(page, asker)
     focus = page.focus_lately.of(asker.reader, asker.account, found, at)
+    return (
+        now_of(found, view.open_conversations, at, targets, focus, whole=whole),
+        page.levels.of(asker.reader, asker.account, view, at, targets),
+    )
+
+
+def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int, *, kiosk: bool) -> str:
+    targets = page.service.targets.of(asker.account)
+    now, levels = board_of(page, asker, view, at)
     shown = {
-        "now": now_of(found, view.open_conversations, at, targets, focus),
-        "levels": page.levels.of(asker.reader, asker.account, view, at, targets),
+        "now": now,
+        "levels": levels,
         "has_targets": bool(targets),
         "level_tiles": TILES,
         "level_headings": HEADINGS,

@@ -7,10 +7,12 @@ from typing import Final, NamedTuple
 
 from handletime.answers.agent_day import last_end
 from handletime.answers.at_once import AtOnce, at_once
+from handletime.answers.flat import Namer
 from handletime.answers.labels import AccountLabels
 from handletime.answers.peers import Beside, Handled, Parts, beside_peers, parts_of, telling
 from handletime.answers.words import NO_FOCUS_DATA, NONE, count, duration, local, no_focus_data_of
 from handletime.api.ports import Reader
+from handletime.web.sheet import Sheet
 from handletime.web.view import View
 
 ALIKE: Final = 0.1
@@ -213,3 +215,43 @@ def levels_of(found: AtOnce) -> Levels | None:
 
 def _level(number: str, time: int, whole: int) -> Level:
     return Level(number, duration(time), _share(time, whole), round(100 * time / whole, 2))
+
+
+# --- as files --------------------------------------------------------------------------------------------------------
+
+
+def peers_sheet(reader: Reader, view: View, agent: int, name: Namer) -> Sheet:
+    """An agent's segments beside the peers', by skill and by what they follow."""
+    with reader.snapshot() as snapshot:
+        beside = beside_peers(snapshot, view.agent_segments, agent)
+    rows = [
+        [
+            *(kind.skill, name("skill", kind.skill), kind.follows),
+            *(*_side_cells(kind.own, beside.own), *_side_cells(kind.peers, beside.peers)),
+        ]
+        for kind in (beside.kinds if beside.own.segments else ())
+    ]
+    of_peers = [f"peers{each[0].upper()}{each[1:]}" for each in _SIDE_NAMES]
+    return Sheet("peers", view.start, view.end, ("skillId", "skill", "follows", *_SIDE_NAMES, *of_peers), rows)
+
+
+_SIDE_NAMES: Final = (
+    *("segments", "segmentsPercent", "segmentsWithFocusData"),
+    *("avgHandleTimeMillis", "medianHandleTimeMillis"),
+)
+
+
+def _side_cells(of: Handled, whole: Handled) -> list[object]:
+    percent = 100 * of.segments / whole.segments if whole.segments else None
+    return [of.segments, percent, of.known, of.average, of.median]
+
+
+def at_once_sheet(reader: Reader, view: View) -> Sheet:
+    """For how long so many conversations were assigned to an agent at once: every number from one on."""
+    with reader.snapshot() as snapshot:
+        found = at_once(snapshot, view.agent_segments)
+    numbers = range(1, max(found.times, default=0) + 1)
+    times = [(number, found.times.get(number, 0)) for number in numbers]
+    rows = [[number, time, 100 * time / found.assigned] for number, time in times]
+    names = ("conversationsAtOnce", "durationMillis", "durationPercent")
+    return Sheet("at-once", view.start, view.end, names, rows)

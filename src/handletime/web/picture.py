@@ -549,9 +549,11 @@ class Line(NamedTuple):
     elsewhere: Sequence[Elsewhere]
 
 
-def lines_of(reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places | None = None) -> list[Line]:
-    """A conversation event by event: what each did, and whether the time after it counts."""
-    places, moments = elsewhere or {}, reading.explanation.moments[:MOMENTS_MAX]
+def lines_of(
+    reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places | None = None, most: int = MOMENTS_MAX
+) -> list[Line]:
+    """A conversation event by event, up to so many: what each did, and whether the time after it counts."""
+    places, moments = elsewhere or {}, reading.explanation.moments[:most]
     shown = zip(moments, reading.times, queues_begun(reading.explanation), strict=False)
     return [
         _line(each, at, labels, zone, "" if row is None else queue_segment(row, labels.short), places.get(i, ()))

@@ -10,7 +10,7 @@ from litestar.di import Provide
 from handletime.api.errors import Refused
 from handletime.api.service import HttpRequest, InPath
 from handletime.web.agent_day import agent_day
-from handletime.web.export import EXPORTS
+from handletime.web.export import EXPORTS, OF_NOW
 from handletime.web.now import now, now_data, now_events
 from handletime.web.open import open_conversations, open_data
 from handletime.web.page import HEADERS, Page, ThePage, static_files, tag
@@ -28,7 +28,7 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
         *(sign_in_form, sign_in, sign_out),
         *((now, now_data, now_events, open_conversations, open_data) if with_now else (begin,)),
         *(agents, skills, segments, skill_segments, why, agent_day, static_file),
-        *(each for name, each in EXPORTS if with_now or name != "open"),
+        *(each for name, each in EXPORTS if with_now or name not in OF_NOW),
     ]
 
     def answer_to(request: HttpRequest, error: Exception) -> Response[bytes]:

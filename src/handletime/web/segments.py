@@ -45,6 +45,12 @@ SKILL_MEANINGS: Final = {
     "Outcome: abandoned in queue": METRICS["skillSegmentsAbandonedByConsumersInQueue"].meaning,
 }
 """Those of the list of skill segments."""
+SEGMENT_NAMES: Final = (
+    *("segmentId", "conversationId", "agentId", "agent", "employeeId", "skillId", "skill", "groupId", "group"),
+    *("userType", "source", "startTime", "endTime", "durationMillis", "outcome", "endReason"),
+    *("totalHandleTimeMillis", "focusData"),
+)
+"""The columns of agent segments in files."""
 HEADINGS: Final[dict[str, SortKey | None]] = {
     "Ended": "Date",
     "Agent": "Agent",

@@ -338,7 +338,7 @@ def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which)
         href(find=None, offset=None) + f"#table{suffix}",
         view.parameters(**{name: value for each in kept for name, value in each.items()}),
         [row.number for row in rows if kind == "agent" and row.number is not None and _is_blind(row)],
-        {form: view.fixed(f"{path}.{form}", **exported) for form in ("csv", "xlsx")},
+        view.files(path, **exported),
         [
             more._replace(href=f"{more.href}#table{suffix}")
             for more in _further(which.groups, listing, lambda **changes: href(offset=None, **changes))

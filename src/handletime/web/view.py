@@ -30,6 +30,7 @@ from handletime.api.parameters import (
 from handletime.clock import DAY, HOUR, MINUTE, zone_named
 from handletime.events.model import EPOCH, MILLIS_MIN, TIME_MAX, TIME_MIN
 from handletime.segments import LONG_UNIT_MINUTES
+from handletime.web.sheet import FORMS
 
 LAST: Final = {"1h": HOUR, "8h": 8 * HOUR, "24h": DAY, "7d": 7 * DAY, "31d": 31 * DAY}
 SPANS: Final = {
@@ -191,6 +192,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """The same view with its span fixed, so that it does not move with the time."""
         span = {"last": None, "from": self.start, "to": self.end}
         return self.href(path, **(span | changes))
+
+    def files(self, path: str, /, **changes: object) -> dict[str, str]:
+        """The addresses of a table of this view as files, by form."""
+        return {form: self.fixed(f"{path}.{form}", **changes) for form in FORMS}
 
     @property
     def span_text(self) -> str:

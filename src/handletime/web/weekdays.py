@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from handletime.answers.by_weekday import Hour, abandoned_by_weekday
+from handletime.answers.by_weekday import SPAN_MAX, Hour, abandoned_by_weekday
+from handletime.answers.flat import Namer
+from handletime.answers.relations import Snapshot
 from handletime.answers.transfers import Transfer, into_and_out_of, transfers_between
+from handletime.api.errors import BadRequest
 from handletime.api.ports import Reader
+from handletime.clock import DAY
+from handletime.web.sheet import Sheet
 from handletime.web.view import View
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -55,14 +60,20 @@ class Transfers(NamedTuple):
 
 def queue_of(reader: Reader, view: View) -> tuple[Weekdays, Transfers]:
     """What there is to say of a view's queues, and of transfers between skills."""
-    of = view.skill_segments
     with reader.snapshot() as snapshot:
-        hours = abandoned_by_weekday(snapshot, of, view.zone)
-        transfers = transfers_between(snapshot, view.start, view.end, view.skill)
+        hours, transfers = _hours(snapshot, view), _transfers(snapshot, view)
     into, out_of = (None, None) if view.skill is None else into_and_out_of(transfers, view.skill)
     number = sum(each.number for each in transfers)
     shown = Transfers(transfers[:TRANSFERS_MAX], max(len(transfers) - TRANSFERS_MAX, 0), number, into, out_of)
     return _weekdays(hours), shown
+
+
+def _hours(snapshot: Snapshot, view: View) -> list[list[Hour]] | None:
+    return abandoned_by_weekday(snapshot, view.skill_segments, view.zone)
+
+
+def _transfers(snapshot: Snapshot, view: View) -> list[Transfer]:
+    return transfers_between(snapshot, view.start, view.end, view.skill)
 
 
 def _weekdays(hours: list[list[Hour]] | None) -> Weekdays:
@@ -89,3 +100,42 @@ def _cell(hour: Hour) -> Cell:
     step = 0 if not hour.abandoned or hour.total < TELLING else sum(percent >= least for least in STEPS)
     text = "0" if not hour.abandoned else "<1" if percent < 1 else f"{percent:.0f}"
     return Cell(text, step, f"{hour.abandoned:,} of {hour.total:,} abandoned in queue")
+
+
+# --- as files --------------------------------------------------------------------------------------------------------
+
+
+def weekdays_sheet(reader: Reader, view: View) -> Sheet:
+    """Waits in the queue by weekday and hour, a row for each hour of the week. Raises BadRequest for a long span."""
+    with reader.snapshot() as snapshot:
+        hours = _hours(snapshot, view)
+    if hours is None:
+        raise BadRequest([f"from: must be at most {SPAN_MAX // DAY} days before to for a table by weekday and hour"])
+    rows = [
+        [weekday, hour, found.total, found.abandoned, found.percent]
+        for weekday, day in zip(WEEKDAYS, hours, strict=True)
+        for hour, found in enumerate(day)
+    ]
+    return Sheet("weekdays", view.start, view.end, HOUR_NAMES, rows)
+
+
+HOUR_NAMES: Final = (
+    *("weekday", "hour"),
+    *("totalQueueSegments", "queueSegmentsAbandonedByConsumers", "abandonedQueueSegmentsPercent"),
+)
+
+
+def transfers_sheet(reader: Reader, view: View, name: Namer) -> Sheet:
+    """Where conversations went from one skill to another, the most first."""
+    with reader.snapshot() as snapshot:
+        found = _transfers(snapshot, view)
+    rows = [
+        [
+            *(each.source, name("skill", each.source)),
+            *((None, None) if each.target is None else (each.target, name("skill", each.target))),
+            each.number,
+        ]
+        for each in found
+    ]
+    names = ("fromSkillId", "fromSkill", "toSkillId", "toSkill", "transfers")
+    return Sheet("transfers", view.start, view.end, names, rows)
