@@ -1,6 +1,6 @@
 """The page in a real Chromium, over a real server: every view, filter and way down to the events.
 
-Covers: web/export, web/routes, web/segments, web/tables.
+Covers: web/routes, web/segments, web/tables.
 """
 
 from __future__ import annotations

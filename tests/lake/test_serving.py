@@ -93,6 +93,7 @@ def pages(places: Places) -> Iterator[str]:
     yield f"/skills.csv?{span}&table=2"
     yield f"/skill-segments.csv?{span}"
     yield f"/history.csv?{span}&interval=day"
+    yield from (f"/{table}.csv?{span}" for table in ("slowest", "weekdays", "transfers"))
     yield f"/skill-segments?{span}&limit=20"
 
 
@@ -122,7 +123,11 @@ def test_the_pages_show_what_those_over_a_store_show(
     why = str(httpx.URL("/why", params={"conversation": segment["conversationId"]}))
     day = f"/agent-day?agent={segment['agentId']}&day={rfc_3339(places.now - 2 * DAY)[:10]}&tz=UTC"
     # The last row of a run ends what is known of a focus: so it does within this day of the other account.
-    for path in (*pages(places), why, *([day] if account == "north" else [])):
+    files = [
+        *(why.replace("/why?", f"/why-{table}.csv?") for table in ("waits", "segments", "units", "events")),
+        *(f"/{table}.csv?agent={segment['agentId']}" for table in ("peers", "at-once")),
+    ]
+    for path in (*pages(places), why, *files, *([day] if account == "north" else [])):
         expected, found = (browser.get(path) for browser in browsers)
         assert (found.status_code, found.headers["content-type"]) == (200, expected.headers["content-type"]), path
         assert shown(found) == shown(expected), path

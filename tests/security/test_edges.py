@@ -43,6 +43,9 @@ API: Final = (
 PAGES: Final = (
     *("/?", "/open?", "/open/data?", "/now/data?", "/agents?", "/skills?", "/segments?", "/segments.csv?"),
     *("/agents.csv?", "/skills.xlsx?", "/segments.xlsx?", "/skill-segments.csv?", "/history.csv?", "/open.csv?"),
+    *("/peers.csv?", "/at-once.xlsx?", "/weekdays.csv?", "/transfers.xlsx?", "/slowest.csv?", "/now-skills.xlsx?"),
+    *("/agent-day?agent=7", "/agent-day.csv?agent=7", "/agent-day-stretches.xlsx?agent=7"),
+    *("/why-events.csv?conversation=first", "/why-waits.xlsx?conversation=first", "/why-units.csv?"),
     *("/skill-segments?", "/why?conversation=first", "/why?", "/sign-in?", "/nowhere?"),
 )
 """Without the stream, which says nothing that `/now/data` does not say."""

@@ -58,7 +58,25 @@ PAGES: Final[dict[str, tuple[Permission, str]]] = {
     **{f"GET /segments.{form}": ("handle-time", "?tz=UTC") for form in ("csv", "xlsx")},
     **{
         f"GET /{table}.{form}": ("operations", "?tz=UTC")
-        for table in ("agents", "skills", "skill-segments", "history", "open")
+        for table in (
+            *("agents", "skills", "skill-segments", "history", "open", "weekdays", "transfers", "slowest"),
+            *("now-skills", "now-agents", "now-looking", "now-bots"),
+        )
+        for form in ("csv", "xlsx")
+    },
+    **{
+        f"GET /{table}.{form}": ("operations", "?agent=7&tz=UTC")
+        for table in ("peers", "at-once")
+        for form in ("csv", "xlsx")
+    },
+    **{
+        f"GET /{table}.{form}": ("handle-time", "?agent=7&tz=UTC")
+        for table in ("agent-day", "agent-day-stretches")
+        for form in ("csv", "xlsx")
+    },
+    **{
+        f"GET /why-{table}.{form}": ("handle-time", "?conversation=secret&tz=UTC")
+        for table in ("waits", "segments", "units", "events")
         for form in ("csv", "xlsx")
     },
     "GET /skill-segments": ("operations", "?tz=UTC"),

@@ -1,0 +1,604 @@
+"""Each table of the page as a file: the same rows, in the same order, with the same numbers; and all of them.
+
+Covers: web/sheet.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, Final, NamedTuple
+from unittest.mock import ANY
+from xml.etree import ElementTree as Xml
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from handletime.answers import live
+from handletime.answers.labels import Labels
+from handletime.answers.registry import METRICS
+from handletime.answers.words import CLOCKS, END_REASONS, FOLLOWS, NO_FOCUS_DATA, NOT_HANDLED, OUTCOMES, VERDICTS
+from handletime.answers.words import duration as said
+from handletime.answers.words import rfc_3339
+from handletime.api.service import Service
+from handletime.keys.sidefile import SideFile
+from handletime.scope import Scope
+from handletime.store.store import Store
+from handletime.targets.file import TargetsFile
+from handletime.web import agent_day, one_agent, weekdays, why
+from handletime.web.page import COOKIE, Page
+from handletime.web.routes import page_routes
+from handletime.web.sessions import Sessions
+from tests.api.world import NOW, World, token
+from tests.segments.tables import events_of
+from tests.store.worlds import SMALL
+
+ZONE: Final = "Europe/Berlin"
+MINUTE, HOUR = 60_000, 3_600_000
+BILLING, CARE = 10, 20
+NAMES: Final = {"agent": {7: "=Ada, Jackdaw", 8: "Heron", 11: "Supervisor"}, "skill": {BILLING: "Billing"}}
+TARGETS: Final = """
+[[targets]]
+name = "all"
+first-response = "1min"
+response = "2min"
+queue-wait = "30s"
+"""
+Event = dict[str, object]
+Told = dict[str, str]
+"""A row of a file."""
+
+
+# --- a world ---------------------------------------------------------------------------------------------------------
+
+
+def happening() -> Iterator[Event]:
+    """What has ended: agent 7 took most conversations over; transfers, waits that were given up; and what is open."""
+    places = iter(range(100_000))
+
+    def event(name: str, at: float, type_: str, **more: object) -> Event:
+        return {
+            **{"accountId": "acme", "conversationId": name, "eventId": f"{next(places)}"},
+            **{"time": int(at), "type": type_, **more},
+        }
+
+    def handled(name: str, at: float, agent: int, seconds: int, *, taken: bool = False) -> Iterator[Event]:
+        yield event(name, at, "opened", skillId=BILLING, source="WEB")
+        yield event(name, at, "message", sentBy="consumer")
+        if taken:
+            yield event(name, at + 1000, "assigned", agentId=99, userType="bot")
+            yield event(name, at + 2000, "transferred", reason="takeover")
+        yield event(name, at + 3000, "assigned", agentId=agent, groupId=51, employeeId=f"e{agent}")
+        yield event(name, at + 3000, "focused", agentId=agent)
+        end = at + 3000 + seconds * 1000
+        yield event(name, end, "message", sentBy="agent")
+        yield event(name, end + 1000, "unfocused", agentId=agent)
+        yield event(name, end + 2000, "message", sentBy="consumer")
+        yield event(name, end + 9000, "closed", closedBy="consumer")
+
+    for number in range(9):
+        at = NOW - 10 * HOUR + number * 10 * MINUTE
+        yield from handled(f"seven{number}", at, 7, 150 + number, taken=number > 1)
+        yield from handled(f"eight{number}", at + 5000, 8, 50 + number, taken=number == 3)
+    # Two at once, without focus data.
+    yield event("blind", NOW - 5 * HOUR, "opened", skillId=CARE)
+    yield event("blind", NOW - 5 * HOUR, "assigned", agentId=9)
+    yield event("blind", NOW - 5 * HOUR + 1000, "message", sentBy="consumer")
+    yield event("blind", NOW - 5 * HOUR + 9000, "message", sentBy="agent")
+    yield event("blind", NOW - 4 * HOUR, "closed", closedBy="agent")
+    for number in range(4):
+        yield event(f"gone{number}", NOW - (3 + number) * HOUR, "opened", skillId=CARE)
+        by = "consumer" if number else "system"
+        yield event(f"gone{number}", NOW - (3 + number) * HOUR + 40_000, "closed", closedBy=by)
+    for number, (source, target) in enumerate([(BILLING, CARE), (BILLING, CARE), (CARE, BILLING), (CARE, 30)]):
+        name, at = f"moved{number}", NOW - 6 * HOUR + number * MINUTE
+        yield event(name, at, "opened", skillId=source)
+        yield event(name, at + 10_000, "assigned", agentId=8, groupId=51)
+        yield event(name, at + 20_000, "transferred", reason="skill", skillId=target)
+        if number:
+            yield event(name, at + 90_000, "closed", closedBy="system")
+    yield event("waits", NOW - 30 * MINUTE, "opened", skillId=BILLING)
+    yield event("waits", NOW - 30 * MINUTE, "assigned", agentId=7, groupId=51)
+    yield event("waits", NOW - 29 * MINUTE, "message", sentBy="consumer")
+    yield event("waits", NOW - 20 * MINUTE, "focused", agentId=7)
+    yield event("waits", NOW - 8 * MINUTE, "focused", agentId=11)
+    yield event("looked", NOW - 25 * MINUTE, "opened", skillId=CARE)
+    yield event("looked", NOW - 25 * MINUTE, "assigned", agentId=8, groupId=51)
+    yield event("looked", NOW - 5 * MINUTE, "focused", agentId=12)
+    yield event("queued", NOW - 2 * MINUTE, "opened", skillId=CARE)
+    yield event("forgotten", NOW - 50 * HOUR, "opened", skillId=CARE)
+    yield event("bot", NOW - 4 * MINUTE, "opened", skillId=BILLING)
+    yield event("bot", NOW - 4 * MINUTE, "assigned", agentId=99, userType="bot")
+    yield event("bot", NOW - 3 * MINUTE, "message", sentBy="consumer")
+
+
+class Site(NamedTuple):
+    """A server with a page, and a browser that is signed in."""
+
+    world: World
+    cookie: str
+
+    def get(self, path: str) -> httpx.Response:
+        headers = {"Cookie": f"{COOKIE}={self.cookie}", "Accept": "text/html"}
+        answer = self.world.client.get(path, headers=headers)
+        return answer if answer.status_code != 303 else self.get(answer.headers["Location"])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    lines = "".join(f'{kind},{number},"{name}"\n' for kind, names in NAMES.items() for number, name in names.items())
+    (folder / "labels.csv").write_text(f"kind,id,label\n{lines}")
+    (folder / "targets.toml").write_text(TARGETS)
+    labels = Labels(folder / "labels.csv")
+    with ExitStack() as stack:
+        store = stack.enter_context(
+            Store(folder / "store", stack.enter_context(SideFile(made(folder / "store"))), SMALL)
+        )
+        sessions = stack.enter_context(Sessions())
+        world = stack.enter_context(World(real=store, page=partial(pages_of, sessions, labels)))
+        world.service.targets = TargetsFile(folder / "targets.toml")
+        store.ingest("acme", events_of([*happening()]))
+        secret = token("acme", "handle-time", "operations", scope=Scope())["Authorization"].removeprefix("Bearer ")
+        yield Site(world, sessions.begin(secret, ZONE, NOW))
+
+
+def made(folder: Any) -> Any:
+    folder.mkdir()
+    return folder
+
+
+def pages_of(sessions: Sessions, labels: Labels, service: Service) -> list[Any]:
+    return page_routes(Page(service, sessions, labels))
+
+
+# --- pages and files as rows -----------------------------------------------------------------------------------------
+
+
+def text(markup: str) -> str:
+    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", markup).split()))
+
+
+def table(page: str, region: str, rows: str = "") -> list[list[str]]:
+    """The cells of a table's rows, without its head and its foot; of rows with a class where one is named."""
+    found = []
+    for part in re.split(rf'role="region" aria-label="{re.escape(region)}"[^>]*>', page)[1:]:
+        whole = part.partition("</table>")[0].partition("</thead>")[2].partition("<tfoot>")[0]
+        for attributes, row in re.findall(r"<tr([^>]*)>(.*?)</tr>", whole, re.DOTALL):
+            if rows in attributes:
+                found.append([text(each) for each in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)])
+    return found
+
+
+def link(page: str, what: str, form: str = "CSV") -> str:
+    """The address of a table's file, as its link has it."""
+    (href,) = re.findall(rf'href="([^"]*)" download aria-label="Export as {form}: {re.escape(what)}"', page)
+    return html.unescape(href)
+
+
+def read(answer: httpx.Response) -> list[Told]:
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("text/csv")
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline="")))
+    assert answer.headers["X-Total-Count"] == str(len(rows))
+    return rows
+
+
+def cells_of(workbook: bytes) -> list[list[object]]:
+    """The rows of a workbook: texts, numbers, booleans."""
+    space = {"": "http://schemas.openxmlformats.org/spreadsheetml/2006/main"}
+    with zipfile.ZipFile(io.BytesIO(workbook)) as book:
+        sheet = Xml.fromstring(book.read("xl/worksheets/sheet1.xml"))  # noqa: S314 — our own
+    found: list[list[object]] = []
+    for row in sheet.iterfind("sheetData/row", space):
+        line: dict[int, object] = {}
+        for cell in row:
+            letters = re.sub(r"\d", "", cell.attrib["r"])
+            place = sum((ord(letter) - 64) * 26**at for at, letter in enumerate(reversed(letters))) - 1
+            value = "".join(cell.itertext())
+            kind = cell.attrib.get("t")
+            line[place] = value if kind == "inlineStr" else value == "1" if kind == "b" else float(value)
+        found.append([line.get(place) for place in range(max(line, default=-1) + 1)])
+    return found
+
+
+def in_workbook(cell: str, name: str) -> object:
+    """What a workbook has where the CSV has this."""
+    if not cell:
+        return None
+    if re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", cell):
+        at = datetime.fromisoformat(cell).astimezone(ZoneInfo(ZONE)).replace(tzinfo=None)
+        return pytest.approx((at - datetime(1899, 12, 30)) / timedelta(days=1), abs=1e-8)
+    if cell in ("true", "false"):
+        return cell == "true"
+    is_number = re.fullmatch(r"-?\d+(\.\d+)?", cell) and name not in ("eventId", "rule")
+    return pytest.approx(float(cell)) if is_number else cell.removeprefix("'") if cell.startswith("'=") else cell
+
+
+# --- what a page says, from the row of its file ----------------------------------------------------------------------
+
+
+def name_of(kind: str, number: str, name: str) -> str:
+    """A name as the page has it; a file guards what could be a formula."""
+    assert name.removeprefix("'") == NAMES[kind].get(int(number), "")
+    return name.removeprefix("'") or f"{kind} {number}"
+
+
+def agent(row: Told, key: str = "agent") -> str:
+    return name_of("agent", row[f"{key}Id"], row[key])
+
+
+def skill(row: Told, key: str = "skill") -> str:
+    return name_of("skill", row[f"{key}Id"], row[key])
+
+
+def lasts(millis: str, empty: str = "–") -> str:
+    return said(int(millis)) if millis else empty
+
+
+def share(percent: str) -> str:
+    value = float(percent)
+    return "<1 %" if 0 < value < 1 else f"{value:.0f} %"
+
+
+def beside_peers(row: Told) -> list[str]:
+    found = [skill(row), FOLLOWS[row["follows"]]]
+    for names in (lambda key: key, lambda key: f"peers{key[0].upper()}{key[1:]}"):
+        own = {key: row[names(key)] for key in SIDE}
+        average = lasts(own["avgHandleTimeMillis"], NO_FOCUS_DATA if own["segments"] != "0" else "–")
+        known = f"{average} n {own['segmentsWithFocusData']}" if own["segmentsWithFocusData"] != "0" else average
+        found += [own["segments"], share(own["segmentsPercent"]), known, lasts(own["medianHandleTimeMillis"])]
+    return found
+
+
+SIDE: Final = (
+    *("segments", "segmentsPercent", "segmentsWithFocusData"),
+    *("avgHandleTimeMillis", "medianHandleTimeMillis"),
+)
+
+
+def at_once(row: Told) -> list[str]:
+    return [row["conversationsAtOnce"], said(int(row["durationMillis"])), share(row["durationPercent"]), ""]
+
+
+def transfer(row: Told) -> list[str]:
+    to = skill(row, "toSkill") if row["toSkillId"] else "still in the next skill"
+    return [skill(row, "fromSkill"), to, row["transfers"]]
+
+
+def slow(row: Told) -> list[str]:
+    handled = lasts(row["totalHandleTimeMillis"], NO_FOCUS_DATA)
+    assert row["conversationId"] in row["segmentId"]
+    return [agent(row), skill(row), lasts(row["longestResponseMillis"]), handled, ANY, OUTCOMES[row["outcome"]], ANY]
+
+
+def past_due(row: Told) -> str:
+    late = int(row["pastDue"])
+    due = 0 if not row["due"] else round(datetime.fromisoformat(row["due"]).timestamp() * 1000)
+    if late:
+        return f"! {late} for {said(NOW - due)}"
+    return f"0 next in {said(due - NOW)}" if due else "0"
+
+
+def longest(row: Told) -> str:
+    """The longest wait, and how many wait for longer than a day."""
+    stale = f"{row['waitingOverADay']} for over a day" if row["waitingOverADay"] != "0" else ""
+    wait = lasts(row["longestWaitMillis"], "" if stale else "–")
+    assert bool(row["longestWaitMillis"]) == bool(row["longestWaitConversationId"])
+    return f"{wait} {stale}".strip()
+
+
+def level(row: Told, clock: str) -> str:
+    met, missed = (int(row[f"{clock}{what}Count"]) for what in ("Met", "Missed"))
+    if not met + missed:
+        return "–"
+    percent = METRICS["interactiveAgentSegmentPercent"].said(float(row[f"{clock}ServiceLevelPercent"]))
+    return f"{percent} {met} of {met + missed}"
+
+
+def on_the_board(row: Told) -> list[str]:
+    looks = f"{row['agentsInFocus']} of {row['agentsWithFocusData']} now"
+    percent = f"{float(row['focusPercent']):.0f} % " if row["focusPercent"] else ""
+    return [
+        *(skill(row), row["inQueue"], row["waiting"], longest(row), past_due(row)),
+        *(level(row, clock) for clock in ("firstResponse", "response", "queueWait")),
+        row["agents"],
+        f"{float(row['conversationsPerAgent']):.1f}" if row["conversationsPerAgent"] else "–",
+        f"{percent}{looks}" if row["agentsWithFocusData"] != "0" else "–",
+        row["open"],
+    ]
+
+
+def at_work(row: Told) -> list[str]:
+    focus = "on no open one" if row["focusData"] == "true" else NO_FOCUS_DATA
+    if row["focusConversationId"]:
+        focus = f"{row['focusConversationId']} for {lasts(row['focusMillis'])}"
+    return [agent(row), row["open"], row["waiting"], longest(row), past_due(row), focus]
+
+
+def looking(row: Told) -> list[str]:
+    whose = agent(row, "ofAgent") if row["ofAgentId"] else "nobody, in queue"
+    return [agent(row), row["focusConversationId"], whose, lasts(row["focusMillis"])]
+
+
+def a_bot(row: Told) -> list[str]:
+    return [agent(row), row["open"], row["waiting"], longest(row)]
+
+
+def of_day(row: Told) -> list[str]:
+    if row["focusOn"] == "conversation":
+        units, handled = row["handleTimeUnits"], lasts(row["totalHandleTimeMillis"])
+        first: list[Any] = [f"Why : {row['conversationId']}", row["conversationId"], ANY, ANY]
+        return [*first, row["focusStretches"], said(int(row["focusMillis"])), units, handled]
+    name = {"noConversation": "idle, on no conversation", "unknown": "unknown where"}[row["focusOn"]]
+    return ["", name, "", "", row["focusStretches"], said(int(row["focusMillis"])), "", ""]
+
+
+def a_wait(row: Told) -> list[str]:
+    whose = agent(row) if row["agentId"] else skill(row)
+    times = [said(int(row[key])) for key in ("waitMillis", "elapsedMillis", "targetMillis")]
+    late = "! " if row["verdict"] in ("missed", "pastDue") else ""
+    verdict = late + VERDICTS[row["verdict"]]
+    return [CLOCKS[row["clock"]], whose, ANY, ANY, *times, verdict, ANY, "always open", row["target"]]
+
+
+def a_segment(row: Told) -> list[str]:
+    who = agent(row) + (" bot" if row["userType"] == "bot" else "")
+    ended = [OUTCOMES[row["outcome"]], END_REASONS[row["endReason"]]] if row["endTime"] else ["–", "–"]
+    responses = ", ".join(said(int(each)) for each in re.findall(r"\d+", row["responseMillis"])) or "–"
+    handled = "–" if row["userType"] == "bot" else lasts(row["totalHandleTimeMillis"], NO_FOCUS_DATA)
+    times = [lasts(row["firstResponseMillis"]), responses, handled]
+    return [who, skill(row), ANY, ANY, FOLLOWS[row["follows"]], *ended, *times]
+
+
+def a_unit(row: Told) -> list[Any]:
+    codes = f"{row['startReason']} → {row['endReason']}"
+    return ["", f"unit {row['sequence']}", ANY, ANY, EndsWith(codes), said(int(row["handleTimeMillis"]))]
+
+
+def an_event(row: Told) -> list[Any]:
+    counts = f"counted, {row['handledUnder']}" if row["handledUnder"] else ""
+    if row["notHandledBecause"]:
+        counts = f"not counted: {NOT_HANDLED[row['notHandledBecause']]}"
+    if row["elsewhere"]:
+        counts = EndsWith(row["elsewhere"])
+    lasted = lasts(row["lastsMillis"], "")
+    return [ANY, row["event"].removeprefix("'"), ANY, row["rule"], lasted, counts]
+
+
+class EndsWith(str):
+    """Is equal to what ends with it."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return str(other).endswith(str(self))
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+class Shown(NamedTuple):
+    """A table: where it is seen, its region, and what its link is called; what the page says from a row of the file."""
+
+    path: str
+    region: str
+    what: str
+    says: Callable[[Told], list[str]]
+    least: int
+    """It has at least so many rows here."""
+    rows: str = ""
+    """The class of its rows, where it has others too."""
+
+
+SPAN: Final = "last=24h"
+AGENT: Final = f"/agents?{SPAN}&agent=7"
+DAY: Final = "/agent-day?agent=7&day=2026-11-20"
+WHY: Final = "/why?conversation=seven5"
+SHOWN: Final = {
+    "peers": Shown(AGENT, "Handle time by skill and by what segments followed", "beside the peers", beside_peers, 2),
+    "at-once": Shown("/agents?last=24h&agent=8", "Conversations at once", "conversations at once", at_once, 1),
+    "transfers": Shown(
+        f"/skills?{SPAN}", "Transfers between skills, the most first", "transfers between skills", transfer, 3
+    ),
+    "transfers of one skill": Shown(
+        f"/skills?{SPAN}&skill=30", "Transfers between skills, the most first", "transfers between skills", transfer, 1
+    ),
+    "slowest": Shown(f"/?{SPAN}", "The slowest answers", "the slowest answers", slow, 10),
+    "slowest of one agent": Shown(AGENT, "The slowest answers", "the slowest answers", slow, 2),
+    "slowest without focus data": Shown(
+        f"/agents?{SPAN}&agent=9", "The slowest answers", "the slowest answers", slow, 1
+    ),
+    "now-skills": Shown("/", "Open conversations by skill", "now, by skill", on_the_board, 2),
+    "now-skills of one": Shown("/?skill=20", "Open conversations by skill", "now, by skill", on_the_board, 1),
+    "now-agents": Shown("/", "Agents at work", "agents at work", at_work, 2),
+    "now-looking": Shown(
+        "/", "Looking at a conversation that is not theirs", "looking at a conversation that is not theirs", looking, 2
+    ),
+    "now-bots": Shown("/", "Bots", "bots", a_bot, 1),
+    "agent-day": Shown(DAY, "By conversation", "by conversation", of_day, 11),
+    "why-waits": Shown(WHY, "Waits and their targets", "waits and their targets", a_wait, 3),
+    "why-segments": Shown(WHY, "Agent segments and units", "agent segments", a_segment, 2),
+    "why-segments that run": Shown(
+        "/why?conversation=waits", "Agent segments and units", "agent segments", a_segment, 1
+    ),
+    "why-units": Shown(WHY, "Agent segments and units", "handle-time units", a_unit, 1, "unit-row"),
+    "why-events": Shown(WHY, "Event by event", "event by event", an_event, 9),
+    "why-events elsewhere": Shown("/why?conversation=waits", "Event by event", "event by event", an_event, 4),
+}
+
+
+def seen(site: Site, shown: Shown) -> tuple[str, list[list[str]]]:
+    """The page, and the rows of a table."""
+    answer = site.get(shown.path)
+    assert answer.status_code == 200, answer.text
+    rows = table(answer.text, shown.region, shown.rows)
+    if shown.what == "agent segments":
+        rows = [row for row in rows if len(row) == 10]
+    if shown.what == "event by event":
+        rows = [row for row in rows if row[0]]
+    return answer.text, rows
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_file_says_what_the_page_says(name: str, site: Site) -> None:
+    shown = SHOWN[name]
+    page, rows = seen(site, shown)
+    assert len(rows) >= shown.least
+    href = link(page, shown.what)
+    answer = site.get(href)
+    assert f"acme_{name.split()[0]}_2026" in answer.headers["content-disposition"]
+    assert [shown.says(row) for row in read(answer)] == rows
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_workbook_has_what_the_csv_has(name: str, site: Site) -> None:
+    page, _ = seen(site, SHOWN[name])
+    rows = read(site.get(link(page, SHOWN[name].what)))
+    answer = site.get(link(page, SHOWN[name].what, "xlsx"))
+    names, *cells = cells_of(answer.content)
+    assert names == list(rows[0])
+    wanted = [[in_workbook(cell, name) for name, cell in row.items()] for row in rows]
+    assert [[*row, *[None] * (len(names) - len(row))] for row in cells] == wanted
+    assert answer.headers["X-Total-Count"] == str(len(rows))
+
+
+# --- tables that stand otherwise on the page -------------------------------------------------------------------------
+
+
+def test_the_heat_map_is_a_row_for_each_hour_of_the_week(site: Site) -> None:
+    page = site.get(f"/skills?{SPAN}").text
+    shown = table(page, "Abandoned in queue, by weekday and hour")
+    rows = read(site.get(link(page, "waits in the queue by weekday and hour")))
+    assert len(rows) == 7 * 24
+    by_hour = {(row["weekday"], int(row["hour"])): row for row in rows}
+    some = 0
+    for weekday, *cells in shown[:7]:
+        for hour, cell in enumerate(cells[:24]):
+            row = by_hour[weekday, hour]
+            total, gone = int(row["totalQueueSegments"]), int(row["queueSegmentsAbandonedByConsumers"])
+            assert bool(row["abandonedQueueSegmentsPercent"]) == bool(total) == bool(cell)
+            if total:
+                some += 1
+                percent = float(row["abandonedQueueSegmentsPercent"])
+                assert percent == pytest.approx(100 * gone / total)
+                assert cell == f"{percent:.0f} %, {gone:,} of {total:,} abandoned in queue"
+    assert some > 5
+    long = site.get("/weekdays.csv?from=2024-01-01T00:00&to=2026-11-20T00:00")
+    assert long.status_code == 400
+    assert "from: must be at most 400 days before to" in text(long.text)
+
+
+def test_the_bars_of_a_day_are_a_row_each(site: Site) -> None:
+    page = site.get(DAY).text
+    rows = read(site.get(link(page, "focus, handle-time units and idle gaps, one by one")))
+    assert [row["startTime"] for row in rows] == sorted(row["startTime"] for row in rows)
+    by = read(site.get(link(page, "by conversation")))
+    for told in by:
+        on = told["focusOn"], told["conversationId"]
+        for stretch, count, sum_ in (
+            ("focus", "focusStretches", "focusMillis"),
+            ("handleTimeUnit", "handleTimeUnits", "totalHandleTimeMillis"),
+        ):
+            mine = [row for row in rows if (row["focusOn"], row["conversationId"]) == on and row["stretch"] == stretch]
+            assert (len(mine), sum(int(row["durationMillis"]) for row in mine)) == (
+                int(told[count] or 0),
+                int(told[sum_] or 0),
+            )
+    focus = sum(int(row["durationMillis"]) for row in rows if row["stretch"] == "focus")
+    assert focus == NOW - round(datetime(2026, 11, 20, tzinfo=ZoneInfo(ZONE)).timestamp() * 1000), "all of it"
+
+
+def test_files_have_all_rows_where_the_page_has_some(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = {name: seen(site, SHOWN[name])[1] for name in ("now-agents", "now-looking", "transfers", "agent-day")}
+    waits, kinds = seen(site, SHOWN["why-waits"])[1], seen(site, SHOWN["peers"])[1]
+    monkeypatch.setattr(live, "AGENTS_MAX", 1)
+    monkeypatch.setattr(weekdays, "TRANSFERS_MAX", 1)
+    monkeypatch.setattr(agent_day, "SHOWN", 1)
+    monkeypatch.setattr(why, "WAITS_MAX", 1)
+    for name, rows in {**whole, "why-waits": waits}.items():
+        page, few = seen(site, SHOWN[name])
+        assert len(few) < len(rows), name
+        assert [SHOWN[name].says(row) for row in read(site.get(link(page, SHOWN[name].what)))] == rows
+    monkeypatch.setattr("handletime.web.tables.SHOWN", 1)
+    page, few = seen(site, SHOWN["peers"])
+    assert len(few) == 1
+    assert len(read(site.get(link(page, "beside the peers")))) == len(kinds)
+    monkeypatch.setattr(one_agent, "LEVELS_MAX", 1)
+    assert len(read(site.get("/at-once.csv?last=24h&agent=8&tz=UTC"))) >= 1
+
+
+def test_moments_are_utc_in_csv_and_on_the_clock_of_the_page_in_a_workbook(site: Site) -> None:
+    page = site.get(WHY).text
+    first, *_ = read(site.get(link(page, "event by event")))
+    opened = NOW - 10 * HOUR + 50 * MINUTE
+    assert first["time"] == rfc_3339(opened) == "2026-11-20T02:50:00.000Z"
+    _, row, *_ = cells_of(site.get(link(page, "event by event", "xlsx")).content)
+    assert row[0] == in_workbook(first["time"], "time")
+    segments = read(site.get(link(page, "agent segments")))
+    assert [row["startTime"] for row in segments] == [rfc_3339(opened + 1000), rfc_3339(opened + 3000)]
+    slowest = read(site.get(link(site.get(AGENT).text, "the slowest answers")))
+    assert {row["conversationId"]: row["endTime"] for row in slowest} == {
+        f"seven{number}": rfc_3339(NOW - 10 * HOUR + (number * 10 + 2) * MINUTE + (42 + number) * 1000)
+        for number in (0, 1)
+    }
+
+
+# --- asked in a wrong way --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("/peers.csv", "agent: is required"),
+        ("/at-once.xlsx", "agent: is required"),
+        ("/agent-day.csv", "agent: is required"),
+        ("/agent-day-stretches.csv?agent=7&day=tomorrow", "day: must be a date such as 2026-11-20"),
+        ("/why-events.csv", "conversation: is required"),
+        ("/slowest.csv?from=2026-11-20T10:00&to=2026-11-19T10:00", "from: must be before to"),
+        ("/transfers.csv?skill=Nobody", "no skill is called “Nobody”"),
+        ("/now-skills.csv?skill=Nobody", "no skill is called “Nobody”"),
+    ],
+)
+def test_what_cannot_be_is_told(path: str, cause: str, site: Site) -> None:
+    answer = site.get(path)
+    assert answer.status_code == 400
+    assert cause in text(answer.text)
+
+
+def test_nothing_is_an_empty_table(site: Site) -> None:
+    """With its columns."""
+    for path in ("/slowest.csv?skill=77", "/peers.csv?agent=99", "/at-once.csv?agent=77", "/now-bots.csv?skill=77"):
+        answer = site.get(path)
+        assert read(answer) == []
+        assert "," in answer.text
+    assert site.get("/why-events.csv?conversation=none").status_code == 404
+
+
+def test_names_cannot_be_formulas(site: Site) -> None:
+    answer = site.get("/now-agents.csv")
+    assert '"\'=Ada, Jackdaw"' in answer.text
+    book = cells_of(site.get("/now-agents.xlsx").content)
+    assert "=Ada, Jackdaw" in [row[1] for row in book], "a text"
+
+
+def test_shares_have_one_digit_in_a_workbook_and_stand_there_whole(site: Site) -> None:
+    path = f"/weekdays.xlsx?{SPAN}"
+    with zipfile.ZipFile(io.BytesIO(site.get(path).content)) as book:
+        assert 'formatCode="0.0"' in book.read("xl/styles.xml").decode()
+    names, *cells = cells_of(site.get(path).content)
+    place = names.index("abandonedQueueSegmentsPercent")
+    shares = {row[place] for row in cells if len(row) > place}
+    assert {0.0, 100.0} <= shares
+
+
+def test_a_wall_gives_no_files(site: Site) -> None:
+    assert "download" not in site.get("/?kiosk=1").text
