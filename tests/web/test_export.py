@@ -25,9 +25,17 @@ import pytest
 from handletime.answers import live
 from handletime.answers.labels import Labels
 from handletime.answers.registry import METRICS
-from handletime.answers.words import CLOCKS, END_REASONS, FOLLOWS, NO_FOCUS_DATA, NOT_HANDLED, OUTCOMES, VERDICTS
+from handletime.answers.words import (
+    CLOCKS,
+    END_REASONS,
+    FOLLOWS,
+    NO_FOCUS_DATA,
+    NOT_HANDLED,
+    OUTCOMES,
+    VERDICTS,
+    rfc_3339,
+)
 from handletime.answers.words import duration as said
-from handletime.answers.words import rfc_3339
 from handletime.api.service import Service
 from handletime.keys.sidefile import SideFile
 from handletime.scope import Scope
