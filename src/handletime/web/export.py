@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from litestar import Response, get
 
 from handletime.answers.flat import MEDIA_TYPES, Shape, workbook, written
-from handletime.answers.live import OpenConversation
+from handletime.answers.live import Now, OpenConversation
 from handletime.answers.pages import Segment, SkillSegment, rows_of, skill_rows_of
 from handletime.answers.registry import METRICS
 from handletime.answers.report import Question, Report, Rows
@@ -24,7 +24,7 @@ from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import Judged
 from handletime.web import agent_day, board, one_agent, weekdays, why
-from handletime.web.figures import HISTORY, Row, slowest_of, sorted_rows, with_numbers
+from handletime.web.figures import HISTORY, Row, slowest_sheet, sorted_rows, with_numbers
 from handletime.web.now import board_of
 from handletime.web.open import shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
@@ -34,6 +34,7 @@ from handletime.web.tables import in_order, read_listing, tables_of
 from handletime.web.view import AGENT, View, read_view
 
 SUFFIX: Final = a_choice("table", "Which table of a page that has two.", "", ("2",))
+_Handler = Callable[[HttpRequest, Page], Response[Any]]
 OF: Final = a_choice("of", "Whose segments; agents' where it is absent.", "", ("skill",))
 _ROW_BYTES: Final = 500
 """About what a skill segment takes while a file is made of it."""
@@ -198,106 +199,52 @@ def _open_conversation(row: OpenConversation, asker: Asker, at: int, urgent: Jud
 # --- tables beside these ---------------------------------------------------------------------------------------------
 
 
-def _view(request: HttpRequest, page: Page, asker: Asker, *, of_agent: bool = False) -> View:
-    """The view of an address, which has to name an agent for what is of one. Raises BadRequest."""
-    query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
-    if of_agent and view.agent is None:
-        query.fault(AGENT, "is required")
-    query.check()
-    return view
+def _of_view(
+    made: Callable[[Page, Asker, View], Sheet], *, without_agent: str = "", of_agent: bool = False
+) -> _Handler:
+    """A table of a view. `without_agent` is what it has, where that is of no agent; `of_agent`: it is of one alone."""
+
+    def handled(request: HttpRequest, page: ThePage) -> Response[Any]:
+        asker = page.asker(request, "operations", without_agent=without_agent)
+        query = query_of(request)
+        view = read_view(query, page.service.clock.now(), asker.session.zone)
+        if of_agent and view.agent is None:
+            query.fault(AGENT, "is required")
+        query.check()
+        return _written(request, asker, view, made(page, asker, view))
+
+    return handled
 
 
-def _peers(request: HttpRequest, page: ThePage) -> Response[Any]:
-    """One agent beside the peers."""
-    asker = page.asker(request, "operations")
-    view = _view(request, page, asker, of_agent=True)
-    sheet = one_agent.peers_sheet(asker.reader, view, view.agent or 0, asker.labels.name)
-    return _written(request, asker, view, sheet)
+def _of_now(made: Callable[[Now, board.Levels, Asker], Sheet]) -> _Handler:
+    """A table of what is going on now, at the moment of the request: with all agents."""
 
+    def sheet(page: Page, asker: Asker, view: View) -> Sheet:
+        return made(*board_of(page, asker, view, page.service.clock.now(), whole=True), asker)
 
-def _at_once(request: HttpRequest, page: ThePage) -> Response[Any]:
-    """Conversations at once of one agent."""
-    asker = page.asker(request, "operations")
-    view = _view(request, page, asker, of_agent=True)
-    return _written(request, asker, view, one_agent.at_once_sheet(asker.reader, view))
-
-
-def _weekdays(request: HttpRequest, page: ThePage) -> Response[Any]:
-    """Waits in the queue by weekday and hour."""
-    asker = page.asker(request, "operations", without_agent="waits in the queue")
-    view = _view(request, page, asker)
-    return _written(request, asker, view, weekdays.weekdays_sheet(asker.reader, view))
-
-
-def _transfers(request: HttpRequest, page: ThePage) -> Response[Any]:
-    """Transfers from skill to skill."""
-    asker = page.asker(request, "operations", without_agent="transfers between skills")
-    view = _view(request, page, asker)
-    return _written(request, asker, view, weekdays.transfers_sheet(asker.reader, view, asker.labels.name))
-
-
-def _slowest(request: HttpRequest, page: ThePage) -> Response[Any]:
-    """The slowest answers."""
-    asker = page.asker(request, "operations")
-    view, name = _view(request, page, asker), asker.labels.name
-    rows = [
-        [
-            *(each.conversation, each.segment, each.agent, name("agent", each.agent)),
-            *(each.skill, name("skill", each.skill), each.waited, each.handled, At(each.end), each.outcome),
-        ]
-        for each in slowest_of(asker.reader, view, asker.account)
-    ]
-    return _written(request, asker, view, Sheet("slowest", view.start, view.end, SLOWEST_NAMES, rows))
-
-
-SLOWEST_NAMES: Final = (
-    *("conversationId", "segmentId", "agentId", "agent", "skillId", "skill"),
-    *("longestResponseMillis", "totalHandleTimeMillis", "endTime", "outcome"),
-)
-
-
-def _of_now(kind: str) -> _Handler:
-    """A table of what is going on now, at the moment of the request."""
-
-    def made(request: HttpRequest, page: ThePage) -> Response[Any]:
-        asker = page.asker(request, "operations")
-        view, name = _view(request, page, asker), asker.labels.name
-        now, levels = board_of(page, asker, view, page.service.clock.now(), whole=True)
-        match kind:
-            case "skills":
-                sheet = board.skills_sheet(now, levels, name, has_queues=asker.key.scope.has_queues)
-            case "agents":
-                sheet = board.agents_sheet(now, name)
-            case "looking":
-                sheet = board.looking_sheet(now, name)
-            case _:
-                sheet = board.bots_sheet(now, name)
-        return _written(request, asker, view, sheet)
-
-    return made
+    return _of_view(sheet)
 
 
 def _of_day(made: Callable[[agent_day.Asked], Sheet]) -> _Handler:
     """A table of a day of an agent."""
 
-    def written_(request: HttpRequest, page: ThePage) -> Response[Any]:
+    def handled(request: HttpRequest, page: ThePage) -> Response[Any]:
         asker = page.asker(request, "handle-time")
         asked = agent_day.read(request, page, asker)
         return _written(request, asker, asked.view, made(asked))
 
-    return written_
+    return handled
 
 
-def _of_why(made: Callable[[Asker, why.Asked], Sheet]) -> _Handler:
+def _of_why(made: Callable[[why.Asked, Asker], Sheet]) -> _Handler:
     """A table of one conversation."""
 
-    def written_(request: HttpRequest, page: ThePage) -> Response[Any]:
+    def handled(request: HttpRequest, page: ThePage) -> Response[Any]:
         asker = page.asker(request, "handle-time")
         asked = why.read(request, page, asker)
-        return _written(request, asker, asked.view, made(asker, asked))
+        return _written(request, asker, asked.view, made(asked, asker))
 
-    return written_
+    return handled
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -307,14 +254,17 @@ def _form(request: HttpRequest) -> Form:
     return "xlsx" if str(request.scope["path"]).endswith(".xlsx") else "csv"
 
 
-def _cell(cell: object, form: Form, zone: ZoneInfo) -> object:
-    """A cell as a form has it: times of CSV are UTC, those of a workbook stand as the clock of the view shows them.
+def _cells(row: Cells, form: Form, zone: ZoneInfo) -> Cells:
+    """A row as a form has it: times of CSV are UTC, those of a workbook stand as the clock of the view shows them.
 
     Whole numbers have no fraction in CSV, as in the tables of metrics.
     """
-    if isinstance(cell, At):
-        return rfc_3339(cell) if form == "csv" else local(cell, zone).replace(tzinfo=None)
-    return int(cell) if isinstance(cell, float) and form == "csv" and cell.is_integer() else cell
+    if form == "xlsx":
+        return [local(cell, zone).replace(tzinfo=None) if isinstance(cell, At) else cell for cell in row]
+    return [
+        rfc_3339(cell) if isinstance(cell, At) else int(cell) if isinstance(cell, float) and cell % 1 == 0 else cell
+        for cell in row
+    ]
 
 
 def _answer(request: HttpRequest, asker: Asker, form: Form) -> Answer:
@@ -340,7 +290,7 @@ def _table(
     form = _form(request)
     answer = _answer(request, asker, form)
     answer.reserve(held)
-    within: Iterator[Cells] = ([_cell(cell, form, zone) for cell in row] for row in asker.reader.deadline.over(rows))
+    within: Iterator[Cells] = (_cells(row, form, zone) for row in asker.reader.deadline.over(rows))
     if form == "csv":
         made = csv_answer(answer, names, within, file_name=name, total=total)
         made.headers.update(HEADERS)
@@ -355,10 +305,16 @@ def _sent(answer: Answer, form: Form, name: str, total: int) -> Response[Any]:
     return answer.response(MEDIA_TYPES[form], {**HEADERS, **headers})
 
 
-_Handler = Callable[[HttpRequest, Page], Response[Any]]
 OF_NOW: Final[dict[str, _Handler]] = {
     "open": _open,
-    **{f"now-{kind}": _of_now(kind) for kind in ("skills", "agents", "looking", "bots")},
+    "now-skills": _of_now(
+        lambda now, levels, asker: board.skills_sheet(
+            now, levels, asker.labels.name, has_queues=asker.key.scope.has_queues
+        )
+    ),
+    "now-agents": _of_now(lambda now, _, asker: board.agents_sheet(now, asker.labels.name)),
+    "now-looking": _of_now(lambda now, _, asker: board.looking_sheet(now, asker.labels.name)),
+    "now-bots": _of_now(lambda now, _, asker: board.bots_sheet(now, asker.labels.name)),
 }
 """What is of this moment, by name."""
 TABLES: Final[dict[str, _Handler]] = {
@@ -367,17 +323,24 @@ TABLES: Final[dict[str, _Handler]] = {
     "segments": _segments,
     "skill-segments": _skill_segments,
     "history": _history,
-    "peers": _peers,
-    "at-once": _at_once,
-    "weekdays": _weekdays,
-    "transfers": _transfers,
-    "slowest": _slowest,
+    "peers": _of_view(
+        lambda _, asker, view: one_agent.peers_sheet(asker.reader, view, asker.labels.name), of_agent=True
+    ),
+    "at-once": _of_view(lambda _, asker, view: one_agent.at_once_sheet(asker.reader, view), of_agent=True),
+    "weekdays": _of_view(
+        lambda _, asker, view: weekdays.weekdays_sheet(asker.reader, view), without_agent="waits in the queue"
+    ),
+    "transfers": _of_view(
+        lambda _, asker, view: weekdays.transfers_sheet(asker.reader, view, asker.labels.name),
+        without_agent="transfers between skills",
+    ),
+    "slowest": _of_view(lambda _, asker, view: slowest_sheet(asker.reader, view, asker.account, asker.labels.name)),
     "agent-day": _of_day(agent_day.conversations_sheet),
     "agent-day-stretches": _of_day(agent_day.stretches_sheet),
-    "why-waits": _of_why(lambda asker, asked: why.waits_sheet(asked, asker.labels.name)),
-    "why-segments": _of_why(lambda asker, asked: why.segments_sheet(asked, asker.labels.name)),
-    "why-units": _of_why(lambda asker, asked: why.units_sheet(asked, asker.labels.name)),
-    "why-events": _of_why(lambda asker, asked: why.events_sheet(asker.reader, asked, asker.labels)),
+    "why-waits": _of_why(lambda asked, asker: why.waits_sheet(asked, asker.labels.name)),
+    "why-segments": _of_why(lambda asked, asker: why.segments_sheet(asked, asker.labels.name)),
+    "why-units": _of_why(lambda asked, asker: why.units_sheet(asked, asker.labels.name)),
+    "why-events": _of_why(lambda asked, asker: why.events_sheet(asker.reader, asked, asker.labels)),
 }
 """All other tables that the page gives as files, by the names of their routes."""
 EXPORTS: Final = [

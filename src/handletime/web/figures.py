@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 from handletime.answers import doubts, pages
 from handletime.answers.doubts import DataQuality
 from handletime.answers.figures import Figures, Groups, Value, figures_of, of_nothing, summed, with_percentiles
+from handletime.answers.flat import Namer
 from handletime.answers.pages import Slow
 from handletime.answers.peers import skills_of
 from handletime.answers.registry import HANDLE_TIME, LEVELS, METRICS, WITH_LEVELS, Metric
@@ -21,6 +22,7 @@ from handletime.answers.terms import Table
 from handletime.api.ports import Reader
 from handletime.clock import MINUTE
 from handletime.targets.targets import CLOCKS, NO_TARGETS, AccountTargets, Clock
+from handletime.web.sheet import At, Sheet
 from handletime.web.view import HUMAN, View
 
 T = TypeVar("T")
@@ -446,3 +448,19 @@ def slowest_of(reader: Reader, view: View, account: str) -> list[Slow]:
     with reader.snapshot() as snapshot:
         wanted = of if view.user_type == "bot" else of._replace(user_type=HUMAN)
         return pages.slowest_of(snapshot, wanted, account, SLOWEST)
+
+
+def slowest_sheet(reader: Reader, view: View, account: str, name: Namer) -> Sheet:
+    """The same as a file."""
+    rows = [
+        [
+            *(each.conversation, each.segment, each.agent, name("agent", each.agent)),
+            *(each.skill, name("skill", each.skill), each.waited, each.handled, At(each.end), each.outcome),
+        ]
+        for each in slowest_of(reader, view, account)
+    ]
+    names = (
+        *("conversationId", "segmentId", "agentId", "agent", "skillId", "skill"),
+        *("longestResponseMillis", "totalHandleTimeMillis", "endTime", "outcome"),
+    )
+    return Sheet("slowest", view.start, view.end, names, rows)

@@ -220,10 +220,10 @@ def _level(number: str, time: int, whole: int) -> Level:
 # --- as files --------------------------------------------------------------------------------------------------------
 
 
-def peers_sheet(reader: Reader, view: View, agent: int, name: Namer) -> Sheet:
-    """An agent's segments beside the peers', by skill and by what they follow."""
+def peers_sheet(reader: Reader, view: View, name: Namer) -> Sheet:
+    """The segments of a view's agent beside the peers', by skill and by what they follow."""
     with reader.snapshot() as snapshot:
-        beside = beside_peers(snapshot, view.agent_segments, agent)
+        beside = beside_peers(snapshot, view.agent_segments, view.agent or 0)
     rows = [
         [
             *(kind.skill, name("skill", kind.skill), kind.follows),
@@ -247,7 +247,7 @@ def _side_cells(of: Handled, whole: Handled) -> list[object]:
 
 
 def at_once_sheet(reader: Reader, view: View) -> Sheet:
-    """For how long so many conversations were assigned to an agent at once: every number from one on."""
+    """For how long so many conversations were assigned to a view's agent at once: every number from one on."""
     with reader.snapshot() as snapshot:
         found = at_once(snapshot, view.agent_segments)
     numbers = range(1, max(found.times, default=0) + 1)
