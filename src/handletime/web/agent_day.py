@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from litestar import Response, get
 
 from handletime.answers.agent_day import AgentDay, OnConversation, Stretch, day_bounds, day_of, total, units_of
-from handletime.answers.words import OUTSIDE_SCOPE, clock, duration, local
+from handletime.answers.clocks import Clocks
+from handletime.answers.words import OUTSIDE_SCOPE, duration, local
 from handletime.api.parameters import Parameter, Wrong
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import HOUR
@@ -102,7 +103,7 @@ def read(request: HttpRequest, page: Page, asker: Asker) -> Asked:
     """Reads the day that an address asks for. Raises BadRequest, NotNow."""
     query = query_of(request)
     now = page.service.clock.now()
-    view = read_view(query, now, asker.session.zone)
+    view = read_view(query, now, asker.clocks)
     day = query.get(DAY) or local(now, view.zone).date()
     if view.agent is None:
         query.fault(AGENT, "is required")
@@ -137,17 +138,72 @@ def agent_day(request: HttpRequest, page: ThePage) -> Response[bytes]:
         is_over=of_day.end == asked.end,
         shown=shown,
         more=of_day.conversations[SHOWN:],
-        picture=draw(of_day, shown, view.zone),
+        picture=draw(of_day, shown, view.clocks),
         before=asked.href("/agent-day", before) if day > _FIRST else "",
         after=asked.href("/agent-day", after) if asked.end <= asked.now and day < _LAST else "",
-        day_before=str(before),
-        day_after=str(after),
+        day_before=view.clocks.on(before),
+        day_after=view.clocks.on(after),
         total=total,
         files={
             of: {form: asked.href(f"/{of}.{form}", day) for form in FORMS}
             for of in ("agent-day", "agent-day-stretches")
         },
     )
+
+
+def draw(of_day: AgentDay, shown: Iterable[OnConversation], clocks: Clocks) -> Bars:
+    """The bars of a day, over the hours in which there was anything to see; time without focus stands in a last row."""
+    rows = list(shown)
+    begin, end = _hours_of(of_day, rows, clocks.zone)
+    scale = Scale((begin, end), true=True)
+    lines: list[Line] = []
+    left, more = BARS_MAX, 0
+
+    def bars(kind: str, what: str, stretches: Iterable[Stretch], inset: int = 0) -> Iterator[Bar]:
+        nonlocal left, more
+        for each in stretches:
+            cut = Stretch(max(each.start, begin), min(each.end, end))
+            if cut.millis <= 0:
+                continue
+            if not left:
+                more += 1
+                continue
+            left -= 1
+            says = f"{what}: {clocks.clock(each.start)} – {clocks.clock(each.end)} · {duration(each.millis)}"
+            x = scale.at(cut.start)
+            width = max(scale.at(cut.end) - x, 1.0)
+            text = duration(each.millis) if kind == IDLE and width >= _ROOM else ""
+            yield Bar(kind, x, width, inset, says, text)
+
+    def line(name: str, conversation: str, found: Iterable[Bar], totals: str) -> None:
+        lines.append(Line(name, conversation, _BEGIN + len(lines) * _APART, _ROW, list(found), totals))
+
+    for row in rows:
+        found = [*bars("focus", "focus", row.focus), *bars("unit", "handle-time unit", row.units, inset=4)]
+        handled = duration(row.handle_time_ms) if row.units else "–"
+        line(row.id, row.id, found, f"{duration(row.focus_ms)} · {handled}")
+    if of_day.idle:
+        line("idle", "", bars(IDLE, "idle, on no conversation", of_day.idle), duration(total(of_day.idle)))
+    if of_day.outside:
+        line("others", "", bars("not-handled", OUTSIDE_SCOPE, of_day.outside), duration(total(of_day.outside)))
+    if of_day.unknown:
+        line("unknown where", "", bars("unknown", "unknown where", of_day.unknown), duration(total(of_day.unknown)))
+    return Bars(lines, list(scale.ticks(clocks)), _BEGIN + len(lines) * _APART + 4, more)
+
+
+def _hours_of(of_day: AgentDay, rows: Iterable[OnConversation], zone: ZoneInfo) -> Stretch:
+    """The hours of the day, by its clock, from the first to the last in which the agent had a conversation."""
+    times = [moment for row in rows for each in (*row.focus, *row.units) for moment in each]
+    if not times:
+        return Stretch(of_day.start, max(of_day.end, of_day.start + 1))
+    first, last = min(times), max(times)
+    past, rest = _past_the_hour(first, zone), _past_the_hour(last, zone)
+    return Stretch(max(first - past, of_day.start), min(last - rest + HOUR if rest else last, of_day.end))
+
+
+def _past_the_hour(moment: int, zone: ZoneInfo) -> int:
+    at = local(moment, zone)
+    return (at.minute * 60 + at.second) * 1000 + at.microsecond // 1000
 
 
 # --- as files --------------------------------------------------------------------------------------------------------
@@ -196,58 +252,3 @@ def stretches_sheet(asked: Asked) -> Sheet:
     rows = [[what, on, id_, At(each.start), At(each.end), each.millis] for each, what, on, id_ in found]
     names = ("stretch", "focusOn", "conversationId", "startTime", "endTime", "durationMillis")
     return Sheet("agent-day-stretches", of_day.start, of_day.end, names, rows)
-
-
-def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> Bars:
-    """The bars of a day, over the hours in which there was anything to see; time without focus stands in a last row."""
-    rows = list(shown)
-    begin, end = _hours_of(of_day, rows, zone)
-    scale = Scale((begin, end), true=True)
-    lines: list[Line] = []
-    left, more = BARS_MAX, 0
-
-    def bars(kind: str, what: str, stretches: Iterable[Stretch], inset: int = 0) -> Iterator[Bar]:
-        nonlocal left, more
-        for each in stretches:
-            cut = Stretch(max(each.start, begin), min(each.end, end))
-            if cut.millis <= 0:
-                continue
-            if not left:
-                more += 1
-                continue
-            left -= 1
-            says = f"{what}: {clock(each.start, zone)} – {clock(each.end, zone)} · {duration(each.millis)}"
-            x = scale.at(cut.start)
-            width = max(scale.at(cut.end) - x, 1.0)
-            text = duration(each.millis) if kind == IDLE and width >= _ROOM else ""
-            yield Bar(kind, x, width, inset, says, text)
-
-    def line(name: str, conversation: str, found: Iterable[Bar], totals: str) -> None:
-        lines.append(Line(name, conversation, _BEGIN + len(lines) * _APART, _ROW, list(found), totals))
-
-    for row in rows:
-        found = [*bars("focus", "focus", row.focus), *bars("unit", "handle-time unit", row.units, inset=4)]
-        handled = duration(row.handle_time_ms) if row.units else "–"
-        line(row.id, row.id, found, f"{duration(row.focus_ms)} · {handled}")
-    if of_day.idle:
-        line("idle", "", bars(IDLE, "idle, on no conversation", of_day.idle), duration(total(of_day.idle)))
-    if of_day.outside:
-        line("others", "", bars("not-handled", OUTSIDE_SCOPE, of_day.outside), duration(total(of_day.outside)))
-    if of_day.unknown:
-        line("unknown where", "", bars("unknown", "unknown where", of_day.unknown), duration(total(of_day.unknown)))
-    return Bars(lines, list(scale.ticks(zone)), _BEGIN + len(lines) * _APART + 4, more)
-
-
-def _hours_of(of_day: AgentDay, rows: Iterable[OnConversation], zone: ZoneInfo) -> Stretch:
-    """The hours of the day, by its clock, from the first to the last in which the agent had a conversation."""
-    times = [moment for row in rows for each in (*row.focus, *row.units) for moment in each]
-    if not times:
-        return Stretch(of_day.start, max(of_day.end, of_day.start + 1))
-    first, last = min(times), max(times)
-    past, rest = _past_the_hour(first, zone), _past_the_hour(last, zone)
-    return Stretch(max(first - past, of_day.start), min(last - rest + HOUR if rest else last, of_day.end))
-
-
-def _past_the_hour(moment: int, zone: ZoneInfo) -> int:
-    at = local(moment, zone)
-    return (at.minute * 60 + at.second) * 1000 + at.microsecond // 1000
