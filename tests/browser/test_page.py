@@ -1036,6 +1036,7 @@ VIEWS = {
     "segments": "/segments?last=7d",
     "skill-segments": "/skill-segments?last=7d",
     "open": "/open",
+    "waits": "/waits?last=7d",
 }
 
 

@@ -80,6 +80,8 @@ PAGES: Final[dict[str, tuple[Permission, str]]] = {
         for form in ("csv", "xlsx")
     },
     "GET /skill-segments": ("operations", "?tz=UTC"),
+    "GET /waits": ("handle-time", "?tz=UTC"),
+    **{f"GET /waits.{form}": ("handle-time", "?tz=UTC") for form in ("csv", "xlsx")},
     "GET /agent-day": ("handle-time", "?agent=7&tz=UTC"),
     "GET /why": ("handle-time", "?conversation=secret&tz=UTC"),
 }

@@ -47,7 +47,7 @@ SCOPES: Final = {
     "nothing": Scope((99,), (98,)),
 }
 OF_QUEUE: Final = ("msgskillsegments", "msgqueuehealth", "msgconversation", "/skill-segments")
-NO_GROUPS: Final = ("/skill-segments", "of=skill", "/weekdays.", "/transfers.")
+NO_GROUPS: Final = ("/skill-segments", "of=skill", "/weekdays.", "/transfers.", "queueWait")
 """What is of no group."""
 WINDOW: Final = f"from={NOW - 2 * DAY}&to={NOW}"
 ASKED: Final = (
@@ -95,7 +95,7 @@ response = "50s"
 """
 VIEW: Final = f"from={NOW - 2 * DAY}&to={NOW}&tz=UTC"
 TABLES: Final = (
-    *("agents", "skills", "segments", "skill-segments", "history", "open", "weekdays", "transfers", "slowest"),
+    *("agents", "skills", "segments", "skill-segments", "history", "open", "weekdays", "transfers", "slowest", "waits"),
     *("now-skills", "now-agents", "now-looking", "now-bots"),
 )
 """What the page gives as files."""
@@ -127,6 +127,12 @@ SHOWN: Final = (
     f"/skills.csv?{VIEW}&table=2",
     f"/history.csv?{VIEW}&of=skill",
     f"/skill-segments?{VIEW}",
+    *(
+        f"/waits{form}?{VIEW}&clock={clock}&userType=all"
+        for form in ("", ".csv")
+        for clock in ("firstResponse", "response", "queueWait")
+    ),
+    f"/waits?{VIEW}&clock=response&verdict=missed&compare=week&agent=521",
     *(f"/agent-day?agent={agent}&day=2026-11-19&tz=UTC" for agent in (511, 521)),
 )
 
@@ -316,7 +322,7 @@ def test_the_page_is_that_of_a_world_without_others(path: str, scene: Scene) -> 
     others = [each.id for each in scene.made if not each.is_in(scene.scope)]
     assert not any(f"{name}<" in mine.text or f"{name}&" in mine.text for name in others)
     assert not any(f"{kind} called" in mine.text and name in mine.text for kind, name in unseen(scene))
-    if not scene.scope.has_queues and (path.startswith(("/?", "/skills"))):
+    if not scene.scope.has_queues and path.startswith(("/?", "/skills", "/waits")):
         return  # Of groups there are no skill segments, and no queue.
     if scene.scope.skills and path.startswith("/agent-day"):
         # An agent works in both skills: that there were others is said, of an agent with a segment within.

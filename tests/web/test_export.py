@@ -358,6 +358,14 @@ def a_wait(row: Told) -> list[str]:
     return [CLOCKS[row["clock"]], whose, ANY, ANY, *times, verdict, ANY, "always open", row["target"]]
 
 
+def a_judged_wait(row: Told) -> list[Any]:
+    verdict = {"met": "within target", "missed": "! later", "left": "without a verdict"}[row["verdict"]]
+    times = [said(int(row["waitMillis"])), said(int(row["elapsedMillis"]))]
+    who = [agent(row)] if row["clock"] != "queueWait" else []
+    target = f"{row['target']} : {said(int(row['targetMillis']))}"
+    return [ANY, ANY, ANY, *times, target, verdict, *who, skill(row), row["conversationId"]]
+
+
 def a_segment(row: Told) -> list[str]:
     who = agent(row) + (" bot" if row["userType"] == "bot" else "")
     ended = [OUTCOMES[row["outcome"]], END_REASONS[row["endReason"]]] if row["endTime"] else ["–", "–"]
@@ -425,6 +433,10 @@ SHOWN: Final = {
     "slowest without focus data": Shown(
         f"/agents?{SPAN}&agent=9", "The slowest answers", "the slowest answers", slow, 1
     ),
+    **{
+        f"waits of {clock}": Shown(f"/waits?{SPAN}&clock={clock}", "Waits", "waits", a_judged_wait, least)
+        for clock, least in (("firstResponse", 15), ("response", 10), ("queueWait", 20))
+    },
     "now-skills": Shown("/", "Open conversations by skill", "now, by skill", on_the_board, 2),
     "now-skills of one": Shown("/?skill=20", "Open conversations by skill", "now, by skill", on_the_board, 1),
     "now-agents": Shown("/", "Agents at work", "agents at work", at_work, 2),

@@ -32,12 +32,13 @@ from handletime.web.segments import SEGMENT_NAMES, read, read_skill_segments
 from handletime.web.sheet import FORMS, At, Cells, Form, Sheet
 from handletime.web.tables import in_order, read_listing, tables_of
 from handletime.web.view import AGENT, View, read_view
+from handletime.web.waits import read_waits, waits_sheet
 
 SUFFIX: Final = a_choice("table", "Which table of a page that has two.", "", ("2",))
 _Handler = Callable[[HttpRequest, Page], Response[Any]]
 OF: Final = a_choice("of", "Whose segments; agents' where it is absent.", "", ("skill",))
 _ROW_BYTES: Final = 500
-"""About what a skill segment takes while a file is made of it."""
+"""About what a skill segment or a wait takes while a file is made of it."""
 
 
 def _agents(request: HttpRequest, page: ThePage) -> Response[Any]:
@@ -147,6 +148,15 @@ def _skill_segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     cells = (_skill_segment(row, asker) for row in rows)
     held = _ROW_BYTES * len(rows)
     return _table(request, asker, asked.view.zone, SKILL_SEGMENT_NAMES, cells, name, total, held=held)
+
+
+def _waits(request: HttpRequest, page: ThePage) -> Response[Any]:
+    """All pages of the list of waits, up to a limit."""
+    asker = page.asker(request, "handle-time")
+    asked = read_waits(request, page, asker)._replace(offset=0)
+    total, rows = asked.found(asker, page.service.targets.of(asker.account), limit=ROWS_MAX)
+    sheet = waits_sheet(asked, rows, asker.labels.name)
+    return _written(request, asker, asked.view, sheet, total, held=_ROW_BYTES * len(rows))
 
 
 def _open(request: HttpRequest, page: ThePage) -> Response[Any]:
@@ -271,9 +281,13 @@ def _answer(request: HttpRequest, asker: Asker, form: Form) -> Answer:
     return Answer(request, "identity" if form == "xlsx" else None, asker.reader.deadline)
 
 
-def _written(request: HttpRequest, asker: Asker, view: View, sheet: Sheet) -> Response[Any]:
+def _written(
+    request: HttpRequest, asker: Asker, view: View, sheet: Sheet, total: int | None = None, *, held: int = 0
+) -> Response[Any]:
+    """A sheet as a file; `total` is how many rows there are where it does not have all of them."""
     name = file_name(asker.account, sheet.of, sheet.start, sheet.end, _form(request))
-    return _table(request, asker, view.zone, sheet.names, sheet.rows, name, len(sheet.rows))
+    count = len(sheet.rows) if total is None else total
+    return _table(request, asker, view.zone, sheet.names, sheet.rows, name, count, held=held)
 
 
 def _table(
@@ -322,6 +336,7 @@ TABLES: Final[dict[str, _Handler]] = {
     "skills": _skills,
     "segments": _segments,
     "skill-segments": _skill_segments,
+    "waits": _waits,
     "history": _history,
     "peers": _of_view(
         lambda _, asker, view: one_agent.peers_sheet(asker.reader, view, asker.labels.name), of_agent=True
