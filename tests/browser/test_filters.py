@@ -51,7 +51,8 @@ def test_a_week_is_compared_with_the_one_before(newcomer: Newcomer) -> None:
     newcomer.follow("Period", "last week")
     newcomer.follow("Compare to", "the week before")
     monday = datetime.now(UTC).date() - timedelta(days=datetime.now(UTC).weekday() + 14)
-    expect(page.locator(".compared b")).to_have_text(f"{monday:%a %Y-%m-%d} – {monday + timedelta(days=6):%a %Y-%m-%d}")
+    days = f"{monday:%a, %d/%m/%Y} – {monday + timedelta(days=6):%a, %d/%m/%Y}"
+    expect(page.locator(".compared b")).to_have_text(days)
     assert newcomer.clicks == 3
 
 
