@@ -51,6 +51,7 @@ from handletime.web.one_agent import MEANINGS as PEERS_MEANT
 from handletime.web.one_agent import SHOWN, one_agent_of
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
+from handletime.web.waits import waits_behind
 from handletime.web.weekdays import queue_of
 
 ROWS: Final = 100
@@ -324,10 +325,10 @@ def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which)
         f"By {kind}" if of_page else f"{kind.capitalize()}s",
         kind,
         groups,
-        [_row(row, made, view, listing, asker.labels, trended, kind) for row in found[listing.offset :][:ROWS]],
+        [_row(row, made, view, listing, asker.labels, trended, which) for row in found[listing.offset :][:ROWS]],
         len(rows),
         len(found),
-        _row(made.total, made, view, listing, asker.labels, trended, kind),
+        _row(made.total, made, view, listing, asker.labels, trended, which),
         trended.meaning,
         listing,
         {name: sorted_by(name) for name in (*known, "id", "name")},
@@ -380,14 +381,15 @@ def _pages(offset: int, count: int) -> Iterator[tuple[str, int]]:
 
 
 def _row(
-    row: Row, table: TableOf, view: View, listing: Listing, labels: AccountLabels, trended: Metric, kind: Kind
+    row: Row, table: TableOf, view: View, listing: Listing, labels: AccountLabels, trended: Metric, which: Which
 ) -> Shown:
-    chosen = {} if row.number is None else {kind: row.number}
+    kind = which.kind
+    chosen: dict[Kind, int] = {} if row.number is None else {kind: row.number}
     return Shown(
         row.number,
         "all" if row.number is None else labels.text(kind, row.number),
         "" if row.number is None else view.href(f"/{kind}s", **chosen),
-        [_cell(row, table, column, view, chosen) for group in listing.groups for column in group.columns],
+        [_cell(row, table, column, view, chosen, which) for group in listing.groups for column in group.columns],
         trend_of(row.trend, view.parts),
         trend_text(trended, row.trend, view.parts),
     )
@@ -398,12 +400,12 @@ def _is_blind(row: Row) -> bool:
     return human > 0 and not known
 
 
-def _cell(row: Row, table: TableOf, column: Column, view: View, chosen: dict[Kind, int]) -> Cell:
+def _cell(row: Row, table: TableOf, column: Column, view: View, chosen: dict[Kind, int], which: Which) -> Cell:
     metric = column.metric
     if metric.key in _UNKNOWN and _is_blind(row):
         return Cell(NO_FOCUS_DATA, "", metric)
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
-    href = _behind(view, metric, chosen) if number not in (None, 0, NOTHING) else ""
+    href = _behind(view, metric, chosen, which) if number not in (None, 0, NOTHING) else ""
     differs = None if row.before is None else difference(metric, number, row.before.get(metric.key))
     return Cell(metric.said(number), href, metric, _covers(row, table, column), differs)
 
@@ -425,15 +427,18 @@ _UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
 """Where it is said that there are no focus data."""
 
 
-def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
-    """A link to the segments behind a number; there is no list of queue segments, nor of those with a verdict."""
-    if metric.table == "queueSegments" or metric.key in LEVELS:
+def _behind(view: View, metric: Metric, chosen: dict[Kind, int], which: Which) -> str:
+    """A link to the segments behind a number, or to the waits; there is no list of queue segments."""
+    by_name: dict[str, object] = {str(name): number for name, number in chosen.items()}
+    if metric.key in LEVELS:
+        return waits_behind(view, metric, of_skills=which.of_skills, **by_name)
+    if metric.table == "queueSegments":
         return ""
     of = metric.sum if metric.sum in OUTCOMES else None
     if metric.table == "skillSegments":
         of = metric.sum if metric.sum in OUTCOMES or metric.sum == "abandonedInQueue" else None
-        return view.fixed("/skill-segments", interval=None, outcome=of, **chosen)
-    changes: dict[str, object] = {"outcome": of, **{str(name): number for name, number in chosen.items()}}
+        return view.fixed("/skill-segments", interval=None, outcome=of, **by_name)
+    changes: dict[str, object] = {"outcome": of, **by_name}
     if metric.sum in ("handleTime", "handled") or metric.values == "handleTime":
         changes["userType"] = None  # Humans', as where nothing is said: bots have none.
     return view.fixed("/segments", interval=None, **changes)
