@@ -1,6 +1,6 @@
 """Flat rows against what each group says when it is asked by itself, and against the figures of the page.
 
-Covers: answers/flat, answers/handled, answers/periods.
+Covers: answers/flat, answers/handled.
 """
 
 from __future__ import annotations
@@ -10,24 +10,20 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from handletime.answers import percentiles
 from handletime.answers import report as reports
 from handletime.answers.figures import figures_of, span
 from handletime.answers.files import asked
 from handletime.answers.flat import Format, Shape, written
-from handletime.answers.intervals import UNITS, Interval, clock_bounds
-from handletime.answers.periods import COMPARISONS, PERIODS, Compare, Window, compared_bounds, compared_with, window_of
+from handletime.answers.intervals import Interval
+from handletime.answers.periods import Window
 from handletime.answers.registry import LEVELS, METRICS
 from handletime.answers.relations import Snapshot
 from handletime.answers.report import (
@@ -45,8 +41,6 @@ from handletime.answers.report import (
 )
 from handletime.answers.selection import Selection
 from handletime.answers.sums import By
-from handletime.answers.words import local
-from handletime.clock import HOUR
 from handletime.events.book import instant
 from handletime.segments.derive import derive
 from tests.messy_streams import messy_stream
@@ -287,131 +281,6 @@ def test_nothing_found_is_an_empty_table_of_the_same_columns(a_snapshot: ASnapsh
     assert b"".join(written(Report(snapshot, question).rows(), Shape(question), "xlsx"))[:2] == b"PK"
 
 
-# --- windows ---------------------------------------------------------------------------------------------------------
-
-NOW = instant("2026-03-29T13:30:00Z") or 0
-"""A Sunday, in Berlin the day of 23 hours; 15:30 there."""
-
-
-def at(text: str) -> int:
-    return instant(text) or 0
-
-
-@pytest.mark.parametrize(
-    ("period", "start", "end"),
-    [
-        ("today", "2026-03-29T00:00:00+01:00", "2026-03-29T15:30:00+02:00"),
-        ("yesterday", "2026-03-28T00:00:00+01:00", "2026-03-29T00:00:00+01:00"),
-        ("last-7-days", "2026-03-22T00:00:00+01:00", "2026-03-29T00:00:00+01:00"),
-        ("last-week", "2026-03-16T00:00:00+01:00", "2026-03-23T00:00:00+01:00"),
-        ("last-month", "2026-02-01T00:00:00+01:00", "2026-03-01T00:00:00+01:00"),
-    ],
-)
-def test_periods_are_those_of_the_calendar(period: str, start: str, end: str) -> None:
-    (named,) = [each for each in PERIODS if each == period]
-    assert window_of(named, NOW, BERLIN) == (at(start), at(end))
-
-
-@pytest.mark.parametrize(
-    ("window", "before"),
-    [
-        (("2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"), "2026-02-01T00:00:00+01:00"),
-        (("2026-01-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"), "2025-10-01T00:00:00+02:00"),
-        (("2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00"), "2026-03-28T00:00:00+01:00"),
-        (("2026-03-30T00:00:00+02:00", "2026-04-06T00:00:00+02:00"), "2026-03-23T00:00:00+01:00"),
-        (("2026-03-20T10:00:00+01:00", "2026-03-20T11:30:00+01:00"), "2026-03-20T08:30:00+01:00"),
-    ],
-)
-def test_the_window_before_is_of_the_same_unit_or_length(window: tuple[str, str], before: str) -> None:
-    asked_for = Window(*map(at, window))
-    assert compared_with(asked_for, "previous", BERLIN) == (at(before), asked_for.start)
-
-
-@pytest.mark.parametrize(
-    ("window", "before"),
-    [
-        (("2026-03-20T00:00+01:00", "2026-03-20T15:30+01:00"), ("2026-03-19T00:00+01:00", "2026-03-19T15:30+01:00")),
-        # The day before has 23 hours, and begins an hour later in UTC.
-        (("2026-03-30T00:00+02:00", "2026-03-30T15:30+02:00"), ("2026-03-29T00:00+01:00", "2026-03-29T15:30+02:00")),
-        # A week that runs: from Monday to Wednesday, up to the same time.
-        (("2026-03-30T00:00+02:00", "2026-04-01T15:30+02:00"), ("2026-03-27T00:00+01:00", "2026-03-29T15:30+02:00")),
-    ],
-)
-def test_what_runs_is_compared_up_to_the_same_time_of_day(window: tuple[str, str], before: tuple[str, str]) -> None:
-    asked_for = Window(*map(minute, window))
-    assert compared_with(asked_for, "previous", BERLIN) == Window(*map(minute, before))
-
-
-def minute(text: str) -> int:
-    return at(f"{text[:16]}:00{text[16:]}")
-
-
-@pytest.mark.parametrize(
-    ("window", "compare", "before"),
-    [
-        ("2026-03-30T00:00+02:00 2026-03-31T00:00+02:00", "week", "2026-03-23T00:00+01:00 2026-03-24T00:00+01:00"),
-        ("2026-03-29T00:00+01:00 2026-03-29T15:30+02:00", "week", "2026-03-22T00:00+01:00 2026-03-22T15:30+01:00"),
-        ("2026-04-05T09:00+02:00 2026-04-06T09:00+02:00", "week", "2026-03-29T09:00+02:00 2026-03-30T09:00+02:00"),
-        (
-            "2026-04-10T00:00+02:00 2026-04-11T00:00+02:00",
-            "four-weeks",
-            "2026-03-13T00:00+01:00 2026-03-14T00:00+01:00",
-        ),
-        ("2026-03-29T00:00+01:00 2026-03-30T00:00+02:00", "year", "2025-03-30T00:00+01:00 2025-03-31T00:00+02:00"),
-        ("2024-02-29T00:00+01:00 2024-03-01T00:00+01:00", "year", "2023-03-02T00:00+01:00 2023-03-03T00:00+01:00"),
-    ],
-)
-def test_the_same_days_weeks_before_have_the_same_weekdays_and_times_of_day(
-    window: str, compare: Compare, before: str
-) -> None:
-    asked_for = Window(*map(minute, window.split()))
-    found = compared_with(asked_for, compare, BERLIN)
-    assert found == Window(*map(minute, before.split()))
-    days = [local(moment, BERLIN).weekday() for moment in (asked_for.start, found.start)]
-    assert days[0] == days[1]
-
-
-@given(
-    st.integers(at("2010-01-01T00:00:00Z"), at("2027-01-01T00:00:00Z")),
-    st.integers(1, 400 * HOUR),
-    st.sampled_from(COMPARISONS),
-    st.sampled_from(["Europe/Berlin", "Australia/Lord_Howe", "Pacific/Apia", "America/Santiago", "Asia/Kathmandu"]),
-)
-def test_moments_weeks_before_are_found_as_one_would_by_hand(
-    start: int, length: int, compare: Compare, name: str
-) -> None:
-    zone = ZoneInfo(name)
-    window = Window(start, start + length)
-    days = {"previous": 0, "week": 7, "four-weeks": 28, "year": 364}[compare]
-    found = compared_with(window, compare, zone)
-    assert found.start <= found.end
-    if not days:
-        assert found.end <= window.start
-        return
-    for moment, earlier in zip(window, found, strict=True):
-        shown, then = local(moment, zone), local(earlier, zone)
-        wanted = shown.replace(tzinfo=None) - timedelta(days=days)
-        if then.replace(tzinfo=None) == wanted:
-            continue
-        # Its time was left out then, and it is the first one after; or a time that comes twice is the later bound.
-        assert then.replace(tzinfo=None) > wanted
-        assert local(earlier - 1, zone).replace(tzinfo=None) < wanted or earlier == found.start == found.end
-
-
-def test_intervals_of_both_windows_stand_side_by_side() -> None:
-    window = Window(at("2026-03-30T00:00:00+02:00"), at("2026-03-31T00:00:00+02:00"))
-    bounds = clock_bounds(*window, "hour", BERLIN)
-    before = compared_bounds(bounds, "previous", "hour", BERLIN)
-    assert len(bounds) == len(before) == 25
-    assert [at for at, (begin, end) in enumerate(pairwise(before)) if begin == end] == [2], "an hour was left out"
-    assert {end - begin for begin, end in pairwise(before) if begin < end} == {HOUR}
-    odd = Window(at("2026-03-20T09:30:00Z"), at("2026-03-20T11:00:00Z"))
-    bounds = clock_bounds(*odd, "hour", UTC)
-    assert compared_bounds(bounds, "previous", "hour", UTC) == [bound - 90 * 60_000 for bound in bounds]
-    month = clock_bounds(at("2026-03-01T00:00:00Z"), at("2026-04-01T00:00:00Z"), "day", UTC)
-    assert len(compared_bounds(month, "previous", "day", UTC)) == 29, "February has 28 days"
-
-
 @pytest.mark.parametrize("interval", ["hour", 5])
 @pytest.mark.parametrize("few", [False, True])
 def test_an_hour_that_was_left_out_has_nothing_and_the_others_what_is_theirs(
@@ -448,10 +317,3 @@ def _told(part: Rows) -> list[tuple[int, list[object]]]:
         for column in (*part.keys.values(), *part.metrics.values())
     ]
     return list(zip(part.places.tolist(), map(list, zip(*columns, strict=True)), strict=True))
-
-
-def test_months_begin_with_their_first_day() -> None:
-    assert UNITS[-1] == "month"
-    start, end = at("2026-01-15T00:00:00Z"), at("2026-04-02T00:00:00Z")
-    firsts = ["2026-02-01T00:00:00+01:00", "2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"]
-    assert clock_bounds(start, end, "month", BERLIN) == [start, *map(at, firsts), end]

@@ -111,7 +111,13 @@ def test_what_has_no_agent_is_absent_by_agent_group_and_user_type(stored: World)
 
 def test_dates_are_those_of_the_zone_and_periods_of_its_clock(stored: World) -> None:
     midnight = NOW - 13 * HOUR  # in Berlin
-    post(stored, "acme", handled("a", midnight), handled("b", midnight - 1))
+    post(
+        stored,
+        "acme",
+        handled("a", midnight),
+        handled("b", midnight - 1),
+        handled("a week before", midnight - 168 * HOUR),
+    )
     counted = "metrics=totalAgentConversationSegments&tz=Europe/Berlin"
     for query, number in {
         "from=2026-11-20": 1,
@@ -119,7 +125,10 @@ def test_dates_are_those_of_the_zone_and_periods_of_its_clock(stored: World) -> 
         "from=2026-11-19": 2,
         "period=today": 1,
         "period=YESTERDAY": 1,
-        "period=last-7-days": 1,
+        "period=last-7-days": 2,
+        "period=this-week": 2,
+        "period=last-week": 1,
+        "period=this-month": 3,
         "from=2026-11-19T00:00:00%2B01:00": 2,
         f"from={midnight}&to={midnight + 1}": 1,
         "from=2026-11-19&to=2030-01-01": 2,
@@ -128,6 +137,10 @@ def test_dates_are_those_of_the_zone_and_periods_of_its_clock(stored: World) -> 
         assert row == {"totalAgentConversationSegments": number}, query
     (row,) = rows_of(stored, "acme", f"period=today&compare=previous&{counted}")
     assert row["totalAgentConversationSegmentsPrevious"] == 0, "yesterday up to the same time"
+    (row,) = rows_of(stored, "acme", f"period=this-week&compare=previous&{counted}")
+    assert row["totalAgentConversationSegmentsPrevious"] == 1, "last week up to the same weekday and time"
+    (row,) = rows_of(stored, "acme", f"period=today&compare=month&{counted}")
+    assert row["totalAgentConversationSegmentsPrevious"] == 0
     assert rows_of(stored, "acme", f"from=2026-11-20&to=2026-11-20&{counted}") == []
 
 

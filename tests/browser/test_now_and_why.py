@@ -237,7 +237,7 @@ def test_paper_has_all_of_it(centre: Centre, chromium: Browser, path: str) -> No
         if "overnight" not in path:
             expect(head).to_contain_text("skill Billing")
         if path.startswith("/?"):
-            expect(head).to_contain_text(re.compile(r"span\s*\d{4}-\d\d-\d\d \d\d:\d\d:\d\d – \d{4}-"))
+            expect(head).to_contain_text(re.compile(r"span\s*\d\d/\d\d/\d{4}, \d\d:\d\d:\d\d – \d\d/"))
             expect(page.locator(".chart canvas")).to_have_count(4)
         # Nothing is cut: not at the edge, and not in a part that scrolls.
         assert page.evaluate("document.documentElement.scrollWidth") <= paper

@@ -322,6 +322,9 @@ def test_the_page_is_that_of_a_world_without_others(path: str, scene: Scene) -> 
     others = [each.id for each in scene.made if not each.is_in(scene.scope)]
     assert not any(f"{name}<" in mine.text or f"{name}&" in mine.text for name in others)
     assert not any(f"{kind} called" in mine.text and name in mine.text for kind, name in unseen(scene))
+    if 'id="bring"' in mine.text:
+        assert "This key is limited to" in re.sub(r"\s+", " ", mine.text)
+        assert "events.ndjson" not in mine.text
     if not scene.scope.has_queues and path.startswith(("/?", "/skills", "/waits")):
         return  # Of groups there are no skill segments, and no queue.
     if scene.scope.skills and path.startswith("/agent-day"):
@@ -362,8 +365,9 @@ def sheet_of(workbook: bytes) -> bytes:
 
 
 def main_of(text: str) -> str:
-    """What stands in the middle of a page, without what is one browser's alone."""
-    return re.sub(r'name="form_token" value="[^"]*"', "", text[text.index("<main") : text.index("</main>")])
+    """What stands in the middle of a page, without what is one browser's alone, and what to do where nothing is."""
+    own = re.compile(r'name="form_token" value="[^"]*"|<div id="bring">.*?</div>', re.DOTALL)
+    return own.sub("", text[text.index("<main") : text.index("</main>")])
 
 
 @pytest.mark.parametrize("path", ["/now/data?tz=UTC&history=yes", "/open/data?tz=UTC"])

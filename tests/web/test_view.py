@@ -304,6 +304,8 @@ def test_whose_segments_count() -> None:
         ("last=24h&compare=previous", "2026-11-19T12:34:56.789Z", "2026-11-20T12:34:56.789Z"),
         ("last=last-week&compare=four-weeks", "2026-10-12T00:00:00Z", "2026-10-19T00:00:00Z"),
         ("last=last-month&compare=previous", "2026-09-01T00:00:00Z", "2026-10-01T00:00:00Z"),
+        ("last=this-week&compare=previous", "2026-11-09T00:00:00Z", "2026-11-14T12:34:56.789Z"),
+        ("last=this-month&compare=previous", "2026-10-01T00:00:00Z", "2026-10-21T12:34:56.789Z"),
         ("from=2026-11-16T00:00&to=2026-11-23T00:00&compare=year", "2025-11-17T00:00:00Z", "2025-11-22T12:34:56.789Z"),
     ],
 )
@@ -316,6 +318,30 @@ def test_a_span_is_compared_as_far_as_it_has_passed(query: str, start: str, end:
     selection = view.before(view.agent_segments)
     assert selection is not None
     assert (selection.start, selection.end) == (view.compared[0], view.compared[-1])
+
+
+@pytest.mark.parametrize("last", SPANS)
+@pytest.mark.parametrize("compare", COMPARISONS)
+def test_a_fixed_span_is_compared_with_the_same(last: str, compare: Compare) -> None:
+    """From the borders alone nobody could tell this week from today on a Monday."""
+    view = view_of(f"last={last}&compare={compare}")
+    again = view_of(view.fixed("/").partition("?")[2])
+    assert (again.start, again.end, again.last) == (view.start, view.end, "")
+    assert again.compared == view.compared
+
+
+def test_what_comes_before_is_called_after_the_span_and_stands_but_once() -> None:
+    assert [view_of(f"last={last}").comparisons["previous"] for last in ("today", "last-week", "this-month", "8h")] == [
+        "yesterday",
+        "the week before",
+        "last month",
+        "the period before",
+    ]
+    for last in SPANS:
+        view = view_of(f"last={last}")
+        told = [view_of(f"last={last}&compare={each}").compared for each in view.comparisons]
+        assert len(told) - len(set(told)) == (1 if last == "7d" else 0), "a week before the last 7 × 24 h is its name"
+    assert "week" in view_of("last=last-week&compare=week").comparisons, "what was chosen is told"
 
 
 def test_what_has_not_begun_or_is_not_to_be_compared_is_not() -> None:
@@ -335,7 +361,9 @@ def test_what_has_not_begun_or_is_not_to_be_compared_is_not() -> None:
     ("last", "start", "end"),
     [
         ("last-7-days", "2026-11-14T00:00:00Z", "2026-11-21T00:00:00Z"),
+        ("this-week", "2026-11-16T00:00:00Z", "2026-11-21T12:34:56.789Z"),
         ("last-week", "2026-11-09T00:00:00Z", "2026-11-16T00:00:00Z"),
+        ("this-month", "2026-11-01T00:00:00Z", "2026-11-21T12:34:56.789Z"),
         ("last-month", "2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z"),
     ],
 )

@@ -140,6 +140,11 @@ def month_after(day: date) -> date:
     return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
 
 
+def month_before(day: date) -> date:
+    """The first day of the month before the one of a day; of the first month of all its own."""
+    return (max(day.replace(day=1), date.min + timedelta(days=1)) - timedelta(days=1)).replace(day=1)
+
+
 def local_date(moment: int, zone: ZoneInfo) -> date:
     """The date that the clocks of a zone show; near the edges of the years 1 to 9999 that of two days within."""
     within = min(max(moment, TIME_MIN + _SHIFT_MAX), TIME_MAX - _SHIFT_MAX)

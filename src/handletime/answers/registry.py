@@ -5,6 +5,7 @@ Names of LivePerson's operations pages are used as they stand there. What is sum
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Literal
 
@@ -62,18 +63,18 @@ _queue_metric: Final = partial(Metric, table="queueSegments")
 
 
 def _percentiles(what: str, values: str, meaning: str, table: Table = "agentSegments") -> list[Metric]:
-    prefixes = (("median", 50, "Median"), ("p90", 90, "90th percentile"), ("p95", 95, "95th percentile"))
+    prefixes = (("median", 50, "Half"), ("p90", 90, "Nine in ten"), ("p95", 95, "95 in 100"))
     return [
         Metric(
             f"{prefix}{what}Millis",
-            f"{title} of {meaning}, nearest rank",
+            f"{share} of {meaning} are at most this long (nearest rank)",
             unit="millis",
             table=table,
             values=values,
             percent=percent,
             label=prefix,
         )
-        for prefix, percent, title in prefixes
+        for prefix, percent, share in prefixes
     ]
 
 
@@ -85,12 +86,14 @@ def _waits(what: str, values: str, meaning: str) -> list[Metric]:
     return [*_percentiles(what, values, meaning, "queueSegments"), longest]
 
 
-def _shares(table: Table, per: str) -> list[Metric]:
+def _shares(table: Table, per: str, counts: Sequence[Metric]) -> list[Metric]:
+    """The shares of outcomes, whose meaning the metrics that count them have."""
+    said = {metric.sum: metric.meaning for metric in counts}
     ending = f"{table[0].upper()}{table[1:-1]}Percent"
     return [
         Metric(
             f"{name}{ending}",
-            f"Share of {per} segments whose outcome is {OUTCOMES[name]}",
+            f"Share of {per} segments that ended so: {said[name][0].lower()}{said[name][1:]}",
             name,
             "segments",
             "percent",
@@ -184,7 +187,7 @@ SKILL_METRICS: Final = (
     _skill_metric("interactiveSkillSegments", "An agent wrote, and a consumer message follows", "interactive"),
     _skill_metric(
         _SHARED,
-        "First response of the agent segments in the skill segments",
+        "From an assignment to the agent's first message, on average over the agent segments in these skill segments",
         "firstResponse",
         "firstResponses",
         "millis",
@@ -274,10 +277,16 @@ OUR_METRICS: Final = (
     Metric(
         "agentMessages", "Messages that the assigned agents wrote, responses or not", "agentMessages", label="messages"
     ),
-    *_shares("agentSegments", "agent"),
-    *_shares("skillSegments", "skill"),
-    *_percentiles("FirstResponse", "firstResponse", "the first responses"),
-    *_percentiles("Response", "response", "the single response times"),
+    *_shares("agentSegments", "agent", AGENT_METRICS),
+    *_shares("skillSegments", "skill", SKILL_METRICS),
+    *_percentiles(
+        "FirstResponse", "firstResponse", "the first responses, from the assignment to the agent's first message,"
+    ),
+    *_percentiles(
+        "Response",
+        "response",
+        "the single responses, from the start of the consumer's wait to the agent's next message,",
+    ),
     Metric(
         "segmentsWithFocusData",
         "Human segments of agents of whom there is any focus event; only these have a handle time",
@@ -287,13 +296,14 @@ OUR_METRICS: Final = (
     Metric("totalHandleTimeMillis", "Sum of all handle-time units", "handleTime", unit="millis", label="total"),
     Metric(
         "avgHandleTimeMillis",
-        "Handle time per human segment with focus data",
+        "How long agents looked at a conversation while its consumer waited for them, or between two messages of their "
+        "own in a row: the handle-time units of a segment together, per human segment with focus data",
         "handleTime",
         "handled",
         "millis",
         label="average",
     ),
-    *_percentiles("HandleTime", "handleTime", "the handle times of segments"),
+    *_percentiles("HandleTime", "handleTime", "the handle times, the sum of a segment's handle-time units,"),
 )
 """Metrics that are on no page of LivePerson's."""
 

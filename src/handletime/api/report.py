@@ -16,7 +16,7 @@ from litestar import Response, get
 
 from handletime.answers.flat import FORMATS, MEDIA_TYPES, Format, Namer, Shape, in_small, written
 from handletime.answers.intervals import UNITS, Interval, begin_of_day
-from handletime.answers.periods import COMPARISONS, PERIODS, Window, window_of
+from handletime.answers.periods import COMPARISONS, PERIODS, Period, Window, compare_of, window_of
 from handletime.answers.report import (
     DIMENSIONS,
     INTERVALS_MAX,
@@ -117,7 +117,8 @@ METRICS: Final = some_choices(
 )
 COMPARE: Final = a_choice(
     "compare",
-    "Adds to each metric its value in the window before, or on the same days one, four or 52 weeks before.",
+    "Adds to each metric its value in the window before, on the same days one, four or 52 weeks before, or on the same "
+    "dates of the month before.",
     "",
     COMPARISONS,
 )
@@ -219,14 +220,18 @@ def read(query: Query, now: int, targets: AccountTargets = NO_TARGETS) -> Questi
     metrics = chosen(query.get(METRICS) if query.has(METRICS) else None, levels=bool(targets))
     query.check()
     compared = next((each for each in COMPARISONS if each == compare), None)
-    question = question_of(cut, filters, by, metrics, compare=compared)
+    question = question_of(cut, filters, by, metrics, compare=compare_of(compared, _period(query)))
     return question._replace(fill=bool(fill), offset=offset, limit=limit, targets=targets)
+
+
+def _period(query: Query) -> Period | None:
+    given = query.get(PERIOD)
+    return next((each for each in PERIODS if each == given), None)
 
 
 def _window(query: Query, now: int, zone: ZoneInfo) -> Window:
     """The window that is asked for. Faults are noted in the query."""
-    given = query.get(PERIOD)
-    period = next((each for each in PERIODS if each == given), None)
+    period = _period(query)
     start, end = query.get(FROM), query.get(TO)
     if period is not None:
         for parameter in (FROM, TO):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from handletime.answers.flat import Format
     from handletime.answers.intervals import Interval
-    from handletime.answers.periods import Compare, Window
+    from handletime.answers.periods import Compare, Period, Window
     from handletime.answers.sums import By
     from handletime.answers.workforce import Rules
     from handletime.cli.report_origin import Asked, Known, Origin, Row
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 Form = Literal["table", "csv", "json", "ndjson", "parquet", "xlsx", "genesys", "calabrio"]
 WORKFORCE: Final = frozenset({"genesys", "calabrio"})
 BINARY: Final = frozenset({"parquet", "xlsx"})
-PERIODS: Final = ("today", "yesterday", "last-7-days", "last-week", "last-month")
-COMPARISONS: Final = ("previous", "week", "four-weeks", "year")
+PERIODS: Final = ("today", "yesterday", "last-7-days", "this-week", "last-week", "this-month", "last-month")
+COMPARISONS: Final = ("previous", "week", "four-weeks", "month", "year")
 """As `answers.periods`, which takes long to load."""
 
 
@@ -172,7 +172,9 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
 )
 @click.option("--from", "start", type=Day(), help="Segments that ended from this time on. A date begins at midnight.")
 @click.option("--to", "end", type=Day(), help="… and before this one.")
-@click.option("--period", type=click.Choice(PERIODS), help="Instead of --from and --to.")
+@click.option(
+    "--period", type=click.Choice(PERIODS), help="Instead of --from and --to; today, this week and this month end now."
+)
 @click.option(
     "--tz",
     "zone",
@@ -200,7 +202,8 @@ def _list_metrics(context: click.Context, _parameter: click.Parameter, value: bo
 @click.option(
     "--compare",
     type=click.Choice(COMPARISONS),
-    help="Add to each metric its value in the window before, or on the same days one, four or 52 weeks before.",
+    help="Add to each metric its value in the window before, on the same days one, four or 52 weeks before, or on the "
+    "same dates of the month before.",
 )
 @click.option("--fill", type=click.Choice(["zero"]), help="Give each combination a row in each interval.")
 @click.option(
@@ -273,7 +276,7 @@ def report(
     interval: Interval | None,
     start: int | date | None,
     end: int | date | None,
-    period: str | None,
+    period: Period | None,
     zone: ZoneInfo,
     user_type: UserType,
     skills: list[int] | None,
@@ -308,6 +311,7 @@ def report(
     Files for workforce tools have a row for each interval and skill (docs/workforce.md).
     """
     from handletime.answers.labels import Labels
+    from handletime.answers.periods import compare_of
     from handletime.answers.report import Cut as Timing
     from handletime.answers.report import Filters, chosen
     from handletime.cli.report_origin import Asked, Known, Links
@@ -357,7 +361,9 @@ def report(
         filters = Filters(skills, agents, groups, source, kind)
         wanted = metrics if format_ != "table" else shown_by(metrics)
         all_metrics = chosen(wanted, levels=targets_file is not None)
-        asked = Asked(cut, filters, by, all_metrics, compare, bool(fill), all_metrics=wanted is None)
+        asked = Asked(
+            cut, filters, by, all_metrics, compare_of(compare, period), bool(fill), all_metrics=wanted is None
+        )
         if format_ == "table":
             _show(origin, asked, metrics, user_type)
         else:

@@ -39,7 +39,7 @@ from handletime.scope import WHOLE, Scope
 from handletime.web.board import FocusLately, LevelsToday
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
-from handletime.web.view import COMPARED, INTERVALS, SPANS, USER_TYPES, read_view, settled, zone_of
+from handletime.web.view import IN_LINE, INTERVALS, SPANS, USER_TYPES, read_view, settled, zone_of
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -207,8 +207,8 @@ class Page:
             "titles": self.titles,
             "words": words,
             "spans": SPANS,
+            "in_line": IN_LINE,
             "intervals": INTERVALS,
-            "compared": COMPARED,
             "user_types": USER_TYPES,
             **more,
         }

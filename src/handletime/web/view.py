@@ -13,7 +13,15 @@ from markupsafe import Markup
 from handletime.answers.clocks import ISO, Clocks
 from handletime.answers.intervals import Interval, begin_of_day, clock_bounds
 from handletime.answers.labels import KINDS, AccountLabels
-from handletime.answers.periods import COMPARISONS, PERIODS, Compare, compared_bounds, window_of
+from handletime.answers.periods import (
+    COMPARISONS,
+    PERIODS,
+    Compare,
+    Period,
+    compare_of,
+    compared_bounds,
+    window_of,
+)
 from handletime.answers.selection import Selection, one
 from handletime.answers.words import Kind, local, offset_of, which_of_two
 from handletime.api.operations import UTC, a_zone
@@ -36,29 +44,42 @@ from handletime.web.sheet import FORMS
 
 LAST: Final = {"1h": HOUR, "8h": 8 * HOUR, "24h": DAY, "7d": 7 * DAY, "31d": 31 * DAY}
 SPANS: Final = {
-    "1h": "1 h",
-    "8h": "8 h",
-    "24h": "24 h",
-    "7d": "7 days",
-    "31d": "31 days",
     "today": "today",
     "yesterday": "yesterday",
     "last-7-days": "last 7 days",
+    "this-week": "this week",
     "last-week": "last week",
+    "this-month": "this month",
     "last-month": "last month",
+    "1h": "last hour",
+    "8h": "last 8 hours",
+    "24h": "last 24 hours",
+    "7d": "last 7 × 24 h",
+    "31d": "last 31 × 24 h",
 }
-"""The values of `last` and their names on the page: what moves with the time, then what the calendar of the time zone
-says.
+"""The values of `last` and their names on the page: what the calendar of the time zone says, then what moves with the
+time.
 """
-COMPARED: Final[dict[Compare | None, str]] = {
-    None: "nothing",
+IN_LINE: Final = ("today", "yesterday", "this-week", "last-week", "this-month", "last-month")
+"""The spans that are seen in the form; the others are in a list beneath."""
+COMPARED: Final[dict[Compare, str]] = {
     "previous": "the period before",
     "week": "a week before",
     "four-weeks": "four weeks before",
+    "month": "the same dates a month before",
     "year": "a year (52 weeks) before",
 }
-"""What a span is compared with, and its name in the form."""
-_LAST_TEXTS: Final = {"1h": "hour", "8h": "8 hours", "24h": "24 hours", "7d": "7 days", "31d": "31 days"}
+"""What a span is compared with, and its name."""
+_BEFORE: Final[dict[str, tuple[str, Compare]]] = {
+    "today": ("yesterday", "previous"),
+    "yesterday": ("the day before", "previous"),
+    "last-7-days": ("the 7 days before", "week"),
+    "this-week": ("last week", "week"),
+    "last-week": ("the week before", "week"),
+    "this-month": ("last month", "month"),
+    "last-month": ("the month before", "month"),
+}
+"""What the period before is called, by the value of `last`, and which other comparison is the same."""
 USER_TYPES: Final = {
     "": {"": "human", "bot": "bot", "all": "all"},
     "/skills": {"": "human; of skill segments all", "human": "human", "bot": "bot", "all": "all"},
@@ -218,7 +239,12 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     def fixed(self, path: str, /, **changes: object) -> str:
         """The same view with its span fixed, so that it does not move with the time."""
-        span = {"last": None, "from": self.start, "to": self.end}
+        span = {
+            "last": None,
+            "from": self.start,
+            "to": self.end,
+            "compare": compare_of(self.compare, _period(self.last)),
+        }
         return self.href(path, **(span | changes))
 
     def files(self, path: str, /, **changes: object) -> dict[str, str]:
@@ -231,11 +257,19 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         if self.last in ("today", "yesterday"):
             return f"{self.last.capitalize()}, {self.clocks.day(self.start)}"
         if self.last in PERIODS:
-            days = f"{self.clocks.day(self.start)} – {self.clocks.day(self.end - 1)}"
-            return f"{SPANS[self.last].capitalize()}, {days}"
+            days = dict.fromkeys(self.clocks.day(each) for each in (self.start, self.end - 1))
+            return f"{SPANS[self.last].capitalize()}, {' – '.join(days)}"
         if self.last:
-            return f"The last {_LAST_TEXTS[self.last]}"
+            return f"The {SPANS[self.last]}"
         return _from_to(self.start, self.end, self.clocks)
+
+    @property
+    def comparisons(self) -> dict[Compare, str]:
+        """What the span can be compared with, by the names that fit it, the period before first; each but once."""
+        name, same = _BEFORE.get(self.last, (COMPARED["previous"], "previous"))
+        left_out = {same} - {"previous", self.compare}
+        names: dict[Compare, str] = {**COMPARED, "previous": name}
+        return {each: text for each, text in names.items() if each not in left_out}
 
     @property
     def compared_text(self) -> str:
@@ -343,6 +377,7 @@ def read_view(query: Query, now: int, clocks: Clocks = ISO, *, cuts: bool = True
     ends = _bounds(start, end, cut, tz) if is_cut else [start, end]
     given = query.get(COMPARE)
     compare = next((each for each in COMPARISONS if each == given), None)
+    meant = compare_of(compare, _period(last))
     return View(
         start=start,
         end=end,
@@ -360,7 +395,7 @@ def read_view(query: Query, now: int, clocks: Clocks = ISO, *, cuts: bool = True
         source=query.get(SOURCE),
         long_minutes=query.get(LONG),
         compare=compare,
-        compared=_compared(ends, compare, _interval(cut) if is_cut else None, tz, now),
+        compared=_compared(ends, meant, _interval(cut) if is_cut else None, tz, now),
     )
 
 
@@ -442,6 +477,11 @@ def _last(last: str, now: int, zone: ZoneInfo) -> tuple[int, int]:
     (period,) = (each for each in PERIODS if each == last)
     start, end = window_of(period, now, zone)
     return start, max(end, start + 1)
+
+
+def _period(last: str) -> Period | None:
+    """The period of the calendar that a value of `last` names."""
+    return next((each for each in PERIODS if each == last), None)
 
 
 def _millis(
