@@ -11,6 +11,7 @@ from math import gcd
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from handletime.answers.percentiles import placed
 from handletime.answers.registry import CLOCK_TABLES
@@ -250,11 +251,13 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 class _Grid(NamedTuple):
-    """Slots of `size` milliseconds from `base` on; `open_before` is how much of each slot's past was open."""
+    """Slots of `size` milliseconds from `base` on. `opened` is of each slot how much was open before it, doubled, and 1
+    more where it is open itself: one look-up says both.
+    """
 
     base: int
     size: int
-    open_before: list[int]
+    opened: list[int]
 
 
 class _Hours:
@@ -267,7 +270,7 @@ class _Hours:
     def __init__(self, snapshot: Snapshot, query: _Query, condition: Condition, of: Selection) -> None:
         self._clock, self._query = query.clock, query
         self.parameters: dict[str, object] = {}
-        self._low = of.start - BEFORE
+        self._low, self._has_old = of.start - BEFORE, False
         self._sql = [self._opened(place, calendar, of.end) for place, calendar in enumerate(query.calendars)]
         if query.calendars:
             self._look_up(snapshot, condition)
@@ -287,13 +290,26 @@ class _Hours:
             if sql
         )
         elapsed = f"case calendar {opened} end" if opened else "0"
-        return f"""case when calendar < 0 then {plain} > "limit"
-            when since < $low or calendar = any($uncut) then coalesce({self._until} >= late_at, false)
+        one_by_one = ""
+        if self._has_old:
+            one_by_one = f"when {self._is_old()} then coalesce({self._until} >= late_at, false)"
+        # Opening hours have no more than all hours have: most waits are short, and never looked at more closely.
+        return f"""case when {plain} <= "limit" then false when calendar < 0 then true {one_by_one}
             else {elapsed} > "limit" end"""
 
+    def _is_old(self) -> str:
+        """Whether a wait in opening hours is looked up by itself."""
+        uncut = [str(place) for place, sql in enumerate(self._sql) if not sql]
+        return f"(since < $low or calendar in ({', '.join(uncut)}))" if uncut else "since < $low"
+
     def joined(self, waits: str) -> str:
-        """The waits, with when those that are looked up one by one are late."""
-        if not self._query.calendars:
+        """The waits, with the grids, and with when those that are looked up one by one are late.
+
+        A grid is a value of a row: as a constant of the text it would be copied for each look-up, 2,048 rows at a time.
+        """
+        if grids := [f"$open_{place} as open_{place}" for place, sql in enumerate(self._sql) if sql]:
+            waits = f"{waits} cross join (select {', '.join(grids)})"
+        if not self._has_old:
             return waits
         old = ", ".join(f"unnest($old_{name}) as {name}" for name in ("target", "since", "late_at"))
         return f"{waits} left join (select {old}) using ({TARGET}, since)"
@@ -302,21 +318,24 @@ class _Hours:
         """Finds from when on each wait is late that no grid knows: the first moment at which more than the target has
         elapsed (null: never).
         """
-        uncut = [place for place, sql in enumerate(self._sql) if not sql]
-        self.parameters |= {"low": self._low, "uncut": uncut}
         # No wait begins before its segment, but for one that is counted from the queue: others need not be looked at.
-        where = condition.where if uncut else f"{condition.where} and epoch_ms({self._query.earliest}) < $low"
+        where = condition.where
+        if all(self._sql):
+            where = f"{where} and epoch_ms({self._query.earliest}) < $low"
         waits = self._query.waits(RELATIONS[CLOCK_TABLES[self._clock]], where, [], [])
+        low = {"low": self._low}
         found = snapshot.execute(
-            f"""select distinct {TARGET}, since from {waits}
-            where calendar >= 0 and (since < $low or calendar = any($uncut))""",
-            {**condition.parameters, **self._query.parameters, "low": self._low, "uncut": uncut},
+            f"select distinct {TARGET}, since from {waits} where calendar >= 0 and {self._is_old()}",
+            {**condition.parameters, **self._query.parameters, **low},
         ).fetchall()
+        self._has_old = bool(found)
+        if not found:
+            return
         late = []
         for place, since in found:
             target = self._query.set[place]
             late.append(target.calendar.due(since, target.limits[self._clock] + 1))
-        self.parameters |= {
+        self.parameters |= low | {
             "old_target": [place for place, _ in found],
             "old_since": [since for _, since in found],
             "old_late_at": late,
@@ -329,14 +348,12 @@ class _Hours:
         if grid is None:
             return ""
         self.parameters |= {
-            f"open_{place}": grid.open_before,
+            f"open_{place}": grid.opened,
             f"base_{place}": grid.base,
             f"size_{place}": grid.size,
         }
-        slot = f"(({{}} - $base_{place}) // $size_{place})"
-        within = f"({{}} - $base_{place}) % $size_{place}"
-        before, after = (f"$open_{place}[{slot} + {number}]" for number in (1, 2))
-        return f"({before} + case when {after} > {before} then {within} else 0 end)"
+        found = f"open_{place}[({{}} - $base_{place}) // $size_{place} + 1]"
+        return f"(({found} >> 1) + ({found} & 1) * (({{}} - $base_{place}) % $size_{place}))"
 
 
 def _grid(opens: list[int], closes: list[int], start: int, end: int) -> _Grid | None:
@@ -347,7 +364,7 @@ def _grid(opens: list[int], closes: list[int], start: int, end: int) -> _Grid | 
         length = (end - start) * any(
             begin <= start and until >= end for begin, until in zip(opens, closes, strict=True)
         )
-        return _Grid(start, end - start, [0, length, length])
+        return _Grid(start, end - start, [min(length, 1), 2 * length])
     first = int(borders.min())
     size = gcd(*(borders - first).tolist()) or end - start
     base = first - -(-(first - start) // size) * size
@@ -357,5 +374,5 @@ def _grid(opens: list[int], closes: list[int], start: int, end: int) -> _Grid | 
     slots = base + np.arange(count, dtype=np.int64) * size
     place = np.searchsorted(np.array(opens, np.int64), slots, "right") - 1
     open_slots = (place >= 0) & (slots < np.array(closes, np.int64)[np.maximum(place, 0)])
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(open_slots * size)])
-    return _Grid(base, size, before.tolist())
+    before: npt.NDArray[np.int64] = np.cumsum(open_slots) - open_slots
+    return _Grid(base, size, (2 * size * before + open_slots).tolist())
