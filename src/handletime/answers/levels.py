@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from math import gcd
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,8 @@ BEFORE: Final = 62 * DAY
 """How far before a window its grid begins: few waits are longer."""
 TARGET: Final = "target"
 """The key of verdicts by target: a place among the account's targets."""
+OLD: Final = "old"
+"""How many waits have to be looked up one by one."""
 # Texts of queries are made of constants, and of what targets say.
 # ruff: noqa: S608
 
@@ -87,18 +89,28 @@ def _counted(
     query = _Query(clock, targets)
     parameters |= query.parameters
     waits = query.waits(relation, condition.where, keys, names)
-    hours = _Hours(snapshot, query, condition, of)
-    parameters |= hours.parameters
+    hours = _Hours(query, of)
     group = [*names, *([TARGET] if by_target else [])]
     counted = [
         f'count(*) filter (where verdict = {number})::bigint as "{clock}{verdict}"'
         for number, verdict in enumerate(VERDICTS, 1)
     ]
-    sql = f"""select {", ".join([*group, *counted])}
-        from (select {", ".join([*names, TARGET])}, {_VERDICT[clock]} as verdict
-            from (select {", ".join([*names, *query.columns])}, {hours.is_late()} as late from {hours.joined(waits)}))
-        {f"group by {', '.join(group)}" if group else "having count(*) > 0"}"""
-    found = snapshot.execute(sql, parameters).fetchnumpy()
+
+    def verdicts() -> dict[str, npt.NDArray[Any]]:
+        old = [f"count(*) filter (where {hours.is_old}) as {OLD}"] if hours.may_have_old else []
+        columns = ", ".join([*names, *query.columns])
+        sql = f"""select {", ".join([*group, *counted, *old])}
+            from (select {columns}, {_VERDICT[clock]} as verdict
+                from (select {columns}, {hours.is_late()} as late from {hours.joined(waits)}))
+            {f"group by {', '.join(group)}" if group else "having count(*) > 0"}"""
+        return snapshot.execute(sql, parameters | hours.parameters).fetchnumpy()
+
+    if hours.has_uncut:
+        hours.look_up(snapshot, condition)
+    found = verdicts()
+    if found.pop(OLD, np.zeros(1)).any():
+        hours.look_up(snapshot, condition)
+        found = verdicts()
     places = found.pop(TARGET).tolist() if by_target else []
     arrays = keyed(found, texts)
     sums = {f"{clock}{verdict}": arrays[f"{clock}{verdict}"] for verdict in VERDICTS}
@@ -264,16 +276,33 @@ class _Hours:
     """The opening hours of the calendars of a query: which waits are late, as SQL.
 
     A grid goes back some weeks before the window that is asked about. Waits that began before it, and all where the
-    hours would need too many slots, are looked up one by one: from when on each is late.
+    hours would need too many slots, are looked up one by one: from when on each is late. Hardly any window has such
+    waits, so they are counted with the others first, and looked up where there are some.
     """
 
-    def __init__(self, snapshot: Snapshot, query: _Query, condition: Condition, of: Selection) -> None:
+    def __init__(self, query: _Query, of: Selection) -> None:
         self._clock, self._query = query.clock, query
-        self.parameters: dict[str, object] = {}
-        self._low, self._has_old = of.start - BEFORE, False
+        self._low = of.start - BEFORE
+        self.parameters: dict[str, object] = {"low": self._low} if query.calendars else {}
         self._sql = [self._opened(place, calendar, of.end) for place, calendar in enumerate(query.calendars)]
-        if query.calendars:
-            self._look_up(snapshot, condition)
+        self._is_looked_up = False
+
+    @property
+    def has_uncut(self) -> bool:
+        """Whether some hours need too many slots."""
+        return not all(self._sql)
+
+    @property
+    def may_have_old(self) -> bool:
+        """Whether there may be waits that have to be looked up, and were not."""
+        return bool(self._query.calendars) and not self._is_looked_up
+
+    @property
+    def is_old(self) -> str:
+        """Whether a wait is looked up by itself."""
+        uncut = [str(place) for place, sql in enumerate(self._sql) if not sql]
+        old = f"(since < $low or calendar in ({', '.join(uncut)}))" if uncut else "since < $low"
+        return f"calendar >= 0 and {old}"
 
     @property
     def _until(self) -> str:
@@ -290,17 +319,10 @@ class _Hours:
             if sql
         )
         elapsed = f"case calendar {opened} end" if opened else "0"
-        one_by_one = ""
-        if self._has_old:
-            one_by_one = f"when {self._is_old()} then coalesce({self._until} >= late_at, false)"
+        looked_up = f"when {self.is_old} then coalesce({self._until} >= late_at, false)" if self._is_looked_up else ""
         # Opening hours have no more than all hours have: most waits are short, and never looked at more closely.
-        return f"""case when {plain} <= "limit" then false when calendar < 0 then true {one_by_one}
+        return f"""case when {plain} <= "limit" then false when calendar < 0 then true {looked_up}
             else {elapsed} > "limit" end"""
-
-    def _is_old(self) -> str:
-        """Whether a wait in opening hours is looked up by itself."""
-        uncut = [str(place) for place, sql in enumerate(self._sql) if not sql]
-        return f"(since < $low or calendar in ({', '.join(uncut)}))" if uncut else "since < $low"
 
     def joined(self, waits: str) -> str:
         """The waits, with the grids, and with when those that are looked up one by one are late.
@@ -309,37 +331,32 @@ class _Hours:
         """
         if grids := [f"$open_{place} as open_{place}" for place, sql in enumerate(self._sql) if sql]:
             waits = f"{waits} cross join (select {', '.join(grids)})"
-        if not self._has_old:
+        if not self._is_looked_up:
             return waits
         old = ", ".join(f"unnest($old_{name}) as {name}" for name in ("target", "since", "late_at"))
         return f"{waits} left join (select {old}) using ({TARGET}, since)"
 
-    def _look_up(self, snapshot: Snapshot, condition: Condition) -> None:
+    def look_up(self, snapshot: Snapshot, condition: Condition) -> None:
         """Finds from when on each wait is late that no grid knows: the first moment at which more than the target has
         elapsed (null: never).
         """
         # No wait begins before its segment, but for one that is counted from the queue: others need not be looked at.
-        where = condition.where
-        if all(self._sql):
-            where = f"{where} and epoch_ms({self._query.earliest}) < $low"
-        waits = self._query.waits(RELATIONS[CLOCK_TABLES[self._clock]], where, [], [])
-        low = {"low": self._low}
+        old = "" if self.has_uncut else f" and epoch_ms({self._query.earliest}) < $low"
+        waits = self._query.waits(RELATIONS[CLOCK_TABLES[self._clock]], condition.where + old, [], [])
         found = snapshot.execute(
-            f"select distinct {TARGET}, since from {waits} where calendar >= 0 and {self._is_old()}",
-            {**condition.parameters, **self._query.parameters, **low},
+            f"select distinct {TARGET}, since from {waits} where {self.is_old}",
+            {**condition.parameters, **self._query.parameters, "low": self._low},
         ).fetchall()
-        self._has_old = bool(found)
-        if not found:
-            return
         late = []
         for place, since in found:
             target = self._query.set[place]
             late.append(target.calendar.due(since, target.limits[self._clock] + 1))
-        self.parameters |= low | {
+        self.parameters |= {
             "old_target": [place for place, _ in found],
             "old_since": [since for _, since in found],
             "old_late_at": late,
         }
+        self._is_looked_up = True
 
     def _opened(self, place: int, calendar: Calendar, end: int) -> str:
         """How much was open before a moment `{}`, counted from some time on; "" where there is no grid."""

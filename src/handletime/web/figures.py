@@ -262,25 +262,41 @@ class Row(NamedTuple):
         return known, human
 
 
-class TableOf(NamedTuple):
+class TableOf:
     """Rows in their order, and the total of all rows. `skills` are those of each human agent, where rows are agents."""
 
-    rows: list[Row]
-    total: Row
-    skills: dict[int, frozenset[int]]
+    def __init__(self, rows: list[Row], total: Row, skills: dict[int, frozenset[int]]) -> None:
+        self.rows, self.total, self.skills = rows, total, skills
+        self._known: dict[str, list[_OfAgent]] = {}
 
     def of_peers(self, row: Row, metric: Metric) -> Value:
         """The median of what the peers of an agent have: of other human agents with segments in one of the same skills.
         None where there are none of whom it is known.
         """
-        own = self.skills.get(row.number or 0, frozenset()) if row.number is not None else frozenset()
-        values = sorted(
-            value
-            for other in self.rows
-            if other is not row and not own.isdisjoint(self.skills.get(other.number or 0, ()))
-            if (value := _shown(metric, other.values)) is not None
-        )
+        own = None if row.number is None else self.skills.get(row.number)
+        if own is None:
+            return None
+        known = self._known_of(metric)
+        values = [each.value for each in known if each.agent != row.number and not own.isdisjoint(each.skills)]
         return values[(len(values) - 1) // 2] if values else None
+
+    def _known_of(self, metric: Metric) -> list[_OfAgent]:
+        """What is known of a metric of human agents, in ascending order: sorted once, for each row picks from it."""
+        if metric.key not in self._known:
+            self._known[metric.key] = sorted(
+                _OfAgent(value, row.number, self.skills[row.number])
+                for row in self.rows
+                if row.number in self.skills and (value := _shown(metric, row.values)) is not None
+            )
+        return self._known[metric.key]
+
+
+class _OfAgent(NamedTuple):
+    """A value, and whose it is."""
+
+    value: int | float
+    agent: int
+    skills: frozenset[int]
 
 
 def metrics_of(groups: Sequence[Columns]) -> list[Metric]:

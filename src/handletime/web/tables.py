@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from litestar import Response, get
@@ -10,7 +11,7 @@ from litestar import Response, get
 from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
 from handletime.answers.registry import LEVELS, WITH_LEVELS, Metric
-from handletime.answers.selection import Selection
+from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
@@ -383,11 +384,12 @@ def _row(
     row: Row, table: TableOf, view: View, listing: Listing, labels: AccountLabels, trended: Metric, kind: Kind
 ) -> Shown:
     chosen = {} if row.number is None else {kind: row.number}
+    behind = _links(view, chosen)
     return Shown(
         row.number,
         "all" if row.number is None else labels.text(kind, row.number),
         "" if row.number is None else view.href(f"/{kind}s", **chosen),
-        [_cell(row, table, column, view, chosen) for group in listing.groups for column in group.columns],
+        [_cell(row, table, column, behind) for group in listing.groups for column in group.columns],
         trend_of(row.trend, view.parts),
         trend_text(trended, row.trend, view.parts),
     )
@@ -398,12 +400,12 @@ def _is_blind(row: Row) -> bool:
     return human > 0 and not known
 
 
-def _cell(row: Row, table: TableOf, column: Column, view: View, chosen: dict[Kind, int]) -> Cell:
+def _cell(row: Row, table: TableOf, column: Column, behind: Callable[[Metric], str]) -> Cell:
     metric = column.metric
     if metric.key in _UNKNOWN and _is_blind(row):
         return Cell(NO_FOCUS_DATA, "", metric)
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
-    href = _behind(view, metric, chosen) if number not in (None, 0, NOTHING) else ""
+    href = behind(metric) if number not in (None, 0, NOTHING) else ""
     differs = None if row.before is None else difference(metric, number, row.before.get(metric.key))
     return Cell(metric.said(number), href, metric, _covers(row, table, column), differs)
 
@@ -425,15 +427,25 @@ _UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
 """Where it is said that there are no focus data."""
 
 
-def _behind(view: View, metric: Metric, chosen: dict[Kind, int]) -> str:
-    """A link to the segments behind a number; there is no list of queue segments, nor of those with a verdict."""
-    if metric.table == "queueSegments" or metric.key in LEVELS:
-        return ""
-    of = metric.sum if metric.sum in OUTCOMES else None
-    if metric.table == "skillSegments":
-        of = metric.sum if metric.sum in OUTCOMES or metric.sum == "abandonedInQueue" else None
-        return view.fixed("/skill-segments", interval=None, outcome=of, **chosen)
-    changes: dict[str, object] = {"outcome": of, **{str(name): number for name, number in chosen.items()}}
-    if metric.sum in ("handleTime", "handled") or metric.values == "handleTime":
-        changes["userType"] = None  # Humans', as where nothing is said: bots have none.
-    return view.fixed("/segments", interval=None, **changes)
+def _links(view: View, chosen: dict[Kind, int]) -> Callable[[Metric], str]:
+    """Links to the segments behind the numbers of a row; there is no list of queue segments, nor of those with a
+    verdict. Most metrics of a row share one.
+    """
+
+    @cache
+    def href(path: str, outcome: str | None, *, of_humans: bool = False) -> str:
+        changes: dict[str, object] = {"outcome": outcome, **{str(name): number for name, number in chosen.items()}}
+        if of_humans:
+            changes["userType"] = None  # As where nothing is said: bots handle nothing.
+        return view.fixed(path, interval=None, **changes)
+
+    def behind(metric: Metric) -> str:
+        if metric.table == "queueSegments" or metric.key in LEVELS:
+            return ""
+        outcome = metric.sum if metric.sum in OUTCOMES else None
+        if metric.table == "skillSegments":
+            return href("/skill-segments", ABANDONED_IN_QUEUE if metric.sum == ABANDONED_IN_QUEUE else outcome)
+        of_humans = metric.sum in ("handleTime", "handled") or metric.values == "handleTime"
+        return href("/segments", outcome, of_humans=of_humans)
+
+    return behind
