@@ -6,7 +6,7 @@ time that is asked about, in whose every slot a calendar is either open or close
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import gcd
 from typing import Any, Final, NamedTuple
 
@@ -20,8 +20,9 @@ from handletime.answers.selection import Condition, Selection
 from handletime.answers.sums import By, Sums, Texts, key_sql, keyed
 from handletime.answers.terms import RELATIONS, Table
 from handletime.clock import DAY
+from handletime.events.model import USER_TYPES
 from handletime.targets.hours import Calendar
-from handletime.targets.targets import FIRST_RESPONSE_AFTER, Abandoned, AccountTargets, Clock, Target
+from handletime.targets.targets import FIRST_RESPONSE_AFTER, NO_TARGETS, Abandoned, AccountTargets, Clock, Target
 
 VERDICTS: Final = ("Met", "Missed", "Left")
 SLOTS_MAX: Final = 500_000
@@ -49,6 +50,40 @@ def verdicts_of(
     Groups in which no wait has a verdict are absent.
     """
     return _counted(snapshot, clock, targets, by, of, texts, by_target=False)[0].rolled_up(by)
+
+
+class Verdicts:
+    """The verdicts of one snapshot for several questions about the same segments: what several of them need is asked
+    once, by the finest groups, and rolled up.
+    """
+
+    def __init__(self, snapshot: Snapshot, targets: AccountTargets = NO_TARGETS, finest: Collection[By] = ()) -> None:
+        """`finest` are the keys by which several questions ask; `userType` among them also serves those about one."""
+        self.snapshot, self.targets, self._finest = snapshot, targets, finest
+        self._asked: list[tuple[Clock, Selection, Sums]] = []
+
+    def of(self, clock: Clock, by: Sequence[By], of: Selection) -> Sums:
+        """`verdicts_of` a clock by group."""
+        known = [key for key in self._finest if CLOCK_TABLES[clock] == "agentSegments" or key not in _OF_AGENTS]
+        if not {*by} <= {*known}:
+            return verdicts_of(self.snapshot, clock, self.targets, by, of)
+        is_of_all = "userType" in known
+        sums = self._finest_of(clock, known, of._replace(user_type=None) if is_of_all else of)
+        if is_of_all and of.user_type is not None:
+            sums = sums.only("userType", [USER_TYPES.index(of.user_type)])
+        return sums.rolled_up(by)
+
+    def _finest_of(self, clock: Clock, by: Sequence[By], of: Selection) -> Sums:
+        for asked, whole, sums in self._asked:
+            if (asked, whole) == (clock, of):
+                return sums
+        found = verdicts_of(self.snapshot, clock, self.targets, by, of)
+        self._asked.append((clock, of, found))
+        return found
+
+
+_OF_AGENTS: Final[frozenset[By]] = frozenset({"agentId", "userType"})
+"""Keys that queue segments lack."""
 
 
 def judged_sums(sums: Sums, clock: Clock) -> Sums:

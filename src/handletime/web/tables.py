@@ -10,14 +10,15 @@ from litestar import Response, get
 
 from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
+from handletime.answers.levels import Verdicts
 from handletime.answers.registry import LEVELS, WITH_LEVELS, Metric
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
-from handletime.answers.sums import NOTHING
+from handletime.answers.sums import NOTHING, By
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import ALL, Query, a_choice, a_number, a_text, some_choices
 from handletime.api.service import HttpRequest, query_of
-from handletime.targets.targets import NO_TARGETS, AccountTargets
+from handletime.targets.targets import AccountTargets
 from handletime.web.charts import (
     Chart,
     Stroke,
@@ -229,14 +230,16 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
-    tables = [_table(asker, view, listings, which) for which in tables_here]
     reader = asker.reader
     charts: list[Chart] = []
     tiles: list[Tile] = []
-    if alone is not None:
-        skill_history = history_of(reader, view, "skillSegments", targets) if of_skills else None
-        history = history_of(reader, view, targets=NO_TARGETS if of_skills else targets)
-        charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
+    with reader.snapshot() as snapshot:
+        verdicts = Verdicts(snapshot, targets, _finest(tables_here, view, alone))
+        tables = [_table(asker, verdicts, view, listings, which) for which in tables_here]
+        if alone is not None:
+            skill_history = history_of(verdicts, view, "skillSegments") if of_skills else None
+            history = history_of(verdicts, view, with_levels=not of_skills)
+            charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
     weekdays, transfers = queue_of(reader, view) if of_skills else (None, None)
     one_agent = None if alone is None or kind != "agent" else one_agent_of(reader, view, alone, asker.labels)
     return page.html(
@@ -263,6 +266,18 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         peers_meant=PEERS_MEANT,
         shown_lines=SHOWN,
     )
+
+
+def _finest(tables: Sequence[Which], view: View, alone: int | None) -> list[By]:
+    """The keys by which the tables and charts of a page ask for verdicts. Where no user type is given, those beside
+    skill segments are of all, and those beside agent segments of humans.
+    """
+    keys: list[By] = [which.each for which in tables]
+    if alone is not None:
+        keys.append("interval")
+    if len({which.table for which in tables}) > 1 and not view.user_type_given:
+        keys.append("userType")
+    return [*dict.fromkeys(keys)]
 
 
 def read_listing(query: Query, which: Which) -> Listing:
@@ -293,7 +308,7 @@ def in_order(rows: list[Row], which: Which, listing: Listing, labels: AccountLab
     return [row for row in rows if _is_found(row, which.kind, labels, listing.find)]
 
 
-def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which) -> Made:
+def _table(asker: Asker, verdicts: Verdicts, view: View, listings: dict[str, Listing], which: Which) -> Made:
     suffix, kind, of_page = which.suffix, which.kind, which.of_page
     listing = listings[suffix]
     groups, metrics = listing.groups, metrics_of(listing.groups)
@@ -301,7 +316,7 @@ def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which)
     key = listing.key if listing.key in known else "id"
     turn = listing.descending
     asked = with_numbers(groups)
-    made = table_of(asker.reader, view, which.each, which.table, asked, which.targets, key, descending=turn)
+    made = table_of(verdicts, view, which.each, which.table, asked, key, descending=turn)
     rows = made.rows
     found = in_order(rows, which, listing, asker.labels)
     trended = WITH_LEVELS[listing.key] if listing.key in known else which.first
