@@ -7,10 +7,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
-from zoneinfo import ZoneInfo
 
 import pytest
 
+from handletime.answers.clocks import ISO
 from handletime.answers.explained_levels import add_levels
 from handletime.answers.labels import AccountLabels
 from handletime.answers.told import PARAGRAPHS_MAX, paragraphs
@@ -26,7 +26,6 @@ from tests.segments.tables import events_of
 from tests.segments.test_explain import BASE, Row, event, read_of
 from tests.targets.test_hours import calendar
 
-UTC = ZoneInfo("UTC")
 EXAMPLES = sorted((Path(__file__).parents[1] / "golden" / "examples").glob("*.json"))
 assert BASE % HOUR == 0
 
@@ -36,7 +35,7 @@ def name(kind: Kind, number: int) -> str:
 
 
 def told(*events: Row, segment: str | None = None) -> list[str]:
-    return paragraphs(read_of(*events), name, UTC, segment=segment)
+    return paragraphs(read_of(*events), name, ISO, segment=segment)
 
 
 def asked(second: int) -> Row:
@@ -74,11 +73,11 @@ def test_where_the_focus_was_meanwhile_is_told_where_it_is_known() -> None:
         seen.append((agent, (start - BASE) // 1000, (end - BASE) // 1000, millis))
         return "at another conversation"
 
-    (text,) = paragraphs(read_of(*ONE), name, UTC, where=where)
+    (text,) = paragraphs(read_of(*ONE), name, ISO, where=where)
     assert "Jackdaw was looking at another conversation until 09:06:01 and answered" in text
     assert seen[0] == (7, 130, 361, 231_000)
     never = (*ONE[:3], event(131, "focused", agentId=7, conversationId="d"), event(200, "closed", closedBy="consumer"))
-    (text,) = paragraphs(read_of_both(*never), name, UTC, where=where)
+    (text,) = paragraphs(read_of_both(*never), name, ISO, where=where)
     assert "Jackdaw never looked at it, but at another conversation, and did not answer before the consumer" in text
 
 
@@ -158,7 +157,7 @@ def test_what_still_runs_is_told_up_to_now() -> None:
     assert "the wait goes on, and counts once it ends" in text
     assert "None of these 4 min 30 s counted as handle time" in text
     reading = read(prepare(events_of([*ONE[:3]])), "local", "c", now=BASE + 730_000)
-    (text,) = paragraphs(reading, name, UTC)
+    (text,) = paragraphs(reading, name, ISO)
     assert text.endswith("the consumer has been waiting for an answer since 09:02:10, 10 min so far.")
     assert told(*ONE[:1]) == [
         "Since 2026-11-20 09:00:00 it has been waiting in the queue of skill 1: nobody is assigned."
@@ -199,7 +198,7 @@ def test_what_is_late_is_told_with_the_promise_and_the_hours_that_counted() -> N
     limits: dict[Clock, int] = {"firstResponse": 60_000, "queueWait": 30_000}
     reading = read_of(*ONE)
     add_levels(reading, AccountTargets((Target("sales", limits, calendar=hours),)), BASE + HOUR)
-    (text,) = paragraphs(reading, name, UTC)
+    (text,) = paragraphs(reading, name, ISO)
     assert (
         "An agent was promised within 30 s (sales); from 09:00:00 on it took 2 min 10 s of opening hours "
         f"({hours.name}: 09:00:00 to 09:02:10), 1 min 40 s too long. "
@@ -208,7 +207,7 @@ def test_what_is_late_is_told_with_the_promise_and_the_hours_that_counted() -> N
     ) in text
     reading = read_of(*ONE[:3])
     add_levels(reading, AccountTargets((Target("all", {"firstResponse": 60_000}),)), BASE + 1_000_000)
-    (text,) = paragraphs(reading, name, UTC)
+    (text,) = paragraphs(reading, name, ISO)
     late = duration(1_000_000 - 130_000 - 60_000)
     assert "A first response was promised within 1 min (all); from 09:02:10 on it has taken 14 min 30 s," in text
     assert f"{late} too long" in text
@@ -221,7 +220,7 @@ def test_of_many_late_waits_three_are_told() -> None:
     ]
     reading = read_of(*events)
     add_levels(reading, AccountTargets((Target("all", {"response": 1000}),)), BASE + HOUR)
-    (text,) = paragraphs(reading, name, UTC)
+    (text,) = paragraphs(reading, name, ISO)
     assert text.count("A response was promised") == 3
     assert "2 more waits were too long." in text
 
@@ -247,7 +246,7 @@ def test_of_every_segment_all_is_told_that_counted() -> None:
     seen = 0
     for reading in readings():
         for row in reading.explanation.agent_segments:
-            (text,) = paragraphs(reading, AccountLabels().text, UTC, segment=str(row["segmentId"]))
+            (text,) = paragraphs(reading, AccountLabels().text, ISO, segment=str(row["segmentId"]))
             assert "None" not in text.replace("None of these", "")
             assert ("no focus data" in text) == (row["userType"] == "human" and not row["focusData"])
             assert ("still runs" in text) == (row["end"] is None)
@@ -266,11 +265,11 @@ def test_nothing_is_told_of_others() -> None:
             if within is None:
                 continue
             own = {str(row["agentId"]) for row in within.explanation.agent_segments}
-            for text in paragraphs(within, AccountLabels().text, UTC):
+            for text in paragraphs(within, AccountLabels().text, ISO):
                 assert set(re.findall(r"[Aa]gent (-?\d+)", text)) <= own
                 assert "queue of" not in text
                 seen += 1
             for row in within.explanation.agent_segments:
-                chosen = paragraphs(within, AccountLabels().text, UTC, segment=str(row["segmentId"]))
-                assert chosen == paragraphs(reading, AccountLabels().text, UTC, segment=str(row["segmentId"]))
+                chosen = paragraphs(within, AccountLabels().text, ISO, segment=str(row["segmentId"]))
+                assert chosen == paragraphs(reading, AccountLabels().text, ISO, segment=str(row["segmentId"]))
     assert seen > 20

@@ -13,11 +13,13 @@ import shlex
 import zipfile
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, quote, urlsplit
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from handletime.answers.clocks import Clocks, language_of
 from handletime.answers.words import duration
 from handletime.keys.keys import Permission
 from tests.answers.test_words import BORDERS
@@ -626,7 +628,7 @@ def test_page_file_and_api_compare_alike(visitor: Visitor) -> None:
     page = visitor.sign_in("centre", "/agents?last=yesterday&tz=UTC")
     page.get_by_label("Compare to").select_option("the period before")
     page.get_by_role("button", name="Apply").click()
-    expect(page.locator(".compared b")).to_have_text(f"{datetime.now(UTC) - timedelta(days=2):%a %Y-%m-%d}")
+    expect(page.locator(".compared b")).to_have_text(f"{datetime.now(UTC) - timedelta(days=2):%a, %d/%m/%Y}")
     counted = "totalAgentConversationSegments"
     rows = exported(page, "Export as CSV")
     token = visitor.centre.keys["centre"].token
@@ -729,6 +731,52 @@ def test_a_copied_link_shows_everybody_the_same(centre: Centre, chromium: Browse
     assert "Asia/Tokyo" in seen[0][-1]
 
 
+WRITTEN = {
+    "de-DE": r"\d{1,2}\.\d{1,2}\.\d{4}",
+    "en-US": r"\d{1,2}/\d{1,2}/\d{4}",
+    "ja-JP": r"\d{4}/\d{1,2}/\d{1,2}",
+}
+
+
+@pytest.mark.parametrize("locale", WRITTEN)
+def test_dates_are_those_of_the_browser_in_tables_and_charts_alike(
+    centre: Centre, chromium: Browser, locale: str
+) -> None:
+    visitor = Visitor(centre, chromium, locale=locale)
+    day = (datetime.now(UTC) - timedelta(days=1)).date()
+    page = visitor.sign_in("centre", f"/agents?agent=3001&from={day}T00:00&to={day}T23:00&compare=previous")
+    chart = page.locator("[data-chart]").first
+    chart.locator(".u-over").hover()
+    texts = [page.locator(".compared").inner_text(), chart.locator(".u-legend").inner_text()]
+    chart.locator("summary").click()
+    texts += [chart.locator("details tbody th").first.inner_text()]
+    page.goto(f"{centre.url}/segments?from={day}T00:00&to={day}T23:00")
+    texts += [page.locator("main .title").inner_text(), page.locator("main tbody td:nth-child(2)").first.inner_text()]
+    page.locator("main tbody a.why").first.click()
+    texts += [page.locator("main .title").inner_text()]
+    for text in texts:
+        assert re.search(WRITTEN[locale], text), text
+        assert not re.search(r"\d{4}-\d\d-\d\d", text), text
+    visitor.context.close()
+
+
+def test_the_axis_of_a_chart_writes_times_as_the_server_does(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre")
+    at = 1_793_711_071
+    for accepted in ("", "de-DE", "en-GB", "en-US", "sv", "da", "ja", "zh-TW", "es-419", "en-ZA"):
+        clocks = Clocks(ZoneInfo("Europe/Berlin"), language_of(accepted))
+        (drawn,) = page.evaluate(
+            """async ([at, zone, language]) => {
+                const script = document.querySelector('script[src$="/page.js"]').src;
+                const { clocks } = await import(script.replace(/page\\.js$/, "charts.js"));
+                return clocks([at], 3600, zone, language);
+            }""",
+            [at, "Europe/Berlin", clocks.tag],
+        )
+        time, day = drawn.split("\n")
+        assert (time, day) == (clocks.time(1000 * at, seconds=False), clocks.day(1000 * at)), accepted
+
+
 def test_apply_keeps_the_span_in_the_hour_that_comes_twice(visitor: Visitor) -> None:
     ends = [f"2025-10-26T{time}Z" for time in ("00:10:00", "00:40:00", "01:10:00", "01:40:00.100")]
     visitor.centre.keys["autumn"] = visitor.centre.new_key("autumn")
@@ -737,8 +785,8 @@ def test_apply_keeps_the_span_in_the_hour_that_comes_twice(visitor: Visitor) -> 
     total, title = page.locator("#total"), page.locator(".title")
     expect(total).to_have_text("4")
     told = title.inner_text()
-    assert "2025-10-26 02:10 +02:00 – 2025-10-26 02:40 +01:00" in told
-    assert "2025-10-26 02:40:00 +01:00" in page.locator("tbody td:nth-child(2)").all_text_contents()
+    assert "26/10/2025, 02:10 +02:00 – 26/10/2025, 02:40 +01:00" in told
+    assert "26/10/2025, 02:40:00 +01:00" in page.locator("tbody td:nth-child(2)").all_text_contents()
     for _ in range(2):
         page.get_by_role("button", name="Apply").click()
         expect(page).to_have_url(re.compile("toOffset=%2B01%3A00"))
@@ -747,7 +795,7 @@ def test_apply_keeps_the_span_in_the_hour_that_comes_twice(visitor: Visitor) -> 
     field(page, "02:10 comes twice", exact=False).select_option("second, +01:00")
     page.get_by_role("button", name="Show", exact=True).first.click()
     expect(total).to_have_text("2")
-    expect(title).to_contain_text("2025-10-26 02:10 +01:00 – 2025-10-26 02:40 +01:00")
+    expect(title).to_contain_text("26/10/2025, 02:10 +01:00 – 26/10/2025, 02:40 +01:00")
 
 
 # --- many, and nobody -------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from handletime.answers.agent_day import AgentDay, Stretch, Unit, day_bounds, day_of, total, units_of
+from handletime.answers.clocks import ISO
 from handletime.api.parameters import Query
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.events.book import instant
@@ -25,7 +26,6 @@ from tests.segments.tables import events_of
 BERLIN = ZoneInfo("Europe/Berlin")
 START = cast(int, instant("2026-11-20T00:00:00Z"))
 NINE = START + 9 * HOUR
-UTC = ZoneInfo("UTC")
 
 
 def a_day(*focus: Focus, units: tuple[Unit, ...] = (), end: int = START + DAY) -> AgentDay:
@@ -71,7 +71,7 @@ def test_a_day_that_a_zone_left_out_is_none() -> None:
 
 def test_bars_lie_where_they_belong_within_the_hours_of_work() -> None:
     found = a_day(*FOCUS, units=UNITS[:1])
-    picture = draw(found, found.conversations, UTC)
+    picture = draw(found, found.conversations, ISO)
     assert [line.name for line in picture.lines] == ["b", "a", "idle", "unknown where"]
     first, second, unit = picture.lines[0].bars
     assert (first.x, round(first.width, 3)) == (150.0, round(1034 / 6, 3)), "ten minutes of the hour from 9 to 10"
@@ -89,7 +89,7 @@ def test_bars_lie_where_they_belong_within_the_hours_of_work() -> None:
 def test_what_is_not_drawn_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agent_day, "BARS_MAX", 2)
     found = a_day(*FOCUS)
-    picture = draw(found, found.conversations, UTC)
+    picture = draw(found, found.conversations, ISO)
     assert sum(len(line.bars) for line in picture.lines) == 2
     assert picture.more_bars == 3
 

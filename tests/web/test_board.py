@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from handletime.answers import levels
+from handletime.answers.clocks import Clocks
 from handletime.answers.intervals import begin_of_day
 from handletime.answers.relations import Snapshot
 from handletime.answers.sums import Sums
@@ -292,7 +293,7 @@ def test_what_is_still_being_derived_has_no_level_and_the_others_do(monkeypatch:
     reader = MemoryReader(ACCOUNT)
     reader.add(events_of([{"accountId": ACCOUNT, **each} for each in ended(midnight())]))
     targets = AccountTargets((Target("all", {"firstResponse": MINUTE, "queueWait": MINUTE}),), account=ACCOUNT)
-    view = read_view(Query(b""), SystemClock().now(), zone())
+    view = read_view(Query(b""), SystemClock().now(), Clocks(ZoneInfo(zone())))
     today = LevelsToday().of(reader, ACCOUNT, view, SystemClock().now(), targets)
     assert [each.text for each in today.total.values()] == ["66.7 %", "–"]
     assert [each.text for each in today.of(4)] == ["100 %", "–"]

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 import pytest
 
+from handletime.answers.clocks import ISO
 from handletime.api.limits import ACCOUNT
 from handletime.clock import SystemClock
 from handletime.errors import TooMany
@@ -33,14 +33,13 @@ from tests.signed_in import Site, signed_in
 MINUTE_S = 60
 IDLE_MAX = 10_000
 """Bytes that an idle page may cost in a minute."""
-UTC = ZoneInfo("UTC")
 AT = 1_795_000_000_000
 
 
 def test_a_part_has_not_changed_where_only_time_went_on() -> None:
     def part(at: int, waits: int = 3) -> str:
         told = Ticking(at)
-        return f"<p>as of {told.moment(at, UTC)}: {waits} wait, the longest {told.duration(at - AT + 5000)}</p>"
+        return f"<p>as of {told.moment(at, ISO)}: {waits} wait, the longest {told.duration(at - AT + 5000)}</p>"
 
     assert part(AT) != part(AT + 90_000)
     assert live_state(part(AT)) == live_state(part(AT + 90_000))
@@ -48,7 +47,7 @@ def test_a_part_has_not_changed_where_only_time_went_on() -> None:
     # Another wait is another one, though it has gone on for as long.
     assert live_state(f"{Ticking(AT).duration(5)}") != live_state(f"{Ticking(AT + 1).duration(5)}")
     # Another moment than now is a text like others.
-    assert live_state(f"{Ticking(AT).moment(AT - 1000, UTC)}") != live_state(f"{Ticking(AT).moment(AT - 2000, UTC)}")
+    assert live_state(f"{Ticking(AT).moment(AT - 1000, ISO)}") != live_state(f"{Ticking(AT).moment(AT - 2000, ISO)}")
 
 
 def test_figures_have_not_changed_where_only_the_edges_of_the_span_moved() -> None:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
+from handletime.answers.clocks import ISO
 from handletime.answers.labels import AccountLabels
 from handletime.answers.words import CLAUSES, NO_EFFECT, NOT_HANDLED, QUEUE_ENDS, QUEUE_FOLLOWS, duration
 from handletime.segments.explain import Reading, read
@@ -22,7 +22,6 @@ from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "golden" / "examples").glob("*.json"))
-UTC = ZoneInfo("UTC")
 
 
 def readings() -> Iterator[tuple[str, Reading]]:
@@ -49,7 +48,7 @@ def reading(request: pytest.FixtureRequest) -> Reading:
 
 @pytest.mark.parametrize("true", [True, False])
 def test_everything_is_drawn_in_its_place(reading: Reading, true: bool) -> None:
-    picture = draw(reading, AccountLabels(), UTC, true=true)
+    picture = draw(reading, AccountLabels(), ISO, true=true)
     assert sorted(item.order for item in picture.items) == list(range(len(picture.items)))
     for item in picture.items:
         assert LEFT - 6 <= item.x <= item.x + item.width <= WIDTH - RIGHT + 6.01
@@ -62,7 +61,7 @@ def test_everything_is_drawn_in_its_place(reading: Reading, true: bool) -> None:
 
 
 def test_units_and_handled_stretches_are_the_derivations(reading: Reading) -> None:
-    picture = draw(reading, AccountLabels(), UTC)
+    picture = draw(reading, AccountLabels(), ISO)
     units = [unit for row in reading.explanation.agent_segments for unit in _units(row)]
     drawn = [(item.start, item.end) for item in picture.items if item.kind == "unit"]
     assert sorted(drawn) == sorted((millis_of(unit["start"]), millis_of(unit["end"])) for unit in units)
@@ -74,11 +73,11 @@ def test_units_and_handled_stretches_are_the_derivations(reading: Reading) -> No
 
 def test_queue_segments_are_drawn_and_told_as_they_are(reading: Reading) -> None:
     rows = reading.explanation.queue_segments
-    drawn = [item for item in draw(reading, AccountLabels(), UTC).items if item.kind == "queued"]
+    drawn = [item for item in draw(reading, AccountLabels(), ISO).items if item.kind == "queued"]
     assert [(item.start, item.end) for item in drawn] == [
         (millis_of(row["start"]), reading.times[-1] if row["end"] is None else millis_of(row["end"])) for row in rows
     ]
-    told = [line.queue for line in lines_of(reading, AccountLabels(), UTC) if line.queue]
+    told = [line.queue for line in lines_of(reading, AccountLabels(), ISO) if line.queue]
     assert len(told) == len(rows)
     for row, item, line in zip(rows, drawn, told, strict=True):
         assert item.says[0].startswith(f"Queue segment {row['sequence']}: ")
@@ -90,7 +89,7 @@ def test_queue_segments_are_drawn_and_told_as_they_are(reading: Reading) -> None
 
 
 def test_each_event_has_a_line(reading: Reading) -> None:
-    lines = lines_of(reading, AccountLabels(), UTC)
+    lines = lines_of(reading, AccountLabels(), ISO)
     assert len(lines) == len(reading.explanation.moments)
     assert [bool(line.effect) for line in lines] == [each.no_effect is not None for each in reading.explanation.moments]
 
@@ -127,7 +126,7 @@ COMPARED = ("waits", "queued", "assigned", "focus", "unit", "segment")
 
 @pytest.mark.parametrize("true", [True, False])
 def test_of_two_stretches_the_longer_one_is_never_drawn_shorter(reading: Reading, true: bool) -> None:
-    picture = draw(reading, AccountLabels(), UTC, true=true)
+    picture = draw(reading, AccountLabels(), ISO, true=true)
     _assert_in_order([(i.end - i.start, i.width) for i in picture.items if i.kind.split()[0] in COMPARED])
     told = [(item.start, item.end, item.x, item.width) for item in picture.items if item.kind == "folded"]
     assert [(x, width) for _, _, x, width in told] == [(fold.x, fold.width) for fold in picture.folds]
@@ -150,7 +149,7 @@ def test_of_two_waits_the_longer_one_is_never_drawn_shorter_whatever_is_folded(s
     """Gaps of a moment to weeks; the last wait may go on up to now, in the queue or for an agent."""
     dice = random.Random(seed)
     reading = read(prepare(events_of(_with_gaps(dice))), "acme", "c", now=dice.choice([None, _END, _END + 10**9]))
-    picture = draw(reading, AccountLabels(), UTC)
+    picture = draw(reading, AccountLabels(), ISO)
     waits = [item for item in picture.items if item.kind in ("waits", "queued")]
     # Each wait as long as it is: what the rows say, and for what goes on the time up to now.
     rows = reading.explanation.queue_segments
@@ -213,12 +212,12 @@ def _assert_in_order(drawn: list[tuple[int, float]]) -> None:
 
 def test_days_are_named_where_there_are_several() -> None:
     hour = 3_600_000
-    one = [tick.text for tick in Scale([0, 5 * hour], true=True).ticks(UTC)]
+    one = [tick.text for tick in Scale([0, 5 * hour], true=True).ticks(ISO)]
     assert one[:2] == ["00:00", "01:00"]
-    two = [tick.text for tick in Scale([20 * hour, 30 * hour], true=True).ticks(UTC)]
+    two = [tick.text for tick in Scale([20 * hour, 30 * hour], true=True).ticks(ISO)]
     assert two[0] == "01-01 20:00"
     assert "01-02 00:00" in two
-    assert [tick.text for tick in Scale([0, 20_764 * 24 * hour], true=True).ticks(UTC)][:2] == [
+    assert [tick.text for tick in Scale([0, 20_764 * 24 * hour], true=True).ticks(ISO)][:2] == [
         "1970-01-01",
         "1979-12-30",
     ]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
+from handletime.answers.clocks import ISO
 from handletime.answers.labels import AccountLabels
 from handletime.clock import SystemClock
 from handletime.segments.agent_focus import OUTSIDE, Focus
@@ -22,7 +22,6 @@ from tests.crash.nursery import Nursery
 from tests.segments.test_explain import BASE, event, read_of
 from tests.signed_in import Site, signed_in
 
-UTC = ZoneInfo("UTC")
 TARGETS = """
 [calendars.open]
 zone = "UTC"
@@ -143,7 +142,7 @@ def drawn(*focus: Focus) -> tuple[list[tuple[str, int, int]], int]:
     reading = read_of(
         event(0, "assigned", agentId=7), event(1, "focused", agentId=7), event(9000, "closed", closedBy="agent")
     )
-    picture = draw(reading, AccountLabels(), UTC, meanwhile(*focus))
+    picture = draw(reading, AccountLabels(), ISO, meanwhile(*focus))
     others = [item for item in picture.items if item.kind == "other"]
     return [(item.conversation, item.start, item.end) for item in others], picture.more_others
 

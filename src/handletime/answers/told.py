@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from datetime import tzinfo
 from typing import Final, NamedTuple, cast
 
+from handletime.answers.clocks import Clocks
 from handletime.answers.explained_levels import ServiceLevel, levels_of
-from handletime.answers.words import OUTCOMES, Kind, count, duration, local, no_focus_data_of, which_of_two
+from handletime.answers.words import OUTCOMES, Kind, count, duration, local, no_focus_data_of
 from handletime.clock import SECOND
 from handletime.events.book import instant
 from handletime.segments.explain import Json, Moment, Reading
@@ -48,7 +48,7 @@ ELSEWHERE: Final = "elsewhere"
 def paragraphs(
     reading: Reading,
     name: Callable[[Kind, int], str],
-    zone: tzinfo,
+    clocks: Clocks,
     *,
     segment: str | None = None,
     where: Where | None = None,
@@ -56,19 +56,19 @@ def paragraphs(
     """The paragraphs, in order of time: that of one segment (by its id), or those of the first three and how many more
     there are, with the stretches in the queue that no assignment ended.
 
-    `name` gives what an id is called (`Jackdaw`, `agent 7`); times are those of the zone, to the second.
+    `name` gives what an id is called (`Jackdaw`, `agent 7`); times are those of the clocks, to the second.
     """
     stretches = list(_stretches(reading))
     chosen = [each for each in stretches if each.row["segmentId"] == segment]
     if chosen:
-        return [_Teller(reading, name, zone, where).segment(each) for each in chosen]
+        return [_Teller(reading, name, clocks, where).segment(each) for each in chosen]
     queues = [row for row in reading.explanation.queue_segments if row["endReason"] != "assigned" and _wait(row)]
     told = [
-        (reading.times[each.first], _Teller(reading, name, zone, where).segment(each))
+        (reading.times[each.first], _Teller(reading, name, clocks, where).segment(each))
         for each in stretches[:PARAGRAPHS_MAX]
     ]
     for row in queues[:PARAGRAPHS_MAX]:
-        told.append((_millis(row["start"]), _Teller(reading, name, zone, where).queue(row)))
+        told.append((_millis(row["start"]), _Teller(reading, name, clocks, where).queue(row)))
     texts = [text for _time, text in sorted(told, key=lambda each: each[0])]
     further = (
         (stretches, "more agent segment", "more agent segments"),
@@ -110,12 +110,12 @@ _WhyNot = Mapping[str, tuple[str, int]]
 class _Teller:
     """Tells one paragraph."""
 
-    def __init__(self, reading: Reading, name: Callable[[Kind, int], str], zone: tzinfo, where: Where | None) -> None:
+    def __init__(self, reading: Reading, name: Callable[[Kind, int], str], clocks: Clocks, where: Where | None) -> None:
         self._moments, self._times = reading.explanation.moments, reading.times
         self._queues = reading.explanation.queue_segments
         self._waiting_since, self._until_now = reading.waiting_since, reading.until
-        self._name, self._zone, self._where = name, zone, where
-        first, last = local(self._times[0], zone).date(), local(self._times[-1], zone).date()
+        self._name, self._clocks, self._where = name, clocks, where
+        first, last = (local(self._times[at], clocks.zone).date() for at in (0, -1))
         self._day = first if first == last else None
 
     # --- paragraphs
@@ -399,12 +399,11 @@ class _Teller:
 
     def _at(self, millis: int) -> str:
         """A time of day, with its date where that is another one than was told last."""
-        at = local(millis, self._zone)
-        text = f"{at:%H:%M:%S}{which_of_two(at)}"
-        if at.date() == self._day:
-            return text
-        self._day = at.date()
-        return f"{at:%Y-%m-%d} {text}"
+        day = local(millis, self._clocks.zone).date()
+        if day == self._day:
+            return self._clocks.time(millis)
+        self._day = day
+        return self._clocks.moment(millis)
 
 
 def _of_the_rest(all_: int, counted: int, units: int, why_not: _WhyNot) -> str:

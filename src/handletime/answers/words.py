@@ -171,20 +171,8 @@ def offset_of(at: datetime) -> str:
     return at.isoformat()[len(at.replace(tzinfo=None).isoformat()) :]
 
 
-def moment(millis: int, zone: tzinfo, *, seconds: bool = True) -> str:
-    """A moment as people read it: 2026-11-20 09:04:31; in an hour that comes twice with its offset."""
-    at = local(millis, zone)
-    return at.strftime("%Y-%m-%d %H:%M:%S" if seconds else "%Y-%m-%d %H:%M") + which_of_two(at)
-
-
-def clock(millis: int, zone: tzinfo) -> str:
-    """The time of day with milliseconds: 09:04:31.250; in an hour that comes twice with its offset."""
-    at = local(millis, zone)
-    return at.strftime("%H:%M:%S.%f")[:-3] + which_of_two(at)
-
-
 def moment_exactly(millis: int, zone: tzinfo) -> str:
-    """A moment without seconds and milliseconds that are 0: 2026-11-20 09:00; its offset as `moment`."""
+    """A moment without seconds and milliseconds that are 0: 2026-11-20 09:00; an offset in an hour that comes twice."""
     at = local(millis, zone)
     text = at.replace(tzinfo=None).isoformat(" ", "milliseconds").removesuffix(".000").removesuffix(":00")
     return text + which_of_two(at)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -124,6 +123,7 @@ def show(reading: Reading) -> None:
 def _print(reading: Reading, console: Console) -> None:
     from rich.text import Text
 
+    from handletime.answers.clocks import ISO
     from handletime.answers.labels import AccountLabels
     from handletime.answers.told import paragraphs
 
@@ -133,7 +133,7 @@ def _print(reading: Reading, console: Console) -> None:
     console.print(
         Text(f"Conversation {explanation.conversation_id}, account {explanation.account_id}, {span} (UTC)", "bold")
     )
-    for text in paragraphs(reading, AccountLabels().text, UTC):
+    for text in paragraphs(reading, AccountLabels().text, ISO):
         console.print(Text(text))
     console.print(_timeline(explanation))
     for clause in sorted({moment.handled_under for moment in explanation.moments if moment.handled_under}):

@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 from litestar import Response, get
 
 from handletime.answers.agent_day import AgentDay, OnConversation, Stretch, day_bounds, day_of, total, units_of
-from handletime.answers.words import OUTSIDE_SCOPE, clock, duration, local
+from handletime.answers.clocks import Clocks
+from handletime.answers.words import OUTSIDE_SCOPE, duration, local
 from handletime.api.parameters import Parameter, Wrong
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import HOUR
@@ -87,7 +88,7 @@ def agent_day(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     query = query_of(request)
     now = page.service.clock.now()
-    view = read_view(query, now, asker.session.zone)
+    view = read_view(query, now, asker.clocks)
     day = query.get(DAY) or local(now, view.zone).date()
     agent = view.agent
     if agent is None:
@@ -117,19 +118,19 @@ def agent_day(request: HttpRequest, page: ThePage) -> Response[bytes]:
         is_over=until == end,
         shown=shown,
         more=of_day.conversations[SHOWN:],
-        picture=draw(of_day, shown, view.zone),
+        picture=draw(of_day, shown, view.clocks),
         before=href(day - timedelta(days=1)) if day > _FIRST else "",
         after=href(day + timedelta(days=1)) if end <= now and day < _LAST else "",
-        day_before=str(day - timedelta(days=1)),
-        day_after=str(day + timedelta(days=1)),
+        day_before=view.clocks.on(day - timedelta(days=1)),
+        day_after=view.clocks.on(day + timedelta(days=1)),
         total=total,
     )
 
 
-def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> Bars:
+def draw(of_day: AgentDay, shown: Iterable[OnConversation], clocks: Clocks) -> Bars:
     """The bars of a day, over the hours in which there was anything to see; time without focus stands in a last row."""
     rows = list(shown)
-    begin, end = _hours_of(of_day, rows, zone)
+    begin, end = _hours_of(of_day, rows, clocks.zone)
     scale = Scale((begin, end), true=True)
     lines: list[Line] = []
     left, more = BARS_MAX, 0
@@ -144,7 +145,7 @@ def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> B
                 more += 1
                 continue
             left -= 1
-            says = f"{what}: {clock(each.start, zone)} – {clock(each.end, zone)} · {duration(each.millis)}"
+            says = f"{what}: {clocks.clock(each.start)} – {clocks.clock(each.end)} · {duration(each.millis)}"
             x = scale.at(cut.start)
             width = max(scale.at(cut.end) - x, 1.0)
             text = duration(each.millis) if kind == IDLE and width >= _ROOM else ""
@@ -163,7 +164,7 @@ def draw(of_day: AgentDay, shown: Iterable[OnConversation], zone: ZoneInfo) -> B
         line("others", "", bars("not-handled", OUTSIDE_SCOPE, of_day.outside), duration(total(of_day.outside)))
     if of_day.unknown:
         line("unknown where", "", bars("unknown", "unknown where", of_day.unknown), duration(total(of_day.unknown)))
-    return Bars(lines, list(scale.ticks(zone)), _BEGIN + len(lines) * _APART + 4, more)
+    return Bars(lines, list(scale.ticks(clocks)), _BEGIN + len(lines) * _APART + 4, more)
 
 
 def _hours_of(of_day: AgentDay, rows: Iterable[OnConversation], zone: ZoneInfo) -> Stretch:

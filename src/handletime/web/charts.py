@@ -12,7 +12,7 @@ from handletime.answers.difference import Difference, difference
 from handletime.answers.figures import Value, of_nothing
 from handletime.answers.registry import METRICS, WITH_LEVELS, Metric
 from handletime.answers.terms import Table
-from handletime.answers.words import OUTCOMES, local, which_of_two
+from handletime.answers.words import OUTCOMES
 from handletime.api.parameters import ALL
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import View
@@ -43,6 +43,7 @@ class Chart(msgspec.Struct, frozen=True):
     unit: str
     stacked: bool
     zone: str
+    language: str
     bounds: list[int]
     parts: list[int]
     times: list[str]
@@ -184,6 +185,7 @@ def _chart(history: History, view: View, kind: _Kind) -> Chart:
         unit="count" if stacked else "millis",
         stacked=stacked,
         zone=view.zone.key,
+        language=view.clocks.tag,
         bounds=[*history.bounds],
         parts=sorted(view.parts),
         times=[_interval_text(place, start, view) for place, start in enumerate(history.bounds[:-1])],
@@ -218,9 +220,9 @@ def _total(history: History, lines: Sequence[_Line]) -> str:
 
 
 def _interval_text(place: int, start: int, view: View) -> str:
-    at = local(start, view.zone)
-    by_day = view.cut in ("day", "week")
-    text = at.strftime("%a %Y-%m-%d") if by_day else at.strftime("%a %Y-%m-%d %H:%M") + which_of_two(at)
+    text = view.clocks.day(start, weekday=True)
+    if view.cut not in ("day", "week"):
+        text += f" {view.clocks.time(start, seconds=False)}"
     return f"{text} ({PART})" if place in view.parts else text
 
 

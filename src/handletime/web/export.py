@@ -51,7 +51,7 @@ def _skills(request: HttpRequest, page: ThePage) -> Response[Any]:
 def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    view = read_view(query, page.service.clock.now(), asker.clocks)
     targets = page.service.targets.of(asker.account)
     first, *others = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     which = next((each for each in others if each.suffix == query.get(SUFFIX)), first)
@@ -101,7 +101,7 @@ def _history(request: HttpRequest, page: ThePage) -> Response[Any]:
     """What charts show, interval by interval."""
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.session.zone)
+    view = read_view(query, page.service.clock.now(), asker.clocks)
     of_skills = query.get(OF) == "skill"
     query.check()
     if of_skills:
@@ -125,7 +125,7 @@ def _history(request: HttpRequest, page: ThePage) -> Response[Any]:
 def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of agent segments, up to a limit, with the names that the page shows."""
     asker = page.asker(request, "handle-time")
-    asked = read(query_of(request), page.service.clock.now(), asker.session.zone)
+    asked = read(query_of(request), page.service.clock.now(), asker.clocks)
     form = _form(request)
     when = _when(form, asked.view)
     with asker.reader.snapshot() as snapshot:
@@ -138,7 +138,7 @@ def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
 def _skill_segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of skill segments, up to a limit."""
     asker = page.asker(request, "operations", without_agent="skill segments")
-    asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.session.zone)
+    asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.clocks)
     form = _form(request)
     when = _when(form, asked.view)
     with asker.reader.snapshot() as snapshot:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Final, NamedTuple
-from zoneinfo import ZoneInfo
 
 import msgspec
 from markupsafe import Markup
 
 from handletime.answers import words
+from handletime.answers.clocks import Clocks
 
 _COUNTED: Final = re.compile(r'( data-(?:(?:since|until)="-?\d+"|now)>)[^<]*')
 _KNOWN: Final = re.compile(r"([0-9a-f]{0,16})\.([0-9a-f]{0,16})")
@@ -39,9 +39,9 @@ class Ticking:
         left = words.duration(max(millis - self._at, 0))
         return Markup('<span data-until="{}">{}</span>').format(millis, left)
 
-    def moment(self, millis: int, zone: ZoneInfo) -> Markup:
+    def moment(self, millis: int, clocks: Clocks) -> Markup:
         """A moment; the current time where it is the present one."""
-        text = words.moment(millis, zone)
+        text = clocks.moment(millis)
         return Markup("<span data-now>{}</span>").format(text) if millis == self._at else Markup.escape(text)
 
 

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from handletime.answers.levels import Verdicts
 from handletime.answers.live import OpenConversations, now_of
-from handletime.answers.words import moment
 from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
@@ -46,7 +45,7 @@ def now(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The account now, and its last hours or days."""
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view, kiosk = read_view(query, page.service.clock.now(), asker.session.zone), _is_kiosk(query)
+    view, kiosk = read_view(query, page.service.clock.now(), asker.clocks), _is_kiosk(query)
     query.check()
     at = page.service.clock.now()
     live = _live(request, page, asker, view, at, kiosk=kiosk)
@@ -115,9 +114,9 @@ def _fresh(request: HttpRequest, page: Page, known: ShownStates, *, history: boo
     # Nobody comes to a wall to sign in again in the morning.
     asker = page.asker(request, "operations", is_use=kiosk)
     at = page.service.clock.now()
-    view = read_view(query, at, asker.session.zone)
+    view = read_view(query, at, asker.clocks)
     query.check()
-    fresh = Fresh(at, moment(at, view.zone))
+    fresh = Fresh(at, view.clocks.moment(at))
     live = _live(request, page, asker, view, at, kiosk=kiosk)
     if (state := live_state(live)) != known.live:
         fresh = replace(fresh, live=live, live_state=state)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from handletime.answers.labels import AccountLabels
 from handletime.answers.live import OpenConversation, now_of, urgent_of
-from handletime.answers.words import STATES, Kind, moment
+from handletime.answers.words import STATES, Kind
 from handletime.api.errors import JSON
 from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, query_of
@@ -74,7 +74,7 @@ def open_data(request: HttpRequest, page: ThePage) -> Response[bytes]:
     known = shown_states(query_of(request).get(KNOWN) or "")
     shown = shown_of(request, page, asker)
     live = page.text(request, "open_live.html", asker, **shown)
-    fresh = Fresh(shown["at"], moment(shown["at"], shown["view"].zone))
+    fresh = Fresh(shown["at"], shown["view"].clocks.moment(shown["at"]))
     if (state := live_state(live)) != known.live:
         fresh = replace(fresh, live=live, live_state=state)
     return Response(msgspec.json.encode(fresh), media_type=JSON, headers=HEADERS)
@@ -84,7 +84,7 @@ def shown_of(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
     """What the list shows: `rows` are those that are shown, `listed` all of them. Raises BadRequest, NotNow."""
     at = page.service.clock.now()
     query = query_of(request)
-    view = read_view(query, at, asker.session.zone)
+    view = read_view(query, at, asker.clocks)
     state, sort, direction = query.get(STATE), query.get(SORT), query.get(DIRECTION)
     query.check()
     falling = (direction or ("desc" if sort == "waits" else "asc")) == "desc"

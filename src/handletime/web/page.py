@@ -18,6 +18,7 @@ from litestar.di import NamedDependency
 from litestar.exceptions import HTTPException
 
 from handletime.answers import words
+from handletime.answers.clocks import Clocks, language_of
 from handletime.answers.labels import AccountLabels, Labels
 from handletime.answers.words import Kind
 from handletime.api.auth import AuthRequest, authorize
@@ -38,7 +39,7 @@ from handletime.scope import WHOLE, Scope
 from handletime.web.board import FocusLately, LevelsToday
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
-from handletime.web.view import COMPARED, INTERVALS, SPANS, USER_TYPES, read_view, settled
+from handletime.web.view import COMPARED, INTERVALS, SPANS, USER_TYPES, read_view, settled, zone_of
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -89,6 +90,8 @@ class Asker(NamedTuple):
     session: Session
     labels: AccountLabels
     reader: Reader
+    clocks: Clocks
+    """Those of the time zone and the language of the browser."""
 
     @property
     def account(self) -> str:
@@ -142,7 +145,8 @@ class Page:
         labels, reader = self.labels.of(key.account), self.service.reader_of(key)
         if self.labels.are_given and not key.scope.is_whole:
             labels = labels.within(partial(_is_seen, key.scope, cache(partial(self._occurring, key.account, reader))))
-        return Asker(key, session, labels, reader)
+        clocks = Clocks(zone_of(session.zone), language_of(request.headers.get("accept-language", "")))
+        return Asker(key, session, labels, reader, clocks)
 
     def _occurring(self, account: str, reader: Reader) -> dict[Kind, set[int]]:
         """The ids of each kind that the rows have which a reader sees. Raises NotNow."""
@@ -159,10 +163,10 @@ class Page:
 
     def _settle(self, request: HttpRequest, asker: Asker) -> None:
         given = request.scope["query_string"]
-        query = settled(given, asker.session.zone, asker.labels)
+        query = settled(given, asker.clocks.zone, asker.labels)
         if query.causes:
             rest = Query(given)
-            read_view(rest, self.service.clock.now(), asker.session.zone)
+            read_view(rest, self.service.clock.now(), asker.clocks)
             names = {_name(cause) for cause in query.causes}
             raise BadRequest([*query.causes, *(cause for cause in rest.causes if _name(cause) not in names)])
         if query.query.encode() != given:
@@ -257,8 +261,7 @@ class Page:
         given = dict(parse_qsl(request.scope["query_string"].decode("latin-1"), errors="replace"))
         right = urlencode({name: value for name, value in given.items() if name not in left_out})
         kept = {name: value for name, value in given.items() if name not in _IN_FORM}
-        now, zone = self.service.clock.now(), asker.session.zone
-        view = read_view(Query(right.encode()), now, zone)
+        view = read_view(Query(right.encode()), self.service.clock.now(), asker.clocks)
         return {"view": view, "given": given, "wrong": wrong, "with_form": isinstance(error, BadRequest), "kept": kept}
 
     def _to_sign_in(self, request: HttpRequest, error: SignedOut) -> Response[bytes]:

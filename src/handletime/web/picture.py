@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Final, NamedTuple, cast
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from handletime.answers.clocks import Clocks
 from handletime.answers.labels import AccountLabels
 from handletime.answers.words import (
     CLAUSES,
@@ -22,11 +22,9 @@ from handletime.answers.words import (
     OUTSIDE_SCOPE,
     UNIT_ENDS,
     UNIT_STARTS,
-    clock,
     duration,
     event,
     local,
-    moment,
     queue_came,
     queue_ended,
     queue_segment,
@@ -169,9 +167,10 @@ class Scale:
         for i in sorted(self.folded):
             yield self._times[i], self._times[i + 1]
 
-    def ticks(self, zone: ZoneInfo) -> Iterator[Tick]:
+    def ticks(self, clocks: Clocks) -> Iterator[Tick]:
         """Round moments that are far enough from each other; where there are several days, each is named once."""
         step = next((s for s in _STEPS if s * _TICKS >= self.shown_millis), _STEPS[-1])
+        zone = clocks.zone
         first, end = local(self._times[0], zone), local(self._times[-1], zone)
         last, named = float("-inf"), first.date() if first.date() == end.date() else None
         for i, (a, b) in enumerate(pairwise(self._times)):
@@ -182,9 +181,11 @@ class Scale:
                     continue
                 at, to_the_second = local(tick, zone), step < MINUTE or i in self.folded
                 if at.date() == named and step < DAY:
-                    text = f"{at:%H:%M:%S}" if to_the_second else f"{at:%H:%M}"
+                    text = clocks.time(tick, seconds=to_the_second)
+                elif step >= DAY or first.year != end.year:
+                    text = clocks.day(tick)
                 else:
-                    text = moment(tick, zone)[:10] if step >= DAY or first.year != end.year else f"{at:%m-%d %H:%M}"
+                    text = f"{clocks.day_of_year(tick)} {clocks.time(tick, seconds=False)}"
                 yield Tick(x, text)
                 last, named = x, at.date()
 
@@ -247,15 +248,15 @@ def millis_of(value: object) -> int:
 
 
 def draw(
-    reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Meanwhile | None = None, *, true: bool = False
+    reading: Reading, labels: AccountLabels, clocks: Clocks, elsewhere: Meanwhile | None = None, *, true: bool = False
 ) -> Picture:
     """The picture of a conversation; `true` draws all time to scale."""
-    return _Artist(reading, labels, zone, elsewhere or Meanwhile({}, {}), true=true).draw()
+    return _Artist(reading, labels, clocks, elsewhere or Meanwhile({}, {}), true=true).draw()
 
 
 class _Artist:
     def __init__(
-        self, reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Meanwhile, *, true: bool
+        self, reading: Reading, labels: AccountLabels, clocks: Clocks, elsewhere: Meanwhile, *, true: bool
     ) -> None:
         self.moments = reading.explanation.moments[:MOMENTS_MAX]
         self.times = reading.times[:MOMENTS_MAX]
@@ -269,7 +270,7 @@ class _Artist:
         self.queue_segments = self._begun(reading.explanation.queue_segments)
         self.waits = self._cut(reading.waits)
         self.focus = {agent: self._cut(spans) for agent, spans in reading.focus.items()}
-        self.labels, self.zone = labels, zone
+        self.labels, self.clocks = labels, clocks
         self.scale = Scale([*self.times, self.end], self._compared(), true=true)
         self.shortest_other = self._shortest_other()
         self.more_others = 0
@@ -287,7 +288,7 @@ class _Artist:
         self._counted()
         self._skill_segments()
         self._agent_segments()
-        ticks = list(self.scale.ticks(self.zone))
+        ticks = list(self.scale.ticks(self.clocks))
         picture = Picture(self.lanes, ticks, folds, axis, self.y + 8, self.start, self.end, self.more_others)
         for number, item in enumerate(sorted(picture.items, key=lambda each: (each.start, each.y, each.end))):
             item.order = number
@@ -340,9 +341,8 @@ class _Artist:
 
     def _at(self, millis: int) -> str:
         """A moment, with its date where the picture has several."""
-        days = (moment(each, self.zone)[:11] for each in (self.start, self.end, millis))
-        first, last, day = days
-        return clock(millis, self.zone) if first == last else day + clock(millis, self.zone)
+        first, last = (local(each, self.clocks.zone).date() for each in (self.start, self.end))
+        return self.clocks.clock(millis) if first == last else self.clocks.exactly(millis)
 
     def _span(self, start: int, end: int) -> str:
         return f"{self._at(start)} – {self._at(end)} · {duration(end - start)}"
@@ -549,24 +549,24 @@ class Line(NamedTuple):
     elsewhere: Sequence[Elsewhere]
 
 
-def lines_of(reading: Reading, labels: AccountLabels, zone: ZoneInfo, elsewhere: Places | None = None) -> list[Line]:
+def lines_of(reading: Reading, labels: AccountLabels, clocks: Clocks, elsewhere: Places | None = None) -> list[Line]:
     """A conversation event by event: what each did, and whether the time after it counts."""
     places, moments = elsewhere or {}, reading.explanation.moments[:MOMENTS_MAX]
     shown = zip(moments, reading.times, queues_begun(reading.explanation), strict=False)
     return [
-        _line(each, at, labels, zone, "" if row is None else queue_segment(row, labels.short), places.get(i, ()))
+        _line(each, at, labels, clocks, "" if row is None else queue_segment(row, labels.short), places.get(i, ()))
         for i, (each, at, row) in enumerate(shown)
     ]
 
 
 def _line(
-    each: Moment, at: int, labels: AccountLabels, zone: ZoneInfo, queue: str, elsewhere: Sequence[Elsewhere]
+    each: Moment, at: int, labels: AccountLabels, clocks: Clocks, queue: str, elsewhere: Sequence[Elsewhere]
 ) -> Line:
     counts = f"counted, {each.handled_under}" if each.handled_under else ""
     if each.not_handled_because:
         counts = f"not counted: {NOT_HANDLED[each.not_handled_because]}"
     return Line(
-        moment(at, zone)[:11] + clock(at, zone),
+        clocks.exactly(at),
         event(each, labels.short),
         NO_EFFECT[each.no_effect] if each.no_effect else "",
         each.rule,

@@ -9,6 +9,7 @@ from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
+from handletime.answers.clocks import Clocks
 from handletime.answers.difference import Difference, difference
 from handletime.answers.pages import Sort, SortKey, count_of, rows_of, skill_rows_of
 from handletime.answers.registry import METRICS
@@ -93,9 +94,9 @@ class SegmentsPage(NamedTuple):
         return self.href(sort=f"{key}:{'desc' if descending else 'asc'}", offset=None)
 
 
-def read(query: Query, now: int, zone: str) -> SegmentsPage:
+def read(query: Query, now: int, clocks: Clocks) -> SegmentsPage:
     """Reads the query of an address. Raises BadRequest."""
-    view = read_view(query, now, zone, cuts=False)
+    view = read_view(query, now, clocks, cuts=False)
     wanted = view.agent_segments._replace(
         bounds=(view.start, min(view.end, now)),
         conversation=query.get(CONVERSATION),
@@ -112,7 +113,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The agent segments that an address means."""
     asker = page.asker(request, "handle-time")
     now = page.service.clock.now()
-    asked = read(query_of(request), now, asker.session.zone)
+    asked = read(query_of(request), now, asker.clocks)
     with asker.reader.snapshot() as snapshot:
         total, found = rows_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         rows = list(found)
@@ -201,9 +202,9 @@ class SkillSegmentsPage(NamedTuple):
     limit: int
 
 
-def read_skill_segments(query: Query, now: int, zone: str) -> SkillSegmentsPage:
+def read_skill_segments(query: Query, now: int, clocks: Clocks) -> SkillSegmentsPage:
     """Reads the query of an address. Raises BadRequest."""
-    view = read_view(query, now, zone, cuts=False)
+    view = read_view(query, now, clocks, cuts=False)
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
     query.check()
     wanted = view.skill_segments._replace(outcome=outcome or None)
@@ -214,7 +215,7 @@ def read_skill_segments(query: Query, now: int, zone: str) -> SkillSegmentsPage:
 def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The skill segments behind a number of the page of skills, newest first."""
     asker = page.asker(request, "operations", without_agent="skill segments")
-    asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.session.zone)
+    asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.clocks)
     view, wanted, outcome, offset, limit = asked
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, wanted, offset=offset, limit=limit)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlencode
 from zoneinfo import ZoneInfo
 
 import msgspec
+from markupsafe import Markup
 
+from handletime.answers.clocks import ISO, Clocks
 from handletime.answers.intervals import Interval, begin_of_day, clock_bounds
 from handletime.answers.labels import KINDS, AccountLabels
 from handletime.answers.periods import COMPARISONS, PERIODS, Compare, compared_bounds, window_of
 from handletime.answers.selection import Selection, one
-from handletime.answers.words import Kind, local, moment, offset_of, which_of_two
+from handletime.answers.words import Kind, local, offset_of, which_of_two
 from handletime.api.operations import UTC, a_zone
 from handletime.api.parameters import (
     ALL,
@@ -142,7 +144,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     cut: str
     bounds: list[int]
     parts: frozenset[int]
-    zone: ZoneInfo
+    clocks: Clocks
     agent: int | None
     skill: int | None
     group: int | None
@@ -153,6 +155,32 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     compare: Compare | None = None
     compared: tuple[int, ...] = ()
     """The bounds of what the span is compared with, as far as the span has passed; empty where it is not compared."""
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone whose days and hours count."""
+        return self.clocks.zone
+
+    def moment(self, millis: int, *, seconds: bool = True) -> str:
+        """A moment for the text of a page: marked as of the reader's language, where that is not English."""
+        return self._marked(self.clocks.moment(millis, seconds=seconds))
+
+    def date(self, day: date) -> str:
+        """A date with its weekday, for the text of a page."""
+        return self._marked(self.clocks.on(day, weekday=True))
+
+    def clock(self, millis: int) -> str:
+        """The time of day to the millisecond, for the text of a page."""
+        return self._marked(self.clocks.clock(millis))
+
+    def stretch(self, start: int, end: int) -> str:
+        """From a moment to another one, for the text of a page."""
+        return self._marked(self.clocks.span(start, end))
+
+    def _marked(self, text: str) -> str:
+        if not self.clocks.has_foreign_words:
+            return text
+        return Markup('<span lang="{}">{}</span>').format(self.clocks.tag, text)
 
     # Positional only: whatever somebody put into an address may be among the changes.
     def parameters(self, /, **changes: object) -> dict[str, str]:
@@ -196,18 +224,18 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     def span_text(self) -> str:
         """The span in words."""
         if self.last in ("today", "yesterday"):
-            return f"{self.last.capitalize()}, {local(self.start, self.zone):%Y-%m-%d}"
+            return f"{self.last.capitalize()}, {self.clocks.day(self.start)}"
         if self.last in PERIODS:
-            days = f"{local(self.start, self.zone):%Y-%m-%d} – {local(self.end - 1, self.zone):%Y-%m-%d}"
+            days = f"{self.clocks.day(self.start)} – {self.clocks.day(self.end - 1)}"
             return f"{SPANS[self.last].capitalize()}, {days}"
         if self.last:
             return f"The last {_LAST_TEXTS[self.last]}"
-        return _from_to(self.start, self.end, self.zone)
+        return _from_to(self.start, self.end, self.clocks)
 
     @property
     def compared_text(self) -> str:
         """What the span is compared with, in words; "" where it is not."""
-        return _from_to(self.compared[0], self.compared[-1], self.zone) if self.compared else ""
+        return _from_to(self.compared[0], self.compared[-1], self.clocks) if self.compared else ""
 
     @property
     def is_filtered(self) -> bool:
@@ -262,12 +290,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return Selection(self.bounds, skills=one(self.skill), user_type=user_type)
 
 
-def _from_to(start: int, end: int, zone: ZoneInfo) -> str:
+def _from_to(start: int, end: int, clocks: Clocks) -> str:
     """A stretch of time in words: of whole days the first and the last."""
+    zone = clocks.zone
     if all(begin_of_day(local(each, zone).date(), zone) == each for each in (start, end)) and start < end:
-        first, last = (f"{local(each, zone):%a %Y-%m-%d}" for each in (start, end - 1))
+        first, last = (clocks.day(each, weekday=True) for each in (start, end - 1))
         return first if first == last else f"{first} – {last}"
-    return f"{moment(start, zone, seconds=False)} – {moment(end, zone, seconds=False)}"
+    return f"{clocks.moment(start, seconds=False)} – {clocks.moment(end, seconds=False)}"
 
 
 class Field(msgspec.Struct, frozen=True):
@@ -292,12 +321,12 @@ def field_of(millis: int, zone: ZoneInfo) -> Field:
     return Field(at.replace(tzinfo=None).isoformat(timespec=spec), step, offset_of(at), offsets)
 
 
-def read_view(query: Query, now: int, zone: str = "UTC", *, cuts: bool = True) -> View:
-    """The view that an address means; `zone` is the browser's. Faults are noted in the query.
+def read_view(query: Query, now: int, clocks: Clocks = ISO, *, cuts: bool = True) -> View:
+    """The view that an address means; `clocks` are the browser's. Faults are noted in the query.
 
     `cuts` says that the page cuts the span in intervals, which limits its length.
     """
-    tz = query.get(ZONE) if query.has(ZONE) else _zone(zone)
+    tz = query.get(ZONE) if query.has(ZONE) else clocks.zone
     start, end, last = _span(query, now, tz)
     interval = query.get(INTERVAL)
     cut = interval if interval != "auto" else _cut_of(end - start)
@@ -317,7 +346,7 @@ def read_view(query: Query, now: int, zone: str = "UTC", *, cuts: bool = True) -
         cut=cut,
         bounds=ends,
         parts=_parts(ends, cut, tz, now) if is_cut else frozenset(),
-        zone=tz,
+        clocks=clocks._replace(zone=tz),
         agent=query.get(AGENT),
         skill=query.get(SKILL),
         group=query.get(GROUP),
@@ -337,7 +366,7 @@ class Settled(msgspec.Struct, frozen=True):
     causes: list[str]
 
 
-def settled(query_string: bytes, zone: str, labels: AccountLabels) -> Settled:
+def settled(query_string: bytes, zone: ZoneInfo, labels: AccountLabels) -> Settled:
     """An address's query as it can be shared: with the time zone, and ids in the place of names.
 
     A name that nobody or several have stays, with a fault. Empty parameters are left out; all others stay as they are.
@@ -360,7 +389,7 @@ def settled(query_string: bytes, zone: str, labels: AccountLabels) -> Settled:
             kept.append(f"{kind}={quote(text, safe='')}")
             causes.append(f"{kind}: {_unclear(kind, text, found, labels)}")
     if not any(unquote_to_bytes(field.partition(b"=")[0]).lower() == b"tz" for field in fields):
-        kept.append(f"tz={quote(_zone(zone).key, safe='')}")
+        kept.append(f"tz={quote(zone.key, safe='')}")
     return Settled("&".join(kept), causes)
 
 
@@ -382,7 +411,8 @@ def _unclear(kind: Kind, text: str, found: list[int], labels: AccountLabels) -> 
     return f"no {kind} is called “{text}”, but there is {names}{more}"
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone that a browser named; UTC where it named none that is known."""
     return zone_named(name) or UTC
 
 

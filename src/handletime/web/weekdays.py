@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from handletime.answers.by_weekday import Hour, abandoned_by_weekday
+from handletime.answers.clocks import Clocks
 from handletime.answers.transfers import Transfer, into_and_out_of, transfers_between
 from handletime.api.ports import Reader
 from handletime.web.view import View
 
-WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 STEPS: Final = (0, 5, 10, 20, 40)
 """Percentages from which on a cell is darker."""
 TELLING: Final = 10
@@ -62,15 +62,15 @@ def queue_of(reader: Reader, view: View) -> tuple[Weekdays, Transfers]:
     into, out_of = (None, None) if view.skill is None else into_and_out_of(transfers, view.skill)
     number = sum(each.number for each in transfers)
     shown = Transfers(transfers[:TRANSFERS_MAX], max(len(transfers) - TRANSFERS_MAX, 0), number, into, out_of)
-    return _weekdays(hours), shown
+    return _weekdays(hours, view.clocks), shown
 
 
-def _weekdays(hours: list[list[Hour]] | None) -> Weekdays:
+def _weekdays(hours: list[list[Hour]] | None, clocks: Clocks) -> Weekdays:
     if hours is None:
         return Weekdays(None, 0, 0)
     lines = [
-        Line(name, [_cell(hour) for hour in day], _cell(_together(day)))
-        for name, day in zip(WEEKDAYS, hours, strict=True)
+        Line(name, [_cell(hour) for hour in hours[day]], _cell(_together(hours[day])))
+        for day, name in clocks.weekdays()
     ]
     of_hours = [_together([day[hour] for day in hours]) for hour in range(24)]
     whole = _together(of_hours)

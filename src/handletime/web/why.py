@@ -35,7 +35,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
     query = query_of(request)
     conversation, segment, scale = query.get(CONVERSATION), query.get(SEGMENT), query.get(SCALE)
     now, targets = page.service.clock.now(), page.service.targets.of(asker.account)
-    view = read_view(query, now, asker.session.zone)
+    view = read_view(query, now, asker.clocks)
     query.check()
     page.check_ready()
     reader = asker.reader
@@ -52,11 +52,11 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         conversation=conversation,
         segment=segment,
         scale=scale,
-        told=paragraphs(reading, asker.labels.text, view.zone, segment=segment, where=elsewhere.told),
+        told=paragraphs(reading, asker.labels.text, view.clocks, segment=segment, where=elsewhere.told),
         waits=waits[:WAITS_MAX],
         more_waits=max(len(waits) - WAITS_MAX, 0),
-        picture=draw(reading, asker.labels, view.zone, elsewhere, true=scale == "true"),
-        lines=lines_of(reading, asker.labels, view.zone, elsewhere.places),
+        picture=draw(reading, asker.labels, view.clocks, elsewhere, true=scale == "true"),
+        lines=lines_of(reading, asker.labels, view.clocks, elsewhere.places),
         millis_of=millis_of,
         doubts=doubts_of(reading, view.long_minutes),
         blind=[asker.labels.text("agent", agent) for agent in blind_of(reading)],

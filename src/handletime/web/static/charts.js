@@ -68,7 +68,7 @@ function draw(figure) {
       hooks: { drawClear: [(u) => hatch(u, chart, color("--line"))] },
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
       scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
-      axes: [{ ...axis, size: 3.1 * rem, space: 6 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      axes: [{ ...axis, size: 3.1 * rem, space: 6 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone, chart.language) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
       legend: { markers: { dash: (u, i) => (u.series[i].dash ? "dashed" : "solid") } },
       series: [
         { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
@@ -169,12 +169,14 @@ function hatch(plot, chart, color) {
 }
 
 // The times on the axis: the day where it is a new one, else the clock, with its offset in an hour that comes twice.
-function clocks(splits, step, zone) {
+// As handletime/answers/clocks.py writes them: in the reader's language, years and digits as everywhere here.
+export function clocks(splits, step, zone, language) {
   const offset = new Intl.DateTimeFormat("en-GB", { timeZone: zone, timeZoneName: "longOffset" });
   const offsetAt = (seconds) => offset.formatToParts(seconds * 1000).find((part) => part.type === "timeZoneName").value.slice(3) || "+00:00";
-  // Sweden writes dates as they are written everywhere here: 2026-11-20.
-  const day = new Intl.DateTimeFormat("sv", { timeZone: zone, year: "numeric", month: "2-digit", day: "2-digit" });
-  const clock = new Intl.DateTimeFormat("en-GB", { timeZone: zone, hour: "2-digit", minute: "2-digit", hour12: false });
+  // Sweden writes dates as ISO 8601 does: 2026-11-20.
+  const [locale, same] = [language || "sv", { timeZone: zone, calendar: "gregory", numberingSystem: "latn" }];
+  const day = new Intl.DateTimeFormat(locale, { ...same, year: "numeric", month: "numeric", day: "numeric" });
+  const clock = new Intl.DateTimeFormat(locale, { ...same, timeStyle: "short" });
   let before = null;
   return splits.map((seconds) => {
     const [on, at] = [day.format(seconds * 1000), clock.format(seconds * 1000)];
