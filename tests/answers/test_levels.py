@@ -13,13 +13,21 @@ from typing import Any, cast, get_args
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from handletime.answers import levels
 from handletime.answers.figures import span
 from handletime.answers.files import asked
 from handletime.answers.flat import Shape, written
-from handletime.answers.levels import VERDICTS, Verdicts, verdicts_by_target, verdicts_of
+from handletime.answers.levels import (
+    VERDICTS,
+    JudgedWait,
+    Verdicts,
+    verdicts_by_target,
+    verdicts_of,
+    waits_of,
+)
 from handletime.answers.registry import CLOCK_TABLES, LEVELS
 from handletime.answers.relations import Snapshot
 from handletime.answers.report import Question, Report, chosen
@@ -28,7 +36,18 @@ from handletime.answers.sums import By
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.segments.derive import Derived, derive
 from handletime.targets.hours import ALWAYS, Calendar
-from handletime.targets.targets import ABANDONED, CLOCKS, FROMS, AccountTargets, Clock, Judged, Of, Target, Targets
+from handletime.targets.targets import (
+    ABANDONED,
+    CLOCKS,
+    FROMS,
+    NO_TARGETS,
+    AccountTargets,
+    Clock,
+    Judged,
+    Of,
+    Target,
+    Targets,
+)
 from handletime.targets.waits import AgentSegment, QueueSegment, judged
 from tests.api.world import MemoryReader
 from tests.messy_streams import SKILLS, SOURCES, messy_stream
@@ -219,6 +238,61 @@ def test_what_is_asked_once_is_what_each_question_finds(seed: int, made: Made, m
         if clock != "queueWait":
             verdicts.of(clock, ("groupId",), Selection(bounds))
             assert number == 3
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_waits_behind_a_count_are_listed_in_pages(seed: int) -> None:
+    reader = MemoryReader("local")
+    events = events_of(messy_stream(seed, events=400))
+    reader.add(events.filter(pc.equal(events["accountId"], "local")))
+    derived = derive(reader.events)
+    with reader.snapshot() as snapshot:
+        check_waits(seed, derived, snapshot)
+
+
+def check_waits(seed: int, derived: Derived, snapshot: Snapshot) -> None:
+    first, last = span(snapshot) or (0, 0)
+    targets = random_targets(Random(200 + seed), first)
+    of = Selection((first, last + 1), account="local")
+    mine = list(judged_one_by_one(derived, targets))
+    for clock, verdict in product(CLOCKS, (None, *VERDICTS)):
+        wanted = [
+            (
+                row["conversationId"],
+                row.get("agentId"),
+                row["skillId"],
+                each.wait.start,
+                each.until,
+                each.elapsed,
+                each.target.name,
+                each.limit,
+                each.verdict.capitalize(),
+            )
+            for row, each in mine
+            if each.wait.clock == clock and verdict in (None, each.verdict.capitalize())
+        ]
+        found: list[JudgedWait] = []
+        while True:
+            number, page = waits_of(
+                snapshot, clock, targets.of("local"), of, "local", verdict, offset=len(found), limit=7
+            )
+            assert number == len(wanted)
+            found += page
+            if not page:
+                break
+        assert Counter(
+            (w.conversation, w.agent, w.skill, w.since, w.until, w.elapsed, w.target.name, w.limit, w.verdict)
+            for w in found
+        ) == Counter(wanted)
+        assert [each.until for each in found] == sorted((each.until for each in found), reverse=True)
+        assert waits_of(snapshot, clock, targets.of("local"), of, "local", verdict) == (number, found)
+        ids = {row["segmentId"] for row, _ in mine if "agentId" in row}
+        assert all((each.segment in ids) == (clock != "queueWait") for each in found)
+
+
+def test_without_targets_no_wait_is_listed(made: Made) -> None:
+    _, snapshot = made(1)
+    assert waits_of(snapshot, "response", NO_TARGETS, Selection((0, 1)), "local") == (0, [])
 
 
 def test_a_report_has_levels_and_counts_where_there_are_targets(made: Made) -> None:

@@ -136,7 +136,7 @@ def test_a_wall_of_any_size_fills_it_with_digits_that_can_be_read_from_far(
             assert skills(page)[:2] == ["skill 4", "skill 9"]
             assert serious_findings(page) == []
             if width == SIZES[0][0]:
-                for path in ("/", "/open?state=past-due&sort=due"):
+                for path in ("/", "/open?state=past-due&sort=due", "/waits?last=24h&verdict=missed"):
                     assert serious_findings(visitor.open(path)) == []
             assert visitor.wrong == []
         finally:

@@ -1033,6 +1033,7 @@ VIEWS = {
     "segments": "/segments?last=7d",
     "skill-segments": "/skill-segments?last=7d",
     "open": "/open",
+    "waits": "/waits?last=7d",
 }
 
 

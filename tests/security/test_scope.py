@@ -112,6 +112,8 @@ SHOWN: Final = (
     f"/skills.csv?{VIEW}&table=2",
     f"/history.csv?{VIEW}&of=skill",
     f"/skill-segments?{VIEW}",
+    *(f"/waits?{VIEW}&clock={clock}&userType=all" for clock in ("firstResponse", "response", "queueWait")),
+    f"/waits?{VIEW}&clock=response&verdict=missed&compare=week&agent=521",
     *(f"/agent-day?agent={agent}&day=2026-11-19&tz=UTC" for agent in (511, 521)),
 )
 
@@ -279,7 +281,7 @@ def test_there_is_something_to_be_seen(scene: Scene) -> None:
 @pytest.mark.parametrize("path", SHOWN)
 def test_the_page_is_that_of_a_world_without_others(path: str, scene: Scene) -> None:
     mine, only = scene.shown(path)
-    if not scene.scope.has_queues and ("/skill-segments" in path or "of=skill" in path):
+    if not scene.scope.has_queues and any(each in path for each in ("/skill-segments", "of=skill", "queueWait")):
         assert mine.status_code == 403
         return
     assert (mine.status_code, only.status_code) == (200, 200), mine.text
@@ -298,7 +300,7 @@ def test_the_page_is_that_of_a_world_without_others(path: str, scene: Scene) -> 
     others = [each.id for each in scene.made if not each.is_in(scene.scope)]
     assert not any(f"{name}<" in mine.text or f"{name}&" in mine.text for name in others)
     assert not any(f"{kind} called" in mine.text and name in mine.text for kind, name in unseen(scene))
-    if not scene.scope.has_queues and (path.startswith(("/?", "/skills"))):
+    if not scene.scope.has_queues and path.startswith(("/?", "/skills", "/waits")):
         return  # Of groups there are no skill segments, and no queue.
     if scene.scope.skills and path.startswith("/agent-day"):
         # An agent works in both skills: that there were others is said, of an agent with a segment within.

@@ -21,6 +21,7 @@ from handletime.answers.sums import By, Sums, Texts, key_sql, keyed
 from handletime.answers.terms import RELATIONS, Table
 from handletime.clock import DAY
 from handletime.events.model import USER_TYPES
+from handletime.segments.ids import segment_id
 from handletime.targets.hours import Calendar
 from handletime.targets.targets import FIRST_RESPONSE_AFTER, NO_TARGETS, Abandoned, AccountTargets, Clock, Target
 
@@ -133,10 +134,7 @@ def _counted(
 
     def verdicts() -> dict[str, npt.NDArray[Any]]:
         old = [f"count(*) filter (where {hours.is_old}) as {OLD}"] if hours.may_have_old else []
-        columns = ", ".join([*names, *query.columns])
-        sql = f"""select {", ".join([*group, *counted, *old])}
-            from (select {columns}, {_VERDICT[clock]} as verdict
-                from (select {columns}, {hours.is_late()} as late from {hours.joined(waits)}))
+        sql = f"""select {", ".join([*group, *counted, *old])} from {_judged(query, hours, waits, names)}
             {f"group by {', '.join(group)}" if group else "having count(*) > 0"}"""
         return snapshot.execute(sql, parameters | hours.parameters).fetchnumpy()
 
@@ -150,6 +148,93 @@ def _counted(
     arrays = keyed(found, texts)
     sums = {f"{clock}{verdict}": arrays[f"{clock}{verdict}"] for verdict in VERDICTS}
     return Sums({key: arrays[f"key_{key}"] for key in by}, sums), places
+
+
+def _judged(query: _Query, hours: _Hours, waits: str, names: Sequence[str]) -> str:
+    """The waits with their verdicts: 1 met, 2 missed, 3 left."""
+    columns = ", ".join([*names, *query.columns])
+    late = f"(select {columns}, {hours.is_late()} as late from {hours.joined(waits)})"
+    return f"(select {columns}, {_VERDICT[query.clock]} as verdict from {late})"
+
+
+class JudgedWait(NamedTuple):
+    """A wait that a target judges; times in epoch milliseconds, durations in milliseconds.
+
+    `segment` and `agent` are those of an agent segment; a wait in the queue has none. `elapsed` lies within the opening
+    hours of the target.
+    """
+
+    conversation: str
+    segment: str | None
+    agent: int | None
+    skill: int
+    since: int
+    until: int
+    elapsed: int
+    target: Target
+    limit: int
+    verdict: str
+
+
+def waits_of(
+    snapshot: Snapshot,
+    clock: Clock,
+    targets: AccountTargets,
+    of: Selection,
+    account: str,
+    verdict: str | None = None,
+    *,
+    offset: int = 0,
+    limit: int | None = None,
+) -> tuple[int, list[JudgedWait]]:
+    """The number of waits of a clock with a verdict (`Met`, `Missed`, `Left`; None: any), and those of one page.
+
+    They are the waits that `verdicts_of` counts, those that ended last first.
+    """
+    if not targets.sets(clock):
+        return 0, []
+    table = CLOCK_TABLES[clock]
+    condition = of.condition(table)
+    keys = {
+        "conversation": "conversationId",
+        "skill": "skillId",
+        **({"number": '"sequence"'} if table == "queueSegments" else {"agent": "agentId", "event": "assignedEventId"}),
+    }
+    names = [f"key_{name}" for name in keys]
+    query = _Query(clock, targets, with_since=True)
+    columns = [f"{sql} as {name}" for name, sql in zip(names, keys.values(), strict=True)]
+    hours = _Hours(query, of)
+    if query.calendars:
+        hours.look_up(snapshot, condition)
+    parameters = {**condition.parameters, **query.parameters, **hours.parameters}
+    judged = _judged(query, hours, query.waits(RELATIONS[table], condition.where, columns, names), names)
+    wanted = "true" if verdict is None else f"verdict = {1 + VERDICTS.index(verdict)}"
+    (number,) = snapshot.execute(f"select count(*) from {judged} where {wanted}", parameters).fetchone() or (0,)
+    until = "since + length" if clock == "response" else "until"
+    rows = snapshot.execute(
+        f"""select {TARGET}, since, {until} as ended, verdict, {", ".join(names)} from {judged} where {wanted}
+        order by ended desc, since, {", ".join(names)} limit $most offset $offset""",
+        {**parameters, "most": limit, "offset": offset},
+    ).fetchall()
+    found = []
+    for place, since, ended, which, conversation, skill, *own in rows:
+        target = targets.targets[place]
+        segment = None if table == "queueSegments" else segment_id(account, own[0], conversation, own[1])
+        found.append(
+            JudgedWait(
+                conversation,
+                segment,
+                None if segment is None else own[0],
+                skill,
+                since,
+                ended,
+                target.calendar.elapsed(since, ended),
+                target,
+                target.limits[clock],
+                VERDICTS[which - 1],
+            )
+        )
+    return number, found
 
 
 _ABANDONED: Final[dict[Abandoned, str]] = {
@@ -172,13 +257,15 @@ class _Query:
     What targets say is a small table that is joined, so a query does not grow with what is asked of each.
     """
 
-    def __init__(self, clock: Clock, targets: AccountTargets) -> None:
+    def __init__(self, clock: Clock, targets: AccountTargets, *, with_since: bool = False) -> None:
+        """Plain lengths say enough where no target has opening hours, unless the waits are listed (`with_since`)."""
         self.clock, self._every_account = clock, targets.account is None
         self._all = targets.targets
         self.set = {place: target for place, target in enumerate(targets.targets) if clock in target.limits}
         """The targets that set this clock, by their places."""
         closing = [target.calendar for target in self.set.values() if not target.calendar.is_always]
         self.calendars = list(dict.fromkeys(closing))
+        self._with_since = with_since or bool(self.calendars)
         self.parameters: dict[str, object] = {
             "t_target": list(self.set),
             "t_limit": [target.limits[clock] for target in self.set.values()],
@@ -219,7 +306,7 @@ class _Query:
         waits = f"(select {shown} from {rows} join (select {told}) using ({TARGET}))"
         if self.clock != "response":
             return waits
-        since = "epoch_ms(waiting)" if self.calendars else "0::bigint"
+        since = "epoch_ms(waiting)" if self._with_since else "0::bigint"
         other = [column for column in self.columns if column != "since"]
         return f"(select {', '.join([*names, *other])}, {since} as since from {waits})"
 
@@ -233,7 +320,7 @@ class _Query:
         """The columns of segments that are needed: no others, for an older table may lack them."""
         if self.clock == "response":
             yield "responseMillis"
-            if self.calendars:
+            if self._with_since:
                 yield "responseWaitingSince"
             if not all(target.response_first for target in self.set.values()):
                 yield "firstMessageIsResponse"
@@ -250,7 +337,7 @@ class _Query:
             left_out = "case when firstMessageIsResponse and not first then 2 else 1 end"
             part = f"[{left_out if 'firstMessageIsResponse' in raw else 1}:]"
             yield f"unnest(responseMillis{part}) as length"
-            if self.calendars:
+            if self._with_since:
                 yield f"unnest(responseWaitingSince{part}) as waiting"
             return
         if "queuedSince" in raw:

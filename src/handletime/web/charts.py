@@ -10,12 +10,14 @@ import msgspec
 
 from handletime.answers.difference import Difference, difference
 from handletime.answers.figures import Value, of_nothing
-from handletime.answers.registry import METRICS, WITH_LEVELS, Metric
+from handletime.answers.registry import LEVELS, METRICS, WITH_LEVELS, Metric
+from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES
 from handletime.api.parameters import ALL
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import View
+from handletime.web.waits import waits_behind
 
 TREND_WIDTH: Final = 96
 TREND_HEIGHT: Final = 22
@@ -167,7 +169,10 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
             value = of.total.get(key, of_nothing(metric))
             then = None if of.before is None else of.before.total.get(key, of_nothing(metric))
             differs = difference(metric, value, then)
-            href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
+            if key in LEVELS and value not in (None, NOTHING):
+                href = waits_behind(view, metric, of_skills=table == "skillSegments")
+            else:
+                href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
             tiles.append(Tile(name, metric.said(value), metric.meaning, href, differs))
     return tiles
 

@@ -60,7 +60,7 @@ HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 NOW: Final = "/"
-WITH_FORM: Final = frozenset({NOW, "/agents", "/skills", "/segments", "/skill-segments"})
+WITH_FORM: Final = frozenset({NOW, "/agents", "/skills", "/segments", "/skill-segments", "/waits"})
 """The pages with the form of the filters."""
 PROGRAMS: Final = ("/api/", "/operations/")
 """Paths that programs ask for: their errors are always JSON."""

@@ -17,6 +17,7 @@ from handletime.web.page import HEADERS, Page, ThePage, static_files, tag
 from handletime.web.segments import segments, skill_segments
 from handletime.web.sign_in import sign_in, sign_in_form, sign_out
 from handletime.web.tables import agents, skills
+from handletime.web.waits import waits
 from handletime.web.why import why
 
 _FOR_EVER = {**HEADERS, "Cache-Control": "public, max-age=31536000, immutable"}
@@ -27,7 +28,7 @@ def page_routes(page: Page, *, with_now: bool = True) -> list[Any]:
     handlers = [
         *(sign_in_form, sign_in, sign_out),
         *((now, now_data, now_events, open_conversations, open_data) if with_now else (begin,)),
-        *(agents, skills, segments, skill_segments, why, agent_day, static_file),
+        *(agents, skills, segments, skill_segments, waits, why, agent_day, static_file),
         *(each for name, each in EXPORTS if with_now or name != "open"),
     ]
 

@@ -53,6 +53,7 @@ from handletime.web.one_agent import MEANINGS as PEERS_MEANT
 from handletime.web.one_agent import SHOWN, one_agent_of
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
+from handletime.web.waits import waits_behind
 from handletime.web.weekdays import queue_of
 
 ROWS: Final = 100
@@ -340,10 +341,10 @@ def _table(asker: Asker, verdicts: Verdicts, view: View, listings: dict[str, Lis
         f"By {kind}" if of_page else f"{kind.capitalize()}s",
         kind,
         groups,
-        [_row(row, made, view, listing, asker.labels, trended, kind) for row in found[listing.offset :][:ROWS]],
+        [_row(row, made, view, listing, asker.labels, trended, which) for row in found[listing.offset :][:ROWS]],
         len(rows),
         len(found),
-        _row(made.total, made, view, listing, asker.labels, trended, kind),
+        _row(made.total, made, view, listing, asker.labels, trended, which),
         trended.meaning,
         listing,
         {name: sorted_by(name) for name in (*known, "id", "name")},
@@ -396,10 +397,11 @@ def _pages(offset: int, count: int) -> Iterator[tuple[str, int]]:
 
 
 def _row(
-    row: Row, table: TableOf, view: View, listing: Listing, labels: AccountLabels, trended: Metric, kind: Kind
+    row: Row, table: TableOf, view: View, listing: Listing, labels: AccountLabels, trended: Metric, which: Which
 ) -> Shown:
-    chosen = {} if row.number is None else {kind: row.number}
-    behind = _links(view, chosen)
+    kind = which.kind
+    chosen: dict[Kind, int] = {} if row.number is None else {kind: row.number}
+    behind = _links(view, chosen, which)
     return Shown(
         row.number,
         "all" if row.number is None else labels.text(kind, row.number),
@@ -442,20 +444,23 @@ _UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
 """Where it is said that there are no focus data."""
 
 
-def _links(view: View, chosen: dict[Kind, int]) -> Callable[[Metric], str]:
-    """Links to the segments behind the numbers of a row; there is no list of queue segments, nor of those with a
-    verdict. Most metrics of a row share one.
+def _links(view: View, chosen: dict[Kind, int], which: Which) -> Callable[[Metric], str]:
+    """Links to the segments behind the numbers of a row, or to the waits; there is no list of queue segments. Most
+    metrics of a row share one.
     """
+    by_name: dict[str, object] = {str(name): number for name, number in chosen.items()}
 
     @cache
     def href(path: str, outcome: str | None, *, of_humans: bool = False) -> str:
-        changes: dict[str, object] = {"outcome": outcome, **{str(name): number for name, number in chosen.items()}}
+        changes: dict[str, object] = {"outcome": outcome, **by_name}
         if of_humans:
             changes["userType"] = None  # As where nothing is said: bots handle nothing.
         return view.fixed(path, interval=None, **changes)
 
     def behind(metric: Metric) -> str:
-        if metric.table == "queueSegments" or metric.key in LEVELS:
+        if metric.key in LEVELS:
+            return waits_behind(view, metric, of_skills=which.of_skills, **by_name)
+        if metric.table == "queueSegments":
             return ""
         outcome = metric.sum if metric.sum in OUTCOMES else None
         if metric.table == "skillSegments":

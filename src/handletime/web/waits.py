@@ -1,0 +1,140 @@
+"""`/waits`: the waits behind a service level, each with its target, its verdict and a link to why."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from litestar import Response, get
+
+from handletime.answers.clocks import Clocks
+from handletime.answers.difference import Difference, difference
+from handletime.answers.levels import JudgedWait, waits_of
+from handletime.answers.registry import CLOCK_TABLES, LEVELS, WITH_LEVELS, Metric
+from handletime.answers.selection import Selection
+from handletime.answers.words import CLOCKS
+from handletime.api.agent_segments import LIMIT_MAX, OFFSET, pages
+from handletime.api.csv_table import ROWS_MAX
+from handletime.api.parameters import Query, a_choice, a_number
+from handletime.api.ports import Reader
+from handletime.api.service import HttpRequest, check_queues, query_of
+from handletime.targets.targets import AccountTargets, Clock
+from handletime.web.page import Asker, ThePage
+from handletime.web.view import View, read_view
+
+VERDICTS: Final = {"Met": "within target", "Missed": "later", "Left": "without a verdict"}
+"""The verdicts of what has ended, and what tables call them."""
+CLOCK: Final = a_choice("clock", "Which waits.", "firstResponse", tuple(CLOCK_TABLES))
+VERDICT: Final = a_choice("verdict", "Only waits with this verdict.", "", tuple(map(str.lower, VERDICTS)))
+LIMIT: Final = a_number("limit", "So many waits on a page.", 50, least=1, most=LIMIT_MAX)
+MEANINGS: Final = {
+    "Waited": "From when the wait began to the answer, the assignment, or the end of the segment. It counts in the "
+    "span in which its segment ended",
+    "Elapsed": "What of it lies within the opening hours of the target",
+    "Target": "The first target of the file that fits the segment, and how long it allows",
+    **{f"Verdict: {VERDICTS[name]}": WITH_LEVELS[f"firstResponse{name}Count"].meaning for name in VERDICTS},
+}
+"""What the columns mean."""
+
+
+class WaitsPage(NamedTuple):
+    """The list of waits that an address asks for."""
+
+    view: View
+    clock: Clock
+    verdict: str
+    """`Met`, `Missed`, `Left`; "" for any."""
+    offset: int
+    limit: int
+
+    @property
+    def wanted(self) -> Selection:
+        """The segments whose waits are meant. Waits in the queue are of no agent, no group and no source."""
+        return self.view.skill_segments if self.clock == "queueWait" else self.view.agent_segments
+
+    def parameters(self, /, **changes: object) -> dict[str, object | None]:
+        """What of the address is this page's own, some of it changed."""
+        own: dict[str, object | None] = {
+            "clock": self.clock,
+            "verdict": self.verdict.lower() or None,
+            "offset": self.offset or None,
+            "limit": self.limit if self.limit != LIMIT.default else None,
+        }
+        return own | changes
+
+    def href(self, path: str = "/waits", /, **changes: object) -> str:
+        """A link to these waits, with something changed. The span is fixed, so that pages do not move."""
+        return self.view.fixed(path, interval=None, **self.parameters(**changes))
+
+    def found(self, asker: Asker, targets: AccountTargets, *, limit: int | None) -> tuple[int, list[JudgedWait]]:
+        """The number of all waits, and those from the offset on. Raises NotNow."""
+        with asker.reader.snapshot() as snapshot:
+            return waits_of(
+                snapshot,
+                self.clock,
+                targets,
+                self.wanted,
+                asker.account,
+                self.verdict or None,
+                offset=self.offset,
+                limit=limit,
+            )
+
+
+def read_waits(query: Query, now: int, clocks: Clocks) -> WaitsPage:
+    """Reads the query of an address. Raises BadRequest."""
+    view = read_view(query, now, clocks, cuts=False)
+    clock = next(each for each in CLOCK_TABLES if each == query.get(CLOCK))
+    asked = WaitsPage(view, clock, query.get(VERDICT).capitalize(), query.get(OFFSET), query.get(LIMIT))
+    query.check()
+    return asked
+
+
+def waits_behind(view: View, metric: Metric, *, of_skills: bool, **chosen: object) -> str:
+    """A link to the waits behind a service level or one of its counts.
+
+    `of_skills` is for those of rows of skill segments, which count every user type unless one was asked for, and are of
+    no agent, group or source.
+    """
+    clock = LEVELS[metric.key]
+    verdict = next((name.lower() for name in VERDICTS if metric.key == f"{clock}{name}Count"), None)
+    of_all = {"agent": None, "group": None, "source": None, "userType": view.given_user_type} if of_skills else {}
+    return view.fixed("/waits", interval=None, clock=clock, verdict=verdict, **(of_all | chosen))
+
+
+@get("/waits", sync_to_thread=True, name="page-waits")
+def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
+    """The waits behind a service level, those that ended last first."""
+    asker = page.asker(request, "handle-time")
+    asked = read_waits(query_of(request), page.service.clock.now(), asker.clocks)
+    if asked.clock == "queueWait":
+        check_queues(asker.key.scope, "waits in the queue")
+    targets = page.service.targets.of(asker.account)
+    total, rows = asked.found(asker, targets, limit=asked.limit)
+    around = pages(asked.offset, asked.limit, total)
+    return page.html(
+        request,
+        "waits.html",
+        asker,
+        asked=asked,
+        view=asked.view,
+        has_targets=targets.sets(asked.clock),
+        clock_names={each: name for each, name in CLOCKS.items() if each != "queueWait" or asker.key.scope.has_queues},
+        verdicts={name: text for name, text in VERDICTS.items() if name != "Left" or asked.clock != "response"},
+        of_queue=asked.clock == "queueWait",
+        total=total,
+        rows=rows,
+        differs=_differs(asker.reader, asked, targets, asker.account, total),
+        around=around,
+        meant=MEANINGS,
+        rows_max=ROWS_MAX,
+    )
+
+
+def _differs(reader: Reader, asked: WaitsPage, targets: AccountTargets, account: str, total: int) -> Difference | None:
+    """How their number differs from what the view is compared with."""
+    before = asked.view.before(asked.wanted)
+    if before is None:
+        return None
+    with reader.snapshot() as snapshot:
+        then, _ = waits_of(snapshot, asked.clock, targets, before, account, asked.verdict or None, limit=0)
+    return difference(WITH_LEVELS[f"{asked.clock}{asked.verdict or 'Met'}Count"], total, then)
