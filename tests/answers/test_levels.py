@@ -20,11 +20,19 @@ from handletime.answers import levels
 from handletime.answers.figures import span
 from handletime.answers.files import asked
 from handletime.answers.flat import Shape, written
-from handletime.answers.levels import VERDICTS, JudgedWait, verdicts_by_target, verdicts_of, waits_of
+from handletime.answers.levels import (
+    VERDICTS,
+    JudgedWait,
+    Verdicts,
+    verdicts_by_target,
+    verdicts_of,
+    waits_of,
+)
 from handletime.answers.registry import CLOCK_TABLES, LEVELS
 from handletime.answers.relations import Snapshot
 from handletime.answers.report import Question, Report, chosen
 from handletime.answers.selection import Selection
+from handletime.answers.sums import By
 from handletime.clock import DAY, HOUR, MINUTE
 from handletime.segments.derive import Derived, derive
 from handletime.targets.hours import ALWAYS, Calendar
@@ -190,6 +198,46 @@ def test_an_account_and_an_interval_have_their_own(seed: int, made: Made) -> Non
                     place = next(n for n, end in enumerate(bounds[1:]) if row["end"] < end)
                     wanted.setdefault(place, Counter())[each.verdict] += 1
             assert {p: Counter(counted(sums, clock, n)) for n, p in enumerate(places)} == wanted
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_asked_once_is_what_each_question_finds(seed: int, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, snapshot = made(seed)
+    first, last = span(snapshot) or (0, 0)
+    own = random_targets(Random(200 + seed), first).of(None)
+    number = 0
+
+    def counted(*question: Any) -> Any:
+        nonlocal number
+        number += 1
+        return verdicts_of(*question)
+
+    monkeypatch.setattr(levels, "verdicts_of", counted)
+    finest: tuple[By, ...] = ("skillId", "interval", "agentId", "userType")
+    bounds = [*range(first, last + 1, max((last - first) // 5, 1)), last + 1]
+    verdicts = Verdicts(snapshot, own, finest)
+    for clock in CLOCKS:
+        number = 0
+        asked: tuple[tuple[By, ...], ...] = ((), ("skillId",), ("interval",), ("interval", "skillId"))
+        if clock != "queueWait":
+            asked += (("agentId",), ("agentId", "interval", "skillId"))
+        users = (None,) if clock == "queueWait" else (None, "human", "bot")
+        for by, user_type in product(asked, users):
+            of = Selection(bounds, user_type=user_type)
+            found, alone = verdicts.of(clock, by, of), verdicts_of(snapshot, clock, own, by, of)
+            assert {key: values.tolist() for key, values in found.keys.items()} == {
+                key: values.tolist() for key, values in alone.keys.items()
+            }
+            assert {name: values.tolist() for name, values in found.sums.items()} == {
+                name: values.tolist() for name, values in alone.sums.items()
+            }
+        assert number == 1
+        # Another window, or a key that is not among the finest, is another question.
+        verdicts.of(clock, ("skillId",), Selection((first, last)))
+        assert number == 2
+        if clock != "queueWait":
+            verdicts.of(clock, ("groupId",), Selection(bounds))
+            assert number == 3
 
 
 @pytest.mark.parametrize("seed", range(6))

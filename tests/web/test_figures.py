@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 from handletime.answers.difference import difference
+from handletime.answers.levels import Verdicts
 from handletime.answers.periods import Window
 from handletime.answers.registry import LEVELS, METRICS, QUEUE_METRICS
 from handletime.answers.report import Cut, Filters, Report, question_of
@@ -27,6 +28,7 @@ from handletime.web.figures import (
     GROUPS,
     SKILL_COLUMNS,
     Each,
+    History,
     TableOf,
     agent_columns,
     data_quality_of,
@@ -104,7 +106,15 @@ def view_of(reader: MemoryReader, more: str = "") -> View:
 def a_table(reader: MemoryReader, view: View, each: Each, of: Table, sort: str, *, descending: bool) -> TableOf:
     """The table of a page without targets."""
     metrics = metrics_of(AGENT_COLUMNS if of == "agentSegments" else SKILL_COLUMNS)
-    return table_of(reader, view, each, of, metrics, NO_TARGETS, sort, descending=descending)
+    with reader.snapshot() as snapshot:
+        return table_of(Verdicts(snapshot), view, each, of, metrics, sort, descending=descending)
+
+
+def a_history(
+    reader: MemoryReader, view: View, of: Table = "agentSegments", targets: AccountTargets = NO_TARGETS
+) -> History:
+    with reader.snapshot() as snapshot:
+        return history_of(Verdicts(snapshot, targets), view, of)
 
 
 def ended(reader: MemoryReader) -> list[Row]:
@@ -177,11 +187,11 @@ def test_bots_are_left_out_unless_asked_for(reader: MemoryReader) -> None:
     humans = [row for row in ended(reader) if row["userType"] == "human"]
     times = reader.events["time"].cast("int64").to_pylist()
     view = read_view(Query(f"from={min(times) - 1}&to={max(times) + 1}&interval=5".encode()), max(times) + 10)
-    assert history_of(reader, view).total["totalAgentConversationSegments"] == len(humans)
+    assert a_history(reader, view).total["totalAgentConversationSegments"] == len(humans)
     table = a_table(reader, view, "agentId", "agentSegments", "id", descending=False)
     assert table.total.values["totalAgentConversationSegments"] == len(humans)
     skills = [row for row in rows_of(derive(reader.events).skill_segments) if row["end"] is not None]
-    of_skills = history_of(reader, view, "skillSegments")
+    of_skills = a_history(reader, view, "skillSegments")
     assert of_skills.total["totalSkillConversationSegments"] == len(skills)
     by_skill = a_table(reader, view, "skillId", "skillSegments", "id", descending=False)
     abandoned = "skillSegmentsAbandonedByConsumers"
@@ -190,7 +200,7 @@ def test_bots_are_left_out_unless_asked_for(reader: MemoryReader) -> None:
 
 def test_intervals_add_up_to_the_whole(reader: MemoryReader) -> None:
     view = view_of(reader)
-    history = history_of(reader, view)
+    history = a_history(reader, view)
     found: dict[int, list[int]] = defaultdict(list)
     for row in ended(reader):
         place = max(i for i, bound in enumerate(view.bounds) if bound <= row["end"])
@@ -269,7 +279,7 @@ def test_a_history_has_what_it_is_compared_with_interval_by_interval(reader: Mem
     first, last = min(times), max(times) + 1
     queries = (f"from={last}&to={2 * last - first}&compare=previous", f"from={first}&to={last}")
     views = [read_view(Query(f"{query}&interval=5&userType=all".encode()), 3 * last) for query in queries]
-    compared, alone = (history_of(reader, view) for view in views)
+    compared, alone = (a_history(reader, view) for view in views)
     assert compared.before is not None
     assert compared.before.total == alone.total
     assert alone.total
@@ -297,7 +307,8 @@ def test_service_levels_are_those_of_the_report(reader: MemoryReader, kind: Any,
     sort = metrics[0].key
     whole = "totalAgentConversationSegments" if of == "agentSegments" else "totalSkillConversationSegments"
     shown = [METRICS[whole], *metrics]
-    table = table_of(reader, view, kind, of, shown, targets, sort, descending=True)
+    with reader.snapshot() as snapshot:
+        table = table_of(Verdicts(snapshot, targets), view, kind, of, shown, sort, descending=True)
     cut = Cut(Window(view.start, view.end), None, UTC)
     with reader.snapshot() as snapshot:
         for by, found in (((kind,), table.rows), ((), [table.total])):
@@ -315,7 +326,7 @@ def test_service_levels_are_those_of_the_report(reader: MemoryReader, kind: Any,
     levels = [row.values.get(sort) for row in table.rows]
     known = [each for each in levels if each not in (None, -1)]
     assert known == sorted(known, key=float, reverse=True)
-    history = history_of(reader, view, of, targets)
+    history = a_history(reader, view, of, targets)
     name = f"{LEVELS[metrics[-3].key]}ServiceLevelPercent"
     assert history.total[name] == table.total.values[name]
     assert name in {metric.key for metric in metrics}

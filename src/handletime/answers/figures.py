@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from handletime.answers.levels import judged_sums, verdicts_of
+from handletime.answers.levels import Verdicts, judged_sums
 from handletime.answers.percentiles import percentiles_of
 from handletime.answers.registry import CLOCK_TABLES, HANDLE_TIME, LEVELS, METRICS, Metric
 from handletime.answers.relations import Snapshot
@@ -16,7 +16,6 @@ from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, Sums, sums_of
 from handletime.answers.terms import RELATIONS, Table
 from handletime.events.model import TIME_MAX, TIME_MIN
-from handletime.targets.targets import NO_TARGETS, AccountTargets
 
 Value = int | float | None
 """None: unknown, or a percentile of nothing. An average over nothing is -1."""
@@ -33,20 +32,23 @@ def figures_of(
     metrics: Iterable[Metric],
     by: Sequence[By],
     of: Selection,
-    targets: AccountTargets = NO_TARGETS,
+    verdicts: Verdicts | None = None,
 ) -> Groups:
     """Metrics of all tables by group, and of all groups together (`()`), in ascending order of the keys.
 
     `interval` is a place in the bounds. Skill and queue segments have no agent: they are left out where `by` names one.
-    Groups in which no segment ended are absent. Service levels are None where no target sets their clock.
+    Groups in which no segment ended are absent. Service levels come from the `verdicts` of the snapshot, and
+    are None where no target sets their clock.
     """
+    verdicts = verdicts or Verdicts(snapshot)
+    targets = verdicts.targets
     found: Groups = {}
     chosen = list(metrics)
     levels = [metric for metric in chosen if metric.key in LEVELS]
     for clock in dict.fromkeys(LEVELS[metric.key] for metric in levels):
         if targets.sets(clock) and not (CLOCK_TABLES[clock] != "agentSegments" and "agentId" in by):
             of_clock = [metric for metric in levels if LEVELS[metric.key] == clock]
-            sums = judged_sums(verdicts_of(snapshot, clock, targets, by, of), clock)
+            sums = judged_sums(verdicts.of(clock, by, of), clock)
             for key, figures in {**by_group(sums, of_clock), **by_group(sums.rolled_up(()), of_clock)}.items():
                 found.setdefault(key, {}).update(figures)
     for table in RELATIONS:

@@ -6,11 +6,12 @@ time that is asked about, in whose every slot a calendar is either open or close
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from math import gcd
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from handletime.answers.percentiles import placed
 from handletime.answers.registry import CLOCK_TABLES
@@ -19,9 +20,10 @@ from handletime.answers.selection import Condition, Selection
 from handletime.answers.sums import By, Sums, Texts, key_sql, keyed
 from handletime.answers.terms import RELATIONS, Table
 from handletime.clock import DAY
+from handletime.events.model import USER_TYPES
 from handletime.segments.ids import segment_id
 from handletime.targets.hours import Calendar
-from handletime.targets.targets import FIRST_RESPONSE_AFTER, Abandoned, AccountTargets, Clock, Target
+from handletime.targets.targets import FIRST_RESPONSE_AFTER, NO_TARGETS, Abandoned, AccountTargets, Clock, Target
 
 VERDICTS: Final = ("Met", "Missed", "Left")
 SLOTS_MAX: Final = 500_000
@@ -30,6 +32,8 @@ BEFORE: Final = 62 * DAY
 """How far before a window its grid begins: few waits are longer."""
 TARGET: Final = "target"
 """The key of verdicts by target: a place among the account's targets."""
+OLD: Final = "old"
+"""How many waits have to be looked up one by one."""
 # Texts of queries are made of constants, and of what targets say.
 # ruff: noqa: S608
 
@@ -47,6 +51,40 @@ def verdicts_of(
     Groups in which no wait has a verdict are absent.
     """
     return _counted(snapshot, clock, targets, by, of, texts, by_target=False)[0].rolled_up(by)
+
+
+class Verdicts:
+    """The verdicts of one snapshot for several questions about the same segments: what several of them need is asked
+    once, by the finest groups, and rolled up.
+    """
+
+    def __init__(self, snapshot: Snapshot, targets: AccountTargets = NO_TARGETS, finest: Collection[By] = ()) -> None:
+        """`finest` are the keys by which several questions ask; `userType` among them also serves those about one."""
+        self.snapshot, self.targets, self._finest = snapshot, targets, finest
+        self._asked: list[tuple[Clock, Selection, Sums]] = []
+
+    def of(self, clock: Clock, by: Sequence[By], of: Selection) -> Sums:
+        """`verdicts_of` a clock by group."""
+        known = [key for key in self._finest if CLOCK_TABLES[clock] == "agentSegments" or key not in _OF_AGENTS]
+        if not {*by} <= {*known}:
+            return verdicts_of(self.snapshot, clock, self.targets, by, of)
+        is_of_all = "userType" in known
+        sums = self._finest_of(clock, known, of._replace(user_type=None) if is_of_all else of)
+        if is_of_all and of.user_type is not None:
+            sums = sums.only("userType", [USER_TYPES.index(of.user_type)])
+        return sums.rolled_up(by)
+
+    def _finest_of(self, clock: Clock, by: Sequence[By], of: Selection) -> Sums:
+        for asked, whole, sums in self._asked:
+            if (asked, whole) == (clock, of):
+                return sums
+        found = verdicts_of(self.snapshot, clock, self.targets, by, of)
+        self._asked.append((clock, of, found))
+        return found
+
+
+_OF_AGENTS: Final[frozenset[By]] = frozenset({"agentId", "userType"})
+"""Keys that queue segments lack."""
 
 
 def judged_sums(sums: Sums, clock: Clock) -> Sums:
@@ -87,16 +125,25 @@ def _counted(
     query = _Query(clock, targets)
     parameters |= query.parameters
     waits = query.waits(relation, condition.where, keys, names)
-    hours = _Hours(snapshot, query, condition, of)
-    parameters |= hours.parameters
+    hours = _Hours(query, of)
     group = [*names, *([TARGET] if by_target else [])]
     counted = [
         f'count(*) filter (where verdict = {number})::bigint as "{clock}{verdict}"'
         for number, verdict in enumerate(VERDICTS, 1)
     ]
-    sql = f"""select {", ".join([*group, *counted])} from {_judged(query, hours, waits, names)}
-        {f"group by {', '.join(group)}" if group else "having count(*) > 0"}"""
-    found = snapshot.execute(sql, parameters).fetchnumpy()
+
+    def verdicts() -> dict[str, npt.NDArray[Any]]:
+        old = [f"count(*) filter (where {hours.is_old}) as {OLD}"] if hours.may_have_old else []
+        sql = f"""select {", ".join([*group, *counted, *old])} from {_judged(query, hours, waits, names)}
+            {f"group by {', '.join(group)}" if group else "having count(*) > 0"}"""
+        return snapshot.execute(sql, parameters | hours.parameters).fetchnumpy()
+
+    if hours.has_uncut:
+        hours.look_up(snapshot, condition)
+    found = verdicts()
+    if found.pop(OLD, np.zeros(1)).any():
+        hours.look_up(snapshot, condition)
+        found = verdicts()
     places = found.pop(TARGET).tolist() if by_target else []
     arrays = keyed(found, texts)
     sums = {f"{clock}{verdict}": arrays[f"{clock}{verdict}"] for verdict in VERDICTS}
@@ -156,7 +203,9 @@ def waits_of(
     names = [f"key_{name}" for name in keys]
     query = _Query(clock, targets, with_since=True)
     columns = [f"{sql} as {name}" for name, sql in zip(names, keys.values(), strict=True)]
-    hours = _Hours(snapshot, query, condition, of)
+    hours = _Hours(query, of)
+    if query.calendars:
+        hours.look_up(snapshot, condition)
     parameters = {**condition.parameters, **query.parameters, **hours.parameters}
     judged = _judged(query, hours, query.waits(RELATIONS[table], condition.where, columns, names), names)
     wanted = "true" if verdict is None else f"verdict = {1 + VERDICTS.index(verdict)}"
@@ -336,27 +385,46 @@ def _listed(texts: Iterable[str]) -> str:
 
 
 class _Grid(NamedTuple):
-    """Slots of `size` milliseconds from `base` on; `open_before` is how much of each slot's past was open."""
+    """Slots of `size` milliseconds from `base` on. `opened` is of each slot how much was open before it, doubled, and 1
+    more where it is open itself: one look-up says both.
+    """
 
     base: int
     size: int
-    open_before: list[int]
+    opened: list[int]
 
 
 class _Hours:
     """The opening hours of the calendars of a query: which waits are late, as SQL.
 
     A grid goes back some weeks before the window that is asked about. Waits that began before it, and all where the
-    hours would need too many slots, are looked up one by one: from when on each is late.
+    hours would need too many slots, are looked up one by one: from when on each is late. Hardly any window has such
+    waits, so they are counted with the others first, and looked up where there are some.
     """
 
-    def __init__(self, snapshot: Snapshot, query: _Query, condition: Condition, of: Selection) -> None:
+    def __init__(self, query: _Query, of: Selection) -> None:
         self._clock, self._query = query.clock, query
-        self.parameters: dict[str, object] = {}
         self._low = of.start - BEFORE
+        self.parameters: dict[str, object] = {"low": self._low} if query.calendars else {}
         self._sql = [self._opened(place, calendar, of.end) for place, calendar in enumerate(query.calendars)]
-        if query.calendars:
-            self._look_up(snapshot, condition)
+        self._is_looked_up = False
+
+    @property
+    def has_uncut(self) -> bool:
+        """Whether some hours need too many slots."""
+        return not all(self._sql)
+
+    @property
+    def may_have_old(self) -> bool:
+        """Whether there may be waits that have to be looked up, and were not."""
+        return bool(self._query.calendars) and not self._is_looked_up
+
+    @property
+    def is_old(self) -> str:
+        """Whether a wait is looked up by itself."""
+        uncut = [str(place) for place, sql in enumerate(self._sql) if not sql]
+        old = f"(since < $low or calendar in ({', '.join(uncut)}))" if uncut else "since < $low"
+        return f"calendar >= 0 and {old}"
 
     @property
     def _until(self) -> str:
@@ -373,30 +441,33 @@ class _Hours:
             if sql
         )
         elapsed = f"case calendar {opened} end" if opened else "0"
-        return f"""case when calendar < 0 then {plain} > "limit"
-            when since < $low or calendar = any($uncut) then coalesce({self._until} >= late_at, false)
+        looked_up = f"when {self.is_old} then coalesce({self._until} >= late_at, false)" if self._is_looked_up else ""
+        # Opening hours have no more than all hours have: most waits are short, and never looked at more closely.
+        return f"""case when {plain} <= "limit" then false when calendar < 0 then true {looked_up}
             else {elapsed} > "limit" end"""
 
     def joined(self, waits: str) -> str:
-        """The waits, with when those that are looked up one by one are late."""
-        if not self._query.calendars:
+        """The waits, with the grids, and with when those that are looked up one by one are late.
+
+        A grid is a value of a row: as a constant of the text it would be copied for each look-up, 2,048 rows at a time.
+        """
+        if grids := [f"$open_{place} as open_{place}" for place, sql in enumerate(self._sql) if sql]:
+            waits = f"{waits} cross join (select {', '.join(grids)})"
+        if not self._is_looked_up:
             return waits
         old = ", ".join(f"unnest($old_{name}) as {name}" for name in ("target", "since", "late_at"))
         return f"{waits} left join (select {old}) using ({TARGET}, since)"
 
-    def _look_up(self, snapshot: Snapshot, condition: Condition) -> None:
+    def look_up(self, snapshot: Snapshot, condition: Condition) -> None:
         """Finds from when on each wait is late that no grid knows: the first moment at which more than the target has
         elapsed (null: never).
         """
-        uncut = [place for place, sql in enumerate(self._sql) if not sql]
-        self.parameters |= {"low": self._low, "uncut": uncut}
         # No wait begins before its segment, but for one that is counted from the queue: others need not be looked at.
-        where = condition.where if uncut else f"{condition.where} and epoch_ms({self._query.earliest}) < $low"
-        waits = self._query.waits(RELATIONS[CLOCK_TABLES[self._clock]], where, [], [])
+        old = "" if self.has_uncut else f" and epoch_ms({self._query.earliest}) < $low"
+        waits = self._query.waits(RELATIONS[CLOCK_TABLES[self._clock]], condition.where + old, [], [])
         found = snapshot.execute(
-            f"""select distinct {TARGET}, since from {waits}
-            where calendar >= 0 and (since < $low or calendar = any($uncut))""",
-            {**condition.parameters, **self._query.parameters, "low": self._low, "uncut": uncut},
+            f"select distinct {TARGET}, since from {waits} where {self.is_old}",
+            {**condition.parameters, **self._query.parameters, "low": self._low},
         ).fetchall()
         late = []
         for place, since in found:
@@ -407,6 +478,7 @@ class _Hours:
             "old_since": [since for _, since in found],
             "old_late_at": late,
         }
+        self._is_looked_up = True
 
     def _opened(self, place: int, calendar: Calendar, end: int) -> str:
         """How much was open before a moment `{}`, counted from some time on; "" where there is no grid."""
@@ -415,14 +487,12 @@ class _Hours:
         if grid is None:
             return ""
         self.parameters |= {
-            f"open_{place}": grid.open_before,
+            f"open_{place}": grid.opened,
             f"base_{place}": grid.base,
             f"size_{place}": grid.size,
         }
-        slot = f"(({{}} - $base_{place}) // $size_{place})"
-        within = f"({{}} - $base_{place}) % $size_{place}"
-        before, after = (f"$open_{place}[{slot} + {number}]" for number in (1, 2))
-        return f"({before} + case when {after} > {before} then {within} else 0 end)"
+        found = f"open_{place}[({{}} - $base_{place}) // $size_{place} + 1]"
+        return f"(({found} >> 1) + ({found} & 1) * (({{}} - $base_{place}) % $size_{place}))"
 
 
 def _grid(opens: list[int], closes: list[int], start: int, end: int) -> _Grid | None:
@@ -433,7 +503,7 @@ def _grid(opens: list[int], closes: list[int], start: int, end: int) -> _Grid | 
         length = (end - start) * any(
             begin <= start and until >= end for begin, until in zip(opens, closes, strict=True)
         )
-        return _Grid(start, end - start, [0, length, length])
+        return _Grid(start, end - start, [min(length, 1), 2 * length])
     first = int(borders.min())
     size = gcd(*(borders - first).tolist()) or end - start
     base = first - -(-(first - start) // size) * size
@@ -443,5 +513,5 @@ def _grid(opens: list[int], closes: list[int], start: int, end: int) -> _Grid | 
     slots = base + np.arange(count, dtype=np.int64) * size
     place = np.searchsorted(np.array(opens, np.int64), slots, "right") - 1
     open_slots = (place >= 0) & (slots < np.array(closes, np.int64)[np.maximum(place, 0)])
-    before = np.concatenate([np.zeros(1, np.int64), np.cumsum(open_slots * size)])
-    return _Grid(base, size, before.tolist())
+    before: npt.NDArray[np.int64] = np.cumsum(open_slots) - open_slots
+    return _Grid(base, size, (2 * size * before + open_slots).tolist())

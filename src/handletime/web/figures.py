@@ -10,10 +10,10 @@ from handletime.answers import doubts, pages
 from handletime.answers.doubts import DataQuality
 from handletime.answers.figures import Figures, Groups, Value, figures_of, of_nothing, summed, with_percentiles
 from handletime.answers.flat import Namer
+from handletime.answers.levels import Verdicts
 from handletime.answers.pages import Slow
 from handletime.answers.peers import skills_of
 from handletime.answers.registry import HANDLE_TIME, LEVELS, METRICS, WITH_LEVELS, Metric
-from handletime.answers.relations import Snapshot
 from handletime.answers.report import REPORTED
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, sums_of
@@ -21,7 +21,7 @@ from handletime.answers.target_words import meanings_of
 from handletime.answers.terms import Table
 from handletime.api.ports import Reader
 from handletime.clock import MINUTE
-from handletime.targets.targets import CLOCKS, NO_TARGETS, AccountTargets, Clock
+from handletime.targets.targets import CLOCKS, AccountTargets, Clock
 from handletime.web.sheet import At, Sheet
 from handletime.web.view import HUMAN, View
 
@@ -264,25 +264,41 @@ class Row(NamedTuple):
         return known, human
 
 
-class TableOf(NamedTuple):
+class TableOf:
     """Rows in their order, and the total of all rows. `skills` are those of each human agent, where rows are agents."""
 
-    rows: list[Row]
-    total: Row
-    skills: dict[int, frozenset[int]]
+    def __init__(self, rows: list[Row], total: Row, skills: dict[int, frozenset[int]]) -> None:
+        self.rows, self.total, self.skills = rows, total, skills
+        self._known: dict[str, list[_OfAgent]] = {}
 
     def of_peers(self, row: Row, metric: Metric) -> Value:
         """The median of what the peers of an agent have: of other human agents with segments in one of the same skills.
         None where there are none of whom it is known.
         """
-        own = self.skills.get(row.number or 0, frozenset()) if row.number is not None else frozenset()
-        values = sorted(
-            value
-            for other in self.rows
-            if other is not row and not own.isdisjoint(self.skills.get(other.number or 0, ()))
-            if (value := _shown(metric, other.values)) is not None
-        )
+        own = None if row.number is None else self.skills.get(row.number)
+        if own is None:
+            return None
+        known = self._known_of(metric)
+        values = [each.value for each in known if each.agent != row.number and not own.isdisjoint(each.skills)]
         return values[(len(values) - 1) // 2] if values else None
+
+    def _known_of(self, metric: Metric) -> list[_OfAgent]:
+        """What is known of a metric of human agents, in ascending order: sorted once, for each row picks from it."""
+        if metric.key not in self._known:
+            self._known[metric.key] = sorted(
+                _OfAgent(value, row.number, self.skills[row.number])
+                for row in self.rows
+                if row.number in self.skills and (value := _shown(metric, row.values)) is not None
+            )
+        return self._known[metric.key]
+
+
+class _OfAgent(NamedTuple):
+    """A value, and whose it is."""
+
+    value: int | float
+    agent: int
+    skills: frozenset[int]
 
 
 def metrics_of(groups: Sequence[Columns]) -> list[Metric]:
@@ -298,12 +314,11 @@ def with_numbers(groups: Sequence[Columns]) -> list[Metric]:
 
 
 def table_of(
-    reader: Reader,
+    verdicts: Verdicts,
     view: View,
     each: Each,
     table: Table,
     shown: Sequence[Metric],
-    targets: AccountTargets,
     sort: str,
     *,
     descending: bool,
@@ -319,17 +334,16 @@ def table_of(
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
     trended = next((metric for metric in shown if metric.key == sort), own[0])
     by: tuple[By, ...] = ("interval", each)
-    before = view.before(of)
-    with reader.snapshot() as snapshot:
-        finest = sums_of(snapshot, table, summed(own), by, of)
-        groups = with_percentiles(snapshot, finest, table, own, (each,), of)
-        more = figures_of(snapshot, others, (each,), of, targets) if others else {}
-        if trended in own:
-            trends = with_percentiles(snapshot, finest, table, [trended], by, of)
-        else:
-            trends = figures_of(snapshot, [trended], by, of, targets)
-        then = None if before is None else figures_of(snapshot, metrics, (each,), before, targets)
-        skills = skills_of(snapshot, of) if each == "agentId" and of.agents is None else {}
+    before, snapshot = view.before(of), verdicts.snapshot
+    finest = sums_of(snapshot, table, summed(own), by, of)
+    groups = with_percentiles(snapshot, finest, table, own, (each,), of)
+    more = figures_of(snapshot, others, (each,), of, verdicts) if others else {}
+    if trended in own:
+        trends = with_percentiles(snapshot, finest, table, [trended], by, of)
+    else:
+        trends = figures_of(snapshot, [trended], by, of, verdicts)
+    then = None if before is None else figures_of(snapshot, metrics, (each,), before, verdicts)
+    skills = skills_of(snapshot, of) if each == "agentId" and of.agents is None else {}
     groups = _joined(groups, own, more, others)
     nothing: Figures = {metric.key: of_nothing(metric) for metric in metrics}
     count = len(view.bounds) - 1
@@ -407,24 +421,23 @@ HISTORY: Final[dict[Table, tuple[str, ...]]] = {
 """The metrics that charts and tiles show."""
 
 
-def history_of(
-    reader: Reader, view: View, table: Table = "agentSegments", targets: AccountTargets = NO_TARGETS
-) -> History:
-    """The metrics of the charts by interval, of agent segments or of skill segments; with targets also the service
-    levels, with skill segments those of the queue too.
+def history_of(verdicts: Verdicts, view: View, table: Table = "agentSegments", *, with_levels: bool = True) -> History:
+    """The metrics of the charts by interval, of agent segments or of skill segments; where there are targets, also the
+    service levels, with skill segments those of the queue too.
     """
     of = view.agent_segments if table == "agentSegments" else view.skill_segments
     before = view.before(of)
-    with reader.snapshot() as snapshot:
-        found = _history(snapshot, table, of, targets)
-        return found if before is None else found._replace(before=_history(snapshot, table, before, targets))
+    found = _history(verdicts, table, of, with_levels=with_levels)
+    return (
+        found if before is None else found._replace(before=_history(verdicts, table, before, with_levels=with_levels))
+    )
 
 
-def _history(snapshot: Snapshot, table: Table, of: Selection, targets: AccountTargets) -> History:
-    clocks = [clock for clock in CLOCKS if table == "skillSegments" or clock != "queueWait"]
-    levels = [level_of(clock) for clock in clocks if targets.sets(clock)]
+def _history(verdicts: Verdicts, table: Table, of: Selection, *, with_levels: bool) -> History:
+    clocks = [clock for clock in CLOCKS if table == "skillSegments" or clock != "queueWait"] if with_levels else []
+    levels = [level_of(clock) for clock in clocks if verdicts.targets.sets(clock)]
     metrics = [*(METRICS[key] for key in HISTORY[table]), *levels]
-    groups = figures_of(snapshot, metrics, ("interval",), of, targets)
+    groups = figures_of(verdicts.snapshot, metrics, ("interval",), of, verdicts)
     places = range(len(of.bounds) - 1)
     series = {metric.key: [_shown(metric, groups.get((place,))) for place in places] for metric in metrics}
     return History(of.bounds, series, groups.get((), {}))

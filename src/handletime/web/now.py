@@ -12,6 +12,7 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 from markupsafe import Markup
 from msgspec.structs import replace
 
+from handletime.answers.levels import Verdicts
 from handletime.answers.live import Now, OpenConversations, now_of
 from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
@@ -93,7 +94,8 @@ def open_lately(page: Page, asker: Asker) -> OpenConversations:
 
 def _history(request: HttpRequest, page: Page, asker: Asker, view: View, *, renewed: bool) -> str:
     reader = asker.reader
-    history = history_of(reader, view, targets=page.service.targets.of(asker.account))
+    with reader.snapshot() as snapshot:
+        history = history_of(Verdicts(snapshot, page.service.targets.of(asker.account)), view)
     tiles = tiles_of(history, view)
     shown = {
         "history": history,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from litestar import Response, get
 
 from handletime.answers.difference import Difference, difference
 from handletime.answers.labels import AccountLabels
+from handletime.answers.levels import Verdicts
 from handletime.answers.registry import LEVELS, WITH_LEVELS, Metric
-from handletime.answers.selection import Selection
-from handletime.answers.sums import NOTHING
+from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
+from handletime.answers.sums import NOTHING, By
 from handletime.answers.terms import Table
 from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
 from handletime.api.parameters import ALL, Query, a_choice, a_number, a_text, some_choices
 from handletime.api.service import HttpRequest, query_of
-from handletime.targets.targets import NO_TARGETS, AccountTargets
+from handletime.targets.targets import AccountTargets
 from handletime.web.charts import (
     Chart,
     Stroke,
@@ -229,14 +231,16 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     query.check()
     alone = view.agent if kind == "agent" else view.skill
     listings = {"": first, "2": second}
-    tables = [_table(asker, view, listings, which) for which in tables_here]
     reader = asker.reader
     charts: list[Chart] = []
     tiles: list[Tile] = []
-    if alone is not None:
-        skill_history = history_of(reader, view, "skillSegments", targets) if of_skills else None
-        history = history_of(reader, view, targets=NO_TARGETS if of_skills else targets)
-        charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
+    with reader.snapshot() as snapshot:
+        verdicts = Verdicts(snapshot, targets, _finest(tables_here, view, alone))
+        tables = [_table(asker, verdicts, view, listings, which) for which in tables_here]
+        if alone is not None:
+            skill_history = history_of(verdicts, view, "skillSegments") if of_skills else None
+            history = history_of(verdicts, view, with_levels=not of_skills)
+            charts, tiles = charts_of(history, view, skill_history), tiles_of(history, view, skill_history)
     weekdays, transfers = queue_of(reader, view) if of_skills else (None, None)
     one_agent = None if alone is None or kind != "agent" else one_agent_of(reader, view, alone, asker.labels)
     return page.html(
@@ -263,6 +267,18 @@ def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
         peers_meant=PEERS_MEANT,
         shown_lines=SHOWN,
     )
+
+
+def _finest(tables: Sequence[Which], view: View, alone: int | None) -> list[By]:
+    """The keys by which the tables and charts of a page ask for verdicts. Where no user type is given, those beside
+    skill segments are of all, and those beside agent segments of humans.
+    """
+    keys: list[By] = [which.each for which in tables]
+    if alone is not None:
+        keys.append("interval")
+    if len({which.table for which in tables}) > 1 and not view.user_type_given:
+        keys.append("userType")
+    return [*dict.fromkeys(keys)]
 
 
 def read_listing(query: Query, which: Which) -> Listing:
@@ -293,7 +309,7 @@ def in_order(rows: list[Row], which: Which, listing: Listing, labels: AccountLab
     return [row for row in rows if _is_found(row, which.kind, labels, listing.find)]
 
 
-def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which) -> Made:
+def _table(asker: Asker, verdicts: Verdicts, view: View, listings: dict[str, Listing], which: Which) -> Made:
     suffix, kind, of_page = which.suffix, which.kind, which.of_page
     listing = listings[suffix]
     groups, metrics = listing.groups, metrics_of(listing.groups)
@@ -301,7 +317,7 @@ def _table(asker: Asker, view: View, listings: dict[str, Listing], which: Which)
     key = listing.key if listing.key in known else "id"
     turn = listing.descending
     asked = with_numbers(groups)
-    made = table_of(asker.reader, view, which.each, which.table, asked, which.targets, key, descending=turn)
+    made = table_of(verdicts, view, which.each, which.table, asked, key, descending=turn)
     rows = made.rows
     found = in_order(rows, which, listing, asker.labels)
     trended = WITH_LEVELS[listing.key] if listing.key in known else which.first
@@ -385,11 +401,12 @@ def _row(
 ) -> Shown:
     kind = which.kind
     chosen: dict[Kind, int] = {} if row.number is None else {kind: row.number}
+    behind = _links(view, chosen, which)
     return Shown(
         row.number,
         "all" if row.number is None else labels.text(kind, row.number),
         "" if row.number is None else view.href(f"/{kind}s", **chosen),
-        [_cell(row, table, column, view, chosen, which) for group in listing.groups for column in group.columns],
+        [_cell(row, table, column, behind) for group in listing.groups for column in group.columns],
         trend_of(row.trend, view.parts),
         trend_text(trended, row.trend, view.parts),
     )
@@ -400,12 +417,12 @@ def _is_blind(row: Row) -> bool:
     return human > 0 and not known
 
 
-def _cell(row: Row, table: TableOf, column: Column, view: View, chosen: dict[Kind, int], which: Which) -> Cell:
+def _cell(row: Row, table: TableOf, column: Column, behind: Callable[[Metric], str]) -> Cell:
     metric = column.metric
     if metric.key in _UNKNOWN and _is_blind(row):
         return Cell(NO_FOCUS_DATA, "", metric)
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
-    href = _behind(view, metric, chosen, which) if number not in (None, 0, NOTHING) else ""
+    href = behind(metric) if number not in (None, 0, NOTHING) else ""
     differs = None if row.before is None else difference(metric, number, row.before.get(metric.key))
     return Cell(metric.said(number), href, metric, _covers(row, table, column), differs)
 
@@ -427,18 +444,28 @@ _UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
 """Where it is said that there are no focus data."""
 
 
-def _behind(view: View, metric: Metric, chosen: dict[Kind, int], which: Which) -> str:
-    """A link to the segments behind a number, or to the waits; there is no list of queue segments."""
+def _links(view: View, chosen: dict[Kind, int], which: Which) -> Callable[[Metric], str]:
+    """Links to the segments behind the numbers of a row, or to the waits; there is no list of queue segments. Most
+    metrics of a row share one.
+    """
     by_name: dict[str, object] = {str(name): number for name, number in chosen.items()}
-    if metric.key in LEVELS:
-        return waits_behind(view, metric, of_skills=which.of_skills, **by_name)
-    if metric.table == "queueSegments":
-        return ""
-    of = metric.sum if metric.sum in OUTCOMES else None
-    if metric.table == "skillSegments":
-        of = metric.sum if metric.sum in OUTCOMES or metric.sum == "abandonedInQueue" else None
-        return view.fixed("/skill-segments", interval=None, outcome=of, **by_name)
-    changes: dict[str, object] = {"outcome": of, **by_name}
-    if metric.sum in ("handleTime", "handled") or metric.values == "handleTime":
-        changes["userType"] = None  # Humans', as where nothing is said: bots have none.
-    return view.fixed("/segments", interval=None, **changes)
+
+    @cache
+    def href(path: str, outcome: str | None, *, of_humans: bool = False) -> str:
+        changes: dict[str, object] = {"outcome": outcome, **by_name}
+        if of_humans:
+            changes["userType"] = None  # As where nothing is said: bots handle nothing.
+        return view.fixed(path, interval=None, **changes)
+
+    def behind(metric: Metric) -> str:
+        if metric.key in LEVELS:
+            return waits_behind(view, metric, of_skills=which.of_skills, **by_name)
+        if metric.table == "queueSegments":
+            return ""
+        outcome = metric.sum if metric.sum in OUTCOMES else None
+        if metric.table == "skillSegments":
+            return href("/skill-segments", ABANDONED_IN_QUEUE if metric.sum == ABANDONED_IN_QUEUE else outcome)
+        of_humans = metric.sum in ("handleTime", "handled") or metric.values == "handleTime"
+        return href("/segments", outcome, of_humans=of_humans)
+
+    return behind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes, urlencode
 from zoneinfo import ZoneInfo
@@ -152,6 +153,10 @@ COMPARE: Final = a_choice("compare", "What the figures are compared with.", "", 
 LONG: Final = a_number("long", "Minutes beyond which a unit is called long.", LONG_UNIT_MINUTES, least=1, most=10_080)
 
 
+_quoted: Final = lru_cache(maxsize=1024)(quote)
+"""A page has a thousand links, and they hardly differ."""
+
+
 class View(msgspec.Struct, frozen=True, kw_only=True):
     """A span of time [start, end) in epoch milliseconds, its cuts and filters. `last` is "" where it is fixed.
 
@@ -231,7 +236,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
     def href(self, path: str, /, **changes: object) -> str:
         """A link to a page with this view, some of it changed."""
-        return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
+        return f"{path}?{urlencode(self.parameters(**changes), quote_via=_quoted)}"
 
     def bare(self, path: str) -> str:
         """A link to a page without any choice, in the same time zone."""
