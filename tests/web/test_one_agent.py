@@ -86,6 +86,15 @@ def test_where_the_difference_lies_is_said_plainly(found: Beside, says: str) -> 
     assert said(found, 7, NAMES) == says
 
 
+def test_a_skill_without_a_name_is_called_a_skill_once() -> None:
+    def handled(n: int, each: int) -> Handled:
+        return Handled(n, n, n * each * SECOND, each * SECOND)
+
+    kinds = [Kind(10, NEW, handled(9, 100), handled(1, 100)), Kind(20, NEW, handled(1, 10), handled(9, 10))]
+    found = Beside(kinds, Handled(10, 10, 910 * SECOND), Handled(10, 10, 190 * SECOND), 3)
+    assert "9 of 10 segments were of skill 10 (peers: 10 %)." in said(found, 7, NAMES)
+
+
 def test_an_agent_who_took_conversations_over_is_explained() -> None:
     """The same from events on: as the browser sees it in `tests/browser/test_agents.py`."""
     reader = MemoryReader("local")

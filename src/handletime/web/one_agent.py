@@ -174,7 +174,9 @@ def _told(beside: Beside, parts: Parts, labels: AccountLabels) -> str:
     most = telling(beside, parts)
     if most is None:
         return ""
-    what = FOLLOWED[most.follows] if most.follows else f"were of skill {labels.text('skill', most.skill or 0)}"
+    skill = most.skill or 0
+    named = "skill " if labels.name("skill", skill) else ""
+    what = FOLLOWED[most.follows] if most.follows else f"were of {named}{labels.text('skill', skill)}"
     all_, whole = beside.own.segments, f"{beside.own.segments:,}"
     some = f"All {whole}" if most.own == all_ else f"{most.own:,} of {whole}"
     return f"{some} segments {what} (peers: {_share(most.peers, beside.peers.segments)})."
