@@ -14,7 +14,7 @@ from tests.browser.conftest import Visitor, launched
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 BYTES_MAX = 150_000
-WINDOW = {"width": 1280, "height": 800}
+WINDOW = {"width": 1366, "height": 800}
 PHONE = {"width": 390, "height": 844}
 WALL = {"width": 1920, "height": 1080}
 TARGETS = """
@@ -51,20 +51,20 @@ def shots(centre: Centre, browser: Browser) -> Iterator[tuple[str, bytes]]:
     """Each view, in a desktop's window; some in the dark or on a phone."""
     visitor = Visitor(centre, browser, viewport=WINDOW, color_scheme="light", reduced_motion="reduce")
     page = visitor.open("/")
-    yield "sign-in", page.screenshot(clip={"x": 240, "y": 0, "width": 800, "height": 430})
+    yield "sign-in", page.screenshot(clip={"x": 283, "y": 0, "width": 800, "height": 430})
     page = visitor.sign_in("centre")
     expect(page.locator("[data-chart] canvas")).to_have_count(4)
-    yield "now", page.screenshot(full_page=True)
-    yield "agents", visitor.open("/agents?last=7d&sort=p90ResponseMillis").screenshot()
-    page = visitor.open("/agents?last=7d&agent=3001")
+    yield "now", page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": 1366, "height": 1900})
+    yield "agents", visitor.open("/agents?last=last-7-days").screenshot()
+    page = visitor.open("/agents?last=last-7-days&agent=3001")
     expect(page.locator("[data-chart] canvas")).to_have_count(4)
     yield "agent", page.screenshot()
-    yield "skills", visitor.open("/skills?last=7d&compare=previous").screenshot()
+    yield "skills", visitor.open("/skills?last=last-7-days&compare=previous").screenshot()
     yield "segments", visitor.open("/segments?last=yesterday").screenshot()
     yield "skill-segments", visitor.open("/skill-segments?last=yesterday").screenshot()
     why = telling(visitor)
     page.locator(".item.unit").nth(1).click()
-    yield "why", page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": 1280, "height": 1400})
+    yield "why", page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": 1366, "height": 1400})
     dark = Visitor(centre, browser, viewport=WINDOW, color_scheme="dark", reduced_motion="reduce")
     dark.sign_in("centre", why)
     dark.page.locator(".item.unit").nth(1).click()
