@@ -273,10 +273,10 @@ def check_waits(seed: int, derived: Derived, snapshot: Snapshot) -> None:
         ]
         found: list[JudgedWait] = []
         while True:
-            number, page = waits_of(
+            counts, page = waits_of(
                 snapshot, clock, targets.of("local"), of, "local", verdict, offset=len(found), limit=7
             )
-            assert number == len(wanted)
+            assert (counts[verdict] if verdict else sum(counts.values())) == len(wanted)
             found += page
             if not page:
                 break
@@ -285,14 +285,17 @@ def check_waits(seed: int, derived: Derived, snapshot: Snapshot) -> None:
             for w in found
         ) == Counter(wanted)
         assert [each.until for each in found] == sorted((each.until for each in found), reverse=True)
-        assert waits_of(snapshot, clock, targets.of("local"), of, "local", verdict) == (number, found)
+        assert waits_of(snapshot, clock, targets.of("local"), of, "local", verdict) == (counts, found)
         ids = {row["segmentId"] for row, _ in mine if "agentId" in row}
         assert all((each.segment in ids) == (clock != "queueWait") for each in found)
 
 
 def test_without_targets_no_wait_is_listed(made: Made) -> None:
     _, snapshot = made(1)
-    assert waits_of(snapshot, "response", NO_TARGETS, Selection((0, 1)), "local") == (0, [])
+    assert waits_of(snapshot, "response", NO_TARGETS, Selection((0, 1)), "local") == (
+        {"Met": 0, "Missed": 0, "Left": 0},
+        [],
+    )
 
 
 def test_a_report_has_levels_and_counts_where_there_are_targets(made: Made) -> None:

@@ -263,17 +263,23 @@ def test_a_conversation_counts_once_though_two_of_its_waits_are_past_due() -> No
     assert getattr(urgent_of(both, TARGETS, AT), "due", None) == AT - 8 * MINUTE
 
 
-def test_what_has_been_past_due_for_over_a_day_is_forgotten_but_no_wait_over_a_weekend() -> None:
+def test_what_has_been_past_due_for_over_a_day_makes_nothing_urgent_but_a_wait_over_a_weekend_does() -> None:
     monday = BEGUN + 2 * DAY  # 21 November 2026 is a Saturday.
     week: tuple[tuple[tuple[int, int], ...], ...] = (((9 * 60, 17 * 60),),) * 5 + ((), ())
     office = Calendar("office", ZoneInfo("UTC"), week)
     closed = AccountTargets((Target("office", {"queueWait": MINUTE}, calendar=office),))
     friday = conversation("friday", None, skill=1)._replace(waiting_since=BEGUN - 12 * HOUR, since=BEGUN - 12 * HOUR)
-    for targets, found in ((TARGETS, None), (closed, "pastDue")):
+    for targets, is_late in ((TARGETS, False), (closed, True)):
         urgent = urgent_of(friday, targets, monday + 10 * MINUTE)
-        assert (None if urgent is None else urgent.verdict) == found
+        assert urgent is not None
+        assert urgent.verdict == "pastDue"
+        at = monday + 10 * MINUTE
+        people = now_of(OpenConversations([friday], set(), 0), ALL, at, targets).people
+        assert (people.past_due, people.is_late, people.due is None) == (1, is_late, not is_late)
     assert friday.is_stale(monday)
-    assert board(waiting("old", 2 * 24 * 60, 1), waiting("new", 2, 2)).skills[0].number == 2
+    now = board(waiting("old", 2 * 24 * 60, 1), waiting("new", 2, 2))
+    assert [(each.number, each.past_due, each.forgotten) for each in now.skills] == [(2, 1, 0), (1, 1, 1)]
+    assert (now.people.past_due, now.people.forgotten, now.people.due) == (2, 1, AT - MINUTE)
 
 
 def test_humans_stand_apart_from_bots() -> None:

@@ -48,12 +48,12 @@ NEW, TAKEN, MOVED = "newConversation", "takeover", "transfer"
         (
             beside((NEW, (10, 90), (100, 60))),
             "Handle time is 1 min 30 s on average, 1.5 times that of the peers (1 min). "
-            "The mix of kinds is alike; within the same kinds the handle time is 30 s longer.",
+            "The mix of kinds makes little difference; within the same kinds the handle time is 30 s longer.",
         ),
         (
             beside((NEW, (10, 60), (100, 60)), (MOVED, (10, 61), (100, 60))),
             "Handle time is 1 min on average, like that of the peers (1 min). "
-            "The mix of kinds and the handle time within them are alike.",
+            "Neither the mix of kinds nor the handle time within them makes much of a difference.",
         ),
         (
             beside((NEW, (10, 60), (100, 100)), (MOVED, (90, 160), (100, 200))),

@@ -47,9 +47,9 @@ class Clocks(NamedTuple):
         """Whether what it writes may have words that are not English."""
         return self.language is not None and self.language.language != "en"
 
-    def moment(self, millis: int, *, seconds: bool = True) -> str:
+    def moment(self, millis: int, *, seconds: bool = True, weekday: bool = False) -> str:
         """A moment of epoch milliseconds: `2026-11-20 09:04:31`, `20.11.2026, 09:04:31`, `11/20/2026, 9:04:31 AM`."""
-        return self._joined(millis, "s" if seconds else "")
+        return self._joined(millis, "s" if seconds else "", weekday=weekday)
 
     def exactly(self, millis: int) -> str:
         """A moment to the millisecond: `2026-11-20 09:04:31.250`."""
@@ -89,8 +89,8 @@ class Clocks(NamedTuple):
         first = 0 if self.language is None else self.language.first_week_day
         return [(day, str(names[day])) for day in (*range(first, 7), *range(first))]
 
-    def _joined(self, millis: int, to: str) -> str:
-        day, clock = self.day(millis), self._time(local(millis, self.zone), to)
+    def _joined(self, millis: int, to: str, *, weekday: bool = False) -> str:
+        day, clock = self.day(millis, weekday=weekday), self._time(local(millis, self.zone), to)
         if self.language is None:
             return f"{day} {clock}"
         return str(self.language.datetime_formats["short"]).replace("{1}", day).replace("{0}", clock)

@@ -186,13 +186,13 @@ def waits_of(
     *,
     offset: int = 0,
     limit: int | None = None,
-) -> tuple[int, list[JudgedWait]]:
-    """The number of waits of a clock with a verdict (`Met`, `Missed`, `Left`; None: any), and those of one page.
+) -> tuple[dict[str, int], list[JudgedWait]]:
+    """How many waits of a clock have each verdict (`Met`, `Missed`, `Left`), and a page of those with one, or any.
 
     They are the waits that `verdicts_of` counts, those that ended last first.
     """
     if not targets.sets(clock):
-        return 0, []
+        return dict.fromkeys(VERDICTS, 0), []
     table = CLOCK_TABLES[clock]
     condition = of.condition(table)
     keys = {
@@ -209,7 +209,8 @@ def waits_of(
     parameters = {**condition.parameters, **query.parameters, **hours.parameters}
     judged = _judged(query, hours, query.waits(RELATIONS[table], condition.where, columns, names), names)
     wanted = "true" if verdict is None else f"verdict = {1 + VERDICTS.index(verdict)}"
-    (number,) = snapshot.execute(f"select count(*) from {judged} where {wanted}", parameters).fetchone() or (0,)
+    counted = dict(snapshot.execute(f"select verdict, count(*) from {judged} group by verdict", parameters).fetchall())
+    counts = {name: int(counted.get(number, 0)) for number, name in enumerate(VERDICTS, 1)}
     until = "since + length" if clock == "response" else "until"
     rows = snapshot.execute(
         f"""select {TARGET}, since, {until} as ended, verdict, {", ".join(names)} from {judged} where {wanted}
@@ -234,7 +235,7 @@ def waits_of(
                 VERDICTS[which - 1],
             )
         )
-    return number, found
+    return counts, found
 
 
 _ABANDONED: Final[dict[Abandoned, str]] = {

@@ -118,21 +118,16 @@ def most_urgent_first(waits: Iterable[tuple[OpenConversation, Judged]]) -> list[
 
 
 def urgent_of(each: OpenConversation, targets: AccountTargets, now: int) -> Judged | None:
-    """The wait of an open conversation that is due first, or was; None where nothing ever is due, or it is forgotten:
-    a wait of longer than `STALE_MS` that has been past due for as long.
-    """
+    """The wait of an open conversation that is due first, or was; None where nothing ever is due."""
     waits = most_urgent_first((each, wait) for wait in waits_judged(each, targets, now) if wait.due is not None)
-    if not waits:
-        return None
-    _, first = waits[0]
-    is_forgotten = each.is_stale(now) and first.due is not None and now - first.due > STALE_MS
-    return None if is_forgotten else first
+    return waits[0][1] if waits else None
 
 
 class OpenOf(NamedTuple):
     """The open conversations of one skill or agent, or all; `longest_ms` is the longest wait of those not stale.
 
-    What is past due and what is due next is as `urgent_of` has it.
+    What is past due is as `urgent_of` has it. What has been so for longer than `STALE_MS` is counted, and makes nothing
+    urgent.
     """
 
     number: int | None
@@ -151,8 +146,10 @@ class OpenOf(NamedTuple):
     focus_since: int = 0
     knows_focus: bool = False
     past_due: int = 0
+    forgotten: int = 0
+    """How many of these have been past due for longer than `STALE_MS`."""
     due: int | None = None
-    """When the most urgent wait is due, or was (epoch ms); None where nothing is."""
+    """When the most urgent wait is due, or was (epoch ms), but for what is forgotten; None where nothing is."""
     agents: int = 0
     """How many agents they are assigned to."""
     agents_with_focus: int = 0
@@ -161,6 +158,11 @@ class OpenOf(NamedTuple):
     """How many of those have their focus on an open conversation, whose ever it is."""
     focus_time: FocusTime = FocusTime(0, 0)
     """Of these agents, for how long the focus was on a conversation of late, and for how long that is known."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether something is past due that is not forgotten."""
+        return self.past_due > self.forgotten
 
     @property
     def focus_percent(self) -> float | None:
@@ -176,7 +178,7 @@ class OpenOf(NamedTuple):
     def urgency(self) -> tuple[object, ...]:
         """Sorts the most urgent first: what is past due by when it was due, what is due soonest, the longest wait."""
         waits = -self.in_queue - self.waiting
-        return (not self.past_due, self.due is None, self.due or 0, -self.longest_ms, waits, self.number or 0)
+        return (not self.is_late, self.due is None, self.due or 0, -self.longest_ms, waits, self.number or 0)
 
 
 class Looking(NamedTuple):
@@ -349,7 +351,9 @@ class _Sums(NamedTuple):
         fresh = [(length, each.id) for length, each in waits if not each.is_stale(self.at)]
         length, longest = max(fresh, default=(0, ""))
         urgent = [wait for each in found if (wait := self.urgent.get(each.id)) is not None and wait.due is not None]
-        past_due = [wait.due for wait in urgent if wait.verdict == "pastDue"]
+        past_due = [wait.due for wait in urgent if wait.verdict == "pastDue" and wait.due is not None]
+        late = [due for due in past_due if self.at - due <= STALE_MS]
+        pending = [wait.due for wait in urgent if wait.verdict != "pastDue" and wait.due is not None]
         agents = {each.agent for each in found if each.agent is not None}
         with_focus = agents & self.with_focus
         times = [self.focus_times[agent] for agent in with_focus if agent in self.focus_times]
@@ -362,7 +366,8 @@ class _Sums(NamedTuple):
             longest,
             len(waits) - len(fresh),
             past_due=len(past_due),
-            due=min((each for each in past_due or (wait.due for wait in urgent) if each is not None), default=None),
+            forgotten=len(past_due) - len(late),
+            due=min(late or pending, default=None),
             agents=len(agents),
             agents_with_focus=len(with_focus),
             agents_in_focus=sum(agent in self.focus for agent in with_focus),

@@ -17,7 +17,7 @@ from handletime.answers.selection import Condition, Selection, instant_of
 from handletime.answers.terms import RELATIONS, Table
 from handletime.segments.ids import segment_id
 
-SortKey = Literal["Date", "Conversation", "Agent", "Employee", "Skill", "Group"]
+SortKey = Literal["Date", "Conversation", "Agent", "Employee", "Skill", "Group", "HandleTime", "Duration"]
 COLUMNS: Final[dict[SortKey, str]] = {
     "Date": '"end"',
     "Conversation": "conversationId",
@@ -25,7 +25,11 @@ COLUMNS: Final[dict[SortKey, str]] = {
     "Employee": "employeeId",
     "Skill": "skillId",
     "Group": "groupId",
+    "HandleTime": "case when focusData and userType = 'human' then totalHandleTimeMillis end",
+    "Duration": """epoch_ms("end") - epoch_ms(start)""",
 }
+LARGEST_FIRST: Final[frozenset[SortKey]] = frozenset({"Date", "HandleTime", "Duration"})
+"""Keys that sort descending where nothing is said."""
 NARROW_FROM: Final = 50_000
 """Results of fewer rows are sorted as they are."""
 PICK_FROM: Final = 4_000
@@ -40,7 +44,10 @@ _GROWTH: Final = 8
 
 
 class Sort(NamedTuple):
-    """An order: by a key, then by end descending, then by `segmentId`. Rows without an employee always come last."""
+    """An order: by a key, then by end descending, then by `segmentId`.
+
+    Rows without an employee, or without a known handle time, always come last.
+    """
 
     key: SortKey = "Date"
     descending: bool = True
@@ -131,8 +138,8 @@ def _narrowed(
         return _first(snapshot, part, wanted, sort, offset, limit)
     if sort.key == "Date":
         return _by_time(snapshot, part, wanted, sort, offset, limit)
-    if sort.key == "Conversation":
-        return None
+    if sort.key in ("Conversation", "HandleTime", "Duration"):
+        return None  # almost every row has its own
     return _by_key(snapshot, part, sort, offset, limit)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal, NamedTuple, get_args
+from collections.abc import Sequence
+from functools import partial
+from typing import Annotated, Any, Final, Literal, NamedTuple
 from urllib.parse import quote, unquote, urlencode
 
 import msgspec
 from litestar import Response, get
 
-from handletime.answers.pages import Segment, Sort, SortKey, rows_of
+from handletime.answers.pages import LARGEST_FIRST, Segment, Sort, SortKey, rows_of
 from handletime.answers.selection import Selection, one
 from handletime.answers.words import rfc_3339
 from handletime.api.answer import Answer
@@ -33,26 +35,33 @@ EMPLOYEE: Final = a_text("EmployeeId", "Only segments of this employee.")
 SKILL: Final = an_id("SkillId", "Only segments of this skill.")
 GROUP: Final = an_id("GroupId", "Only segments of this group.")
 FILTERS: Final[tuple[Parameter[Any], ...]] = (CONVERSATION, AGENT, EMPLOYEE, SKILL, GROUP)
-SORT_KEYS: Final[tuple[SortKey, ...]] = get_args(SortKey)
+SORT_KEYS: Final[tuple[SortKey, ...]] = ("Date", "Conversation", "Agent", "Employee", "Skill", "Group")
+"""Those of LivePerson's method; the page has more."""
 
 
-def _sort(text: str) -> Sort:
+def _sort(keys: Sequence[SortKey], text: str) -> Sort:
     """A key, and `:asc` or `:desc`. Raises Wrong."""
     key, colon, direction = text.strip().lower().partition(":")
-    known: dict[str, SortKey] = {name.lower(): name for name in SORT_KEYS}
+    known: dict[str, SortKey] = {name.lower(): name for name in keys}
     if key not in known or (colon and direction not in ("asc", "desc")):
-        raise Wrong(f"must be one of {', '.join(SORT_KEYS)}, with or without :asc or :desc")
-    return Sort(known[key], (direction or ("desc" if key == "date" else "asc")) == "desc")
+        raise Wrong(f"must be one of {', '.join(keys)}, with or without :asc or :desc")
+    falls = direction == "desc" or (not direction and known[key] in LARGEST_FIRST)
+    return Sort(known[key], falls)
 
 
-SORT: Final = Parameter(
-    "sort",
-    "The order; ties by end, newest first, then by segmentId. By Date the newest come first, else ascending.",
-    Sort(),
-    _sort,
-    {"type": "string", "enum": [key + way for key in SORT_KEYS for way in ("", ":asc", ":desc")], "default": "Date"},
-    aliases=("sortType",),
-)
+def sort_by(*keys: SortKey) -> Parameter[Sort]:
+    """The parameter of an order by one of these keys."""
+    return Parameter(
+        "sort",
+        "The order; ties by end, newest first, then by segmentId. By Date the newest come first, else ascending.",
+        Sort(),
+        partial(_sort, keys),
+        {"type": "string", "enum": [key + way for key in keys for way in ("", ":asc", ":desc")], "default": "Date"},
+        aliases=("sortType",),
+    )
+
+
+SORT: Final = sort_by(*SORT_KEYS)
 PARAMETERS: Final[tuple[Parameter[Any], ...]] = (SOURCE, LIMIT, OFFSET, SORT, *TIMES, *FILTERS, FORMAT)
 
 
@@ -133,7 +142,7 @@ def read(query: Query, now: int, form: Form) -> SegmentsRequest:
 
 def sort_text(sort: Sort) -> str:
     """An order as the value of `sort`; the direction is left out where it is the key's natural one."""
-    if sort.descending == (sort.key == "Date"):
+    if sort.descending == (sort.key in LARGEST_FIRST):
         return sort.key
     return f"{sort.key}:{'desc' if sort.descending else 'asc'}"
 

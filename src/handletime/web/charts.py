@@ -167,7 +167,7 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
             then = None if of.before is None else of.before.total.get(key, of_nothing(metric))
             differs = difference(metric, value, then)
             if key in LEVELS and value not in (None, NOTHING):
-                href = waits_behind(view, metric, of_skills=table == "skillSegments")
+                href = waits_behind(view, metric, value, of_skills=table == "skillSegments")
             else:
                 href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
             tiles.append(Tile(name, metric.said(value), metric.meaning, href, differs))
@@ -222,9 +222,9 @@ def _total(history: History, lines: Sequence[_Line]) -> str:
 
 
 def _interval_text(place: int, start: int, view: View) -> str:
-    text = view.clocks.day(start, weekday=True)
-    if view.cut not in ("day", "week"):
-        text += f" {view.clocks.time(start, seconds=False)}"
+    by_day = view.cut in ("day", "week")
+    clocks = view.clocks
+    text = clocks.day(start, weekday=True) if by_day else clocks.moment(start, seconds=False, weekday=True)
     return f"{text} ({PART})" if place in view.parts else text
 
 

@@ -154,9 +154,9 @@ def _waits(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of waits, up to a limit."""
     asker = page.asker(request, "handle-time")
     asked = read_waits(request, page, asker)._replace(offset=0)
-    total, rows = asked.found(asker, page.service.targets.of(asker.account), limit=ROWS_MAX)
+    counts, rows = asked.found(asker, page.service.targets.of(asker.account), limit=ROWS_MAX)
     sheet = waits_sheet(asked, rows, asker.labels.name)
-    return _written(request, asker, asked.view, sheet, total, held=_ROW_BYTES * len(rows))
+    return _written(request, asker, asked.view, sheet, asked.total(counts), held=_ROW_BYTES * len(rows))
 
 
 def _open(request: HttpRequest, page: ThePage) -> Response[Any]:

@@ -189,11 +189,13 @@ def _from(beside: Beside, parts: Parts, peers: float) -> str:
     if not any(kind.own.known and kind.peers.known for kind in beside.kinds):
         return "The peers have no segments of the same kinds, so it cannot be said who handles them longer."
     if mix_is_alike and within_is_alike:
-        return "The mix of kinds and the handle time within them are alike."
+        return "Neither the mix of kinds nor the handle time within them makes much of a difference."
     if within_is_alike:
         return f"{mix}. Within the same kinds the handle time is alike."
     if mix_is_alike:
-        return f"The mix of kinds is alike; within the same kinds the handle time is {_by(parts.within)}."
+        return (
+            f"The mix of kinds makes little difference; within the same kinds the handle time is {_by(parts.within)}."
+        )
     return f"{mix}, handling within the same kinds {_by(parts.within)}."
 
 

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from shlex import quote as shell_quoted
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
 from handletime.answers.clocks import Clocks
 from handletime.answers.difference import Difference, difference
-from handletime.answers.pages import Sort, SortKey, count_of, rows_of, skill_rows_of
+from handletime.answers.pages import LARGEST_FIRST, Sort, SortKey, count_of, rows_of, skill_rows_of
 from handletime.answers.registry import METRICS
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.answers.terms import Table
 from handletime.answers.words import OUTCOMES
-from handletime.api.agent_segments import CONVERSATION, EMPLOYEE, LIMIT_MAX, OFFSET, SORT, pages, sort_text
+from handletime.api.agent_segments import (
+    CONVERSATION,
+    EMPLOYEE,
+    LIMIT_MAX,
+    OFFSET,
+    SORT_KEYS,
+    pages,
+    sort_by,
+    sort_text,
+)
 from handletime.api.csv_table import ROWS_MAX
 from handletime.api.parameters import Query, a_choice, a_number
 from handletime.api.service import HttpRequest, query_of
@@ -26,6 +35,7 @@ from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 
 OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", tuple(OUTCOMES))
+SORT: Final = sort_by(*get_args(SortKey))
 LIMIT: Final = a_number("limit", "So many segments on a page.", 50, least=1, most=LIMIT_MAX)
 MEANINGS: Final = {
     "Handle time": "How long the agent looked at the conversation while the consumer waited, or between two of the "
@@ -56,8 +66,8 @@ HEADINGS: Final[dict[str, SortKey | None]] = {
     "Ended": "Date",
     "Agent": "Agent",
     "Skill": "Skill",
-    "Handle time": None,
-    "Duration": None,
+    "Handle time": "HandleTime",
+    "Duration": "Duration",
     "Outcome": None,
     "Ended by": None,
     "Conversation": "Conversation",
@@ -96,7 +106,7 @@ class SegmentsPage(NamedTuple):
 
     def sorted_by(self, key: SortKey) -> str:
         """A link to the same segments sorted by a key; in the other direction where they are sorted by it already."""
-        descending = not self.sort.descending if key == self.sort.key else key == "Date"
+        descending = not self.sort.descending if key == self.sort.key else key in LARGEST_FIRST
         return self.href(sort=f"{key}:{'desc' if descending else 'asc'}", offset=None)
 
 
@@ -190,6 +200,8 @@ def _why_no_curl(asked: SegmentsPage, now: int) -> str:
         return "The API lists the segments of human agents only."
     if asked.wanted.outcome or asked.wanted.source:
         return "The API knows no filter by outcome or by the conversation's source."
+    if asked.sort.key not in SORT_KEYS:
+        return "The API knows no order by handle time or duration."
     if asked.wanted.end - asked.wanted.start > SPAN_MAX or asked.wanted.start < now - AGE_MAX:
         return "The API takes up to 7 days at once, of the last 31 days."
     return ""

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 from litestar import Response, get
 
 from handletime.answers.difference import Difference, difference
+from handletime.answers.figures import Value
 from handletime.answers.labels import AccountLabels
 from handletime.answers.levels import Verdicts
 from handletime.answers.registry import LEVELS, WITH_LEVELS, Metric
@@ -417,12 +418,13 @@ def _is_blind(row: Row) -> bool:
     return human > 0 and not known
 
 
-def _cell(row: Row, table: TableOf, column: Column, behind: Callable[[Metric], str]) -> Cell:
+def _cell(row: Row, table: TableOf, column: Column, behind: Callable[[Metric, Value], str]) -> Cell:
     metric = column.metric
     if metric.key in _UNKNOWN and _is_blind(row):
         return Cell(NO_FOCUS_DATA, "", metric)
     number = row.values.get(metric.key, 0 if not (metric.per or metric.values) else None)
-    href = behind(metric) if number not in (None, 0, NOTHING) else ""
+    is_level = metric.key in LEVELS and metric.unit == "percent"
+    href = behind(metric, number) if number not in (None, NOTHING) and (number or is_level) else ""
     differs = None if row.before is None else difference(metric, number, row.before.get(metric.key))
     return Cell(metric.said(number), href, metric, _covers(row, table, column), differs)
 
@@ -444,7 +446,7 @@ _UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
 """Where it is said that there are no focus data."""
 
 
-def _links(view: View, chosen: dict[Kind, int], which: Which) -> Callable[[Metric], str]:
+def _links(view: View, chosen: dict[Kind, int], which: Which) -> Callable[[Metric, Value], str]:
     """Links to the segments behind the numbers of a row, or to the waits; there is no list of queue segments. Most
     metrics of a row share one.
     """
@@ -454,12 +456,13 @@ def _links(view: View, chosen: dict[Kind, int], which: Which) -> Callable[[Metri
     def href(path: str, outcome: str | None, *, of_humans: bool = False) -> str:
         changes: dict[str, object] = {"outcome": outcome, **by_name}
         if of_humans:
-            changes["userType"] = None  # As where nothing is said: bots handle nothing.
+            # As where nothing is said: bots handle nothing. What took the longest explains the most.
+            changes |= {"userType": None, "sort": "HandleTime"}
         return view.fixed(path, interval=None, **changes)
 
-    def behind(metric: Metric) -> str:
+    def behind(metric: Metric, value: Value) -> str:
         if metric.key in LEVELS:
-            return waits_behind(view, metric, of_skills=which.of_skills, **by_name)
+            return waits_behind(view, metric, value, of_skills=which.of_skills, **by_name)
         if metric.table == "queueSegments":
             return ""
         outcome = metric.sum if metric.sum in OUTCOMES else None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from litestar import Response, get
 
 from handletime.answers.difference import Difference, difference
+from handletime.answers.figures import Value
 from handletime.answers.flat import Namer
 from handletime.answers.levels import JudgedWait, waits_of
 from handletime.answers.registry import CLOCK_TABLES, LEVELS, WITH_LEVELS, Metric
@@ -25,13 +26,14 @@ from handletime.web.view import View, read_view
 
 VERDICTS: Final = {"Met": "within target", "Missed": "later", "Left": "without a verdict"}
 """The verdicts of what has ended, and what tables call them."""
+PERFECT: Final = 100
 CLOCK: Final = a_choice("clock", "Which waits.", "firstResponse", tuple(CLOCK_TABLES))
 VERDICT: Final = a_choice("verdict", "Only waits with this verdict.", "", tuple(map(str.lower, VERDICTS)))
 LIMIT: Final = a_number("limit", "So many waits on a page.", 50, least=1, most=LIMIT_MAX)
 MEANINGS: Final = {
     "Waited": "From when the wait began to the answer, the assignment, or the end of the segment. It counts in the "
     "span in which its segment ended",
-    "Elapsed": "What of it lies within the opening hours of the target",
+    "When open": "What of it lies within the opening hours of the target: this is what is judged",
     "Target": "The first target of the file that fits the segment, and how long it allows",
     **{f"Verdict: {VERDICTS[name]}": WITH_LEVELS[f"firstResponse{name}Count"].meaning for name in VERDICTS},
 }
@@ -67,8 +69,14 @@ class WaitsPage(NamedTuple):
         """A link to these waits, with something changed. The span is fixed, so that pages do not move."""
         return self.view.fixed(path, interval=None, **self.parameters(**changes))
 
-    def found(self, asker: Asker, targets: AccountTargets, *, limit: int | None) -> tuple[int, list[JudgedWait]]:
-        """The number of all waits, and those from the offset on. Raises NotNow."""
+    def total(self, counts: Mapping[str, int]) -> int:
+        """How many waits of these counts are meant."""
+        return counts[self.verdict] if self.verdict else sum(counts.values())
+
+    def found(
+        self, asker: Asker, targets: AccountTargets, *, limit: int | None
+    ) -> tuple[dict[str, int], list[JudgedWait]]:
+        """How many waits have each verdict, and those of the asked one from the offset on. Raises NotNow."""
         with asker.reader.snapshot() as snapshot:
             return waits_of(
                 snapshot,
@@ -112,14 +120,16 @@ def waits_sheet(asked: WaitsPage, rows: Sequence[JudgedWait], name: Namer) -> Sh
     return Sheet("waits", asked.wanted.start, asked.wanted.end, names, cells)
 
 
-def waits_behind(view: View, metric: Metric, *, of_skills: bool, **chosen: object) -> str:
-    """A link to the waits behind a service level or one of its counts.
+def waits_behind(view: View, metric: Metric, value: Value, *, of_skills: bool, **chosen: object) -> str:
+    """A link to the waits behind a count of a verdict; from a service level to those that miss in it.
 
     `of_skills` is for those of rows of skill segments, which count every user type unless one was asked for, and are of
     no agent, group or source.
     """
     clock = LEVELS[metric.key]
     verdict = next((name.lower() for name in VERDICTS if metric.key == f"{clock}{name}Count"), None)
+    if verdict is None and value != PERFECT:
+        verdict = "missed"
     of_all = {"agent": None, "group": None, "source": None, "userType": view.given_user_type} if of_skills else {}
     return view.fixed("/waits", interval=None, clock=clock, verdict=verdict, **(of_all | chosen))
 
@@ -130,7 +140,8 @@ def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     asked = read_waits(request, page, asker)
     targets = page.service.targets.of(asker.account)
-    total, rows = asked.found(asker, targets, limit=asked.limit)
+    counts, rows = asked.found(asker, targets, limit=asked.limit)
+    total = asked.total(counts)
     around = pages(asked.offset, asked.limit, total)
     return page.html(
         request,
@@ -142,6 +153,7 @@ def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
         clock_names={each: name for each, name in CLOCKS.items() if each != "queueWait" or asker.key.scope.has_queues},
         verdicts={name: text for name, text in VERDICTS.items() if name != "Left" or asked.clock != "response"},
         of_queue=asked.clock == "queueWait",
+        counts=counts,
         total=total,
         rows=rows,
         differs=_differs(asker.reader, asked, targets, asker.account, total),
@@ -157,5 +169,5 @@ def _differs(reader: Reader, asked: WaitsPage, targets: AccountTargets, account:
     if before is None:
         return None
     with reader.snapshot() as snapshot:
-        then, _ = waits_of(snapshot, asked.clock, targets, before, account, asked.verdict or None, limit=0)
-    return difference(WITH_LEVELS[f"{asked.clock}{asked.verdict or 'Met'}Count"], total, then)
+        counts, _ = waits_of(snapshot, asked.clock, targets, before, account, limit=0)
+    return difference(WITH_LEVELS[f"{asked.clock}{asked.verdict or 'Met'}Count"], total, asked.total(counts))

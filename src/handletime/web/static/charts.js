@@ -68,7 +68,7 @@ function draw(figure) {
       hooks: { drawClear: [(u) => hatch(u, chart, color("--line"))] },
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
       scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
-      axes: [{ ...axis, size: 3.1 * rem, space: 6 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone, chart.language) }, { ...axis, size: 4 * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
+      axes: [{ ...axis, size: 3.1 * rem, space: 6 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone, chart.language) }, { ...axis, size: (_, values) => Math.max(4, 1.5 + 0.42 * Math.max(0, ...(values ?? []).map((text) => text?.length ?? 0))) * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
       legend: { markers: { dash: (u, i) => (u.series[i].dash ? "dashed" : "solid") } },
       series: [
         { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
