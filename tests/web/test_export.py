@@ -289,11 +289,11 @@ def slow(row: Told) -> list[str]:
 
 
 def past_due(row: Told) -> str:
-    late = int(row["pastDue"])
+    late, forgotten = int(row["pastDue"]), int(row["pastDueOverADay"])
     due = 0 if not row["due"] else round(datetime.fromisoformat(row["due"]).timestamp() * 1000)
-    if late:
-        return f"! {late} for {said(NOW - due)}"
-    return f"0 next in {said(due - NOW)}" if due else "0"
+    told = [f"for {said(NOW - due)}"] if late > forgotten else [f"next in {said(due - NOW)}"] if due else []
+    told += [f"{forgotten} for over a day"] if forgotten else []
+    return f"{'! ' if late > forgotten else ''}{late} {' · '.join(told)}".strip()
 
 
 def longest(row: Told) -> str:
@@ -371,13 +371,13 @@ def a_segment(row: Told) -> list[str]:
     ended = [OUTCOMES[row["outcome"]], END_REASONS[row["endReason"]]] if row["endTime"] else ["–", "–"]
     responses = ", ".join(said(int(each)) for each in re.findall(r"\d+", row["responseMillis"])) or "–"
     handled = "–" if row["userType"] == "bot" else lasts(row["totalHandleTimeMillis"], NO_FOCUS_DATA)
-    times = [lasts(row["firstResponseMillis"]), responses, handled]
-    return [who, skill(row), ANY, ANY, FOLLOWS[row["follows"]], *ended, *times]
+    times = [lasts(row["firstResponseMillis"]), responses]
+    return [who, skill(row), ANY, ANY, handled, FOLLOWS[row["follows"]], *ended, *times]
 
 
 def a_unit(row: Told) -> list[Any]:
     codes = f"{row['startReason']} → {row['endReason']}"
-    return ["", f"unit {row['sequence']}", ANY, ANY, EndsWith(codes), said(int(row["handleTimeMillis"]))]
+    return ["", f"unit {row['sequence']}", ANY, ANY, said(int(row["handleTimeMillis"])), EndsWith(codes)]
 
 
 def an_event(row: Told) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import cast
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
@@ -42,7 +43,7 @@ def test_yesterday_is_the_day_before_where_a_zone_left_a_date_out() -> None:
         instant("2011-12-29T10:00:00.000Z"),
         instant("2011-12-30T10:00:00.000Z"),
     )
-    assert spans["yesterday"].span_text == "Yesterday, 2011-12-29"
+    assert spans["yesterday"].span_text == "Yesterday, Thu 2011-12-29"
 
 
 def test_a_day_begins_where_the_clock_left_midnight_out() -> None:
@@ -371,4 +372,4 @@ def test_periods_of_the_calendar_are_those_of_reports(last: str, start: str, end
     view = view_of(f"last={last}")
     assert (view.start, view.end) == (instant(start), instant(end))
     assert view.href("/") == f"/?last={last}&tz=UTC"
-    assert view.span_text.startswith(f"{SPANS[last].capitalize()}, {start[:10]} – ")
+    assert view.span_text.startswith(f"{SPANS[last].capitalize()}, {date.fromisoformat(start[:10]):%a %Y-%m-%d} – ")

@@ -163,12 +163,15 @@ def skills_sheet(now: Now, levels: Levels, name: Namer, *, has_queues: bool) -> 
 
 
 _COUNTS: Final = ("MetCount", "MissedCount")
-_WAITS: Final = ("waiting", "longestWaitMillis", "longestWaitConversationId", "waitingOverADay", "pastDue", "due")
+_WAITS: Final = (
+    *("waiting", "longestWaitMillis", "longestWaitConversationId", "waitingOverADay"),
+    *("pastDue", "pastDueOverADay", "due"),
+)
 
 
 def _waits(of: OpenOf) -> list[object]:
     longest = (of.longest_ms, of.longest) if of.longest else (None, None)
-    return [of.waiting, *longest, of.stale, of.past_due, at_if_any(of.due)]
+    return [of.waiting, *longest, of.stale, of.past_due, of.forgotten, at_if_any(of.due)]
 
 
 def _level_cells(level: Level) -> list[object]:

@@ -260,9 +260,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     def span_text(self) -> str:
         """The span in words."""
         if self.last in ("today", "yesterday"):
-            return f"{self.last.capitalize()}, {self.clocks.day(self.start)}"
+            return f"{self.last.capitalize()}, {self.clocks.day(self.start, weekday=True)}"
         if self.last in PERIODS:
-            days = dict.fromkeys(self.clocks.day(each) for each in (self.start, self.end - 1))
+            days = dict.fromkeys(self.clocks.day(each, weekday=True) for each in (self.start, self.end - 1))
             return f"{SPANS[self.last].capitalize()}, {' – '.join(days)}"
         if self.last:
             return f"The {SPANS[self.last]}"
