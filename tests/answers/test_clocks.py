@@ -86,6 +86,11 @@ def test_the_second_of_two_moments_has_a_date_where_it_is_another_day() -> None:
         ("en;q=nan, fr", "fr"),
         ("zh-TW", "zh-Hant-TW"),
         ("en-u-ca-buddhist", "en"),
+        ("de@euro, fr", "fr"),
+        ("de@" + "x" * 60_000, ""),
+        ("de.UTF-8,fr;q=0.1", "fr"),
+        ("ca-ES-valencia", "ca-ES-VALENCIA"),
+        ("tlh," * 200 + "de", ""),
     ],
 )
 def test_the_first_language_counts_whose_dates_are_known(accepted: str, tag: str) -> None:

@@ -239,3 +239,22 @@ def test_months_begin_with_their_first_day() -> None:
     start, end = at("2026-01-15T00:00:00Z"), at("2026-04-02T00:00:00Z")
     firsts = ["2026-02-01T00:00:00+01:00", "2026-03-01T00:00:00+01:00", "2026-04-01T00:00:00+02:00"]
     assert clock_bounds(start, end, "month", BERLIN) == [start, *map(at, firsts), end]
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("America/Santiago", "2026-09-06"),
+        ("Africa/Cairo", "2026-04-24"),
+        ("America/Havana", "2026-03-08"),
+        ("America/Asuncion", "2023-10-01"),
+    ],
+)
+def test_a_day_without_a_midnight_stands_beside_a_whole_day(zone: str, day: str) -> None:
+    place, without = ZoneInfo(zone), date.fromisoformat(day)
+    days = [begin_of_day(without + timedelta(days=number), place) for number in range(-8, 10)]
+    backs: dict[Compare, int] = {"previous": 1, "week": 7}
+    for compare, back in backs.items():
+        for number in (7, 8, 9):  # The day before it, the day itself, the day after.
+            found = compared_with(Window(days[number], days[number + 1]), compare, place)
+            assert found == Window(days[number - back], days[number + 1 - back]), (compare, number)

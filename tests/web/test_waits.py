@@ -143,6 +143,19 @@ def test_pages_together_have_every_wait_once(site: Site) -> None:
     assert len(seen) == len(set(seen)) == total(text) == 67  # those of skills 1 and 2
 
 
+def test_a_wait_in_the_queue_has_no_filter_that_does_not_count(site: Site) -> None:
+    queue = f"/waits?clock=queueWait&{SPAN}"
+    every = total(page(site, queue))
+    humans = page(site, f"{queue}&userType=human")
+    assert 0 < total(humans) < every
+    assert "user type human" in humans
+    assert "user type human" not in page(site, queue)
+    agent = page(site, f"{queue}&agent=8&group=1")
+    assert total(agent) == every
+    assert 'class="filter"' not in agent
+    assert total(page(site, f"{queue}&source=nope")) == 0
+
+
 def test_what_is_wrong_is_said(site: Site) -> None:
     assert "clock" in page(site, f"/waits?clock=never&{SPAN}", 400)
     assert "verdict" in page(site, f"/waits?verdict=late&{SPAN}", 400)

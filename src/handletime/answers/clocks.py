@@ -18,8 +18,10 @@ from babel.dates import parse_pattern
 from handletime.answers.words import local, which_of_two
 
 WEEKDAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-_LANGUAGES_MAX: Final = 20
-"""So many languages of a browser are looked at."""
+_LENGTH_MAX: Final = 500
+"""So many characters of what a browser accepts are looked at."""
+_TAG: Final = re.compile(r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,3}")
+"""A language as BCP 47 writes it, with script, region and variant. Babel takes more: `de@euro`."""
 _NARROW: Final = "\u202f"
 """The narrow space before `PM`; browsers write a plain one."""
 _SECONDS: Final = re.compile("s+")
@@ -121,13 +123,18 @@ ISO: Final = Clocks(ZoneInfo("UTC"))
 """UTC, in no language."""
 
 
-@lru_cache(maxsize=1024)
 def language_of(accepted: str) -> Locale | None:
     """The first language that a browser accepts whose dates are known; None where there is none.
 
-    `accepted` is the header's value: `de-AT,de;q=0.9,en;q=0.8`. Of an unknown region the language counts.
+    `accepted` is the header's value: `de-AT,de;q=0.9,en;q=0.8`. Of an unknown region the language counts. What stands
+    far behind in a long one does not.
     """
-    given = [_weighed(part) for part in accepted.split(",")[:_LANGUAGES_MAX]]
+    return _language_of(accepted[:_LENGTH_MAX])
+
+
+@lru_cache(maxsize=1024)
+def _language_of(accepted: str) -> Locale | None:
+    given = [_weighed(part) for part in accepted.split(",")]
     for tag, weight in sorted(given, key=lambda each: -each[1]):
         for name in (tag, tag.partition("-")[0]):
             if weight > 0 and (found := _locale(name)) is not None:
@@ -145,6 +152,8 @@ def _weighed(part: str) -> tuple[str, float]:
 
 
 def _locale(tag: str) -> Locale | None:
+    if not _TAG.fullmatch(tag):
+        return None
     try:
         found = Locale.parse(tag, sep="-")
     except (ValueError, TypeError, UnknownLocaleError):

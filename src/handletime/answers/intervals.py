@@ -71,12 +71,14 @@ def days_earlier(moments: Sequence[int], days: int, zone: ZoneInfo) -> list[int]
     """Moments in ascending order, so many days before and at the same time of day by the clocks of a zone.
 
     Each becomes the first moment at which the clocks show that time, or a later one where they leave it out; none
-    comes before the one in front of it.
+    comes before the one in front of it. The beginning of a day stays one, also where clocks left its midnight out.
     """
     if not moments:
         return []
-    shown = _Clock(moments[0], moments[-1], zone)
-    walls = np.asarray(moments, np.int64) + shown.offsets_at(moments) - days * DAY
+    shown = _Clock(moments[0] - 2 * DAY, moments[-1], zone)
+    walls = np.asarray(moments, np.int64) + shown.offsets_at(moments)
+    midnights = walls // DAY * DAY
+    walls = np.where(shown.first_shown(midnights) == moments, midnights, walls) - days * DAY
     target = _Clock(int(walls.min()) - _SHIFT_MAX, int(walls.max()) + _SHIFT_MAX, zone)
     return [int(each) for each in np.maximum.accumulate(target.first_shown(walls))]
 

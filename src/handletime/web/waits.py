@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from litestar import Response, get
+from msgspec.structs import replace
 
 from handletime.answers.difference import Difference, difference
 from handletime.answers.figures import Value
@@ -22,7 +23,7 @@ from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import AccountTargets, Clock
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.sheet import At, Sheet
-from handletime.web.view import View, read_view
+from handletime.web.view import USER_TYPES, View, read_view
 
 VERDICTS: Final = {"Met": "within target", "Missed": "later", "Left": "without a verdict"}
 """The verdicts of what has ended, and what tables call them."""
@@ -52,8 +53,10 @@ class WaitsPage(NamedTuple):
 
     @property
     def wanted(self) -> Selection:
-        """The segments whose waits are meant. Waits in the queue are of no agent, no group and no source."""
-        return self.view.skill_segments if self.clock == "queueWait" else self.view.agent_segments
+        """The segments whose waits are meant. Waits in the queue are of every user type unless one was asked for."""
+        if self.clock == "queueWait":
+            return self.view.skill_segments._replace(source=self.view.source)
+        return self.view.agent_segments
 
     def parameters(self, /, **changes: object) -> dict[str, object | None]:
         """What of the address is this page's own, some of it changed."""
@@ -95,6 +98,8 @@ def read_waits(request: HttpRequest, page: Page, asker: Asker) -> WaitsPage:
     query = query_of(request)
     view = read_view(query, page.service.clock.now(), asker.clocks, cuts=False)
     clock = next(each for each in CLOCK_TABLES if each == query.get(CLOCK))
+    if clock == "queueWait":
+        view = replace(view, agent=None, group=None)  # They are of no agent and of no group.
     asked = WaitsPage(view, clock, query.get(VERDICT).capitalize(), query.get(OFFSET), query.get(LIMIT))
     query.check()
     if clock == "queueWait":
@@ -153,6 +158,7 @@ def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
         clock_names={each: name for each, name in CLOCKS.items() if each != "queueWait" or asker.key.scope.has_queues},
         verdicts={name: text for name, text in VERDICTS.items() if name != "Left" or asked.clock != "response"},
         of_queue=asked.clock == "queueWait",
+        user_types=USER_TYPES | ({"/waits": USER_TYPES["/skill-segments"]} if asked.clock == "queueWait" else {}),
         counts=counts,
         total=total,
         rows=rows,
