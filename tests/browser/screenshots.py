@@ -62,6 +62,7 @@ def shots(centre: Centre, browser: Browser) -> Iterator[tuple[str, bytes]]:
     yield "skills", visitor.open("/skills?last=last-7-days&compare=previous").screenshot()
     yield "segments", visitor.open("/segments?last=yesterday").screenshot()
     yield "skill-segments", visitor.open("/skill-segments?last=yesterday").screenshot()
+    yield "waits", visitor.open("/waits?last=last-7-days&verdict=missed").screenshot()
     why = telling(visitor)
     page.locator(".item.unit").nth(1).click()
     yield "why", page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": 1366, "height": 1400})

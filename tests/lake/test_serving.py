@@ -123,9 +123,10 @@ def test_the_pages_show_what_those_over_a_store_show(
     why = str(httpx.URL("/why", params={"conversation": segment["conversationId"]}))
     day = f"/agent-day?agent={segment['agentId']}&day={rfc_3339(places.now - 2 * DAY)[:10]}&tz=UTC"
     # The last row of a run ends what is known of a focus: so it does within this day of the other account.
+    span = f"from={places.now - 3 * DAY}&to={places.now}&tz=UTC"
     files = [
         *(why.replace("/why?", f"/why-{table}.csv?") for table in ("waits", "segments", "units", "events")),
-        *(f"/{table}.csv?agent={segment['agentId']}" for table in ("peers", "at-once")),
+        *(f"/{table}.csv?agent={segment['agentId']}&{span}" for table in ("peers", "at-once")),
     ]
     for path in (*pages(places), why, *files, *([day] if account == "north" else [])):
         expected, found = (browser.get(path) for browser in browsers)

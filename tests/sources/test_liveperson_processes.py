@@ -13,9 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from threading import Timer
+from typing import cast
 
 import pytest
 
@@ -60,21 +60,45 @@ def test_a_process_that_is_ended_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(processes, "FEW", 10)
     given = converted(found(5_000))
     next(given)
-    for child in children(os.getpid()):
-        if b"multiprocessing.spawn" in Path(f"/proc/{child}/cmdline").read_bytes():
-            os.kill(child, signal.SIGKILL)
+    for child in converting(os.getpid()):
+        os.kill(child, signal.SIGKILL)
     with pytest.raises(HandletimeError, match="was ended; was the memory used up"):
         list(given)
 
 
-def test_what_a_pool_forgets_when_a_process_is_ended_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Submitted in that very moment, it is never done; waiting for it would never end."""
-    monkeypatch.setattr(processes, "ASKING_S", 0.05)
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        with pytest.raises(BrokenProcessPool):
-            pool.submit(os._exit, 1).result()
-        with pytest.raises(BrokenProcessPool):
-            processes._result(pool, Future())
+@several
+@pytest.mark.parametrize("round_", range(8))
+def test_whenever_it_is_ended_nobody_waits_for_it(round_: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the midst of a message too: what is sent here and there is larger than a pipe holds."""
+    monkeypatch.setattr(processes, "FEW", 10)
+    monkeypatch.setattr(processes, "_TOGETHER", 2_000)
+    given = converted(found(20_000))
+    next(given)
+    killing = Timer(0.02 * round_, kill_one, (os.getpid(),))
+    killing.start()
+    with pytest.raises(HandletimeError, match="was ended; was the memory used up"):
+        list(given)
+    killing.join()
+    eventually(lambda: not converting(os.getpid()))
+
+
+def test_what_converting_raises_is_raised_here() -> None:
+    with processes._begun(multiprocessing.get_context("spawn")) as process:
+        process.give(cast(list[Found], [("a file", "record 0")]))
+        with pytest.raises(ValueError, match="unpack"):
+            process.result()
+        process.give(list(found(2)))
+        assert [each.place for each in process.result()] == ["record 0", "record 1"]
+
+
+def kill_one(process: int) -> None:
+    os.kill(converting(process)[0], signal.SIGKILL)
+
+
+def converting(process: int) -> list[int]:
+    """The processes that convert records for a process."""
+    each = {child: Path(f"/proc/{child}/cmdline") for child in children(process) if is_running(child)}
+    return [child for child, command in each.items() if b"multiprocessing.spawn" in command.read_bytes()]
 
 
 @several

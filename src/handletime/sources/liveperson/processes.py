@@ -7,13 +7,11 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures import wait as wait_for
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnContext
 from threading import Thread
 from typing import Final, NamedTuple
 
@@ -28,8 +26,6 @@ FEW: Final = 2_000
 """So many records are done sooner than processes have begun."""
 PROCESSES_MAX: Final = 8
 """More have nothing to do: the process that reads the files does not bring more."""
-ASKING_S: Final = 1.0
-"""Seconds of waiting after which the processes are asked whether they are there."""
 _TOGETHER: Final = 200
 """Records that a process gets at once."""
 _ENCODER: Final = msgspec.json.Encoder()
@@ -64,39 +60,71 @@ def converted(records: Iterable[Found]) -> Iterator[Converted]:
 
 
 def _spread(records: Iterator[Found], number: int) -> Iterator[Converted]:
-    under_way: deque[Future[list[Converted]]] = deque()
+    busy: deque[_Process] = deque()
     resource_tracker.ensure_running()  # Else the first process would begin it, and unblock signals.
     # Not forked: the libraries of this process have threads.
-    with ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), _begin) as pool:
-        try:
-            while True:
-                some = [(file, place, bytes(record)) for file, place, record in islice(records, _TOGETHER)]
-                if some:
-                    with _uninterrupted():
-                        under_way.append(pool.submit(_all_converted, some))
-                if not under_way:
-                    return
-                if not some or len(under_way) > 2 * number:
-                    yield from _result(pool, under_way.popleft())
-        except BrokenProcessPool as error:
-            raise HandletimeError("a process that converts records was ended; was the memory used up?") from error
-        finally:
-            pool.shutdown(cancel_futures=True)
+    context = multiprocessing.get_context("spawn")
+    with ExitStack() as processes:
+        while some := [(file, place, bytes(record)) for file, place, record in islice(records, _TOGETHER)]:
+            done: list[Converted] = []
+            if len(busy) < number:
+                process = processes.enter_context(_begun(context))
+            else:
+                process = busy.popleft()
+                done = process.result()
+            process.give(some)
+            busy.append(process)
+            yield from done
+        while busy:
+            yield from busy.popleft().result()
 
 
-def _result(pool: ProcessPoolExecutor, future: Future[list[Converted]]) -> list[Converted]:
-    """What was worked out. Raises BrokenProcessPool.
-
-    What is submitted in the moment in which a process is ended may never be done: the pool has told those that it knew.
-    So it is asked now and then.
+class _Process:
+    """A process that converts some records at a time. It has a pipe of its own, of which it alone holds the other end:
+    so whoever reads from it or writes to it is told at once when the process is gone, also in the midst of a message.
+    A pool of the library shares its pipes, and may wait without end then.
     """
-    while not wait_for([future], ASKING_S).done:
-        pool.submit(_nothing)
-    return future.result()
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def give(self, records: list[Found]) -> None:
+        """Gives it records; it has none, so it takes them. Raises HandletimeError."""
+        with _there():
+            self._pipe.send(records)
+
+    def result(self) -> list[Converted]:
+        """What has become of the records that it was given. Raises HandletimeError, and what converting raised."""
+        with _there():
+            found = self._pipe.recv()
+        if isinstance(found, Exception):
+            raise found
+        return list(found)
 
 
-def _nothing() -> None:
-    """Does nothing."""
+@contextmanager
+def _there() -> Iterator[None]:
+    """Raises HandletimeError where the process at the other end of a pipe is gone."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise HandletimeError("a process that converts records was ended; was the memory used up?") from error
+
+
+@contextmanager
+def _begun(context: SpawnContext) -> Iterator[_Process]:
+    """A process that ends with the context, or with this one."""
+    ours, its = context.Pipe()
+    process = context.Process(target=_work, args=(its,), daemon=True)
+    with _uninterrupted():
+        process.start()
+    its.close()
+    try:
+        yield _Process(ours)
+    finally:
+        ours.close()
+        process.kill()  # It holds nothing that could be lost.
+        process.join()
 
 
 @contextmanager
@@ -109,20 +137,22 @@ def _uninterrupted() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _begin() -> None:
-    """Prepares a process: Ctrl-C is for the one that began it, and with that one it ends."""
+def _work(pipe: Connection) -> None:
+    """Converts what comes, until nothing does. Ctrl-C is for the process that began this one, and with that it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        records = pipe.recv()
+        try:
+            pipe.send(list(map(_converted, records)))
+        except Exception as error:  # It is raised where the records come from.
+            pipe.send(error)
 
 
 def _end_with_parent() -> None:
     if parent := multiprocessing.parent_process():
         wait([parent.sentinel])
         os._exit(1)
-
-
-def _all_converted(records: list[Found]) -> list[Converted]:
-    return list(map(_converted, records))
 
 
 def _converted(found: Found) -> Converted:
