@@ -14,6 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from handletime.answers import pages
+from handletime.answers.pages import Segment, Sort, SortKey, rows_of
+from handletime.answers.selection import Selection
 from tests.api.world import NOW, Event, World
 from tests.messy_streams import messy_stream
 
@@ -213,6 +215,43 @@ def test_pages_followed_link_by_link_give_each_segment_once_in_a_total_order(
     assert found == in_order(whole, key, descending=descending)
     assert world.get(references["last"], account).json()["segments"] == found[(len(found) - 1) // 7 * 7 :]
     assert world.get(references["first"], account).json()["segments"] == found[:7]
+
+
+@pytest.mark.parametrize("large", [(), ("NARROW_FROM",), ("PICK_FROM",), ("NARROW_FROM", "PICK_FROM")])
+@pytest.mark.parametrize("descending", [True, False])
+@pytest.mark.parametrize("key", ["HandleTime", "Duration"])
+def test_the_orders_that_only_the_page_has_give_each_segment_once(
+    world: World,
+    account: str,
+    monkeypatch: pytest.MonkeyPatch,
+    key: SortKey,
+    *,
+    descending: bool,
+    large: tuple[str, ...],
+) -> None:
+    for name in large:
+        monkeypatch.setattr(pages, name, 1)
+    of = Selection((0, messy(world, account)))
+
+    def value(row: Segment) -> int | None:
+        if key == "Duration":
+            return row.end - row.start
+        return row.handle_time if row.focus_data and row.user_type == "human" else None
+
+    def place(row: Segment) -> tuple[object, ...]:
+        found = value(row)
+        first = (found is None, (-found if descending else found) if found is not None else 0)
+        return (*first, -row.end, row.segment_id)
+
+    with world.store.reader(account).snapshot() as snapshot:
+        total, rows = rows_of(snapshot, of, Sort(), offset=0, limit=None)
+        whole = list(rows)
+        assert len(whole) == total > 20
+        assert len({value(row) for row in whole}) > 5
+        found: list[Segment] = []
+        for offset in range(0, total, 7):
+            found += rows_of(snapshot, of, Sort(key, descending), offset=offset, limit=7)[1]
+    assert found == sorted(whole, key=place)
 
 
 def references_of(answer: Json) -> dict[str, tuple[int, int]]:
