@@ -11,6 +11,7 @@ from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec.structs import replace
 
 from handletime.answers.by_weekday import SPAN_MAX, Hour, abandoned_by_weekday
 from handletime.answers.selection import Selection
@@ -19,8 +20,8 @@ from handletime.api.parameters import Query
 from handletime.clock import HOUR, MINUTE
 from handletime.events.book import instant
 from handletime.segments.derive import derive
-from handletime.web.view import read_view
-from handletime.web.weekdays import queue_of
+from handletime.web.view import View, read_view
+from handletime.web.weekdays import queue_of, transfers_sheet
 from tests.api.world import MemoryReader
 from tests.segments.tables import events_of, rows_of
 from tests.web.test_figures import a_stream
@@ -114,7 +115,7 @@ def test_the_page_says_shares_with_what_they_are_made_of() -> None:
     query = Query(f"from={start}&to={start + 10 * HOUR}&tz=UTC".encode())
     weekdays, transfers = queue_of(reader, read_view(query, start + 20 * HOUR))
     query.check()
-    assert (weekdays.abandoned, weekdays.total, transfers.number) == (12, 210, 0)
+    assert (weekdays.abandoned, weekdays.total, transfers.all.number) == (12, 210, 0)
     assert weekdays.lines is not None
     line = weekdays.lines[4]
     assert line.name == "Friday"
@@ -122,3 +123,53 @@ def test_the_page_says_shares_with_what_they_are_made_of() -> None:
     assert line.cells[12] == ("100", 5, "10 of 10 abandoned in queue")
     assert line.cells[0] == ("", 0, "no wait ended")
     assert line.whole == ("6", 2, "12 of 210 abandoned in queue")
+
+
+def passed_on(number: int, at: datetime, *skills: int) -> list[Row]:
+    """A conversation that goes from skill to skill, minute by minute, and is closed."""
+    begun = int(at.timestamp() * 1000)
+    steps: list[Row] = [{"type": "opened", "skillId": skills[0]}]
+    for skill in skills[1:]:
+        steps += [{"type": "assigned", "agentId": 7}, {"type": "transferred", "reason": "skill", "skillId": skill}]
+    steps += [{"type": "assigned", "agentId": 8}, {"type": "closed", "closedBy": "agent"}]
+    return [
+        {"conversationId": f"t{number}", "eventId": str(place), "time": begun + place * MINUTE, **step}
+        for place, step in enumerate(steps)
+    ]
+
+
+def test_transfers_and_waits_stand_beside_those_of_what_the_page_is_compared_with() -> None:
+    today = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+    yesterday = today - timedelta(days=1)
+    events = [
+        *(each for number in range(3) for each in passed_on(number, today, 1, 2)),
+        *passed_on(3, today, 2, 1),
+        *(each for number in range(4, 9) for each in passed_on(number, yesterday, 1, 2)),
+        *(each for number in range(20, 30) for each in waited(number, today, given_up=number < 25)),
+        *(each for number in range(30, 40) for each in waited(number, yesterday, given_up=number < 31)),
+    ]
+    query = Query(b"last=yesterday&compare=previous&skill=2&tz=UTC")
+    view = read_view(query, int((today + timedelta(days=1)).timestamp() * 1000))
+    query.check()
+    reader = reader_of(events)
+    weekdays, transfers = queue_of(reader, view)
+    assert [(each.transfer, each.differs) for each in transfers.lines] == [
+        (Transfer(1, 2, 3), ("▼", "−2 (−40 %)", "")),
+        (Transfer(2, 1, 1), ("▲", "+1", "")),
+    ]
+    assert [each and (each.number, each.differs) for each in (transfers.all, transfers.into, transfers.out_of)] == [
+        (4, ("▼", "−1 (−20 %)", "")),
+        (3, ("▼", "−2 (−40 %)", "")),
+        (1, ("▲", "+1", "")),
+    ]
+    assert weekdays.differs is not None
+    assert (weekdays.differs.arrow, weekdays.differs.verdict) == ("▲", "worse")
+    sheet = transfers_sheet(reader, view, lambda kind, number: f"{kind} {number}")
+    assert sheet.names[-2:] == ["transfers", "transfersPrevious"]
+    assert [row[-2:] for row in sheet.rows] == [[3, 5], [1, 0]]
+    assert len(transfers_sheet(reader, view_of_none(view), lambda kind, number: f"{kind} {number}").names) == 5
+
+
+def view_of_none(view: View) -> View:
+    """The same, compared with nothing."""
+    return replace(view, compare=None, compared=())

@@ -144,3 +144,9 @@ def test_conversations_at_once_are_shares_of_the_assigned_time() -> None:
     assert [line.number for line in many.lines] == [*map(str, range(1, 13)), "13 to 20"]
     assert [many.lines[place].share for place in (0, -1)] == [">99 %", "<1 %"]
     assert levels_of(AtOnce({})) is None
+    compared = levels_of(AtOnce({1: HOUR, 3: 3 * HOUR}), AtOnce({1: HOUR, 2: HOUR}))
+    assert compared is not None
+    assert compared.differs == ("▲", "+1.0 (+67 %)", "")
+    alone = levels_of(AtOnce({1: HOUR}), AtOnce({}))
+    assert alone is not None
+    assert alone.differs is None

@@ -7,9 +7,11 @@ from typing import Final, NamedTuple
 
 from handletime.answers.agent_day import last_end
 from handletime.answers.at_once import AtOnce, at_once
+from handletime.answers.difference import Difference, difference
 from handletime.answers.flat import Namer
 from handletime.answers.labels import AccountLabels
 from handletime.answers.peers import Beside, Handled, Parts, beside_peers, parts_of, telling
+from handletime.answers.registry import Metric
 from handletime.answers.words import NO_FOCUS_DATA, NONE, count, duration, local, no_focus_data_of
 from handletime.api.ports import Reader
 from handletime.web.sheet import Sheet
@@ -76,11 +78,12 @@ class Level(NamedTuple):
 
 
 class Levels(NamedTuple):
-    """Conversations at once, and how many there were on average."""
+    """Conversations at once, how many on average, and how that differs from what the view is compared with."""
 
     mean: str
     assigned: str
     lines: list[Level]
+    differs: Difference | None = None
 
 
 class OneAgent(NamedTuple):
@@ -97,10 +100,11 @@ def one_agent_of(reader: Reader, view: View, agent: int, labels: AccountLabels) 
     of = view.agent_segments
     with reader.snapshot() as snapshot:
         beside = beside_peers(snapshot, of, agent)
-        levels = at_once(snapshot, of)
+        levels, before = at_once(snapshot, of), view.before(of)
+        then = None if before is None else at_once(snapshot, before)
         last = last_end(snapshot, of)
     day = local(view.end - 1 if last is None else last, view.zone).date()
-    return OneAgent(beside_of(beside, agent, labels), levels_of(levels), day)
+    return OneAgent(beside_of(beside, agent, labels), levels_of(levels, then), day)
 
 
 def beside_of(beside: Beside, agent: int, labels: AccountLabels) -> BesidePeers | None:
@@ -203,8 +207,8 @@ def _by(millis: float) -> str:
     return f"{duration(abs(millis))} {'longer' if millis > 0 else 'shorter'}"
 
 
-def levels_of(found: AtOnce) -> Levels | None:
-    """Conversations at once in words; None where there were none."""
+def levels_of(found: AtOnce, before: AtOnce | None = None) -> Levels | None:
+    """Conversations at once in words, beside those of before; None where there were none."""
     whole, mean = found.assigned, found.mean
     if mean is None:
         return None
@@ -214,7 +218,11 @@ def levels_of(found: AtOnce) -> Levels | None:
     rest = whole - sum(shown.values())
     if rest:
         lines.append(_level(f"{LEVELS_MAX + 1} to {most}" if most > LEVELS_MAX + 1 else f"{most}", rest, whole))
-    return Levels(f"{mean:.1f}", duration(whole), lines)
+    differs = None if before is None else difference(_AT_ONCE, mean, before.mean)
+    return Levels(f"{mean:.1f}", duration(whole), lines, differs)
+
+
+_AT_ONCE: Final = Metric("conversationsAtOnce", "Conversations at once, on average", unit="responses")
 
 
 def _level(number: str, time: int, whole: int) -> Level:
@@ -253,9 +261,13 @@ def _side_cells(of: Handled, whole: Handled) -> list[object]:
 def at_once_sheet(reader: Reader, view: View) -> Sheet:
     """For how long so many conversations were assigned to a view's agent at once: every number from one on."""
     with reader.snapshot() as snapshot:
-        found = at_once(snapshot, view.agent_segments)
-    numbers = range(1, max(found.times, default=0) + 1)
-    times = [(number, found.times.get(number, 0)) for number in numbers]
-    rows = [[number, time, 100 * time / found.assigned] for number, time in times]
-    names = ("conversationsAtOnce", "durationMillis", "durationPercent")
+        found, before = at_once(snapshot, view.agent_segments), view.before(view.agent_segments)
+        then = None if before is None else at_once(snapshot, before)
+    times = [(number, found.times.get(number, 0)) for number in range(1, max(found.times, default=0) + 1)]
+    rows = [
+        [number, time, 100 * time / found.assigned, *(() if then is None else (then.times.get(number, 0),))]
+        for number, time in times
+    ]
+    names = [*("conversationsAtOnce", "durationMillis", "durationPercent")]
+    names += [] if then is None else ["durationMillisPrevious"]
     return Sheet("at-once", view.start, view.end, names, rows)

@@ -6,8 +6,12 @@ from typing import Final, NamedTuple
 
 from handletime.answers.by_weekday import SPAN_MAX, Hour, abandoned_by_weekday
 from handletime.answers.clocks import WEEKDAYS, Clocks
+from handletime.answers.difference import Difference, difference
+from handletime.answers.figures import Value, figures_of
 from handletime.answers.flat import Namer
+from handletime.answers.registry import METRICS, Metric
 from handletime.answers.relations import Snapshot
+from handletime.answers.selection import Selection
 from handletime.answers.transfers import Transfer, into_and_out_of, transfers_between
 from handletime.api.errors import BadRequest
 from handletime.api.ports import Reader
@@ -19,6 +23,8 @@ STEPS: Final = (0, 5, 10, 20, 40)
 """Percentages from which on a cell is darker."""
 TELLING: Final = 10
 """Of fewer waits a share says little: such a cell is not darker."""
+_SHARE: Final = METRICS["abandonedQueueSegmentsPercent"]
+_TRANSFERS: Final = Metric("transfers", "Transfers to another skill", "transfers", table="skillSegments")
 TRANSFERS_MAX: Final = 100
 
 
@@ -39,11 +45,29 @@ class Line(NamedTuple):
 
 
 class Weekdays(NamedTuple):
-    """The heat map, whether anybody gave up, and how many waits ended in all; None for a span that is too long."""
+    """The heat map, whether anybody gave up, and how many waits ended in all; None for a span that is too long.
+
+    `differs` is how the share that was given up differs from what the view is compared with.
+    """
 
     lines: list[Line] | None
     abandoned: int
     total: int
+    differs: Difference | None = None
+
+
+class Pair(NamedTuple):
+    """A line of transfers, and how their number differs from what the view is compared with."""
+
+    transfer: Transfer
+    differs: Difference | None
+
+
+class Count(NamedTuple):
+    """A number of transfers, and how it differs."""
+
+    number: int
+    differs: Difference | None
 
 
 class Transfers(NamedTuple):
@@ -51,21 +75,48 @@ class Transfers(NamedTuple):
     chosen skill how many came in, and went out.
     """
 
-    lines: list[Transfer]
+    lines: list[Pair]
     more: int
-    number: int
-    into: int | None = None
-    out_of: int | None = None
+    all: Count
+    into: Count | None = None
+    out_of: Count | None = None
 
 
 def queue_of(reader: Reader, view: View) -> tuple[Weekdays, Transfers]:
     """What there is to say of a view's queues, and of transfers between skills."""
+    before = view.before(view.skill_segments)
     with reader.snapshot() as snapshot:
-        hours, transfers = _hours(snapshot, view), _transfers(snapshot, view)
-    into, out_of = (None, None) if view.skill is None else into_and_out_of(transfers, view.skill)
-    number = sum(each.number for each in transfers)
-    shown = Transfers(transfers[:TRANSFERS_MAX], max(len(transfers) - TRANSFERS_MAX, 0), number, into, out_of)
-    return _weekdays(hours, view.clocks), shown
+        weekdays = _weekdays(_hours(snapshot, view), view.clocks)
+        if before is not None and weekdays.total:
+            weekdays = weekdays._replace(differs=difference(_SHARE, _percent(weekdays), _share(snapshot, before)))
+        return weekdays, _shown(_transfers(snapshot, view), _transfers_before(snapshot, view), view.skill)
+
+
+def _percent(of: Weekdays) -> float:
+    return 100 * of.abandoned / of.total
+
+
+def _share(snapshot: Snapshot, of: Selection) -> Value:
+    """The share of waits in the queue that the consumer ended, of a selection."""
+    return figures_of(snapshot, [_SHARE], (), of).get((), {}).get(_SHARE.key)
+
+
+def _shown(now: list[Transfer], before: list[Transfer] | None, skill: int | None) -> Transfers:
+    then = None if before is None else {each[:2]: each.number for each in before}
+
+    def counted(number: int, earlier: int | None) -> Count:
+        return Count(number, None if earlier is None else difference(_TRANSFERS, number, earlier))
+
+    lines = [
+        Pair(each, counted(each.number, None if then is None else then.get(each[:2], 0)).differs)
+        for each in now[:TRANSFERS_MAX]
+    ]
+    numbers = [sum(each.number for each in now), *(() if skill is None else into_and_out_of(now, skill))]
+    earlier: list[int | None] = [None] * 3
+    if before is not None:
+        earlier = [sum(each.number for each in before), *(() if skill is None else into_and_out_of(before, skill))]
+    counts = [counted(number, other) for number, other in zip(numbers, earlier, strict=False)]
+    return Transfers(lines, max(len(now) - TRANSFERS_MAX, 0), *counts)
 
 
 def _hours(snapshot: Snapshot, view: View) -> list[list[Hour]] | None:
@@ -74,6 +125,13 @@ def _hours(snapshot: Snapshot, view: View) -> list[list[Hour]] | None:
 
 def _transfers(snapshot: Snapshot, view: View) -> list[Transfer]:
     return transfers_between(snapshot, view.start, view.end, view.skill)
+
+
+def _transfers_before(snapshot: Snapshot, view: View) -> list[Transfer] | None:
+    """Those of what the view is compared with; None where it is not."""
+    if not view.compared:
+        return None
+    return transfers_between(snapshot, view.compared[0], view.compared[-1], view.skill)
 
 
 def _weekdays(hours: list[list[Hour]] | None, clocks: Clocks) -> Weekdays:
@@ -128,14 +186,16 @@ HOUR_NAMES: Final = (
 def transfers_sheet(reader: Reader, view: View, name: Namer) -> Sheet:
     """Where conversations went from one skill to another, the most first."""
     with reader.snapshot() as snapshot:
-        found = _transfers(snapshot, view)
+        found, before = _transfers(snapshot, view), _transfers_before(snapshot, view)
+    then = None if before is None else {each[:2]: each.number for each in before}
     rows = [
         [
             *(each.source, name("skill", each.source)),
             *((None, None) if each.target is None else (each.target, name("skill", each.target))),
-            each.number,
+            *(each.number, *(() if then is None else (then.get(each[:2], 0),))),
         ]
         for each in found
     ]
-    names = ("fromSkillId", "fromSkill", "toSkillId", "toSkill", "transfers")
+    names = [*("fromSkillId", "fromSkill", "toSkillId", "toSkill", "transfers")]
+    names += [] if then is None else ["transfersPrevious"]
     return Sheet("transfers", view.start, view.end, names, rows)
