@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -125,7 +126,7 @@ def seen(site: Site, path: str = "/", cookie: str | None = None) -> str:
     """A page as text without tags."""
     sign = "&" if "?" in path else "?"
     headers = HTML | ({} if cookie is None else {"Cookie": f"{COOKIE}={cookie}"})
-    answer = site.client.get(f"{path}{sign}tz={zone()}", headers=headers)
+    answer = site.client.get(f"{path}{sign}tz={quote(zone())}", headers=headers)
     assert answer.status_code == 200, answer.text
     return answer.text
 
@@ -179,7 +180,7 @@ def test_each_number_leads_to_its_list(site: Site) -> None:
     listed = seen(site, "/open?state=past-due&sort=due")
     assert listed.count("past due for") == 41
     assert re.findall(r'data-key="open (q\d+)"', listed)[:2] == ["q60", "q59"]
-    file = site.client.get(f"/open.csv?state=past-due&sort=due&tz={zone()}", headers=HTML).text.splitlines()
+    file = site.client.get(f"/open.csv?state=past-due&sort=due&tz={quote(zone())}", headers=HTML).text.splitlines()
     columns = [each.split(",") for each in file]
     assert columns[0][4:6] == ["due", "pastDue"]
     assert [(each[0], each[5]) for each in columns[1:3]] == [("forgotten", "true"), ("q60", "true")]
@@ -193,15 +194,15 @@ def test_nothing_is_sent_where_nothing_changed(site: Site) -> None:
     for path in ("/", "/?kiosk=1"):
         sign = "&" if "?" in path else "?"
         states = re.findall(r'data-state="([0-9a-f]{16})"', seen(site, path))
-        query = f"{path[1:]}{sign}tz={zone()}&known={'.'.join([*states, ''][:2])}"
+        query = f"{path[1:]}{sign}tz={quote(zone())}&known={'.'.join([*states, ''][:2])}"
         answer = site.client.get(f"/now/data{query}")
         if set(answer.json()) != {"at", "now"}:  # Somebody became past due meanwhile: then it is sent, once.
             known = answer.json()["liveState"]
-            answer = site.client.get(f"/now/data{path[1:]}{sign}tz={zone()}&known={known}.{[*states, ''][1]}")
+            answer = site.client.get(f"/now/data{path[1:]}{sign}tz={quote(zone())}&known={known}.{[*states, ''][1]}")
         assert set(answer.json()) == {"at", "now"}
         assert len(answer.content) < 200 < SENT_MAX
     # All of it, where everything changed.
-    answer = site.client.get(f"/now/data?tz={zone()}", headers={"Accept-Encoding": "gzip"})
+    answer = site.client.get(f"/now/data?tz={quote(zone())}", headers={"Accept-Encoding": "gzip"})
     assert int(answer.headers["content-length"]) < 60_000
 
 
@@ -214,7 +215,7 @@ def test_a_wall_has_the_most_urgent_skills_and_nothing_else(site: Site) -> None:
     assert f"{SKILLS - ON_A_WALL[True]} skills more, less urgent" in page
     assert ACCOUNT in text(page)
     assert "skill 7" in text(seen(site, "/?kiosk=1&skill=7"))
-    data = site.client.get(f"/now/data?kiosk=1&tz={zone()}&history=yes").json()
+    data = site.client.get(f"/now/data?kiosk=1&tz={quote(zone())}&history=yes").json()
     assert "history" not in data
     assert list(rows(data["live"])) == list(rows(page))
     assert site.client.get("/?kiosk=2&tz=UTC", headers=HTML).status_code == 400
