@@ -173,7 +173,14 @@ def test_the_board_says_who_is_past_due_and_how_today_went(site: Site) -> None:
 
 def test_each_number_leads_to_its_list(site: Site) -> None:
     page = seen(site)
-    for id_, count in (("queued", 61), ("waits", 300), ("past-due", 41), ("stale", 1), ("past-due-60", 1)):
+    for id_, count in (
+        ("queued", 61),
+        ("waits", 300),
+        ("past-due", 41),
+        ("stale", 1),
+        ("past-due-60", 1),
+        ("open-60", 16),
+    ):
         (href,) = re.findall(rf'id="{id_}" href="([^"]+)"', page)
         listed = site.client.get(html.unescape(href), headers=HTML).text
         assert re.findall(r'<b id="total">(\d+)</b>', listed) == [str(count)], id_

@@ -26,11 +26,12 @@ from handletime.web.view import View, read_view
 SHOWN: Final = 500
 CHOICES: Final = {
     "": "all",
+    "people": "without bots",
     **{state: STATES[state] for state in ("queued", "waits")},
     "past-due": "past due",
     "stale": "waiting for over a day",
 }
-STATE: Final = a_choice("state", "Only those in queue, whose consumer waits, or past due.", "", tuple(CHOICES)[1:])
+STATE: Final = a_choice("state", "Only those that no bot has, in queue, waiting, or past due.", "", tuple(CHOICES)[1:])
 COLUMNS: Final = {
     "state": "State",
     "waits": "waits",
@@ -117,13 +118,14 @@ def _urgent(found: list[OpenConversation], targets: AccountTargets, at: int) -> 
 
 
 def _is_in(each: OpenConversation, state: str, view: View, at: int, urgent: Mapping[str, Judged]) -> bool:
-    """Whether the list of a state has it; what bots have is in that of what is past due only where bots are asked for,
-    as on the board.
+    """Whether the list of a state has it; what bots have is in that of what is past due, or waits for over a day, only
+    where bots are asked for, as on the board.
     """
-    if state == "past-due":
-        is_past_due = each.id in urgent and urgent[each.id].verdict == "pastDue"
-        return is_past_due and (view.given_user_type == "bot" or not each.is_bot)
-    return state in ("", each.state) or (state == "stale" and each.is_stale(at))
+    if state in ("", each.state):
+        return True
+    is_past_due = each.id in urgent and urgent[each.id].verdict == "pastDue"
+    holds = {"people": True, "past-due": is_past_due, "stale": each.is_stale(at)}
+    return holds.get(state, False) and (view.given_user_type == "bot" or not each.is_bot)
 
 
 def _columns(view: View, state: str, sort: str, *, falling: bool) -> list[Column]:

@@ -84,8 +84,9 @@ class Item:
 
     @property
     def label(self) -> str:
-        """What it says, as sentences."""
-        return ". ".join(line.rstrip(".") for line in self.says)
+        """What it says, as sentences. The name of a link begins with what is read of it (WCAG 2.5.3)."""
+        lines = [self.text, *self.says] if self.conversation and self.text else self.says
+        return ". ".join(line.rstrip(".") for line in lines)
 
 
 class Tick(NamedTuple):
