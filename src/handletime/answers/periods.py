@@ -66,6 +66,16 @@ def window_of(period: Period, now: int, zone: ZoneInfo) -> Window:
     return Window(start, max(now, start) if end is None else begin_of_day(end, zone))
 
 
+def period_named(text: str | None) -> Period | None:
+    """The period of a name; None where there is none of it."""
+    return next((each for each in PERIODS if each == text), None)
+
+
+def comparison_named(text: str | None) -> Compare | None:
+    """The comparison of a name; None where there is none of it."""
+    return next((each for each in COMPARISONS if each == text), None)
+
+
 def compare_of(compare: Compare | None, period: Period | None) -> Compare | None:
     """What `compare` means for a period: before this week is last week, before this month the last one.
 

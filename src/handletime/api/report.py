@@ -16,7 +16,15 @@ from litestar import Response, get
 
 from handletime.answers.flat import FORMATS, MEDIA_TYPES, Format, Namer, Shape, in_small, written
 from handletime.answers.intervals import UNITS, Interval, begin_of_day
-from handletime.answers.periods import COMPARISONS, PERIODS, Period, Window, compare_of, window_of
+from handletime.answers.periods import (
+    COMPARISONS,
+    PERIODS,
+    Window,
+    compare_of,
+    comparison_named,
+    period_named,
+    window_of,
+)
 from handletime.answers.report import (
     DIMENSIONS,
     INTERVALS_MAX,
@@ -219,19 +227,14 @@ def read(query: Query, now: int, targets: AccountTargets = NO_TARGETS) -> Questi
     compare, fill, offset, limit = query.get(COMPARE), query.get(FILL), query.get(OFFSET), query.get(LIMIT)
     metrics = chosen(query.get(METRICS) if query.has(METRICS) else None, levels=bool(targets))
     query.check()
-    compared = next((each for each in COMPARISONS if each == compare), None)
-    question = question_of(cut, filters, by, metrics, compare=compare_of(compared, _period(query)))
+    meant = compare_of(comparison_named(compare), period_named(query.get(PERIOD)))
+    question = question_of(cut, filters, by, metrics, compare=meant)
     return question._replace(fill=bool(fill), offset=offset, limit=limit, targets=targets)
-
-
-def _period(query: Query) -> Period | None:
-    given = query.get(PERIOD)
-    return next((each for each in PERIODS if each == given), None)
 
 
 def _window(query: Query, now: int, zone: ZoneInfo) -> Window:
     """The window that is asked for. Faults are noted in the query."""
-    period = _period(query)
+    period = period_named(query.get(PERIOD))
     start, end = query.get(FROM), query.get(TO)
     if period is not None:
         for parameter in (FROM, TO):

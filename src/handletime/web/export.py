@@ -154,7 +154,9 @@ def _waits(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of waits, up to a limit."""
     asker = page.asker(request, "handle-time")
     asked = read_waits(request, page, asker)._replace(offset=0)
-    counts, rows = asked.found(asker, page.service.targets.of(asker.account), limit=ROWS_MAX)
+    targets = page.service.targets.of(asker.account)
+    with asker.reader.snapshot() as snapshot:
+        counts, rows = asked.found(snapshot, asker.account, targets, limit=ROWS_MAX)
     sheet = waits_sheet(asked, rows, asker.labels.name)
     return _written(request, asker, asked.view, sheet, asked.total(counts), held=_ROW_BYTES * len(rows))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from shlex import quote as shell_quoted
 from typing import Final, NamedTuple, get_args
 from urllib.parse import quote, urlencode
@@ -85,12 +85,9 @@ class SegmentsPage(NamedTuple):
     offset: int
     limit: int
 
-    def parameters(self, /, **changes: object) -> dict[str, str]:
-        """The address's parameters, some of them changed. The span is fixed, so that pages do not move."""
-        shown = {
-            "last": None,
-            "from": self.view.start,
-            "to": self.view.end,
+    def parameters(self, /, **changes: object) -> dict[str, object | None]:
+        """What of the address is this page's own, some of it changed."""
+        own: dict[str, object | None] = {
             "outcome": self.wanted.outcome,
             "ConversationId": self.wanted.conversation,
             "EmployeeId": self.wanted.employee,
@@ -98,11 +95,11 @@ class SegmentsPage(NamedTuple):
             "offset": self.offset or None,
             "limit": self.limit if self.limit != LIMIT.default else None,
         }
-        return self.view.parameters(**(shown | changes))
+        return own | changes
 
     def href(self, path: str = "/segments", /, **changes: object) -> str:
-        """A link to these segments, with something changed."""
-        return f"{path}?{urlencode(self.parameters(**changes), quote_via=quote)}"
+        """A link to these segments, with something changed. The span is fixed, so that pages do not move."""
+        return self.view.fixed(path, **self.parameters(**changes))
 
     def sorted_by(self, key: SortKey) -> str:
         """A link to the same segments sorted by a key; in the other direction where they are sorted by it already."""
@@ -144,7 +141,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
         differs=differs,
         rows=rows,
         headings=HEADINGS,
-        pages=dict(_pages(asked, total)),
+        pages=_pages(asked, total),
         curl=_curl(request, page, asker, asked),
         rows_max=ROWS_MAX,
         meant=MEANINGS,
@@ -161,14 +158,22 @@ def _differs(snapshot: Snapshot, view: View, wanted: Selection, table: Table, to
     return difference(METRICS[key], total, count_of(snapshot, before, table))
 
 
-def _pages(asked: SegmentsPage, total: int) -> Iterator[tuple[str, str]]:
-    around = pages(asked.offset, asked.limit, total)
-    if asked.offset > 0:
-        yield "First", asked.href(offset=None)
-        yield "Previous", asked.href(offset=around["previous"].offset or None)
+def pages_around(offset: int, limit: int, total: int, href: Callable[[int | None], str]) -> Iterator[tuple[str, str]]:
+    """Links to the page before and the one after, where there are any; `href` takes an offset, None for the first."""
+    around = pages(offset, limit, total)
+    if "previous" in around:
+        yield "Previous", href(around["previous"].offset or None)
     if "next" in around:
-        yield "Next", asked.href(offset=around["next"].offset)
-        yield "Last", asked.href(offset=(total - 1) // asked.limit * asked.limit)
+        yield "Next", href(around["next"].offset)
+
+
+def _pages(asked: SegmentsPage, total: int) -> dict[str, str]:
+    found = dict(pages_around(asked.offset, asked.limit, total, lambda offset: asked.href(offset=offset)))
+    if "Previous" in found:
+        found["First"] = asked.href(offset=None)
+    if "Next" in found:
+        found["Last"] = asked.href(offset=(total - 1) // asked.limit * asked.limit)
+    return found
 
 
 def _curl(request: HttpRequest, page: Page, asker: Asker, asked: SegmentsPage) -> str:
@@ -238,6 +243,10 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, wanted, offset=offset, limit=limit)
         differs = _differs(snapshot, view, wanted, "skillSegments", total)
+
+    def further(offset: int | None) -> str:
+        return view.fixed("/skill-segments", interval=None, outcome=outcome or None, offset=offset)
+
     return page.html(
         request,
         "skill_segments.html",
@@ -250,7 +259,7 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
         outcome_text=OUTCOMES.get(outcome, "abandoned in queue"),
         offset=offset,
         limit=limit,
-        previous=pages(offset, limit, total).get("previous"),
+        pages=dict(pages_around(offset, limit, total, further)),
         meant=SKILL_MEANINGS,
         rows_max=ROWS_MAX,
     )

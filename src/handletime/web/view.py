@@ -18,9 +18,10 @@ from handletime.answers.periods import (
     COMPARISONS,
     PERIODS,
     Compare,
-    Period,
     compare_of,
     compared_bounds,
+    comparison_named,
+    period_named,
     window_of,
 )
 from handletime.answers.selection import Selection, one
@@ -248,7 +249,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             "last": None,
             "from": self.start,
             "to": self.end,
-            "compare": compare_of(self.compare, _period(self.last)),
+            "compare": compare_of(self.compare, period_named(self.last)),
         }
         return self.href(path, **(span | changes))
 
@@ -380,9 +381,8 @@ def read_view(query: Query, now: int, clocks: Clocks = ISO, *, cuts: bool = True
     elif cuts and not is_cut:
         query.fault(INTERVAL, f"must cut the span in at most {BARS_MAX} intervals; choose a longer one")
     ends = _bounds(start, end, cut, tz) if is_cut else [start, end]
-    given = query.get(COMPARE)
-    compare = next((each for each in COMPARISONS if each == given), None)
-    meant = compare_of(compare, _period(last))
+    compare = comparison_named(query.get(COMPARE))
+    meant = compare_of(compare, period_named(last))
     return View(
         start=start,
         end=end,
@@ -482,11 +482,6 @@ def _last(last: str, now: int, zone: ZoneInfo) -> tuple[int, int]:
     (period,) = (each for each in PERIODS if each == last)
     start, end = window_of(period, now, zone)
     return start, max(end, start + 1)
-
-
-def _period(last: str) -> Period | None:
-    """The period of the calendar that a value of `last` names."""
-    return next((each for each in PERIODS if each == last), None)
 
 
 def _millis(

@@ -13,15 +13,16 @@ from handletime.answers.figures import Value
 from handletime.answers.flat import Namer
 from handletime.answers.levels import JudgedWait, waits_of
 from handletime.answers.registry import CLOCK_TABLES, LEVELS, WITH_LEVELS, Metric
+from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
 from handletime.answers.words import CLOCKS
-from handletime.api.agent_segments import LIMIT_MAX, OFFSET, pages
+from handletime.api.agent_segments import LIMIT_MAX, OFFSET
 from handletime.api.csv_table import ROWS_MAX
 from handletime.api.parameters import a_choice, a_number
-from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import AccountTargets, Clock
 from handletime.web.page import Asker, Page, ThePage
+from handletime.web.segments import pages_around
 from handletime.web.sheet import At, Sheet
 from handletime.web.view import USER_TYPES, View, read_view
 
@@ -77,20 +78,19 @@ class WaitsPage(NamedTuple):
         return counts[self.verdict] if self.verdict else sum(counts.values())
 
     def found(
-        self, asker: Asker, targets: AccountTargets, *, limit: int | None
+        self, snapshot: Snapshot, account: str, targets: AccountTargets, *, limit: int | None
     ) -> tuple[dict[str, int], list[JudgedWait]]:
         """How many waits have each verdict, and those of the asked one from the offset on. Raises NotNow."""
-        with asker.reader.snapshot() as snapshot:
-            return waits_of(
-                snapshot,
-                self.clock,
-                targets,
-                self.wanted,
-                asker.account,
-                self.verdict or None,
-                offset=self.offset,
-                limit=limit,
-            )
+        verdict = self.verdict or None
+        return waits_of(snapshot, self.clock, targets, self.wanted, account, verdict, offset=self.offset, limit=limit)
+
+    def differs(self, snapshot: Snapshot, account: str, targets: AccountTargets, total: int) -> Difference | None:
+        """How their number differs from what the view is compared with."""
+        before = self.view.before(self.wanted)
+        if before is None:
+            return None
+        counts, _ = waits_of(snapshot, self.clock, targets, before, account, limit=0)
+        return difference(WITH_LEVELS[f"{self.clock}{self.verdict or 'Met'}Count"], total, self.total(counts))
 
 
 def read_waits(request: HttpRequest, page: Page, asker: Asker) -> WaitsPage:
@@ -145,9 +145,10 @@ def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     asked = read_waits(request, page, asker)
     targets = page.service.targets.of(asker.account)
-    counts, rows = asked.found(asker, targets, limit=asked.limit)
-    total = asked.total(counts)
-    around = pages(asked.offset, asked.limit, total)
+    with asker.reader.snapshot() as snapshot:
+        counts, rows = asked.found(snapshot, asker.account, targets, limit=asked.limit)
+        total = asked.total(counts)
+        differs = asked.differs(snapshot, asker.account, targets, total)
     return page.html(
         request,
         "waits.html",
@@ -162,18 +163,8 @@ def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
         counts=counts,
         total=total,
         rows=rows,
-        differs=_differs(asker.reader, asked, targets, asker.account, total),
-        around=around,
+        differs=differs,
+        pages=dict(pages_around(asked.offset, asked.limit, total, lambda offset: asked.href(offset=offset))),
         meant=MEANINGS,
         rows_max=ROWS_MAX,
     )
-
-
-def _differs(reader: Reader, asked: WaitsPage, targets: AccountTargets, account: str, total: int) -> Difference | None:
-    """How their number differs from what the view is compared with."""
-    before = asked.view.before(asked.wanted)
-    if before is None:
-        return None
-    with reader.snapshot() as snapshot:
-        counts, _ = waits_of(snapshot, asked.clock, targets, before, account, limit=0)
-    return difference(WITH_LEVELS[f"{asked.clock}{asked.verdict or 'Met'}Count"], total, asked.total(counts))

@@ -88,12 +88,9 @@ def queue_of(reader: Reader, view: View) -> tuple[Weekdays, Transfers]:
     with reader.snapshot() as snapshot:
         weekdays = _weekdays(_hours(snapshot, view), view.clocks)
         if before is not None and weekdays.total:
-            weekdays = weekdays._replace(differs=difference(_SHARE, _percent(weekdays), _share(snapshot, before)))
+            share = Hour(weekdays.abandoned, weekdays.total).percent
+            weekdays = weekdays._replace(differs=difference(_SHARE, share, _share(snapshot, before)))
         return weekdays, _shown(_transfers(snapshot, view), _transfers_before(snapshot, view), view.skill)
-
-
-def _percent(of: Weekdays) -> float:
-    return 100 * of.abandoned / of.total
 
 
 def _share(snapshot: Snapshot, of: Selection) -> Value:
@@ -102,21 +99,25 @@ def _share(snapshot: Snapshot, of: Selection) -> Value:
 
 
 def _shown(now: list[Transfer], before: list[Transfer] | None, skill: int | None) -> Transfers:
-    then = None if before is None else {each[:2]: each.number for each in before}
-
-    def counted(number: int, earlier: int | None) -> Count:
-        return Count(number, None if earlier is None else difference(_TRANSFERS, number, earlier))
-
+    then = _by_pair(before)
     lines = [
-        Pair(each, counted(each.number, None if then is None else then.get(each[:2], 0)).differs)
+        Pair(each, None if then is None else difference(_TRANSFERS, each.number, then.get(each[:2], 0)))
         for each in now[:TRANSFERS_MAX]
     ]
-    numbers = [sum(each.number for each in now), *(() if skill is None else into_and_out_of(now, skill))]
-    earlier: list[int | None] = [None] * 3
-    if before is not None:
-        earlier = [sum(each.number for each in before), *(() if skill is None else into_and_out_of(before, skill))]
-    counts = [counted(number, other) for number, other in zip(numbers, earlier, strict=False)]
+    numbers = _numbers(now, skill)
+    earlier = [None] * len(numbers) if before is None else _numbers(before, skill)
+    counts = (Count(each, difference(_TRANSFERS, each, other)) for each, other in zip(numbers, earlier, strict=True))
     return Transfers(lines, max(len(now) - TRANSFERS_MAX, 0), *counts)
+
+
+def _by_pair(transfers: list[Transfer] | None) -> dict[tuple[int, int | None], int] | None:
+    """The numbers of transfers by where they came from and went to; None where there is nothing to compare with."""
+    return None if transfers is None else {each[:2]: each.number for each in transfers}
+
+
+def _numbers(transfers: list[Transfer], skill: int | None) -> list[int]:
+    """How many there were; of one skill also how many came in, and went out."""
+    return [sum(each.number for each in transfers), *(() if skill is None else into_and_out_of(transfers, skill))]
 
 
 def _hours(snapshot: Snapshot, view: View) -> list[list[Hour]] | None:
@@ -187,7 +188,7 @@ def transfers_sheet(reader: Reader, view: View, name: Namer) -> Sheet:
     """Where conversations went from one skill to another, the most first."""
     with reader.snapshot() as snapshot:
         found, before = _transfers(snapshot, view), _transfers_before(snapshot, view)
-    then = None if before is None else {each[:2]: each.number for each in before}
+    then = _by_pair(before)
     rows = [
         [
             *(each.source, name("skill", each.source)),
