@@ -101,6 +101,12 @@ def test_bots_stay_unfolded_while_the_page_renews_itself(centre: Centre, chromiu
         page = visitor.page
         bots = page.locator("#bots")
         expect(bots.locator("table")).to_be_hidden()
+        # Paper cannot be unfolded, so it has them.
+        page.emulate_media(media="print")
+        expect(bots.locator("table")).to_be_visible()
+        expect(bots.locator("summary")).to_be_hidden()
+        page.emulate_media(media="screen")
+        expect(bots.locator("table")).to_be_hidden()
         bots.locator("summary").focus()
         page.keyboard.press("Enter")
         expect(bots.locator("table")).to_be_visible()
