@@ -51,9 +51,20 @@ def test_the_parts_of_a_day_make_up_the_whole() -> None:
         ("a", 8, 0),
     ]
     assert found.unknown == [Stretch(START, NINE), Stretch(NINE + 3 * HOUR, START + DAY)], "it ended early"
-    assert found.focus_ms + total(found.idle) + total(found.unknown) == DAY
+    assert found.idle == [Stretch(NINE + 10 * MINUTE, NINE + 12 * MINUTE)]
+    assert found.apart == [Stretch(NINE + 30 * MINUTE, NINE + 3 * HOUR)], "after the last look nobody is idle"
+    assert found.focus_ms + total(found.idle) + total(found.apart) + total(found.unknown) == DAY
     assert (found.handle_time_ms, found.has_focus_data) == (3 * MINUTE, True)
     assert not a_day().has_focus_data, "unknown is not zero"
+
+
+def test_idle_is_between_the_first_look_and_the_last_also_at_what_others_have() -> None:
+    moments = [(None, 0, 8), ("", 8, 9), (None, 9, 12), ("a", 12, 13), (None, 13, 14), ("", 14, 15), (None, 15, 24)]
+    found = a_day(*(Focus(START + begin * HOUR, START + end * HOUR, on) for on, begin, end in moments))
+    hours = [[(each.start - START) // HOUR for each in of] for of in (found.apart, found.idle, found.outside)]
+    assert hours == [[0, 15], [9, 13], [8, 14]]
+    asleep = a_day(Focus(START, START + DAY, None))
+    assert (asleep.idle, asleep.apart, asleep.has_focus_data) == ([], [Stretch(START, START + DAY)], True)
 
 
 @pytest.mark.parametrize(
@@ -70,19 +81,21 @@ def test_a_day_that_a_zone_left_out_is_none() -> None:
 
 
 def test_bars_lie_where_they_belong_within_the_hours_of_work() -> None:
-    found = a_day(*FOCUS, units=UNITS[:1])
+    gap = Focus(NINE + 30 * MINUTE, NINE + 50 * MINUTE, None)
+    back, gone = Focus(gap.end, gap.end + MINUTE, "b"), Focus(gap.end + MINUTE, NINE + 3 * HOUR, None)
+    found = a_day(*FOCUS[:-1], gap, back, gone, units=UNITS[:1])
     picture = draw(found, found.conversations, ISO)
     assert [line.name for line in picture.lines] == ["b", "a", "idle", "unknown where"]
-    first, second, unit = picture.lines[0].bars
+    first, second, _, unit = picture.lines[0].bars
     assert (first.x, round(first.width, 3)) == (150.0, round(1034 / 6, 3)), "ten minutes of the hour from 9 to 10"
     assert second.x == pytest.approx(150 + 1034 / 3)
     assert first.x < unit.x < unit.x + unit.width < first.x + first.width
     assert first.says == "focus: 09:00:00.000 – 09:10:00.000 · 10 min"
-    assert picture.lines[0].totals == "20 min · 2 min"
+    assert picture.lines[0].totals == "21 min · 2 min"
     assert picture.lines[1].totals == "8 min · –"
     gaps = [bar.width for bar in picture.lines[2].bars]
-    assert gaps == pytest.approx([1034 / 30, 1034 / 2]), "idle gaps are seen, as far as the picture goes"
-    assert [bar.text for bar in picture.lines[2].bars] == ["", "2 h 30 min"], "as long as it is, where there is room"
+    assert gaps == pytest.approx([1034 / 30, 1034 / 3]), "idle gaps, up to the last look"
+    assert [bar.text for bar in picture.lines[2].bars] == ["", "20 min"], "as long as it is, where there is room"
     assert picture.lines[3].bars == [], "what lies outside is in the totals alone"
 
 
@@ -91,7 +104,7 @@ def test_what_is_not_drawn_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     found = a_day(*FOCUS)
     picture = draw(found, found.conversations, ISO)
     assert sum(len(line.bars) for line in picture.lines) == 2
-    assert picture.more_bars == 3
+    assert picture.more_bars == 2
 
 
 def test_units_are_those_that_touch_the_day_of_humans_segments_that_ended_at_any_time_after() -> None:

@@ -346,7 +346,11 @@ def of_day(row: Told) -> list[str]:
         units, handled = row["handleTimeUnits"], lasts(row["totalHandleTimeMillis"])
         first: list[Any] = [f"Why : {row['conversationId']}", row["conversationId"], ANY, ANY]
         return [*first, row["focusStretches"], said(int(row["focusMillis"])), units, handled]
-    name = {"noConversation": "idle, on no conversation", "unknown": "unknown where"}[row["focusOn"]]
+    name = {
+        "noConversation": "idle, on no conversation",
+        "beforeFirstAndAfterLast": "on none, before the first and after the last",
+        "unknown": "unknown where",
+    }[row["focusOn"]]
     return ["", name, "", "", row["focusStretches"], said(int(row["focusMillis"])), "", ""]
 
 

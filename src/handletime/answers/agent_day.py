@@ -74,7 +74,9 @@ class AgentDay(NamedTuple):
     conversations: list[OnConversation]
     """In the order in which they came to the agent's attention."""
     idle: list[Stretch]
-    """When the focus was on no conversation."""
+    """When the focus was on no conversation, between the first look of the day and the last."""
+    apart: list[Stretch]
+    """When it was on no conversation before the first look or after the last: mostly nobody was at work."""
     unknown: list[Stretch]
     """When it is not known where it was."""
     outside: list[Stretch]
@@ -95,7 +97,7 @@ class AgentDay(NamedTuple):
     @property
     def has_focus_data(self) -> bool:
         """Whether anything is known of where the focus was."""
-        return bool(self.conversations or self.idle or self.outside)
+        return bool(self.conversations or self.idle or self.apart or self.outside)
 
 
 def total(stretches: Iterable[Stretch]) -> int:
@@ -111,7 +113,7 @@ def day_bounds(day: date, zone: ZoneInfo) -> tuple[int, int]:
 def day_of(focus: Iterable[Focus], units: Iterable[Unit], start: int, end: int) -> AgentDay:
     """The day [start, end) of an agent, out of the focus in it, which may end early, and the units that touch it."""
     found: dict[str, OnConversation] = {}
-    idle: list[Stretch] = []
+    on_none: list[Stretch] = []
     unknown: list[Stretch] = []
     outside: list[Stretch] = []
     last = start
@@ -122,9 +124,13 @@ def day_of(focus: Iterable[Focus], units: Iterable[Unit], start: int, end: int) 
         elif each.conversation is not None:
             found.setdefault(each.conversation, OnConversation(each.conversation, [], [])).focus.append(stretch)
         else:
-            (idle if each.known else unknown).append(stretch)
+            (on_none if each.known else unknown).append(stretch)
     if last < end:
         unknown.append(Stretch(last, end))
+    looks = [*outside, *(stretch for each in found.values() for stretch in each.focus)]
+    begun, ended = min((each.start for each in looks), default=end), max((each.start for each in looks), default=end)
+    idle = [each for each in on_none if begun < each.start < ended]
+    apart = [each for each in on_none if not begun < each.start < ended]
     count = 0
     for unit in units:
         count += 1
@@ -132,7 +138,7 @@ def day_of(focus: Iterable[Focus], units: Iterable[Unit], start: int, end: int) 
         if cut.millis > 0:
             found.setdefault(unit.conversation, OnConversation(unit.conversation, [], [])).units.append(cut)
     conversations = sorted(found.values(), key=lambda each: (each.begin, each.id))
-    return AgentDay(start, end, conversations, idle, unknown, outside, count > UNITS_MAX)
+    return AgentDay(start, end, conversations, idle, apart, unknown, outside, count > UNITS_MAX)
 
 
 def last_end(snapshot: Snapshot, of: Selection) -> int | None:

@@ -236,7 +236,12 @@ IDLE_ON: Final = "noConversation"
 
 
 def _elsewhere(of_day: AgentDay) -> dict[str, list[Stretch]]:
-    return {IDLE_ON: of_day.idle, "outsideScope": of_day.outside, "unknown": of_day.unknown}
+    return {
+        IDLE_ON: of_day.idle,
+        "beforeFirstAndAfterLast": of_day.apart,
+        "outsideScope": of_day.outside,
+        "unknown": of_day.unknown,
+    }
 
 
 def stretches_sheet(asked: Asked) -> Sheet:
