@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from handletime.answers.by_weekday import SPAN_MAX, Hour, abandoned_by_weekday
+from handletime.answers.difference import Difference
 from handletime.answers.selection import Selection
 from handletime.answers.transfers import Transfer, into_and_out_of, transfers_between
 from handletime.api.parameters import Query
@@ -21,7 +22,7 @@ from handletime.clock import HOUR, MINUTE
 from handletime.events.book import instant
 from handletime.segments.derive import derive
 from handletime.web.view import View, read_view
-from handletime.web.weekdays import queue_of, transfers_sheet
+from handletime.web.weekdays import Cell, queue_of, transfers_sheet, weekdays_sheet
 from tests.api.world import MemoryReader
 from tests.segments.tables import events_of, rows_of
 from tests.web.test_figures import a_stream
@@ -119,10 +120,10 @@ def test_the_page_says_shares_with_what_they_are_made_of() -> None:
     assert weekdays.lines is not None
     line = weekdays.lines[4]
     assert line.name == "Friday"
-    assert line.cells[9] == ("1", 1, "2 of 200 abandoned in queue")
-    assert line.cells[12] == ("100", 5, "10 of 10 abandoned in queue")
-    assert line.cells[0] == ("", 0, "no wait ended")
-    assert line.whole == ("6", 2, "12 of 210 abandoned in queue")
+    assert line.cells[9] == ("1", 1, "2 of 200 abandoned in queue", None)
+    assert line.cells[12] == ("100", 5, "10 of 10 abandoned in queue", None)
+    assert line.cells[0] == ("", 0, "no wait ended", None)
+    assert line.whole == ("6", 2, "12 of 210 abandoned in queue", None)
 
 
 def passed_on(number: int, at: datetime, *skills: int) -> list[Row]:
@@ -168,6 +169,45 @@ def test_transfers_and_waits_stand_beside_those_of_what_the_page_is_compared_wit
     assert sheet.names[-2:] == ["transfers", "transfersPrevious"]
     assert [row[-2:] for row in sheet.rows] == [[3, 5], [1, 0]]
     assert len(transfers_sheet(reader, view_of_none(view), lambda kind, number: f"{kind} {number}").names) == 5
+
+
+def test_hours_of_weekdays_stand_beside_the_same_ones_before() -> None:
+    friday = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+    before = friday - timedelta(days=7)
+    hour = timedelta(hours=1)
+    waits = [
+        *((friday, number < 5) for number in range(10)),
+        *((before, number < 1) for number in range(10)),
+        *((friday + hour, number < 2) for number in range(9)),
+        *((before + hour, number < 9) for number in range(20)),
+        *((before + 2 * hour, False) for _ in range(10)),
+    ]
+    reader = reader_of([each for number, (at, gone) in enumerate(waits) for each in waited(number, at, given_up=gone)])
+    query = Query(b"from=2026-11-16T00:00&to=2026-11-23T00:00&compare=week&tz=UTC")
+    view = read_view(query, int((friday + timedelta(days=9)).timestamp() * 1000))
+    query.check()
+    weekdays, _ = queue_of(reader, view)
+    assert weekdays.lines is not None
+    line, whole = weekdays.lines[4], weekdays.lines[7]
+    worse = Difference("▲", "+40.0 points", "worse")
+    assert line.cells[9] == Cell("50", 5, "5 of 10 abandoned in queue; before 1 of 10", worse)
+    few = "2 of 9 abandoned in queue; before 9 of 20"
+    assert line.cells[10] == ("22", 0, few, None), "of nine waits a share says little"
+    assert line.cells[11] == ("", 0, "no wait ended; before 0 of 10", None)
+    assert line.cells[12] == ("", 0, "no wait ended", None)
+    worse = Difference("▲", "+11.8 points", "worse")
+    assert line.whole == Cell("37", 4, "7 of 19 abandoned in queue; before 10 of 40", worse)
+    assert (whole.cells[9], whole.whole) == (line.cells[9], line.whole)
+    assert weekdays.differs == line.whole.differs
+    sheet = weekdays_sheet(reader, view)
+    names = ("totalQueueSegments", "queueSegmentsAbandonedByConsumers", "abandonedQueueSegmentsPercent")
+    assert sheet.names == ["weekday", "hour", *(f"{name}{end}" for name in names for end in ("", "Previous"))]
+    assert {tuple(row[:2]): row[2:] for row in sheet.rows if row[2] or row[3]} == {
+        ("Friday", 9): [10, 10, 5, 1, 50, 10],
+        ("Friday", 10): [9, 20, 2, 9, 100 * 2 / 9, 45],
+        ("Friday", 11): [0, 10, 0, 0, None, 0],
+    }
+    assert len(weekdays_sheet(reader, view_of_none(view)).names) == 5
 
 
 def view_of_none(view: View) -> View:

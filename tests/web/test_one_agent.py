@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from handletime.answers.at_once import AtOnce
 from handletime.answers.labels import AccountLabels
 from handletime.answers.peers import Beside, Handled, Kind
 from handletime.answers.words import local
-from handletime.web.one_agent import SHOWN, Line, Side, beside_of, levels_of, one_agent_of, said
+from handletime.web.one_agent import SHOWN, Line, Side, beside_of, levels_of, one_agent_of, peers_sheet, said
 from tests.api.world import MemoryReader
 from tests.browser.teams import a_team
 from tests.segments.tables import events_of
@@ -130,14 +131,52 @@ def test_what_is_unknown_is_not_nothing() -> None:
     assert beside_of(Beside([], Handled(), Handled(), 0), 7, NAMES) is None
 
 
+def test_each_kind_stands_beside_the_same_kind_before() -> None:
+    now = beside((TAKEN, (27, 120), (3, 120)), (NEW, (4, 60), (30, 60)))
+    before = beside((TAKEN, (30, 90), (0, 0)), (MOVED, (5, 60), (5, 60)))
+    found = beside_of(now, 7, NAMES, before)
+    assert found is not None
+    taken, new = found.lines
+    longer = ("▲", "+30 s (+33 %)", "")
+    assert taken.own.differs == (("▼", "−3 (−10 %)", ""), longer, longer)
+    assert taken.peers.differs == (("▲", "+3", ""), None, None), "what was nothing has no average to differ from"
+    assert new.own.differs == (("▲", "+4", ""), None, None)
+    assert found.total.own.differs.segments == ("▼", "−4 (−11 %)", "")
+    assert found.total.peers.differs.average == ("▲", "+5.4 s (+9.1 %)", "")
+
+
+def test_the_file_of_peers_has_what_was_before_in_columns_of_their_own() -> None:
+    reader = MemoryReader("local")
+    reader.add(events_of([{"accountId": "local", **event} for event in a_team()]))
+    view = view_of(reader, "&agent=7")
+    ends = sorted(row["end"] for row in ended(reader) if row["agentId"] == 7)
+    middle = ends[len(ends) // 2]
+    late, early = replace(view, bounds=[middle, view.end]), replace(view, bounds=[view.start, middle])
+    compared = replace(late, compare="previous", compared=(view.start, middle))
+    sheets = [peers_sheet(reader, each, lambda kind, number: f"{kind} {number}") for each in (compared, late, early)]
+    both, *alone = (
+        {tuple(row[:3]): dict(zip(sheet.names, row, strict=True)) for row in sheet.rows} for sheet in sheets
+    )
+    assert len(sheets[0].names) == 3 + 2 * 10
+    assert both.keys() == alone[0].keys()
+    some = 0
+    for key, row in both.items():
+        for name in sheets[1].names[3:]:
+            assert row[name] == alone[0][key][name]
+            if key in alone[1]:
+                some += 1
+                assert row[f"{name}Previous"] == alone[1][key][name]
+    assert some
+
+
 def test_conversations_at_once_are_shares_of_the_assigned_time() -> None:
     found = levels_of(AtOnce({1: HOUR, 3: 3 * HOUR}))
     assert found is not None
     assert (found.mean, found.assigned) == ("2.5", "4 h")
     assert [tuple(line) for line in found.lines] == [
-        ("1", "1 h", "25 %", 25.0),
-        ("2", "0 s", "0 %", 0.0),
-        ("3", "3 h", "75 %", 75.0),
+        ("1", "1 h", "25 %", 25.0, None),
+        ("2", "0 s", "0 %", 0.0, None),
+        ("3", "3 h", "75 %", 75.0, None),
     ]
     many = levels_of(AtOnce({1: 999 * MINUTE, 13: MINUTE // 2, 20: MINUTE // 2}))
     assert many is not None
@@ -147,6 +186,14 @@ def test_conversations_at_once_are_shares_of_the_assigned_time() -> None:
     compared = levels_of(AtOnce({1: HOUR, 3: 3 * HOUR}), AtOnce({1: HOUR, 2: HOUR}))
     assert compared is not None
     assert compared.differs == ("▲", "+1.0 (+67 %)", "")
+    assert [line.differs for line in compared.lines] == [
+        ("▼", "−25.0 points", ""),
+        ("▼", "−50.0 points", ""),
+        ("▲", "+75.0 points", ""),
+    ]
+    both = levels_of(AtOnce({13: HOUR, 20: HOUR}), AtOnce({1: HOUR, 14: 2 * HOUR, 15: HOUR}))
+    assert both is not None
+    assert both.lines[-1].differs == ("▲", "+25.0 points", ""), "numbers that share a row are compared together"
     alone = levels_of(AtOnce({1: HOUR}), AtOnce({}))
     assert alone is not None
     assert alone.differs is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import date
 from typing import Final, NamedTuple
 
@@ -11,10 +12,10 @@ from handletime.answers.difference import Difference, difference
 from handletime.answers.flat import Namer
 from handletime.answers.labels import AccountLabels
 from handletime.answers.peers import Beside, Handled, Parts, beside_peers, parts_of, telling
-from handletime.answers.registry import Metric
+from handletime.answers.registry import METRICS, Metric
 from handletime.answers.words import NO_FOCUS_DATA, NONE, count, duration, local, no_focus_data_of
 from handletime.api.ports import Reader
-from handletime.web.sheet import Sheet
+from handletime.web.sheet import Sheet, compared_cells, compared_names
 from handletime.web.view import View
 
 ALIKE: Final = 0.1
@@ -40,14 +41,23 @@ MEANINGS: Final = {
 }
 
 
+class Differs(NamedTuple):
+    """How the number of segments and their handle times differ from what the view is compared with, if it is."""
+
+    segments: Difference | None = None
+    average: Difference | None = None
+    median: Difference | None = None
+
+
 class Side(NamedTuple):
-    """What one row says of the agent, or of the peers."""
+    """What one row says of the agent, or of the peers; and how it differs from what the view is compared with."""
 
     segments: str
     share: str
     average: str
     known: str
     median: str
+    differs: Differs = Differs()
 
 
 class Line(NamedTuple):
@@ -75,6 +85,7 @@ class Level(NamedTuple):
     time: str
     share: str
     percent: float
+    differs: Difference | None = None
 
 
 class Levels(NamedTuple):
@@ -99,21 +110,25 @@ def one_agent_of(reader: Reader, view: View, agent: int, labels: AccountLabels) 
     """What there is to say of an agent in a view."""
     of = view.agent_segments
     with reader.snapshot() as snapshot:
-        beside = beside_peers(snapshot, of, agent)
-        levels, before = at_once(snapshot, of), view.before(of)
-        then = None if before is None else at_once(snapshot, before)
+        found, levels = beside_peers(snapshot, of, agent), at_once(snapshot, of)
+        before = view.before(of)
+        found_before = None if before is None else beside_peers(snapshot, before, agent)
+        levels_before = None if before is None else at_once(snapshot, before)
         last = last_end(snapshot, of)
     day = local(view.end - 1 if last is None else last, view.zone).date()
-    return OneAgent(beside_of(beside, agent, labels), levels_of(levels, then), day)
+    return OneAgent(beside_of(found, agent, labels, found_before), levels_of(levels, levels_before), day)
 
 
-def beside_of(beside: Beside, agent: int, labels: AccountLabels) -> BesidePeers | None:
-    """An agent's segments beside the peers' in words; None where there are none."""
+def beside_of(beside: Beside, agent: int, labels: AccountLabels, before: Beside | None = None) -> BesidePeers | None:
+    """An agent's segments beside the peers' in words, and beside those of before; None where there are none."""
     if not beside.own.segments:
         return None
+    then = None if before is None else _by_kind(before)
 
     def line(skill: int | None, follows: str, own: Handled, peers: Handled) -> Line:
-        return Line(skill, follows, _side(own, beside.own), _side(peers, beside.peers))
+        earlier = None if then is None else then.get((skill, follows), _NOBODY)
+        sides = zip((own, peers), (beside.own, beside.peers), earlier or (None, None), strict=True)
+        return Line(skill, follows, *(_side(*each) for each in sides))
 
     lines = [line(*kind) for kind in beside.kinds]
     return BesidePeers(
@@ -121,24 +136,48 @@ def beside_of(beside: Beside, agent: int, labels: AccountLabels) -> BesidePeers 
     )
 
 
-def _side(of: Handled, whole: Handled) -> Side:
+_NOBODY: Final = (Handled(), Handled())
+
+
+def _by_kind(beside: Beside) -> dict[tuple[int | None, str], tuple[Handled, Handled]]:
+    """The agent's segments and the peers' by kind, and all together as that of no skill."""
+    found: dict[tuple[int | None, str], tuple[Handled, Handled]] = {(None, ""): (beside.own, beside.peers)}
+    return found | {(kind.skill, kind.follows): (kind.own, kind.peers) for kind in beside.kinds}
+
+
+def _side(of: Handled, whole: Handled, before: Handled | None = None) -> Side:
+    differs = Differs() if before is None else _differs(of, before)
+    share = _share(of.segments, whole.segments)
     if not of.segments:
-        return Side("0", NONE if not whole.segments else "0 %", NONE, "", NONE)
+        return Side("0", NONE if not whole.segments else "0 %", NONE, "", NONE, differs)
     if of.average is None or of.median is None:
-        return Side(f"{of.segments:,}", _percent(of, whole), NO_FOCUS_DATA, "", NONE)
+        return Side(f"{of.segments:,}", share, NO_FOCUS_DATA, "", NONE, differs)
     known = f"n {of.known:,}"
-    return Side(f"{of.segments:,}", _percent(of, whole), duration(of.average), known, duration(of.median))
+    return Side(f"{of.segments:,}", share, duration(of.average), known, duration(of.median), differs)
 
 
-def _percent(of: Handled, whole: Handled) -> str:
-    return _share(of.segments, whole.segments)
+_SEGMENTS: Final = METRICS["totalAgentConversationSegments"]
+_AVERAGE: Final = METRICS["avgHandleTimeMillis"]
+_MEDIAN: Final = METRICS["medianHandleTimeMillis"]
+
+
+def _differs(of: Handled, before: Handled) -> Differs:
+    return Differs(
+        difference(_SEGMENTS, of.segments, before.segments),
+        difference(_AVERAGE, of.average, before.average),
+        difference(_MEDIAN, of.median, before.median),
+    )
+
+
+def _percent(of: int, whole: int) -> float | None:
+    return 100 * of / whole if whole else None
 
 
 def _share(of: int, whole: int) -> str:
     """A share in percent; what is there is never 0 %, and what is not all never 100 %."""
-    if not whole:
+    percent = _percent(of, whole)
+    if percent is None:
         return NONE
-    percent = 100 * of / whole
     if 0 < percent < 1:
         return "<1 %"
     return ">99 %" if 99 < percent < 100 else f"{percent:.0f} %"
@@ -213,20 +252,29 @@ def levels_of(found: AtOnce, before: AtOnce | None = None) -> Levels | None:
     if mean is None:
         return None
     most = max(found.times)
-    shown = {number: found.times.get(number, 0) for number in range(1, min(most, LEVELS_MAX) + 1)}
-    lines = [_level(f"{number}", time, whole) for number, time in shown.items()]
-    rest = whole - sum(shown.values())
-    if rest:
-        lines.append(_level(f"{LEVELS_MAX + 1} to {most}" if most > LEVELS_MAX + 1 else f"{most}", rest, whole))
+    times, then = _rows_of(found), _rows_of(before)
+    shown = {number: times[number] for number in range(1, min(most, LEVELS_MAX + 1) + 1)}
+    names = {LEVELS_MAX + 1: f"{LEVELS_MAX + 1} to {most}"} if most > LEVELS_MAX + 1 else {}
+    lines = []
+    for number, time in shown.items():
+        percent = 100 * time / whole
+        differs = None if before is None else difference(_SHARE, percent, _percent(then[number], before.assigned))
+        level = Level(names.get(number, f"{number}"), duration(time), _share(time, whole), round(percent, 2), differs)
+        lines.append(level)
     differs = None if before is None else difference(_AT_ONCE, mean, before.mean)
     return Levels(f"{mean:.1f}", duration(whole), lines, differs)
 
 
+def _rows_of(found: AtOnce | None) -> Counter[int]:
+    """For how long so many conversations were assigned at once, by the numbers that have a row."""
+    times = Counter[int]()
+    for number, time in found.times.items() if found else ():
+        times[min(number, LEVELS_MAX + 1)] += time
+    return times
+
+
 _AT_ONCE: Final = Metric("conversationsAtOnce", "Conversations at once, on average", unit="responses")
-
-
-def _level(number: str, time: int, whole: int) -> Level:
-    return Level(number, duration(time), _share(time, whole), round(100 * time / whole, 2))
+_SHARE: Final = Metric("durationPercent", "Share of the time in which any was assigned", unit="percent")
 
 
 # --- as files --------------------------------------------------------------------------------------------------------
@@ -235,16 +283,20 @@ def _level(number: str, time: int, whole: int) -> Level:
 def peers_sheet(reader: Reader, view: View, name: Namer) -> Sheet:
     """The segments of a view's agent beside the peers', by skill and by what they follow."""
     with reader.snapshot() as snapshot:
-        beside = beside_peers(snapshot, view.agent_segments, view.agent or 0)
+        of, agent = view.agent_segments, view.agent or 0
+        before = view.before(of)
+        found = [beside_peers(snapshot, each, agent) for each in (of, before) if each is not None]
+    windows = [(each, _by_kind(each)) for each in found]
     rows = [
         [
             *(kind.skill, name("skill", kind.skill), kind.follows),
-            *(*_side_cells(kind.own, beside.own), *_side_cells(kind.peers, beside.peers)),
+            *compared_cells(*(_kind_cells(each, by.get(kind[:2], _NOBODY)) for each, by in windows)),
         ]
-        for kind in (beside.kinds if beside.own.segments else ())
+        for kind in (found[0].kinds if found[0].own.segments else ())
     ]
     of_peers = [f"peers{each[0].upper()}{each[1:]}" for each in _SIDE_NAMES]
-    return Sheet("peers", view.start, view.end, ("skillId", "skill", "follows", *_SIDE_NAMES, *of_peers), rows)
+    names = ("skillId", "skill", "follows", *compared_names([*_SIDE_NAMES, *of_peers], compared=before is not None))
+    return Sheet("peers", view.start, view.end, names, rows)
 
 
 _SIDE_NAMES: Final = (
@@ -253,9 +305,13 @@ _SIDE_NAMES: Final = (
 )
 
 
+def _kind_cells(of: Beside, both: tuple[Handled, Handled]) -> list[object]:
+    own, peers = both
+    return [*_side_cells(own, of.own), *_side_cells(peers, of.peers)]
+
+
 def _side_cells(of: Handled, whole: Handled) -> list[object]:
-    percent = 100 * of.segments / whole.segments if whole.segments else None
-    return [of.segments, percent, of.known, of.average, of.median]
+    return [of.segments, _percent(of.segments, whole.segments), of.known, of.average, of.median]
 
 
 def at_once_sheet(reader: Reader, view: View) -> Sheet:
@@ -263,11 +319,15 @@ def at_once_sheet(reader: Reader, view: View) -> Sheet:
     with reader.snapshot() as snapshot:
         found, before = at_once(snapshot, view.agent_segments), view.before(view.agent_segments)
         then = None if before is None else at_once(snapshot, before)
-    times = [(number, found.times.get(number, 0)) for number in range(1, max(found.times, default=0) + 1)]
+    windows = [found] if then is None else [found, then]
     rows = [
-        [number, time, 100 * time / found.assigned, *(() if then is None else (then.times.get(number, 0),))]
-        for number, time in times
+        [
+            number,
+            *compared_cells(
+                *((each.times.get(number, 0), _percent(each.times.get(number, 0), each.assigned)) for each in windows)
+            ),
+        ]
+        for number in range(1, max(found.times, default=0) + 1)
     ]
-    names = [*("conversationsAtOnce", "durationMillis", "durationPercent")]
-    names += [] if then is None else ["durationMillisPrevious"]
+    names = ["conversationsAtOnce", *compared_names(["durationMillis", "durationPercent"], compared=then is not None)]
     return Sheet("at-once", view.start, view.end, names, rows)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
+from handletime.answers.report import PREVIOUS
+
 Form = Literal["csv", "xlsx"]
 FORMS: Final[tuple[Form, ...]] = ("csv", "xlsx")
 
@@ -30,6 +32,16 @@ class Sheet(NamedTuple):
     end: int
     names: Sequence[str]
     rows: Sequence[Cells]
+
+
+def compared_names(names: Sequence[str], *, compared: bool) -> list[str]:
+    """The names of columns, each with that of the same in what a view is compared with, if it is."""
+    return [f"{name}{end}" for name in names for end in (("", PREVIOUS) if compared else ("",))]
+
+
+def compared_cells(*windows: Cells) -> list[object]:
+    """The cells of such columns: of each first the window's own, then that of the other one."""
+    return [cell for cells in zip(*windows, strict=True) for cell in cells]
 
 
 def at_if_any(millis: int | None) -> At | None:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from handletime.answers.by_weekday import SPAN_MAX, Hour, abandoned_by_weekday
 from handletime.answers.clocks import WEEKDAYS, Clocks
 from handletime.answers.difference import Difference, difference
-from handletime.answers.figures import Value, figures_of
 from handletime.answers.flat import Namer
 from handletime.answers.registry import METRICS, Metric
 from handletime.answers.relations import Snapshot
-from handletime.answers.selection import Selection
 from handletime.answers.transfers import Transfer, into_and_out_of, transfers_between
 from handletime.api.errors import BadRequest
 from handletime.api.ports import Reader
 from handletime.clock import DAY
-from handletime.web.sheet import Sheet
+from handletime.web.sheet import Sheet, compared_cells, compared_names
 from handletime.web.view import View
 
 STEPS: Final = (0, 5, 10, 20, 40)
@@ -29,11 +28,14 @@ TRANSFERS_MAX: Final = 100
 
 
 class Cell(NamedTuple):
-    """One hour of a weekday: its share in words, how dark it is (0 to 5; 0: nobody gave up), and what it is made of."""
+    """One hour of a weekday: its share in words, how dark it is (0 to 5; 0: nobody gave up), what it is made of, and
+    how it differs from the hour that it is compared with, where both have enough waits for that to say something.
+    """
 
     text: str
     step: int
     says: str
+    differs: Difference | None = None
 
 
 class Line(NamedTuple):
@@ -84,18 +86,9 @@ class Transfers(NamedTuple):
 
 def queue_of(reader: Reader, view: View) -> tuple[Weekdays, Transfers]:
     """What there is to say of a view's queues, and of transfers between skills."""
-    before = view.before(view.skill_segments)
     with reader.snapshot() as snapshot:
-        weekdays = _weekdays(_hours(snapshot, view), view.clocks)
-        if before is not None and weekdays.total:
-            share = Hour(weekdays.abandoned, weekdays.total).percent
-            weekdays = weekdays._replace(differs=difference(_SHARE, share, _share(snapshot, before)))
+        weekdays = _weekdays(_hours(snapshot, view), _hours_before(snapshot, view), view.clocks)
         return weekdays, _shown(_transfers(snapshot, view), _transfers_before(snapshot, view), view.skill)
-
-
-def _share(snapshot: Snapshot, of: Selection) -> Value:
-    """The share of waits in the queue that the consumer ended, of a selection."""
-    return figures_of(snapshot, [_SHARE], (), of).get((), {}).get(_SHARE.key)
 
 
 def _shown(now: list[Transfer], before: list[Transfer] | None, skill: int | None) -> Transfers:
@@ -124,6 +117,12 @@ def _hours(snapshot: Snapshot, view: View) -> list[list[Hour]] | None:
     return abandoned_by_weekday(snapshot, view.skill_segments, view.zone)
 
 
+def _hours_before(snapshot: Snapshot, view: View) -> list[list[Hour]] | None:
+    """Those of what the view is compared with; None where it is not."""
+    before = view.before(view.skill_segments)
+    return None if before is None else abandoned_by_weekday(snapshot, before, view.zone)
+
+
 def _transfers(snapshot: Snapshot, view: View) -> list[Transfer]:
     return transfers_between(snapshot, view.start, view.end, view.skill)
 
@@ -135,30 +134,48 @@ def _transfers_before(snapshot: Snapshot, view: View) -> list[Transfer] | None:
     return transfers_between(snapshot, view.compared[0], view.compared[-1], view.skill)
 
 
-def _weekdays(hours: list[list[Hour]] | None, clocks: Clocks) -> Weekdays:
+def _weekdays(hours: list[list[Hour]] | None, before: list[list[Hour]] | None, clocks: Clocks) -> Weekdays:
     if hours is None:
         return Weekdays(None, 0, 0)
-    lines = [
-        Line(name, [_cell(hour) for hour in hours[day]], _cell(_together(hours[day])))
-        for day, name in clocks.weekdays()
-    ]
-    of_hours = [_together([day[hour] for day in hours]) for hour in range(24)]
-    whole = _together(of_hours)
-    lines.append(Line("all days", [_cell(hour) for hour in of_hours], _cell(whole)))
-    return Weekdays(lines, whole.abandoned, whole.total)
+    now = _with_all_days(hours)
+    then = [None] * len(now) if before is None else _with_all_days(before)
+    names = [*clocks.weekdays(), (len(hours), "all days")]
+    lines = [_line(name, now[day], then[day]) for day, name in names]
+    whole = _together(now[-1])
+    differs = None if before is None else difference(_SHARE, whole.percent, _together(then[-1] or ()).percent)
+    return Weekdays(lines, whole.abandoned, whole.total, differs)
 
 
-def _together(hours: list[Hour]) -> Hour:
+def _with_all_days(hours: list[list[Hour]]) -> list[list[Hour]]:
+    """The hours of each weekday, and those of all of them together."""
+    return [*hours, [_together(of_all) for of_all in zip(*hours, strict=True)]]
+
+
+def _line(name: str, hours: Sequence[Hour], before: Sequence[Hour] | None) -> Line:
+    then = [None] * len(hours) if before is None else before
+    cells = [_cell(*both) for both in zip(hours, then, strict=True)]
+    return Line(name, cells, _cell(_together(hours), None if before is None else _together(before)))
+
+
+def _together(hours: Sequence[Hour]) -> Hour:
     return Hour(sum(hour.abandoned for hour in hours), sum(hour.total for hour in hours))
 
 
-def _cell(hour: Hour) -> Cell:
+def _cell(hour: Hour, before: Hour | None) -> Cell:
     percent = hour.percent
+    earlier = f"; before {_made_of(before)}" if before and before.total else ""
     if percent is None:
-        return Cell("", 0, "no wait ended")
+        return Cell("", 0, f"no wait ended{earlier}")
     step = 0 if not hour.abandoned or hour.total < TELLING else sum(percent >= least for least in STEPS)
     text = "0" if not hour.abandoned else "<1" if percent < 1 else f"{percent:.0f}"
-    return Cell(text, step, f"{hour.abandoned:,} of {hour.total:,} abandoned in queue")
+    says = f"{_made_of(hour)} abandoned in queue{earlier}"
+    if before is None or min(hour.total, before.total) < TELLING:
+        return Cell(text, step, says)
+    return Cell(text, step, says, difference(_SHARE, percent, before.percent))
+
+
+def _made_of(hour: Hour) -> str:
+    return f"{hour.abandoned:,} of {hour.total:,}"
 
 
 # --- as files --------------------------------------------------------------------------------------------------------
@@ -167,21 +184,20 @@ def _cell(hour: Hour) -> Cell:
 def weekdays_sheet(reader: Reader, view: View) -> Sheet:
     """Waits in the queue by weekday and hour, a row for each hour of the week. Raises BadRequest for a long span."""
     with reader.snapshot() as snapshot:
-        hours = _hours(snapshot, view)
+        hours, before = _hours(snapshot, view), _hours_before(snapshot, view)
     if hours is None:
         raise BadRequest([f"from: must be at most {SPAN_MAX // DAY} days before to for a table by weekday and hour"])
+    windows = [hours] if before is None else [hours, before]
     rows = [
-        [weekday, hour, found.total, found.abandoned, found.percent]
-        for weekday, day in zip(WEEKDAYS, hours, strict=True)
-        for hour, found in enumerate(day)
+        [weekday, hour, *compared_cells(*((each.total, each.abandoned, each.percent) for each in each_window))]
+        for weekday, *days in zip(WEEKDAYS, *windows, strict=True)
+        for hour, each_window in enumerate(zip(*days, strict=True))
     ]
-    return Sheet("weekdays", view.start, view.end, HOUR_NAMES, rows)
+    names = [*("weekday", "hour"), *compared_names(_HOUR_NAMES, compared=before is not None)]
+    return Sheet("weekdays", view.start, view.end, names, rows)
 
 
-HOUR_NAMES: Final = (
-    *("weekday", "hour"),
-    *("totalQueueSegments", "queueSegmentsAbandonedByConsumers", "abandonedQueueSegmentsPercent"),
-)
+_HOUR_NAMES: Final = ("totalQueueSegments", "queueSegmentsAbandonedByConsumers", "abandonedQueueSegmentsPercent")
 
 
 def transfers_sheet(reader: Reader, view: View, name: Namer) -> Sheet:
@@ -197,6 +213,8 @@ def transfers_sheet(reader: Reader, view: View, name: Namer) -> Sheet:
         ]
         for each in found
     ]
-    names = [*("fromSkillId", "fromSkill", "toSkillId", "toSkill", "transfers")]
-    names += [] if then is None else ["transfersPrevious"]
+    names = [
+        *("fromSkillId", "fromSkill", "toSkillId", "toSkill"),
+        *compared_names(["transfers"], compared=then is not None),
+    ]
     return Sheet("transfers", view.start, view.end, names, rows)
