@@ -295,6 +295,25 @@ def test_every_number_of_now_leads_to_so_many_conversations(visitor: Visitor) ->
     expect(page.locator("svg.picture .item.running").first).to_be_attached()
 
 
+def test_a_legend_has_figures_only_while_something_is_pointed_at(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=yesterday&agent=3001&compare=previous")
+    chart = page.locator("[data-chart]").nth(1)
+    legend = chart.locator(".u-legend")
+    assert legend.locator(".u-series:visible").all_inner_texts() == ["median", "p90", "median, before", "p90, before"]
+    colons = "all => all.map(each => getComputedStyle(each, '::after').content)"
+    assert set(legend.locator("th:visible").evaluate_all(colons)) == {"none"}
+    looks = """all => all.map(each => getComputedStyle(each))
+        .map(each => `${each.borderTopStyle} ${each.borderTopColor} ${each.backgroundColor}`)"""
+    marks = legend.locator(".u-marker:visible").evaluate_all(looks)
+    assert [each.split()[0] for each in marks] == ["solid", "dashed", "dotted", "dotted"]
+    assert len(set(marks)) == 4
+    chart.locator(".u-over").hover()
+    expect(legend).to_contain_text(re.compile(r"from\s*\S+.*median\s*[\d–]"), use_inner_text=True)
+    assert legend.locator(".u-series:visible").count() == 5
+    page.mouse.move(1, 1)
+    expect(legend).not_to_contain_text("from", use_inner_text=True)
+
+
 def test_a_bar_of_a_chart_leads_to_its_segments(visitor: Visitor) -> None:
     page = visitor.sign_in("centre", "/?last=24h")
     chart = page.locator("[data-chart]").first
