@@ -690,6 +690,34 @@ def test_page_file_and_api_compare_alike(visitor: Visitor) -> None:
     expect(page.locator("#total")).to_have_text(f"{told:,}")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/skills?last=7d&skill=10",
+        "/agents?last=7d&agent=3001",
+        "/segments?last=7d",
+        "/open",
+        "/agent-day?agent=3001",
+    ],
+)
+def test_each_export_says_visibly_what_it_is_and_keeps_its_distance(visitor: Visitor, path: str) -> None:
+    page = visitor.sign_in("centre", path)
+    files = page.locator(".exports:visible")
+    told = files.evaluate_all("""all => all.map(each => {
+        const title = each.closest(".title")?.querySelector("h1, h2");
+        return [title?.innerText ?? "", each.innerText].join(" ").replace(/\\s+/g, " ");
+    })""")
+    assert len(set(told)) == len(told) > 0
+    assert not [each for each in told if each.strip().startswith("Export CSV")]
+    gaps = page.locator(":is(.title, .asked):visible:has(.exports) ~ .scroll").evaluate_all(
+        """all => all.map(each => each.getBoundingClientRect().top - Math.max(
+            ...[...each.parentElement.querySelectorAll(":scope > :is(.title, .asked) .exports")]
+                .map(one => one.getBoundingClientRect().bottom)))"""
+    )
+    assert all(gap >= 4 for gap in gaps), gaps
+
+
 def test_a_file_has_the_rows_that_are_seen_in_their_order(visitor: Visitor) -> None:
     page = visitor.sign_in("centre", "/agents?last=31d&sort=p90ResponseMillis&direction=asc&find=30&userType=all")
     shown = page.locator("table.metrics tbody tr")
