@@ -183,6 +183,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     compare: Compare | None = None
     compared: tuple[int, ...] = ()
     """The bounds of what the span is compared with, as far as the span has passed; empty where it is not compared."""
+    has_nothing_before: bool = False
+    """Whether it is not compared since what it should be compared with lies before all data."""
 
     @property
     def zone(self) -> ZoneInfo:
