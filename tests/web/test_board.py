@@ -241,6 +241,7 @@ def test_a_wall_has_the_most_urgent_skills_and_nothing_else(site: Site) -> None:
     assert "history" not in data
     assert list(rows(data["live"])) == list(rows(page))
     assert site.client.get("/?kiosk=2&tz=UTC", headers=HTML).status_code == 400
+    assert "<nav" in seen(site, "/?kiosk=0")
 
 
 def test_nobody_has_to_sign_in_again_at_a_wall(site: Site) -> None:
@@ -283,6 +284,22 @@ def test_today_begins_at_the_midnight_of_the_pages_zone(site: Site) -> None:
     filtered = seen(site, "/?skill=4")
     assert tile(filtered, "first response in time today") == ["100 %", "1 of 1"], "not the one of before midnight"
     assert "queue waits in time today" not in seen(site, "/?agent=5"), "a wait in the queue is of no agent"
+
+
+def test_skills_with_nothing_open_stand_last_with_their_levels(site: Site) -> None:
+    for path in ("/?agent=9", "/?kiosk=1&agent=9"):
+        page = seen(site, path)
+        shown = rows(page)
+        assert sorted(shown)[1:] == [10, 11, 12], "what this agent has"
+        assert list(shown)[-1] == 8
+        assert shown[8][:4] == ["0", "0", "–", "0"]
+        assert shown[8][4].startswith("100 %")
+        assert tile(page, "first response in time today") == ["100 %", "1 of 1"]
+        assert "less urgent" not in page
+    assert shown[8][6:] == ["0", "–"]
+    file = site.client.get(f"/now-skills.csv?agent=9&tz={quote(zone())}", headers=HTML).text.splitlines()
+    last = dict(zip(file[0].split(","), file[-1].split(","), strict=True))
+    assert (last["skillId"], last["firstResponseMetCount"], last["open"]) == ("8", "1", "0")
 
 
 def test_without_targets_nothing_is_past_due_and_nothing_has_a_colour(
