@@ -254,6 +254,13 @@ def begins_in_the_middle(what: str, number: int = 1) -> str:
     return f"{what} {'begins' if number == 1 else 'begin'} in the middle: no opening comes first"
 
 
+def left_out(number: int) -> str:
+    """`5 more conversations are open that were opened before all of these, and are not counted here`."""
+    is_, was = ("is", "was") if number == 1 else ("are", "were")
+    what = f"{count(number, 'more conversation')} {is_} open that {was} opened before all of these"
+    return f"{what}, and {is_} not counted here"
+
+
 def without_focus_data(number: int, of: int, what: str) -> str:
     """`2 of 3 human agents have no focus data: handle time is unknown there, not zero`."""
     have = "has" if number == 1 else "have"

@@ -41,6 +41,7 @@ from handletime.web.figures import (
     Row,
     TableOf,
     agent_columns,
+    comparable,
     data_quality_of,
     history_of,
     level_columns,
@@ -224,7 +225,7 @@ def skills(request: HttpRequest, page: ThePage) -> Response[bytes]:
 def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.clocks)
+    view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
     targets = page.service.targets.of(asker.account)
     tables_here = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     of_skills = tables_here[0].of_skills
