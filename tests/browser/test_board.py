@@ -235,12 +235,14 @@ def test_agents_at_work_have_the_room_for_it(centre: Centre, chromium: Browser) 
 def test_a_wall_grows_with_the_browsers_zoom_and_fits_a_narrow_window(centre: Centre, chromium: Browser) -> None:
     # At 200 and 400 % a window of 1366 has so many pixels of CSS.
     for width, zoom in ((683, 2), (342, 4)):
-        visitor = visit(centre, chromium, "/?kiosk=1", viewport={"width": width, "height": 768 // zoom})
+        visitor = visit(centre, chromium, "/?kiosk=1", "full", viewport={"width": width, "height": 768 // zoom})
         try:
             page = visitor.page
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             body = page.locator(".tile dt").first.evaluate("each => parseFloat(getComputedStyle(each).fontSize)")
             assert body * zoom >= 1.8 * 1366 * 0.0125, "in pixels of the screen"
+            cut = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+            assert page.locator(".tile").evaluate_all(cut) == []
         finally:
             visitor.context.close()
 
