@@ -289,11 +289,11 @@ def slow(row: Told) -> list[str]:
 
 
 def past_due(row: Told) -> str:
-    late, forgotten = int(row["pastDue"]), int(row["pastDueOverADay"])
+    late = int(row["pastDue"])
     due = 0 if not row["due"] else round(datetime.fromisoformat(row["due"]).timestamp() * 1000)
-    told = [f"for {said(NOW - due)}"] if late > forgotten else [f"next in {said(due - NOW)}"] if due else []
-    told += [f"{forgotten} for over a day"] if forgotten else []
-    return f"{'! ' if late > forgotten else ''}{late} {' · '.join(told)}".strip()
+    if late:
+        return f"! {late} {'up to' if late > 1 else 'for'} {said(NOW - due)}"
+    return f"0 next in {said(due - NOW)}" if due else "0"
 
 
 def longest(row: Told) -> str:
@@ -557,6 +557,15 @@ def test_files_have_all_rows_where_the_page_has_some(site: Site, monkeypatch: py
     assert len(read(site.get(link(page, "beside the peers")))) == len(kinds)
     monkeypatch.setattr(one_agent, "LEVELS_MAX", 1)
     assert len(read(site.get("/at-once.csv?last=24h&agent=8&tz=UTC"))) >= 1
+
+
+def test_what_is_left_out_of_very_many_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = len(read(site.get(link(site.get("/open?tz=UTC").text, "open conversations"))))
+    monkeypatch.setattr("handletime.store.now.OPEN_MAX", 2)
+    monkeypatch.setattr(site.world.service, "_open_lately", live.LastRead())
+    for path in ("/?last=24h&tz=UTC", "/open?tz=UTC"):
+        says = f"{whole - 2} more conversations are open that were opened before all of these"
+        assert says in site.get(path).text
 
 
 def test_moments_are_utc_in_csv_and_on_the_clock_of_the_page_in_a_workbook(site: Site) -> None:
