@@ -28,6 +28,8 @@ OUTCOMES: Final = {
     "nonResponsiveAgent": "non-responsive agent",
     "abandoned": "abandoned",
 }
+UNANSWERED_IN_QUEUE: Final = "abandoned in queue, unanswered"
+"""What a skill segment was that the consumer closed in queue, if no agent had written in it."""
 END_REASONS: Final = {
     "closedByConsumer": "closed by the consumer",
     "closedByAgent": "closed by the agent",

@@ -21,6 +21,7 @@ from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.target_words import meanings_of
 from handletime.answers.terms import Table
+from handletime.answers.words import UNANSWERED_IN_QUEUE
 from handletime.api.ports import Reader
 from handletime.clock import MINUTE
 from handletime.targets.targets import CLOCKS, AccountTargets, Clock
@@ -195,7 +196,7 @@ SKILL_COLUMNS: Final = (
         skillSegmentsWithNonResponsiveConsumers="non-resp. consumer",
         skillSegmentsWithNonResponsiveAgents="non-resp. agent",
         skillSegmentsAbandonedByConsumers="abandoned",
-        skillSegmentsAbandonedByConsumersInQueue="abandoned in queue",
+        skillSegmentsAbandonedByConsumersInQueue=UNANSWERED_IN_QUEUE,
     ),
     Columns(
         "First response",
