@@ -85,7 +85,7 @@ def test_a_revoked_key_ends_its_sessions_where_they_are(visitor: Visitor) -> Non
     page = visitor.open("/agents?last=7d")
     page.get_by_label("Key").fill(key.token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
     visitor.centre.revoke(key)
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("was revoked or has expired")
@@ -174,7 +174,7 @@ def test_a_link_from_another_site_opens_the_page(visitor: Visitor) -> None:
         "url => { const a = document.createElement('a'); a.href = url; document.body.append(a); a.click(); }",
         visitor.centre.url + "/agents?last=7d",
     )
-    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
     visitor.elsewhere.clear()
 
 
@@ -525,7 +525,7 @@ def test_what_is_wrong_is_said_beside_what_was_typed(
     if "to=" in query:
         form.get_by_label("to", exact=True).fill("")
     form.get_by_role("button", name="Apply").click()
-    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
     expect(form.get_by_label("Skill")).to_have_value("Billing")
     assert parse_qs(urlsplit(page.url).query)["sort"] == ["name"]
     visitor.wrong.clear()  # The browser reports the 400 itself.
@@ -578,7 +578,7 @@ def test_what_opens_beneath_a_filter_closes_by_escape_and_elsewhere(visitor: Vis
             page.keyboard.press("Escape")
             expect(period).to_be_focused()
         else:
-            page.get_by_role("heading", name="Agents").click()
+            page.get_by_role("heading", name="Agents", exact=True).click()
         expect(page.get_by_role("group", name="Other periods")).to_be_hidden()
 
 
@@ -968,7 +968,7 @@ def test_a_mistyped_address_is_a_page(visitor: Visitor, signed_in: bool) -> None
         assert "centre" not in page.locator("main").inner_text()
         assert page.get_by_role("navigation", name="Pages").count() == signed_in
     page.get_by_role("main").get_by_role("link", name="Agents").click()
-    expect(page.get_by_role("heading", name="Agents" if signed_in else "Sign in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents" if signed_in else "Sign in", exact=True)).to_be_visible()
     browser = {"Accept": "text/html,application/xhtml+xml"}
     for path, headers in (("/api/nothing", browser), ("/operations/api/nothing", browser), ("/agent", {})):
         plain = httpx.get(visitor.centre.url + path, headers=headers)
