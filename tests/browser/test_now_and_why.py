@@ -201,8 +201,8 @@ def test_elsewhere_says_where_and_leads_there(visitor: Visitor) -> None:
     counted = page.locator(".item.not-handled[data-says*='Meanwhile: on two for']")
     counted.dispatch_event("pointerover", {"bubbles": True})
     expect(page.locator("#says")).to_contain_text("Meanwhile: on two for 10 min, on no conversation for 4 min")
-    expect(page.locator(".told p")).to_contain_text("Agent 7 was looking elsewhere until")
-    expect(page.locator(".told p")).to_contain_text("the consumer has been waiting for an answer since")
+    expect(page.locator(".told p:not(.lead)")).to_contain_text("Agent 7 was looking elsewhere until")
+    expect(page.locator(".told p:not(.lead)")).to_contain_text("the consumer has been waiting for an answer since")
     expect(page.locator(".item.waits").last).to_contain_text("still waits")
     # Another conversation in the picture is a link, by keyboard too.
     other = page.locator(".item.other")

@@ -697,6 +697,32 @@ def test_page_file_and_api_compare_alike(visitor: Visitor) -> None:
     expect(page.locator("#total")).to_have_text(f"{told:,}")
 
 
+def test_a_small_screen_has_figures_in_the_place_of_trends_and_a_hint_that_more_follows(
+    centre: Centre, chromium: Browser
+) -> None:
+    visitor = Visitor(centre, chromium, viewport={"width": 390, "height": 800})
+    try:
+        page = visitor.sign_in("centre", "/agents?last=7d")
+        table = page.locator("table.metrics")
+        assert table.locator(".trended:visible").count() == 0
+        whole = [
+            box["x"] + box["width"]
+            for each in table.locator("tbody tr").first.locator("td.n").all()
+            if (box := each.bounding_box())
+        ]
+        assert sum(right <= 380 for right in whole) >= 2
+        region = page.get_by_role("region", name="Agents: figures")
+        looks = region.evaluate(
+            "each => [getComputedStyle(each).backgroundImage, getComputedStyle(each).backgroundAttachment]"
+        )
+        assert looks[0].count("linear-gradient") == 4
+        assert looks[1].startswith("local, local, scroll, scroll")
+        cell = table.locator("tbody td.n").first
+        assert cell.evaluate("each => getComputedStyle(each).backgroundColor") == "rgba(0, 0, 0, 0)"
+    finally:
+        visitor.context.close()
+
+
 @pytest.mark.parametrize(
     "path",
     [

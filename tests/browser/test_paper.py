@@ -110,6 +110,18 @@ def test_paper_is_readable(printing: Visitor, path: str) -> None:
     assert printing.wrong == []
 
 
+def test_paper_of_why_is_readable(centre: Centre, chromium: Browser) -> None:
+    visitor = Visitor(centre, chromium, viewport={"width": PAPER, "height": PAGE})
+    try:
+        page = visitor.sign_in("desk", "/why?conversation=one")
+        page.emulate_media(media="print")
+        assert page.evaluate(OVERLAPS) == []
+        assert what_is_cut(page) == []
+        expect(page.locator(".paper")).not_to_contain_text("span")
+    finally:
+        visitor.context.close()
+
+
 def test_the_head_says_the_day_of_an_agents_day(printing: Visitor) -> None:
     yesterday = datetime.now(ZoneInfo("Europe/Berlin")).date() - timedelta(days=1)
     page = printing.open(f"/agent-day?agent=3001&day={yesterday}&tz=Europe/Berlin")

@@ -373,10 +373,9 @@ def a_judged_wait(row: Told) -> list[Any]:
 def a_segment(row: Told) -> list[str]:
     who = agent(row) + (" bot" if row["userType"] == "bot" else "")
     ended = [OUTCOMES[row["outcome"]], END_REASONS[row["endReason"]]] if row["endTime"] else ["–", "–"]
-    responses = ", ".join(said(int(each)) for each in re.findall(r"\d+", row["responseMillis"])) or "–"
     handled = "–" if row["userType"] == "bot" else lasts(row["totalHandleTimeMillis"], NO_FOCUS_DATA)
-    times = [lasts(row["firstResponseMillis"]), responses]
-    return [who, skill(row), ANY, ANY, handled, FOLLOWS[row["follows"]], *ended, *times]
+    first = lasts(row["firstResponseMillis"])
+    return [who, skill(row), ANY, ANY, handled, FOLLOWS[row["follows"]], *ended, first]
 
 
 def a_unit(row: Told) -> list[Any]:
@@ -466,7 +465,7 @@ def seen(site: Site, shown: Shown) -> tuple[str, list[list[str]]]:
     assert answer.status_code == 200, answer.text
     rows = table(answer.text, shown.region, shown.rows)
     if shown.what == "agent segments":
-        rows = [row for row in rows if len(row) == 10]
+        rows = [row for row in rows if len(row) == 9]
     if shown.what == "event by event":
         rows = [row for row in rows if row[0]]
     return answer.text, rows

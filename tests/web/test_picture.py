@@ -55,6 +55,8 @@ def test_everything_is_drawn_in_its_place(reading: Reading, true: bool) -> None:
         assert 0 < item.y < item.y + item.height <= picture.height
         assert item.says[0]
         assert item.label
+        assert item.conversation or not item.text.endswith("…"), "what has no room is left out"
+        assert not item.text or len(item.text) * 6 < item.width
     messages = sum(each.type == "message" for each in reading.explanation.moments)
     marks = [item for item in picture.items if item.mark and "message" in item.kind]
     assert len(marks) == messages

@@ -80,10 +80,10 @@ class Clocks(NamedTuple):
         day = local(millis, self.zone).date()
         return f"{day:%m-%d}" if self.language is None else _date(day, "Md", self.language)
 
-    def span(self, start: int, end: int) -> str:
-        """From a moment to another one: `2026-11-20 09:04:31 – 10:00:00`, with the second date where it is another."""
-        first, last = (local(each, self.zone).date() for each in (start, end))
-        return f"{self.moment(start)} – {self.time(end) if first == last else self.moment(end)}"
+    def beside(self, known: int, millis: int) -> str:
+        """A moment beside one that is known: the time alone where the date is the same."""
+        same = local(known, self.zone).date() == local(millis, self.zone).date()
+        return self.time(millis) if same else self.moment(millis)
 
     def weekdays(self) -> list[tuple[int, str]]:
         """The days of a week and their names, in the order of the reader's calendar: 0 is Monday."""

@@ -352,8 +352,8 @@ class _Artist:
         end = min(end, self.end)
         x, right = self.scale.at(start), self.scale.at(end)
         width = max(right - x, 1.5)
-        letters = int((width - 6) / _LETTER)
-        shown = text if len(text) <= letters else text[: letters - 1] + "…" if letters > 3 else ""
+        # Into a wait one sees the message that began it; a text that has no room is told when it is pointed at.
+        shown = text if len(text) * _LETTER + (18 if kind == "waits" else 6) <= width else ""
         item = Item(kind, start, end, x, lane.y, width, lane.height, [*says, self._span(start, end)], shown)
         lane.items.append(item)
         return item
@@ -447,7 +447,7 @@ class _Artist:
                 self.more_others += 1
                 continue
             says = [f"{name} looks at {each.conversation}", "Another conversation; leads to its Why"]
-            item = self._stretch(lane, "other", each.start, each.end, says, text=str(each.conversation))
+            item = self._stretch(lane, "other", each.start, each.end, says, text=_short(str(each.conversation)))
             item.conversation = str(each.conversation)
 
     def _shortest_other(self) -> int:
@@ -484,7 +484,7 @@ class _Artist:
             *(_clause(clause) for clause in sorted(under)),
         ]
         item = self._stretch(lane, "unit", start, end, says, text=f"{unit['sequence']} · {duration(end - start)}")
-        if not item.text or item.text.endswith("…"):
+        if not item.text:
             item.text = str(unit["sequence"]) if item.width >= _LETTER + 4 else ""
 
     def _counted(self) -> None:
@@ -530,6 +530,10 @@ class _Artist:
 def _on_others(found: Sequence[Focus]) -> Iterator[Focus]:
     """The stretches on conversations that one may know of."""
     return (each for each in found if each.conversation is not None and each.conversation != OUTSIDE)
+
+
+def _short(conversation: str) -> str:
+    return conversation if len(conversation) <= 13 else f"{conversation[:13]}…"
 
 
 def _clause(rule: str) -> str:

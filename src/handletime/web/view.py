@@ -203,9 +203,9 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         """The time of day to the millisecond, for the text of a page."""
         return self._marked(self.clocks.clock(millis))
 
-    def stretch(self, start: int, end: int) -> str:
-        """From a moment to another one, for the text of a page."""
-        return self._marked(self.clocks.span(start, end))
+    def beside(self, known: int, millis: int) -> str:
+        """A moment beside one that is known, for the text of a page: the time alone where the date is the same."""
+        return self._marked(self.clocks.beside(known, millis))
 
     def _marked(self, text: str) -> str:
         if not self.clocks.has_foreign_words:
