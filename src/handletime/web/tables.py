@@ -190,6 +190,13 @@ class Which(NamedTuple):
         return (SKILL_COLUMNS if self.of_skills else AGENT_COLUMNS)[0].columns[0].metric
 
     @property
+    def name(self) -> str:
+        """What its file is called."""
+        if self.of_page and self.of_page != self.kind:
+            return f"{self.of_page}s-by-{self.kind}"
+        return "skills-agent-segments" if self.kind == "skill" and not self.of_skills else f"{self.kind}s"
+
+    @property
     def each(self) -> Each:
         """The column that tells its rows apart."""
         return "agentId" if self.kind == "agent" else "skillId"
