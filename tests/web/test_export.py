@@ -410,7 +410,7 @@ def a_wait(row: Told) -> list[str]:
 
 
 def a_judged_wait(row: Told) -> list[Any]:
-    verdict = {"met": "within target", "missed": "! later", "left": "without a verdict"}[row["verdict"]]
+    verdict = {"met": "within target", "missed": "! missed", "left": "without a verdict"}[row["verdict"]]
     times = [said(int(row["waitMillis"])), said(int(row["elapsedMillis"]))]
     who = [agent(row)] if row["clock"] != "queueWait" else []
     target = f"{row['target']} : {said(int(row['targetMillis']))}"
