@@ -17,6 +17,7 @@ from handletime.answers.words import (
     begins_in_the_middle,
     count,
     duration,
+    left_out,
     long_units,
     moment_exactly,
     no_focus_data_of,
@@ -112,6 +113,8 @@ def test_a_moment_is_said_as_short_as_it_is_exact_and_in_rfc_3339_with_its_offse
 
 def test_counts_are_said_in_good_english() -> None:
     assert [count(number, "copy", "copies") for number in (0, 1, 2000)] == ["0 copies", "1 copy", "2,000 copies"]
+    assert left_out(1) == "1 more conversation is open that was opened before all of these, and is not counted here"
+    assert left_out(2000).startswith("2,000 more conversations are open that were opened")
     assert begins_in_the_middle("The conversation") == "The conversation begins in the middle: no opening comes first"
     assert begins_in_the_middle(count(1025, "talk"), 1025).startswith("1,025 talks begin in ")
     assert no_focus_data_of("Jackdaw") == "Jackdaw's screen sent no focus data: handle time unknown"

@@ -74,6 +74,7 @@ def test_gauges_say_who_waits_now_by_skill(world: World, account: str) -> None:
     assert found["handletime_queue_longest_wait_seconds", seven] == 600
     assert found["handletime_unanswered_longest_wait_seconds", seven] == 180
     assert found["handletime_open_conversations", (("skill", "8"),)] == 0
+    assert found["handletime_open_conversations_left_out", ()] == 0
     assert {names for _, names in found} >= {seven}
     assert "account" not in {label for _, labels in found for label, _ in labels}
 
@@ -106,6 +107,7 @@ def test_it_is_open_metrics_for_whoever_asks_for_it(world: World, account: str) 
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     families = {family.name for family in open_metrics(answer.text)}  # type: ignore[no-untyped-call]
     assert families == {
+        "handletime_open_conversations_left_out",
         *("handletime_open_conversations", "handletime_queue_conversations", "handletime_unanswered_conversations"),
         *("handletime_queue_longest_wait_seconds", "handletime_unanswered_longest_wait_seconds"),
         *("handletime_first_response_seconds", "handletime_response_seconds", "handletime_queue_wait_seconds"),
@@ -116,7 +118,7 @@ def test_the_servers_own_metrics_know_none_of_it(world: World, account: str) -> 
     put_some(world, account)
     of(world, account)
     assert "queue_conversations" not in world.client.get("/metrics").text
-    assert of(world, f"{account}empty") == {}
+    assert of(world, f"{account}empty") == {("handletime_open_conversations_left_out", ()): 0}
 
 
 def test_service_levels_by_target_and_who_is_past_due(

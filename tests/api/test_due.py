@@ -28,7 +28,8 @@ def test_the_longest_wait_comes_first_with_whom_it_is_for(world: World, account:
     answer = world.get(f"/api/account/{account}/due?within=60", account)
     assert answer.status_code == 200, answer.text
     body = answer.json()
-    assert list(body) == ["at", "count", "conversations"]
+    assert list(body) == ["at", "count", "conversations", "leftOut"]
+    assert body["leftOut"] == 0
     assert (body["at"], body["count"]) == ("2026-11-20T12:00:00Z", 3)
     nothing = dict.fromkeys(["target", "targetMillis", "elapsedMillis", "due", "pastDue"])
     assert body["conversations"] == [

@@ -57,4 +57,5 @@ def test_of_too_many_those_are_given_that_opened_last(tmp_path: Path, monkeypatc
     with a_store(tmp_path / "store") as store:
         store.ingest("local", events_of(opened))
         (prepared,) = store.reader("local").open_conversations()
+        assert [store.reader(name).open_left_out() for name in ("local", "another")] == [1, 0]
     assert set(prepared.events["conversationId"].to_pylist()) == {"second", "third"}

@@ -607,6 +607,15 @@ def test_files_have_all_rows_where_the_page_has_some(site: Site, monkeypatch: py
     assert len(read(site.get("/at-once.csv?last=24h&agent=8&tz=UTC"))) >= 1
 
 
+def test_what_is_left_out_of_very_many_is_said(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = len(read(site.get(link(site.get("/open?tz=UTC").text, "open conversations"))))
+    monkeypatch.setattr("handletime.store.now.OPEN_MAX", 2)
+    monkeypatch.setattr(site.world.service, "_open_lately", live.LastRead())
+    for path in ("/?last=24h&tz=UTC", "/open?tz=UTC"):
+        says = f"{whole - 2} more conversations are open that were opened before all of these"
+        assert says in site.get(path).text
+
+
 def test_moments_are_utc_in_csv_and_on_the_clock_of_the_page_in_a_workbook(site: Site) -> None:
     page = site.get(WHY).text
     first, *_ = read(site.get(link(page, "event by event")))

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pytest
+from msgspec.structs import replace
 
 from handletime.answers.difference import difference
 from handletime.answers.levels import Verdicts
@@ -32,6 +33,7 @@ from handletime.web.figures import (
     History,
     TableOf,
     agent_columns,
+    comparable,
     data_quality_of,
     history_of,
     level_columns,
@@ -244,8 +246,14 @@ def test_doubts_are_counted(reader: MemoryReader) -> None:
     assert quality.long_units == sum(u["segmentId"] in ids and cast(int, u["handleTimeMillis"]) > 60_000 for u in units)
 
 
+def first_end(reader: MemoryReader) -> int:
+    derived = derive(reader.events)
+    rows = [*rows_of(derived.agent_segments), *rows_of(derived.skill_segments)]
+    return min(cast(int, row["end"]) for row in rows if row["end"] is not None)
+
+
 def test_data_that_begin_later_than_what_they_are_compared_with_are_told(reader: MemoryReader) -> None:
-    first = min(cast(int, row["end"]) for row in ended(reader))
+    first = first_end(reader)
     times = reader.events["time"].cast("int64").to_pylist()
     whole = f"from={first + 1000}&to={max(times) + 1}&interval=5&userType=all&compare=previous"
     view = read_view(Query(whole.encode()), max(times) + 10)
@@ -256,7 +264,20 @@ def test_data_that_begin_later_than_what_they_are_compared_with_are_told(reader:
         Query(f"from={later}&to={later + (later - first) // 2}&compare=previous".encode()), max(times) + 10
     )
     assert data_quality_of(reader, known).begins is None
-    assert data_quality_of(reader, view_of(reader)).begins is None
+    early = replace(view_of(reader), start=first - 1)
+    assert data_quality_of(reader, early).begins == first, "the span itself is not whole"
+    assert data_quality_of(reader, replace(early, start=first)).begins is None
+
+
+def test_nothing_is_compared_with_a_time_before_all_data(reader: MemoryReader) -> None:
+    first = first_end(reader)
+    for later, is_dropped in ((0, True), (1, False)):
+        query = f"from={first + later}&to={first + later + 3_600_000}&compare=previous"
+        view = read_view(Query(query.encode()), first + 7_200_000)
+        assert view.compared[-1] == first + later
+        found = comparable(view, reader)
+        assert (found.compared == (), found.has_nothing_before) == (is_dropped, is_dropped)
+        assert data_quality_of(reader, found).begins == (None if is_dropped else first)
 
 
 # --- compared ---------------------------------------------------------------------------------------------------------

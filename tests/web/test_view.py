@@ -245,6 +245,8 @@ LABELS = AccountLabels(
         ("TZ=utc&last=7d", "TZ=utc&last=7d"),
         ("agent=heron&skill=HERON&tz=UTC", "agent=1&skill=11&tz=UTC"),
         ("agent=+Grey+Heron+&tz=UTC", "agent=4&tz=UTC"),
+        ("agent=her&tz=UTC", "agent=1&tz=UTC"),
+        ("agent=y+he&tz=UTC", "agent=4&tz=UTC"),
         ("agent=STRASSE&tz=UTC", "agent=5&tz=UTC"),
         ("agent=7&skill=-1&skill=&tz=UTC", "agent=7&skill=-1&tz=UTC"),
         ("skill=77&tz=UTC", "skill=77&tz=UTC"),

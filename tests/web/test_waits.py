@@ -204,8 +204,18 @@ def test_what_is_wrong_is_said(site: Site) -> None:
 
 
 def test_compared_waits_have_a_difference(site: Site) -> None:
-    text = page(site, f"/waits?clock=response&verdict=met&compare=previous&{SPAN}")
-    assert f"▲</span> {total(text):,}" in text or f"+{total(text):,}" in text
+    nothing = page(site, f"/waits?clock=response&verdict=met&compare=previous&{SPAN}")
+    assert "There is nothing to compare with: that time lies before all data." in nothing
+    assert "Compared with" not in nothing
+    assert 'class="differs' not in nothing
+    late = f"from={DAY}T12:00&to={DAY}T23:59&tz=UTC"
+    now, early = (
+        total(page(site, f"/waits?clock=response&verdict=met&{span}"))
+        for span in (late, f"from={DAY}T00:01&to={DAY}T12:00&tz=UTC")
+    )
+    text = page(site, f"/waits?clock=response&verdict=met&compare=previous&{late}")
+    assert "Compared with" in text
+    assert (f"+{now - early:,}" if now > early else f"−{early - now:,}" if now < early else "±0") in text
 
 
 def test_a_key_of_a_group_sees_no_waits_in_the_queue(site: Site) -> None:

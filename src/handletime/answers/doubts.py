@@ -10,7 +10,8 @@ from handletime.answers.selection import Selection, instant_of
 
 class DataQuality(NamedTuple):
     """How many human segments there are, how many of them have no focus data, and how many units are long; and when the
-    first agent segment ended (epoch milliseconds), where that is after the beginning of what is compared with.
+    first segment ended (epoch milliseconds), where that is after the beginning of the span, or of what it is compared
+    with.
     """
 
     human: int
@@ -19,10 +20,12 @@ class DataQuality(NamedTuple):
     begins: int | None = None
 
 
-def begins_after(snapshot: Snapshot, moment: int) -> int | None:
-    """When the first agent segment ended, if that is after a moment; both epoch milliseconds."""
-    (first,) = snapshot.execute('select epoch_ms(min("end")) from agent_segments').fetchone() or (None,)
-    return first if first is not None and first > moment else None
+def first_end(snapshot: Snapshot) -> int | None:
+    """When the first agent segment or skill segment ended, in epoch milliseconds; None where none has."""
+    (first,) = snapshot.execute(
+        """select epoch_ms(least((select min("end") from agent_segments), (select min("end") from skill_segments)))"""
+    ).fetchone() or (None,)
+    return None if first is None else int(first)
 
 
 def data_quality_of(snapshot: Snapshot, of: Selection, long_millis: int) -> DataQuality:

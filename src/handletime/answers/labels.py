@@ -110,6 +110,14 @@ class AccountLabels:
             return [int(shown)]
         return found
 
+    def meant(self, kind: Kind, text: str) -> list[int]:
+        """The ids of a kind that are meant by what somebody typed: those called so; else those whose names begin so;
+        else those whose names have it in them.
+        """
+        like = self.like(kind, text)
+        beginning = [number for number in like if _plain(self.name(kind, number) or "").startswith(_plain(text))]
+        return self.called(kind, text) or beginning or like
+
     def like(self, kind: Kind, text: str) -> list[int]:
         """The ids of a kind whose names have this text in them, in any letter case, in order."""
         wanted = _plain(text)

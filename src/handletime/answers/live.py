@@ -208,6 +208,8 @@ class Now(NamedTuple):
     looking: list[Looking]
     """Whose focus is on a conversation that is not theirs, the longest first: supervisors, or a colleague."""
     more_looking: int
+    left_out: int = 0
+    """How many open conversations were not read, of which nothing here knows; not told within a scope."""
 
 
 class OpenConversations(NamedTuple):
@@ -216,12 +218,15 @@ class OpenConversations(NamedTuple):
     conversations: list[OpenConversation]
     with_focus: set[int]
     begin_in_the_middle: int
+    left_out: int = 0
+    """How many more are open, opened before these."""
 
 
 def within(found: OpenConversations, scope: Scope) -> OpenConversations:
     """The open conversations that lie within a scope: by their skill, and the group of whoever is assigned.
 
-    Only agents who have one of these are known there, and their focus. How many begin in the middle is not told.
+    Only agents who have one of these are known there, and their focus. How many begin in the middle, and how many are
+    left out, is not told.
     """
     if scope.is_whole:
         return found
@@ -313,6 +318,7 @@ def now_of(
         shown,
         looking[:most],
         max(len(looking) - most, 0),
+        found.left_out,
     )
 
 

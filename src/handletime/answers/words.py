@@ -28,6 +28,8 @@ OUTCOMES: Final = {
     "nonResponsiveAgent": "non-responsive agent",
     "abandoned": "abandoned",
 }
+UNANSWERED_IN_QUEUE: Final = "abandoned in queue, unanswered"
+"""What a skill segment was that the consumer closed in queue, if no agent had written in it."""
 END_REASONS: Final = {
     "closedByConsumer": "closed by the consumer",
     "closedByAgent": "closed by the agent",
@@ -252,6 +254,13 @@ def queue_ended(row: Mapping[str, object]) -> str:
 def begins_in_the_middle(what: str, number: int = 1) -> str:
     """`2 conversations begin in the middle: no opening comes first`."""
     return f"{what} {'begins' if number == 1 else 'begin'} in the middle: no opening comes first"
+
+
+def left_out(number: int) -> str:
+    """`5 more conversations are open that were opened before all of these, and are not counted here`."""
+    is_, was = ("is", "was") if number == 1 else ("are", "were")
+    what = f"{count(number, 'more conversation')} {is_} open that {was} opened before all of these"
+    return f"{what}, and {is_} not counted here"
 
 
 def without_focus_data(number: int, of: int, what: str) -> str:

@@ -35,6 +35,7 @@ _GAUGES: Final = {
     "queue_longest_wait_seconds": "The longest wait in the queue so far.",
     "unanswered_longest_wait_seconds": "The longest wait for an agent's answer so far.",
 }
+_LEFT_OUT: Final = "Open conversations beyond those opened last, of which nothing here knows."
 _OF_QUEUE: Final = frozenset({"queue_conversations", "queue_longest_wait_seconds", "queue_wait", "queueWait"})
 """What is of no group."""
 
@@ -48,7 +49,8 @@ def account_metrics(request: HttpRequest, service: TheService, account: InPath) 
     reader = service.reader(request, account, "operations")
     name, scope = unquote(account), reader.scope
     now = service.clock.now()
-    found = service.open_lately(name, reader).conversations
+    open_ = service.open_lately(name, reader)
+    found = open_.conversations
     midnight = now // DAY * DAY
     targets = service.targets.of(name)
     clocks = [clock for clock in CLOCKS if targets.sets(clock) and (scope.has_queues or clock not in _OF_QUEUE)]
@@ -61,7 +63,8 @@ def account_metrics(request: HttpRequest, service: TheService, account: InPath) 
     today = service.counted.never_less(name, scope, midnight, today)
     gauges = [name for name in _GAUGES if scope.has_queues or name not in _OF_QUEUE]
     registry = CollectorRegistry()
-    registry.register(_Figures(_gauges(found, now), today, gauges, _past_due(found, targets, now)))
+    past_due = _past_due(found, targets, now)
+    registry.register(_Figures(_gauges(found, now), today, gauges, past_due, open_.left_out))
     encode, type_ = choose_encoder(form_of(request.headers.get("accept", "")))
     return Response(encode(registry), headers={"Content-Type": type_})
 
@@ -124,8 +127,10 @@ class _Figures(Collector):
         today: Day,
         shown: Container[str],
         past_due: dict[tuple[int, Clock], int] | None,
+        left_out: int,
     ) -> None:
         self._gauges, self._today, self._shown, self._past_due = gauges, today, shown, past_due
+        self._left_out = left_out
 
     def collect(self) -> Iterator[Metric]:
         skills = sorted({*self._gauges, *(skill for name in TIMES for skill in self._today.get(name, ()))})
@@ -136,6 +141,7 @@ class _Figures(Collector):
             for skill in skills:  # 0 where nothing is open now: a series that ends would keep an alert waiting.
                 gauge.add_metric([str(skill)], self._gauges.get(skill, _OfSkill())[place])
             yield gauge
+        yield GaugeMetricFamily("handletime_open_conversations_left_out", _LEFT_OUT, value=self._left_out)
         for name in filter(self._today.__contains__, TIMES):
             histogram = HistogramMetricFamily(f"handletime_{name}_seconds", _MEANINGS[name], labels=_SKILL)
             for skill, (*counts, total) in self._today[name].items():

@@ -54,12 +54,15 @@ class Due(msgspec.Struct, frozen=True, rename="camel"):
     past_due: bool | None
 
 
-class DueNow(msgspec.Struct, frozen=True):
-    """What is due at a moment, the most urgent first, and how many there are in all."""
+class DueNow(msgspec.Struct, frozen=True, rename="camel"):
+    """What is due at a moment, the most urgent first, and how many there are in all. `left_out` is how many open
+    conversations were not looked at, since there are more than are read; a limited key is not told, it gets 0.
+    """
 
     at: str
     count: int
     conversations: list[Due]
+    left_out: int
 
 
 @get("/api/account/{account:str}/due", sync_to_thread=True, name="due")
@@ -72,8 +75,8 @@ def due(request: HttpRequest, service: TheService, account: InPath) -> Response[
     skills, limit = query.get(SKILL_IDS), query.get(LIMIT)
     query.check()
     now = service.clock.now()
-    found = service.open_lately(unquote(account), reader).conversations
-    chosen = [each for each in found if skills is None or each.skill in skills]
+    found = service.open_lately(unquote(account), reader)
+    chosen = [each for each in found.conversations if skills is None or each.skill in skills]
     targets = service.targets.of(unquote(account))
     if targets:
         due = _due(chosen, targets, now, soon)
@@ -87,7 +90,7 @@ def due(request: HttpRequest, service: TheService, account: InPath) -> Response[
         names = [field.encode_name for field in msgspec.structs.fields(Due)]
         file = file_name(unquote(account), "due", now, now)
         return csv_answer(answer, names, rows, file_name=file, total=total)
-    answer.add_struct(DueNow(str(Moment(now)), total, shown))
+    answer.add_struct(DueNow(str(Moment(now)), total, shown, found.left_out))
     return answer.response(JSON, {"Vary": "Accept"})
 
 

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Reader(Protocol):
     """One account's rows within a scope, and no others, for one request. Any thread may use it.
 
-    What makes rows of events itself has to limit them: `prepared` and `open_conversations` know no scope.
+    What makes rows of events itself has to limit them: `prepared`, `open_conversations` and `open_left_out` know no
+    scope.
     """
 
     @property
@@ -58,10 +59,14 @@ class Reader(Protocol):
         """
 
     def open_conversations(self) -> Generator[Prepared, None, None]:
-        """The events of the conversations that are open, some at a time, as `prepared` gives those of one.
+        """The events of the conversations that are open, some at a time, as `prepared` gives those of one: of very many
+        those opened last.
 
         Raises NotHere where events are not kept.
         """
+
+    def open_left_out(self) -> int:
+        """How many open conversations `open_conversations` leaves out. Raises NotHere where events are not kept."""
 
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.

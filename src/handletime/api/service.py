@@ -107,7 +107,8 @@ class Service:
 
         def read() -> OpenConversations:
             with closing(reader.open_conversations()) as parts:
-                return open_conversations(parts, reader.deadline)
+                found = open_conversations(parts, reader.deadline)
+            return found._replace(left_out=reader.open_left_out())
 
         return within(self._open_lately.of(account, read), reader.scope)
 

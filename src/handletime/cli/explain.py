@@ -125,6 +125,7 @@ def _print(reading: Reading, console: Console) -> None:
 
     from handletime.answers.clocks import ISO
     from handletime.answers.labels import AccountLabels
+    from handletime.answers.lead import lead
     from handletime.answers.told import paragraphs
 
     explanation = reading.explanation
@@ -133,7 +134,9 @@ def _print(reading: Reading, console: Console) -> None:
     console.print(
         Text(f"Conversation {explanation.conversation_id}, account {explanation.account_id}, {span} (UTC)", "bold")
     )
-    for text in paragraphs(reading, AccountLabels().text, ISO):
+    names = AccountLabels().text
+    console.print(Text(lead(reading, names), "bold"))
+    for text in paragraphs(reading, names, ISO):
         console.print(Text(text))
     console.print(_timeline(explanation))
     for clause in sorted({moment.handled_under for moment in explanation.moments if moment.handled_under}):

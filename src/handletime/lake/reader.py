@@ -109,6 +109,10 @@ class LakeReader:
         """Raises NotHere: tables are as old as their run, so what is open now is not known."""
         raise NotHere(_NOT_NOW)
 
+    def open_left_out(self) -> int:
+        """Raises NotHere, as `open_conversations`."""
+        raise NotHere(_NOT_NOW)
+
     def focus_times(self, agents: Sequence[int], start: int, end: int) -> dict[int, FocusTime]:  # noqa: ARG002
         """Never: it is asked for what goes on now. Raises NotHere."""
         raise NotHere(_NOT_NOW)

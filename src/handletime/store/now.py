@@ -29,6 +29,7 @@ EVENTS_AT_ONCE: Final = 250_000
 _OPEN: Final = """
     select number from kept.open_conversations where account = $account
     order by start desc limit $most"""
+_COUNT: Final = "select count(*) from kept.open_conversations where account = $account"
 
 
 def open_conversations(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> Iterator[Prepared]:
@@ -38,6 +39,12 @@ def open_conversations(cursor: duckdb.DuckDBPyConnection, account: int, name: st
     """
     for ids in _some(cursor, _open(cursor, account, OPEN_MAX)):
         yield prepared_of(cursor, name, ids)
+
+
+def open_left_out(cursor: duckdb.DuckDBPyConnection, account: int) -> int:
+    """How many open conversations of an account `open_conversations` leaves out."""
+    ((count,),) = cursor.execute(_COUNT, {"account": account}).fetchall()
+    return max(int(count) - OPEN_MAX, 0)
 
 
 def running_rows(cursor: duckdb.DuckDBPyConnection, account: int, name: str) -> Iterator[dict[str, pa.Table]]:

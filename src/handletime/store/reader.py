@@ -25,7 +25,7 @@ from handletime.store.database import Database
 from handletime.store.directory import find
 from handletime.store.events import prepared_of
 from handletime.store.moves import EVER, SPANS_MS
-from handletime.store.now import open_conversations, running_segments
+from handletime.store.now import open_conversations, open_left_out, running_segments
 from handletime.store.relations import Lacking, OfStore
 from handletime.store.schema import WITHOUT_MOMENTS, WITHOUT_QUEUES
 
@@ -118,6 +118,11 @@ class StoreReader:
             for prepared in open_conversations(cursor, self._number(cursor), self.account):
                 self.deadline.check()
                 yield prepared
+
+    def open_left_out(self) -> int:
+        """How many open conversations `open_conversations` leaves out."""
+        with self._cursor() as cursor:
+            return open_left_out(cursor, self._number(cursor))
 
     def focus(self, agent: int, start: int, end: int) -> list[Focus]:
         """Where an agent's focus was in [start, end), over all conversations of the account, stretch by stretch.

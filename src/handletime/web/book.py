@@ -12,7 +12,7 @@ from handletime.answers.labels import AccountLabels
 from handletime.answers.registry import WITH_LEVELS
 from handletime.answers.report import PREVIOUS
 from handletime.answers.selection import Selection
-from handletime.answers.words import OUTCOMES, Kind, local
+from handletime.answers.words import OUTCOMES, UNANSWERED_IN_QUEUE, Kind, local
 from handletime.answers.workbook import About, Heading, Unit
 from handletime.web.figures import NUMBERS
 from handletime.web.page import Asker
@@ -127,7 +127,7 @@ def chosen_of(of: Selection, labels: AccountLabels) -> dict[str, str]:
     texts = {
         "user type": of.user_type,
         "source": of.source,
-        "outcome": of.outcome and OUTCOMES.get(of.outcome, "abandoned in queue"),
+        "outcome": of.outcome and OUTCOMES.get(of.outcome, UNANSWERED_IN_QUEUE),
         "conversation": of.conversation,
         "employee": of.employee,
     }

@@ -13,11 +13,11 @@ from handletime.answers.figures import Value, of_nothing
 from handletime.answers.registry import LEVELS, METRICS, WITH_LEVELS, Metric
 from handletime.answers.sums import NOTHING
 from handletime.answers.terms import Table
-from handletime.answers.words import OUTCOMES
+from handletime.answers.words import OUTCOMES, UNANSWERED_IN_QUEUE
 from handletime.api.parameters import ALL
+from handletime.web.behind import links_of
 from handletime.web.figures import HISTORY, History
 from handletime.web.view import View
-from handletime.web.waits import waits_behind
 
 TREND_WIDTH: Final = 96
 TREND_HEIGHT: Final = 22
@@ -113,7 +113,7 @@ class Tile(NamedTuple):
 _TILES: Final[dict[Table, dict[str, str]]] = {
     "skillSegments": {
         "totalSkillConversationSegments": "skill segments ended",
-        "skillSegmentsAbandonedByConsumersInQueue": "abandoned in queue",
+        "skillSegmentsAbandonedByConsumersInQueue": UNANSWERED_IN_QUEUE,
         "abandonedSkillSegmentPercent": "abandoned, of skill segments",
     },
     "agentSegments": {
@@ -158,7 +158,7 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
     for table, of in histories.items():
         if of is None:
             continue
-        path = "/skill-segments" if table == "skillSegments" else "/segments"
+        behind = links_of(view, {}, of_skills=table == "skillSegments")
         bots = ", bots too" if table == "skillSegments" and view.given_user_type == ALL else ""
         levels = {key: f"{name}{bots}" for key, name in _LEVEL_TILES.items() if key in of.values}
         for key, name in {**levels, **_TILES[table]}.items():
@@ -166,10 +166,8 @@ def tiles_of(history: History, view: View, skill_history: History | None = None)
             value = of.total.get(key, of_nothing(metric))
             then = None if of.before is None else of.before.total.get(key, of_nothing(metric))
             differs = difference(metric, value, then)
-            if key in LEVELS and value not in (None, NOTHING):
-                href = waits_behind(view, metric, value, of_skills=table == "skillSegments")
-            else:
-                href = view.fixed(path, interval=None) if metric.unit == "count" and value else ""
+            is_there = value not in (None, NOTHING) and (value or key in LEVELS)
+            href = behind(metric, value) if is_there else ""
             tiles.append(Tile(name, metric.said(value), metric.meaning, href, differs))
     return tiles
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, Literal, NamedTuple, TypeVar
 
+from msgspec.structs import replace
+
 from handletime.answers import doubts, pages
 from handletime.answers.doubts import DataQuality
 from handletime.answers.figures import Figures, Groups, Value, figures_of, of_nothing, summed, with_percentiles
@@ -19,6 +21,7 @@ from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By, sums_of
 from handletime.answers.target_words import meanings_of
 from handletime.answers.terms import Table
+from handletime.answers.words import UNANSWERED_IN_QUEUE
 from handletime.api.ports import Reader
 from handletime.clock import MINUTE
 from handletime.targets.targets import CLOCKS, AccountTargets, Clock
@@ -219,7 +222,7 @@ SKILL_COLUMNS: Final = (
             skillSegmentsWithNonResponsiveConsumers="non-resp. consumer",
             skillSegmentsWithNonResponsiveAgents="non-resp. agent",
             skillSegmentsAbandonedByConsumers="abandoned",
-            skillSegmentsAbandonedByConsumersInQueue="abandoned in queue",
+            skillSegmentsAbandonedByConsumersInQueue=UNANSWERED_IN_QUEUE,
         ),
     ),
     _more(
@@ -482,9 +485,20 @@ def data_quality_of(reader: Reader, view: View) -> DataQuality:
     """What is doubtful about a view's data. Where an agent is chosen, only that agent's long units count."""
     with reader.snapshot() as snapshot:
         found = doubts.data_quality_of(snapshot, view.agent_segments, view.long_minutes * MINUTE)
-        if not view.compared:
-            return found
-        return found._replace(begins=doubts.begins_after(snapshot, view.compared[0]))
+        begins = doubts.first_end(snapshot)
+    known_from = min([view.start, *view.compared])
+    return found._replace(begins=begins if begins is not None and begins > known_from else None)
+
+
+def comparable(view: View, reader: Reader) -> View:
+    """A view that is compared with nothing where what it should be compared with lies before all data."""
+    if not view.compared:
+        return view
+    with reader.snapshot() as snapshot:
+        begins = doubts.first_end(snapshot)
+    if begins is None or begins < view.compared[-1]:
+        return view
+    return replace(view, compared=(), has_nothing_before=True)
 
 
 def slowest_of(reader: Reader, view: View, account: str) -> list[Slow]:

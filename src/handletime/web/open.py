@@ -90,7 +90,8 @@ def shown_of(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
     query.check()
     falling = (direction or ("desc" if sort == "waits" else "asc")) == "desc"
     targets = page.service.targets.of(asker.account)
-    found = now_of(open_lately(page, asker), view.open_conversations, at).conversations
+    now = now_of(open_lately(page, asker), view.open_conversations, at)
+    found = now.conversations
     urgent = _urgent(found, targets, at)
     rows = [each for each in found if _is_in(each, state, view, at, urgent)]
     listed = in_order(rows, asker.labels, sort, urgent, falling=falling)
@@ -105,6 +106,7 @@ def shown_of(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
         "has_targets": bool(targets),
         "kept": {"state": state or None, "sort": sort if sort != "waits" else None, "direction": direction or None},
         "total": len(rows),
+        "left_out": now.left_out,
         "rows": listed[:SHOWN],
         "listed": listed,
     }

@@ -19,7 +19,7 @@ from litestar.exceptions import HTTPException
 
 from handletime.answers import words
 from handletime.answers.clocks import Clocks, language_of
-from handletime.answers.labels import AccountLabels, Labels
+from handletime.answers.labels import KINDS, AccountLabels, Labels
 from handletime.answers.words import Kind
 from handletime.api.auth import AuthRequest, authorize
 from handletime.api.errors import BadRequest, Body, Internal, Refused, answer_to, translated
@@ -39,7 +39,7 @@ from handletime.scope import WHOLE, Scope
 from handletime.web.board import FocusLately, LevelsToday
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
-from handletime.web.view import IN_LINE, INTERVALS, SPANS, USER_TYPES, read_view, settled, zone_of
+from handletime.web.view import IN_LINE, INTERVALS, NAMED_MAX, SPANS, USER_TYPES, read_view, settled, zone_of
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -262,7 +262,21 @@ class Page:
         right = urlencode({name: value for name, value in given.items() if name not in left_out})
         kept = {name: value for name, value in given.items() if name not in _IN_FORM}
         view = read_view(Query(right.encode()), self.service.clock.now(), asker.clocks)
-        return {"view": view, "given": given, "wrong": wrong, "with_form": isinstance(error, BadRequest), "kept": kept}
+        path = request.scope["path"]
+        choices = [
+            (asker.labels.text(kind, number), number, f"{path}?{urlencode({**given, kind: number}, quote_via=quote)}")
+            for kind in KINDS
+            if kind in wrong and kind in given
+            for number in asker.labels.meant(kind, given[kind])[:NAMED_MAX]
+        ]
+        return {
+            "view": view,
+            "given": given,
+            "wrong": wrong,
+            "with_form": isinstance(error, BadRequest),
+            "kept": kept,
+            "choices": choices,
+        }
 
     def _to_sign_in(self, request: HttpRequest, error: SignedOut) -> Response[bytes]:
         if request.headers.get("sec-fetch-site") == "cross-site" and request.method == "GET" and not error.ended:
@@ -335,7 +349,7 @@ def _title_and_causes(error: Exception, body: Body) -> tuple[str, list[str]]:
     """The heading of an error's page, and what is said below it. `body` is what a program is answered."""
     match error, body:
         case BadRequest(), _:
-            return "This address does not fit", error.causes
+            return "This cannot be shown", error.causes
         case Refused(), _:
             return error.message, []
         case Forbidden(), _:

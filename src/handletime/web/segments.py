@@ -16,7 +16,7 @@ from handletime.answers.registry import METRICS
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
 from handletime.answers.terms import Table
-from handletime.answers.words import OUTCOMES
+from handletime.answers.words import OUTCOMES, UNANSWERED_IN_QUEUE
 from handletime.api.agent_segments import (
     CONVERSATION,
     EMPLOYEE,
@@ -53,7 +53,7 @@ SKILL_MEANINGS: Final = {
     "Outcome: non-responsive consumer": METRICS["skillSegmentsWithNonResponsiveConsumers"].meaning,
     "Outcome: non-responsive agent": METRICS["skillSegmentsWithNonResponsiveAgents"].meaning,
     "Outcome: abandoned": METRICS["skillSegmentsAbandonedByConsumers"].meaning,
-    "Outcome: abandoned in queue": METRICS["skillSegmentsAbandonedByConsumersInQueue"].meaning,
+    f"Outcome: {UNANSWERED_IN_QUEUE}": METRICS["skillSegmentsAbandonedByConsumersInQueue"].meaning,
 }
 """Those of the list of skill segments."""
 SEGMENT_NAMES: Final = (
@@ -256,7 +256,7 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
         differs=differs,
         rows=rows,
         outcome=outcome,
-        outcome_text=OUTCOMES.get(outcome, "abandoned in queue"),
+        outcome_text=OUTCOMES.get(outcome, UNANSWERED_IN_QUEUE),
         offset=offset,
         limit=limit,
         pages=dict(pages_around(offset, limit, total, further)),

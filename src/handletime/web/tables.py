@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from typing import Any, Final, NamedTuple
 
 from litestar import Response, get
@@ -13,13 +12,14 @@ from handletime.answers.figures import Value
 from handletime.answers.labels import AccountLabels
 from handletime.answers.levels import Verdicts
 from handletime.answers.registry import LEVELS, METRICS, WITH_LEVELS, Metric
-from handletime.answers.selection import ABANDONED_IN_QUEUE, Selection
+from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By
 from handletime.answers.terms import Table
-from handletime.answers.words import NO_FOCUS_DATA, OUTCOMES, Kind
+from handletime.answers.words import NO_FOCUS_DATA, Kind
 from handletime.api.parameters import ALL, Query, a_choice, a_number, a_text, some_choices
 from handletime.api.service import HttpRequest, query_of
 from handletime.targets.targets import AccountTargets
+from handletime.web.behind import links_of
 from handletime.web.charts import (
     Chart,
     Stroke,
@@ -40,6 +40,7 @@ from handletime.web.figures import (
     Row,
     TableOf,
     agent_columns,
+    comparable,
     data_quality_of,
     history_of,
     metrics_of,
@@ -53,7 +54,6 @@ from handletime.web.one_agent import MEANINGS as PEERS_MEANT
 from handletime.web.one_agent import SHOWN, one_agent_of
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
-from handletime.web.waits import waits_behind
 from handletime.web.weekdays import queue_of
 
 ROWS: Final = 100
@@ -234,7 +234,7 @@ def skills(request: HttpRequest, page: ThePage) -> Response[bytes]:
 def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.clocks)
+    view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
     targets = page.service.targets.of(asker.account)
     tables_here = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     of_skills = tables_here[0].of_skills
@@ -414,7 +414,7 @@ def _row(
 ) -> Shown:
     kind = which.kind
     chosen: dict[Kind, int] = {} if row.number is None else {kind: row.number}
-    behind = _links(view, chosen, which)
+    behind = links_of(view, chosen, of_skills=which.of_skills)
     return Shown(
         row.number,
         "all" if row.number is None else labels.text(kind, row.number),
@@ -456,31 +456,3 @@ _MEDIAN: Final = 50
 _TOTAL_HANDLED: Final = "totalHandleTimeMillis"
 _UNKNOWN: Final = (_TOTAL_HANDLED, "avgHandleTimeMillis")
 """Where it is said that there are no focus data."""
-
-
-def _links(view: View, chosen: dict[Kind, int], which: Which) -> Callable[[Metric, Value], str]:
-    """Links to the segments behind the numbers of a row, or to the waits; there is no list of queue segments. Most
-    metrics of a row share one.
-    """
-    by_name: dict[str, object] = {str(name): number for name, number in chosen.items()}
-
-    @cache
-    def href(path: str, outcome: str | None, *, of_humans: bool = False) -> str:
-        changes: dict[str, object] = {"outcome": outcome, **by_name}
-        if of_humans:
-            # As where nothing is said: bots handle nothing. What took the longest explains the most.
-            changes |= {"userType": None, "sort": "HandleTime"}
-        return view.fixed(path, interval=None, **changes)
-
-    def behind(metric: Metric, value: Value) -> str:
-        if metric.key in LEVELS:
-            return waits_behind(view, metric, value, of_skills=which.of_skills, **by_name)
-        if metric.table == "queueSegments":
-            return ""
-        outcome = metric.sum if metric.sum in OUTCOMES else None
-        if metric.table == "skillSegments":
-            return href("/skill-segments", ABANDONED_IN_QUEUE if metric.sum == ABANDONED_IN_QUEUE else outcome)
-        of_humans = metric.sum in ("handleTime", "handled") or metric.values == "handleTime"
-        return href("/segments", outcome, of_humans=of_humans)
-
-    return behind

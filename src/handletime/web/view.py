@@ -183,6 +183,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     compare: Compare | None = None
     compared: tuple[int, ...] = ()
     """The bounds of what the span is compared with, as far as the span has passed; empty where it is not compared."""
+    has_nothing_before: bool = False
+    """Whether it is not compared since what it should be compared with lies before all data."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -420,7 +422,8 @@ class Settled(msgspec.Struct, frozen=True):
 def settled(query_string: bytes, zone: ZoneInfo, labels: AccountLabels) -> Settled:
     """An address's query as it can be shared: with the time zone, and ids in the place of names.
 
-    A name that nobody or several have stays, with a fault. Empty parameters are left out; all others stay as they are.
+    The beginning of a name, or a part, is enough where only one name has it. A name that nobody or several have stays,
+    with a fault. Empty parameters are left out; all others stay as they are.
     """
     fields = [field for field in query_string.split(b"&") if field.partition(b"=")[2]]
     kept, causes = [], []
@@ -433,12 +436,12 @@ def settled(query_string: bytes, zone: ZoneInfo, labels: AccountLabels) -> Settl
         if kind is None or _is_number(text):
             kept.append(quote_from_bytes(field, safe="=%+!$'()*,-./:;@_~?"))
             continue
-        found = labels.called(kind, text)
+        found = labels.meant(kind, text)
         if len(found) == 1:
             kept.append(f"{kind}={found[0]}")
         else:
             kept.append(f"{kind}={quote(text, safe='')}")
-            causes.append(f"{kind}: {_unclear(kind, text, found, labels)}")
+            causes.append(f"{kind}: {_unclear(kind, text, labels)}")
     if not any(unquote_to_bytes(field.partition(b"=")[0]).lower() == b"tz" for field in fields):
         kept.append(f"tz={quote(zone.key, safe='')}")
     return Settled("&".join(kept), causes)
@@ -448,8 +451,9 @@ def _is_number(text: str) -> bool:
     return text.removeprefix("-").isascii() and text.removeprefix("-").isdecimal()
 
 
-def _unclear(kind: Kind, text: str, found: list[int], labels: AccountLabels) -> str:
+def _unclear(kind: Kind, text: str, labels: AccountLabels) -> str:
     """The fault of a name that several have, or nobody."""
+    found = labels.called(kind, text)
     if found:
         more = f" and {len(found) - NAMED_MAX:,} more" if len(found) > NAMED_MAX else ""
         ids = ", ".join(map(str, found[:NAMED_MAX]))

@@ -11,6 +11,7 @@ from litestar import Response, get
 from handletime.answers.explained_levels import ServiceLevel, levels_of
 from handletime.answers.flat import Namer
 from handletime.answers.labels import AccountLabels
+from handletime.answers.lead import lead
 from handletime.answers.told import paragraphs
 from handletime.answers.words import begins_in_the_middle, long_units
 from handletime.api.explain import reading_of
@@ -75,6 +76,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         conversation=conversation,
         segment=segment,
         scale=scale,
+        lead=lead(reading, asker.labels.text) if not segment else "",
         told=paragraphs(reading, asker.labels.text, view.clocks, segment=segment, where=elsewhere.told),
         waits=waits[:WAITS_MAX],
         more_waits=max(len(waits) - WAITS_MAX, 0),
