@@ -371,13 +371,14 @@ def _table(asker: Asker, verdicts: Verdicts, view: View, listings: dict[str, Lis
         view.files(path, **exported),
         [
             more._replace(href=f"{more.href}#table{suffix}")
-            for more in _further(which.groups, listing, lambda **changes: href(offset=None, **changes))
+            for more in _further(which, listing, lambda **changes: href(offset=None, **changes))
         ],
     )
 
 
-def _further(groups: Sequence[Columns], listing: Listing, href: Callable[..., str]) -> Iterator[More]:
+def _further(which: Which, listing: Listing, href: Callable[..., str]) -> Iterator[More]:
     """Links to further columns, or away from them."""
+    groups = which.groups
     hidden = {group.name: {each.metric.key for each in group.columns if not each.is_seen} for group in groups}
     seen = {each.metric.key for group in listing.groups for each in group.columns}
     for group in groups:
@@ -387,10 +388,9 @@ def _further(groups: Sequence[Columns], listing: Listing, href: Callable[..., st
         sort = {"sort": None, "direction": None} if listing.key in hidden[group.name] else {}
         yield More(group.heading, True, href(columns=listing.columns - {group.name}, **sort))
     is_all = set().union(*hidden.values()) <= seen
-    own = frozenset(hidden)
-    yield More(
-        "fewer" if is_all else "all", False, href(columns=listing.columns - own if is_all else listing.columns | own)
-    )
+    own = frozenset(SKILL_GROUPS if which.of_skills else GROUPS)
+    columns = listing.columns - own if is_all else listing.columns | own
+    yield More("fewer" if is_all else "all", False, href(columns=columns))
 
 
 def _name(row: Row, kind: Kind, labels: AccountLabels) -> str:
