@@ -15,6 +15,7 @@ from handletime.answers.live import (
     Now,
     OpenConversation,
     OpenConversations,
+    is_past_due,
     now_of,
     open_conversations,
     urgent_of,
@@ -41,13 +42,13 @@ def conversation(id_: str, waits: int | None, **more: Any) -> OpenConversation:
     return OpenConversation(id_, waiting_since=since, **values)
 
 
-def test_a_stale_wait_is_counted_beside_the_longest() -> None:
+def test_what_is_stale_is_counted_apart() -> None:
     waits = [conversation("old", STALE_MS + 1), conversation("long", STALE_MS), conversation("short", 5, agent=7)]
     now = now_of(OpenConversations([*waits, conversation("first", AT, agent=7)], set(), 0), ALL, AT)
     assert (now.total.longest, now.total.longest_ms, now.total.stale) == ("long", STALE_MS, 2)
-    assert (now.total.open, now.total.in_queue, now.total.waiting) == (4, 2, 2)
+    assert (now.total.open, now.total.in_queue, now.total.waiting, now.total.each) == (4, 1, 1, 2)
     (agent,) = now.agents
-    assert (agent.longest, agent.longest_ms, agent.stale, agent.waiting) == ("short", 5, 1, 2)
+    assert (agent.longest, agent.longest_ms, agent.stale, agent.waiting) == ("short", 5, 1, 1)
     only = now_of(OpenConversations(waits[:1], set(), 0), ALL, AT)
     assert (only.total.longest, only.total.longest_ms, only.total.stale) == ("", 0, 1)
 
@@ -263,23 +264,25 @@ def test_a_conversation_counts_once_though_two_of_its_waits_are_past_due() -> No
     assert getattr(urgent_of(both, TARGETS, AT), "due", None) == AT - 8 * MINUTE
 
 
-def test_what_has_been_past_due_for_over_a_day_makes_nothing_urgent_but_a_wait_over_a_weekend_does() -> None:
-    monday = BEGUN + 2 * DAY  # 21 November 2026 is a Saturday.
-    week: tuple[tuple[tuple[int, int], ...], ...] = (((9 * 60, 17 * 60),),) * 5 + ((), ())
-    office = Calendar("office", ZoneInfo("UTC"), week)
-    closed = AccountTargets((Target("office", {"queueWait": MINUTE}, calendar=office),))
-    friday = conversation("friday", None, skill=1)._replace(waiting_since=BEGUN - 12 * HOUR, since=BEGUN - 12 * HOUR)
-    for targets, is_late in ((TARGETS, False), (closed, True)):
-        urgent = urgent_of(friday, targets, monday + 10 * MINUTE)
-        assert urgent is not None
-        assert urgent.verdict == "pastDue"
-        at = monday + 10 * MINUTE
-        people = now_of(OpenConversations([friday], set(), 0), ALL, at, targets).people
-        assert (people.past_due, people.is_late, people.due is None) == (1, is_late, not is_late)
-    assert friday.is_stale(monday)
+def test_what_is_past_due_or_waits_for_over_a_day_makes_nothing_urgent() -> None:
     now = board(waiting("old", 2 * 24 * 60, 1), waiting("new", 2, 2))
-    assert [(each.number, each.past_due, each.forgotten) for each in now.skills] == [(2, 1, 0), (1, 1, 1)]
-    assert (now.people.past_due, now.people.forgotten, now.people.due) == (2, 1, AT - MINUTE)
+    told = [(each.number, each.in_queue, each.past_due, each.stale, each.stale_past_due) for each in now.skills]
+    assert told == [(2, 1, 1, 0, 0), (1, 0, 0, 1, 1)]
+    assert (now.people.past_due, now.people.stale_past_due, now.people.due) == (1, 1, AT - MINUTE)
+    # Its first response is past due for over a day, though nobody waits for an answer.
+    silent = waiting("silent", 2 * 24 * 60, 1, agent=5, follows="newConversation")._replace(waiting_since=None)
+    people = board(silent).people
+    assert (people.open, people.past_due, people.due, people.stale, people.stale_past_due) == (1, 0, None, 1, 1)
+    # A wait is of over a day by the clock, whatever the opening hours are.
+    monday = BEGUN + 2 * DAY + 10 * MINUTE  # 21 November 2026 is a Saturday.
+    week: tuple[tuple[tuple[int, int], ...], ...] = (((9 * 60, 17 * 60),),) * 5 + ((), ())
+    targets = AccountTargets((Target("x", {"queueWait": MINUTE}, calendar=Calendar("x", ZoneInfo("UTC"), week)),))
+    friday = conversation("friday", None, skill=1)._replace(waiting_since=BEGUN - 12 * HOUR, since=BEGUN - 12 * HOUR)
+    urgent = urgent_of(friday, targets, monday)
+    assert urgent is not None
+    assert (is_past_due(urgent), urgent.due) == (True, monday - 9 * MINUTE)
+    people = now_of(OpenConversations([friday], set(), 0), ALL, monday, targets).people
+    assert (people.past_due, people.stale, people.stale_past_due, people.longest) == (0, 1, 1, "")
 
 
 def test_humans_stand_apart_from_bots() -> None:

@@ -192,7 +192,7 @@ def test_hours_of_weekdays_stand_beside_the_same_ones_before() -> None:
     worse = Difference("▲", "+40.0 points", "worse")
     assert line.cells[9] == Cell("50", 5, "5 of 10 abandoned in queue; before 1 of 10", worse)
     few = "2 of 9 abandoned in queue; before 9 of 20"
-    assert line.cells[10] == ("22", 0, few, None), "of nine waits a share says little"
+    assert line.cells[10] == ("22", -1, few, None), "of nine waits a share says little"
     assert line.cells[11] == ("", 0, "no wait ended; before 0 of 10", None)
     assert line.cells[12] == ("", 0, "no wait ended", None)
     worse = Difference("▲", "+11.8 points", "worse")

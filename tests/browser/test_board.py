@@ -22,19 +22,31 @@ first-response = "2min"
 response = "5min"
 queue-wait = "1min"
 """
+NAMES = {
+    101: "Orders",
+    102: "Returns and warranty",
+    103: "Billing",
+    104: "Refunds and cancelled orders of the spring sale",
+    105: "Rindfleischetikettierungsüberwachung",
+    106: "Warranty and spare parts",
+    107: "Sales",
+}
 SIZES = [(1366, 768), (1920, 1080), (2560, 1440), (3840, 2160)]
 
 
 @pytest.fixture(scope="module")
 def centre(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
     """A centre with targets. Its account `wall` has ten skills, of which one is past due and one will be soon;
-    `changing` begins like it.
+    `changing` begins like it. In `full` all have names, and something of everything.
     """
     centre = Centre(tmp_path_factory.mktemp("centre"), targets=TARGETS)
+    centre.write_labels({("skill", number): name for number, name in NAMES.items()})
     centre.start()
     for account in ("wall", "changing"):
         centre.keys[account] = centre.new_key(account)
         centre.bring(account, list(wall()))
+    centre.keys["full"] = centre.new_key("full")
+    centre.bring("full", list(full()))
     yield centre
     centre.kill()
 
@@ -56,6 +68,26 @@ def wall() -> Iterator[Event]:
             yield event(name, "message", 700 / 60 if skill == 4 else 0.2, sentBy="consumer")
     yield event("bot", "opened", 5, skillId=1)
     yield event("bot", "assigned", 5, agentId=90, userType="bot")
+
+
+def full() -> Iterator[Event]:
+    for skill in NAMES:
+        for place in range(4):
+            name, begun = f"{skill}-{place}", 65 + skill / 10
+            yield event(name, "opened", begun, skillId=skill)
+            yield event(name, "assigned", begun - 1, agentId=500 + place)
+            yield event(name, "focused", begun - 1, agentId=500 + place)
+            yield event(name, "message", begun - 2, sentBy="consumer")
+            if place == 3:
+                yield event(name, "message", begun - 3, sentBy="agent")
+                yield event(name, "closed", 0.5, closedBy="agent")
+        yield event(f"old {skill}", "opened", 60 * 24 * 30, skillId=skill)
+    yield event("theirs", "opened", 10, skillId=101)
+    yield event("theirs", "assigned", 10, agentId=502)
+    yield event("theirs", "focused", 9, agentId=777)
+    for agent in range(600, 616):
+        yield event(f"of {agent}", "opened", 10, skillId=101)
+        yield event(f"of {agent}", "assigned", 10, agentId=agent)
 
 
 def visit(centre: Centre, chromium: Browser, path: str, account: str = "wall", **options: object) -> Visitor:
@@ -149,15 +181,68 @@ def test_a_wall_of_any_size_fills_it_with_digits_that_can_be_read_from_far(
             visitor.context.close()
 
 
+LINES = """all => all.map(each => {
+    const range = document.createRange();
+    range.selectNodeContents(each);
+    return new Set([...range.getClientRects()].map(part => Math.round(part.top))).size;
+})"""
+
+
+def test_a_wall_says_which_skill_is_which_and_cuts_nothing(centre: Centre, chromium: Browser) -> None:
+    for width, height in SIZES:
+        visitor = visit(centre, chromium, "/?kiosk=1", "full", viewport={"width": width, "height": height})
+        try:
+            page = visitor.page
+            names = page.locator("#by-skill tbody th a")
+            lines = dict(zip(names.all_text_contents(), names.evaluate_all(LINES), strict=True))
+            assert len(lines) == 6
+            for name in ("Orders", "Billing", "Rindfleischetikettierungsüberwachung"):
+                assert lines.get(name, 1) == 1, (width, name)
+            assert lines["Returns and warranty"] == 2
+            cut = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+            assert set(names.evaluate_all(cut)) <= {"Rindfleischetikettierungsüberwachung"}
+            size = "each => parseFloat(getComputedStyle(each).fontSize)"
+            assert 0.7 * names.first.evaluate(size) >= 0.022 * height
+            fits = "each => [each.scrollWidth - each.clientWidth, each.scrollHeight - each.clientHeight]"
+            for part in ("#by-skill", "html"):
+                assert page.locator(part).evaluate(fits) == [0, 0], (width, part)
+            # A figure stands above what it is, and that above what stands beside.
+            for tile in page.locator(".tile").all():
+                tops = tile.locator("dd:not(.beside), dt, dd.beside").evaluate_all(
+                    "all => all.map(each => [each.className || each.tagName, each.getBoundingClientRect().top])"
+                )
+                order = [name for name, _ in sorted(tops, key=lambda each: each[1])]
+                assert order == ["DD", "DT", "beside"][: len(order)]
+            assert visitor.wrong == []
+        finally:
+            visitor.context.close()
+
+
+def test_agents_at_work_have_the_room_for_it(centre: Centre, chromium: Browser) -> None:
+    for width in (1366, 1920):
+        visitor = visit(centre, chromium, "/", "full", viewport={"width": width, "height": 900})
+        try:
+            expect(visitor.page.locator("#looking")).to_contain_text("agent 777")
+            agents = visitor.page.locator("#agents-at-work")
+            assert agents.locator("tbody tr").count() == 19
+            fits = "each => [each.scrollWidth - each.clientWidth, each.scrollHeight - each.clientHeight]"
+            assert agents.evaluate(fits) == [0, 0], width
+            assert visitor.wrong == []
+        finally:
+            visitor.context.close()
+
+
 def test_a_wall_grows_with_the_browsers_zoom_and_fits_a_narrow_window(centre: Centre, chromium: Browser) -> None:
     # At 200 and 400 % a window of 1366 has so many pixels of CSS.
     for width, zoom in ((683, 2), (342, 4)):
-        visitor = visit(centre, chromium, "/?kiosk=1", viewport={"width": width, "height": 768 // zoom})
+        visitor = visit(centre, chromium, "/?kiosk=1", "full", viewport={"width": width, "height": 768 // zoom})
         try:
             page = visitor.page
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             body = page.locator(".tile dt").first.evaluate("each => parseFloat(getComputedStyle(each).fontSize)")
             assert body * zoom >= 1.8 * 1366 * 0.0125, "in pixels of the screen"
+            cut = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.textContent)"
+            assert page.locator(".tile").evaluate_all(cut) == []
         finally:
             visitor.context.close()
 

@@ -59,7 +59,7 @@ def test_a_forgotten_conversation_stands_beside_the_longest_wait(visitor: Visito
 def test_open_conversations_are_sorted_by_urgency_or_any_column(visitor: Visitor) -> None:
     page = visitor.sign_in("desk", "/open")
     expect(page.locator("th[aria-sort=descending]")).to_contain_text("waits")
-    assert column(page, 7) == ["seconds", "forgotten", "one", "two"]
+    assert column(page, 7) == ["one", "two", "seconds", "forgotten"]
     names = ("state", "waits", "since", "skill", "agent", "conversation", "source", "focus")
     for place, name in enumerate(names, start=2):
         seen = []
@@ -72,7 +72,10 @@ def test_open_conversations_are_sorted_by_urgency_or_any_column(visitor: Visitor
             seen.append((way, [each for each in column(page, stays) if each != "–"]))
         (first, one_way), (second, other_way) = seen
         assert {first, second} == {"ascending", "descending"}, name
-        assert one_way == other_way[::-1], name
+        # By their wait, what waits for over a day stays behind the only other one.
+        fresh = 1 if name == "waits" else 0
+        assert one_way[:fresh] == other_way[:fresh]
+        assert one_way[fresh:] == other_way[fresh:][::-1], name
     assert parse_qs(urlsplit(page.url).query)["sort"] == ["focus"]
     page.get_by_role("link", name="Billing").first.click()
     expect(page.get_by_role("heading", name="Billing")).to_be_visible()

@@ -295,6 +295,25 @@ def test_every_number_of_now_leads_to_so_many_conversations(visitor: Visitor) ->
     expect(page.locator("svg.picture .item.running").first).to_be_attached()
 
 
+def test_a_legend_has_figures_only_while_something_is_pointed_at(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/agents?last=yesterday&agent=3001&compare=previous")
+    chart = page.locator("[data-chart]").nth(1)
+    legend = chart.locator(".u-legend")
+    assert legend.locator(".u-series:visible").all_inner_texts() == ["median", "p90", "median, before", "p90, before"]
+    colons = "all => all.map(each => getComputedStyle(each, '::after').content)"
+    assert set(legend.locator("th:visible").evaluate_all(colons)) == {"none"}
+    looks = """all => all.map(each => getComputedStyle(each))
+        .map(each => `${each.borderTopStyle} ${each.borderTopColor} ${each.backgroundColor}`)"""
+    marks = legend.locator(".u-marker:visible").evaluate_all(looks)
+    assert [each.split()[0] for each in marks] == ["solid", "dashed", "dotted", "dotted"]
+    assert len(set(marks)) == 4
+    chart.locator(".u-over").hover()
+    expect(legend).to_contain_text(re.compile(r"from\s*\S+.*median\s*[\d–]"), use_inner_text=True)
+    assert legend.locator(".u-series:visible").count() == 5
+    page.mouse.move(1, 1)
+    expect(legend).not_to_contain_text("from", use_inner_text=True)
+
+
 def test_a_bar_of_a_chart_leads_to_its_segments(visitor: Visitor) -> None:
     page = visitor.sign_in("centre", "/?last=24h")
     chart = page.locator("[data-chart]").first
@@ -676,6 +695,34 @@ def test_page_file_and_api_compare_alike(visitor: Visitor) -> None:
     told = number(leads.text_content())
     leads.click()
     expect(page.locator("#total")).to_have_text(f"{told:,}")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/skills?last=7d&skill=10",
+        "/agents?last=7d&agent=3001",
+        "/segments?last=7d",
+        "/open",
+        "/agent-day?agent=3001",
+    ],
+)
+def test_each_export_says_visibly_what_it_is_and_keeps_its_distance(visitor: Visitor, path: str) -> None:
+    page = visitor.sign_in("centre", path)
+    files = page.locator(".exports:visible")
+    told = files.evaluate_all("""all => all.map(each => {
+        const title = each.closest(".title")?.querySelector("h1, h2");
+        return [title?.innerText ?? "", each.innerText].join(" ").replace(/\\s+/g, " ");
+    })""")
+    assert len(set(told)) == len(told) > 0
+    assert not [each for each in told if each.strip().startswith("Export CSV")]
+    gaps = page.locator(":is(.title, .asked):visible:has(.exports) ~ .scroll").evaluate_all(
+        """all => all.map(each => each.getBoundingClientRect().top - Math.max(
+            ...[...each.parentElement.querySelectorAll(":scope > :is(.title, .asked) .exports")]
+                .map(one => one.getBoundingClientRect().bottom)))"""
+    )
+    assert all(gap >= 4 for gap in gaps), gaps
 
 
 def test_a_file_has_the_rows_that_are_seen_in_their_order(visitor: Visitor) -> None:

@@ -54,7 +54,7 @@ Event = dict[str, Any]
 
 
 def busy(now: int) -> Iterator[Event]:
-    """Three conversations of each agent, a bot in each skill, a queue in each skill, one that was forgotten; and of
+    """Three conversations of each agent, a bot in each skill, a queue in each skill, two that were forgotten; and of
     each skill one segment that ended today: every third first response, and every other wait in the queue, was late.
     """
 
@@ -81,6 +81,9 @@ def busy(now: int) -> Iterator[Event]:
         yield event(f"b{skill}", 10, "assigned", agentId=900 + skill % 2, userType="bot")
         yield message(f"b{skill}", 9, "consumer")
     yield event("forgotten", 3 * 24 * 60, "opened", skillId=7)
+    yield event("old bot", 2 * 24 * 60, "opened", skillId=7)
+    yield event("old bot", 2 * 24 * 60, "assigned", agentId=901, userType="bot")
+    yield message("old bot", 2 * 24 * 60 - 1, "consumer")
 
 
 def ended(midnight: int) -> Iterator[Event]:
@@ -149,49 +152,61 @@ def rows(page: str, prefix: str = "skill") -> dict[int, list[str]]:
 
 def test_the_board_says_who_is_past_due_and_how_today_went(site: Site) -> None:
     page = seen(site)
-    assert tile(page, "in queue") == [f"{SKILLS + 1}"]
+    assert tile(page, "in queue") == [f"{SKILLS}"]
     assert tile(page, WAITING) == [f"{AGENTS}"]
-    assert tile(page, "agents at work") == [f"{AGENTS}", "3.0 conversations each, 100 % in focus"]
+    assert tile(page, "agents at work") == [f"{AGENTS}", "3.0 each · 100 % in focus"]
     assert tile(page, "longest wait")[1] == "1 for over a day"
     assert tile(page, "first response in time today") == ["66.7 %", "40 of 60"]
     assert tile(page, "queue waits in time today") == ["96.9 %", "930 of 960"], "900 waited for no time"
     # In the queue those of skills 21 to 60 wait for over ten minutes; nobody waits five for an agent's answer.
     number, how_long = tile(page, "past due")
-    assert (number, how_long.startswith("for 3 min"), how_long.endswith(" · 1 for over a day")) == ("! 41", True, True)
+    assert (number, how_long.startswith("up to 3 min")) == ("! 40", True)
     skills = rows(page)
     assert list(skills)[:40] == list(range(60, 20, -1)), "the most urgent first"
     assert skills[60][3].startswith("! 1 for 3 min")
     assert skills[1][3].startswith("0 next in ")
     assert skills[60][4] == "0 % 0 of 1"
-    assert skills[7][:1] == ["2"]
-    assert re.fullmatch(r"1 next in .+ · 1 for over a day", skills[7][3]), skills[7]
+    assert skills[7][0] == "1"
+    assert re.fullmatch(r"0 next in [^·]+", skills[7][3]), skills[7]
     assert skills[7][2].endswith("1 for over a day")
-    assert {each[0] for each in rows(page, "bot").values()} == {"30"}
-    assert re.search(r"2 bots with 60 open conversations, 60 of them waiting", text(page))
+    assert {each[0] for each in rows(page, "bot").values()} == {"30", "31"}
+    assert re.search(r"2 bots with 61 open conversations, 60 of them waiting", text(page))
     assert '<details class="bots" id="bots">' in page
 
 
 def test_each_number_leads_to_its_list(site: Site) -> None:
     page = seen(site)
     for id_, count in (
-        ("queued", 61),
+        ("open", 1022),
+        ("queued", 60),
         ("waits", 300),
-        ("past-due", 41),
+        ("past-due", 40),
         ("stale", 1),
+        ("queued-7", 1),
+        ("stale-7", 1),
+        ("bstale-901", 1),
         ("past-due-60", 1),
         ("open-60", 16),
     ):
         (href,) = re.findall(rf'id="{id_}" href="([^"]+)"', page)
         listed = site.client.get(html.unescape(href), headers=HTML).text
-        assert re.findall(r'<b id="total">(\d+)</b>', listed) == [str(count)], id_
+        assert re.findall(r'<b id="total">([\d,]+)</b>', listed) == [f"{count:,}"], id_
     listed = seen(site, "/open?state=past-due&sort=due")
-    assert listed.count("past due for") == 41
+    assert listed.count("! </span>past due for") == 40
     assert re.findall(r'data-key="open (q\d+)"', listed)[:2] == ["q60", "q59"]
     file = site.client.get(f"/open.csv?state=past-due&sort=due&tz={quote(zone())}", headers=HTML).text.splitlines()
     columns = [each.split(",") for each in file]
     assert columns[0][4:6] == ["due", "pastDue"]
-    assert [(each[0], each[5]) for each in columns[1:3]] == [("forgotten", "true"), ("q60", "true")]
-    assert len(columns) == 42
+    assert [(each[0], each[5]) for each in columns[1:3]] == [("q60", "true"), ("q59", "true")]
+    assert len(columns) == 41
+    # What is stale is told quietly, and comes behind all others.
+    rows = re.findall(r'data-key="open (.+?)".*?</tr>', seen(site, "/open?skill=7"), re.DOTALL)
+    assert (rows[0], rows[-2:]) == ("b7", ["forgotten", "old bot"])
+    (row,) = re.findall(r'data-key="open forgotten".*?</tr>', seen(site, "/open?state=stale"), re.DOTALL)
+    assert '<span class="quiet">past due for <span' in row
+    assert "late" not in row
+    for state in ("queued", "waits", "past-due"):
+        assert "forgotten" not in seen(site, f"/open?state={state}&skill=7"), state
     links = re.findall(r'id="level-firstResponse" href="([^"]+)"', page)
     skills = text(site.client.get(html.unescape(links[0]), headers=HTML).text)
     assert "66.7 %" in skills, "the page of skills says the same of today"
@@ -226,6 +241,7 @@ def test_a_wall_has_the_most_urgent_skills_and_nothing_else(site: Site) -> None:
     assert "history" not in data
     assert list(rows(data["live"])) == list(rows(page))
     assert site.client.get("/?kiosk=2&tz=UTC", headers=HTML).status_code == 400
+    assert "<nav" in seen(site, "/?kiosk=0")
 
 
 def test_nobody_has_to_sign_in_again_at_a_wall(site: Site) -> None:
@@ -268,6 +284,22 @@ def test_today_begins_at_the_midnight_of_the_pages_zone(site: Site) -> None:
     filtered = seen(site, "/?skill=4")
     assert tile(filtered, "first response in time today") == ["100 %", "1 of 1"], "not the one of before midnight"
     assert "queue waits in time today" not in seen(site, "/?agent=5"), "a wait in the queue is of no agent"
+
+
+def test_skills_with_nothing_open_stand_last_with_their_levels(site: Site) -> None:
+    for path in ("/?agent=9", "/?kiosk=1&agent=9"):
+        page = seen(site, path)
+        shown = rows(page)
+        assert sorted(shown)[1:] == [10, 11, 12], "what this agent has"
+        assert list(shown)[-1] == 8
+        assert shown[8][:4] == ["0", "0", "–", "0"]
+        assert shown[8][4].startswith("100 %")
+        assert tile(page, "first response in time today") == ["100 %", "1 of 1"]
+        assert "less urgent" not in page
+    assert shown[8][6:] == ["0", "–"]
+    file = site.client.get(f"/now-skills.csv?agent=9&tz={quote(zone())}", headers=HTML).text.splitlines()
+    last = dict(zip(file[0].split(","), file[-1].split(","), strict=True))
+    assert (last["skillId"], last["firstResponseMetCount"], last["open"]) == ("8", "1", "0")
 
 
 def test_without_targets_nothing_is_past_due_and_nothing_has_a_colour(

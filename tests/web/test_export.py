@@ -336,11 +336,11 @@ def slow(row: Told) -> list[str]:
 
 
 def past_due(row: Told) -> str:
-    late, forgotten = int(row["pastDue"]), int(row["pastDueOverADay"])
+    late = int(row["pastDue"])
     due = 0 if not row["due"] else round(datetime.fromisoformat(row["due"]).timestamp() * 1000)
-    told = [f"for {said(NOW - due)}"] if late > forgotten else [f"next in {said(due - NOW)}"] if due else []
-    told += [f"{forgotten} for over a day"] if forgotten else []
-    return f"{'! ' if late > forgotten else ''}{late} {' · '.join(told)}".strip()
+    if late:
+        return f"! {late} {'up to' if late > 1 else 'for'} {said(NOW - due)}"
+    return f"0 next in {said(due - NOW)}" if due else "0"
 
 
 def longest(row: Told) -> str:

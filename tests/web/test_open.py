@@ -40,6 +40,21 @@ def test_rows_are_sorted_by_any_column(sort: str, rising: str, falling: str) -> 
     assert (sorted_(falling=False), sorted_(falling=True)) == (rising, falling)
 
 
+def test_what_is_stale_comes_last_in_the_order_of_waits_alone() -> None:
+    rows = [conversation("e", 90_000_000, skill=1), *ROWS]
+    found = {
+        (sort, falling): "".join(each.id for each in in_order(rows, LABELS, sort, None, {"e"}, falling=falling))
+        for sort in ("waits", "since")
+        for falling in (True, False)
+    }
+    assert found == {
+        ("waits", True): "bcade",
+        ("waits", False): "acbde",
+        ("since", True): "acbed",
+        ("since", False): "ebcad",
+    }
+
+
 def test_every_column_can_be_sorted_by() -> None:
     for sort in COLUMNS:
         assert _ids(in_order(ROWS, LABELS, sort, falling=True)) == {"a", "b", "c", "d"}

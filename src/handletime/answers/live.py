@@ -29,7 +29,7 @@ from handletime.targets.targets import NO_TARGETS, AccountTargets, Judged, Of
 from handletime.targets.waits import AgentSegment, QueueSegment, judged
 
 STALE_MS: Final = DAY
-"""A longer wait is shown beside the others: a forgotten conversation should not hide those of today."""
+"""What waits, or is past due, for longer is stale: it is counted apart, so that it does not hide what is of today."""
 AGENTS_MAX: Final = 500
 """The number of agents at work that are shown, and of those who look at conversations of others."""
 KEPT_S: Final = 2.0
@@ -97,10 +97,6 @@ class OpenConversation(NamedTuple):
             waiting_since=self.waiting_since,
         )
 
-    def is_stale(self, at: int) -> bool:
-        """Whether it waits for longer than `STALE_MS`."""
-        return self.waiting_since is not None and at - self.waiting_since > STALE_MS
-
 
 State = Literal["queued", "waits", "answered"]
 
@@ -123,33 +119,44 @@ def urgent_of(each: OpenConversation, targets: AccountTargets, now: int) -> Judg
     return waits[0][1] if waits else None
 
 
-class OpenOf(NamedTuple):
-    """The open conversations of one skill or agent, or all; `longest_ms` is the longest wait of those not stale.
+def is_past_due(urgent: Judged | None) -> bool:
+    """Whether the most urgent wait of a conversation, if any, is past due."""
+    return urgent is not None and urgent.verdict == "pastDue"
 
-    What is past due is as `urgent_of` has it. What has been so for longer than `STALE_MS` is counted, and makes nothing
-    urgent.
+
+def is_stale(each: OpenConversation, urgent: Judged | None, at: int) -> bool:
+    """Whether a conversation waits, or is past due, for longer than `STALE_MS`; `urgent` is as `urgent_of` has it."""
+    begun = [each.waiting_since, urgent.due if urgent is not None and is_past_due(urgent) else None]
+    return any(since is not None and at - since > STALE_MS for since in begun)
+
+
+class OpenOf(NamedTuple):
+    """The open conversations of one skill or agent, or all.
+
+    What waits and what is past due, as `urgent_of` has it, are those that are not stale; all others count the stale.
     """
 
     number: int | None
-    open: int
-    in_queue: int
-    waiting: int
+    open: int = 0
+    in_queue: int = 0
+    waiting: int = 0
     """How many wait for an agent's answer."""
-    longest_ms: int
-    longest: str
+    longest_ms: int = 0
+    longest: str = ""
     """The id of the conversation with the longest wait."""
-    stale: int
-    """How many wait for longer than `STALE_MS`."""
+    stale: int = 0
+    assigned: int = 0
+    """How many are not in queue."""
     is_bot: bool = False
     focus: str | None = None
     """The conversation that has the agent's focus."""
     focus_since: int = 0
     knows_focus: bool = False
     past_due: int = 0
-    forgotten: int = 0
-    """How many of these have been past due for longer than `STALE_MS`."""
+    stale_past_due: int = 0
+    """How many of the stale are past due."""
     due: int | None = None
-    """When the most urgent wait is due, or was (epoch ms), but for what is forgotten; None where nothing is."""
+    """When the most urgent wait is due, or was (epoch ms); None where nothing is."""
     agents: int = 0
     """How many agents they are assigned to."""
     agents_with_focus: int = 0
@@ -160,11 +167,6 @@ class OpenOf(NamedTuple):
     """Of these agents, for how long the focus was on a conversation of late, and for how long that is known."""
 
     @property
-    def is_late(self) -> bool:
-        """Whether something is past due that is not forgotten."""
-        return self.past_due > self.forgotten
-
-    @property
     def focus_percent(self) -> float | None:
         """The share of time in focus; None where nothing is known."""
         return 100 * self.focus_time.on / self.focus_time.known if self.focus_time.known else None
@@ -172,13 +174,13 @@ class OpenOf(NamedTuple):
     @property
     def each(self) -> float | None:
         """Conversations per agent; None without agents."""
-        return (self.open - self.in_queue) / self.agents if self.agents else None
+        return self.assigned / self.agents if self.agents else None
 
     @property
     def urgency(self) -> tuple[object, ...]:
         """Sorts the most urgent first: what is past due by when it was due, what is due soonest, the longest wait."""
         waits = -self.in_queue - self.waiting
-        return (not self.is_late, self.due is None, self.due or 0, -self.longest_ms, waits, self.number or 0)
+        return (not self.past_due, self.due is None, self.due or 0, -self.longest_ms, waits, self.number or 0)
 
 
 class Looking(NamedTuple):
@@ -351,28 +353,28 @@ class _Sums(NamedTuple):
         return sorted(agents, key=lambda each: each.urgency)
 
     def of(self, number: int | None, found: list[OpenConversation]) -> OpenOf:
-        in_queue = sum(each.in_queue for each in found)
-        waits = [(self.at - each.waiting_since, each) for each in found if each.waiting_since is not None]
-        waiting = sum(not each.in_queue for _, each in waits)
-        fresh = [(length, each.id) for length, each in waits if not each.is_stale(self.at)]
-        length, longest = max(fresh, default=(0, ""))
-        urgent = [wait for each in found if (wait := self.urgent.get(each.id)) is not None and wait.due is not None]
-        past_due = [wait.due for wait in urgent if wait.verdict == "pastDue" and wait.due is not None]
-        late = [due for due in past_due if self.at - due <= STALE_MS]
-        pending = [wait.due for wait in urgent if wait.verdict != "pastDue" and wait.due is not None]
+        stale = [each for each in found if is_stale(each, self.urgent.get(each.id), self.at)]
+        old = {each.id for each in stale}
+        fresh = [each for each in found if each.id not in old]
+        waits = [(self.at - each.waiting_since, each.id) for each in fresh if each.waiting_since is not None]
+        length, longest = max(waits, default=(0, ""))
+        urgent = [wait for each in fresh if (wait := self.urgent.get(each.id)) is not None]
+        late = [wait.due for wait in urgent if is_past_due(wait) and wait.due is not None]
+        pending = [wait.due for wait in urgent if not is_past_due(wait) and wait.due is not None]
         agents = {each.agent for each in found if each.agent is not None}
         with_focus = agents & self.with_focus
         times = [self.focus_times[agent] for agent in with_focus if agent in self.focus_times]
         return OpenOf(
             number,
             len(found),
-            in_queue,
-            waiting,
+            sum(each.state == "queued" for each in fresh),
+            sum(each.state == "waits" for each in fresh),
             max(length, 0),
             longest,
-            len(waits) - len(fresh),
-            past_due=len(past_due),
-            forgotten=len(past_due) - len(late),
+            len(stale),
+            sum(not each.in_queue for each in found),
+            past_due=len(late),
+            stale_past_due=sum(is_past_due(self.urgent.get(each.id)) for each in stale),
             due=min(late or pending, default=None),
             agents=len(agents),
             agents_with_focus=len(with_focus),

@@ -33,6 +33,8 @@ _ROOM: Final = 64.0
 _BEGIN: Final = 26.0
 _ROW: Final = 20.0
 _APART: Final = 26.0
+_LINES: Final = 24
+"""So many rows stand beneath their own hours, so that these are never far away, on paper neither."""
 _FIRST, _LAST = date(2000, 1, 1), date(9998, 12, 31)
 
 
@@ -79,8 +81,20 @@ class Bars(NamedTuple):
 
     lines: list[Line]
     ticks: list[Tick]
-    height: float
     more_bars: int
+
+    @property
+    def parts(self) -> list[Part]:
+        """The picture in parts that are not too high for a page of paper."""
+        found = [self.lines[begin : begin + _LINES] for begin in range(0, len(self.lines), _LINES)]
+        return [Part(lines, _BEGIN + len(lines) * _APART + 4) for lines in found]
+
+
+class Part(NamedTuple):
+    """Rows of the picture one below the other, and how high it is with them."""
+
+    lines: list[Line]
+    height: float
 
 
 class Asked(NamedTuple):
@@ -176,7 +190,7 @@ def draw(of_day: AgentDay, shown: Iterable[OnConversation], clocks: Clocks) -> B
             yield Bar(kind, x, width, inset, says, text)
 
     def line(name: str, conversation: str, found: Iterable[Bar], totals: str) -> None:
-        lines.append(Line(name, conversation, _BEGIN + len(lines) * _APART, _ROW, list(found), totals))
+        lines.append(Line(name, conversation, _BEGIN + len(lines) % _LINES * _APART, _ROW, list(found), totals))
 
     for row in rows:
         found = [*bars("focus", "focus", row.focus), *bars("unit", "handle-time unit", row.units, inset=4)]
@@ -188,7 +202,7 @@ def draw(of_day: AgentDay, shown: Iterable[OnConversation], clocks: Clocks) -> B
         line("others", "", bars("not-handled", OUTSIDE_SCOPE, of_day.outside), duration(total(of_day.outside)))
     if of_day.unknown:
         line("unknown where", "", bars("unknown", "unknown where", of_day.unknown), duration(total(of_day.unknown)))
-    return Bars(lines, list(scale.ticks(clocks)), _BEGIN + len(lines) * _APART + 4, more)
+    return Bars(lines, list(scale.ticks(clocks)), more)
 
 
 def _hours_of(of_day: AgentDay, rows: Iterable[OnConversation], zone: ZoneInfo) -> Stretch:

@@ -37,10 +37,11 @@ HEADINGS: Final[dict[Clock, str]] = {"firstResponse": "first response", "respons
 MEANINGS: Final = {
     "in queue": "Open conversations that nobody is assigned to",
     "waiting": "Conversations of human agents whose consumer waits for the agent's answer",
-    "longest wait": "The longest wait of both kinds. Waits of over a day are a number of their own beside it",
+    "longest wait": "The longest wait of both kinds",
+    "for over a day": "Conversations with a wait of over a day. They are in no other figure of what waits, and make "
+    "nothing urgent",
     "past due": "Conversations whose wait, within opening hours, is longer than its target; beside it for how long the "
-    "most urgent one has been, or in which time the next one will be. What has been past due for over a day is not "
-    "among them: it is counted with the waits of over a day",
+    "most urgent one has been, or in which time the next one will be",
     "within target, in time": "Of the waits of human agents' segments that ended today, by the clock of the page's "
     "time zone, the share that met their target: met / (met + missed)",
     "agents": "Human agents who have an open conversation; in several skills those who have some in each",
@@ -171,7 +172,7 @@ _WAITS: Final = (
 
 def _waits(of: OpenOf) -> list[object]:
     longest = (of.longest_ms, of.longest) if of.longest else (None, None)
-    return [of.waiting, *longest, of.stale, of.past_due, of.forgotten, at_if_any(of.due)]
+    return [of.waiting, *longest, of.stale, of.past_due, of.stale_past_due, at_if_any(of.due)]
 
 
 def _level_cells(level: Level) -> list[object]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from msgspec.structs import replace
 
 from handletime.answers.levels import Verdicts
-from handletime.answers.live import Now, OpenConversations, now_of
+from handletime.answers.live import Now, OpenConversations, OpenOf, now_of
 from handletime.api.errors import JSON
 from handletime.api.parameters import Query, a_choice, a_text
 from handletime.api.service import HttpRequest, query_of
@@ -36,7 +36,7 @@ RETRY_MS: Final = 2000
 
 
 HISTORY: Final = a_choice("history", "Whether the charts are wanted too.", "", ("yes",))
-KIOSK: Final = a_choice("kiosk", "For a wall: only what is going on now, as large as the screen.", "", ("1",))
+KIOSK: Final = a_choice("kiosk", "For a wall: only what is going on now, as large as the screen.", "", ("0", "1"))
 KNOWN: Final = a_text("known", "Which states of its parts the page shows.")
 
 
@@ -58,18 +58,21 @@ def now(request: HttpRequest, page: ThePage) -> Response[bytes]:
 
 
 def _is_kiosk(query: Query) -> bool:
-    return bool(query.get(KIOSK))
+    return query.get(KIOSK) == "1"
 
 
 def board_of(page: Page, asker: Asker, view: View, at: int, *, whole: bool = False) -> tuple[Now, Levels]:
-    """What is going on at a moment, and the service levels of today; `whole`: all agents. Raises NotNow."""
+    """What is going on at a moment, and the service levels of today; `whole`: all agents. Raises NotNow.
+
+    Skills that have a level and nothing open stand last, so that the levels of the rows add up to those of all.
+    """
     targets = page.service.targets.of(asker.account)
     found = open_lately(page, asker)
     focus = page.focus_lately.of(asker.reader, asker.account, found, at)
-    return (
-        now_of(found, view.open_conversations, at, targets, focus, whole=whole),
-        page.levels.of(asker.reader, asker.account, view, at, targets),
-    )
+    now = now_of(found, view.open_conversations, at, targets, focus, whole=whole)
+    levels = page.levels.of(asker.reader, asker.account, view, at, targets)
+    idle = sorted(levels.skills.keys() - {each.number for each in now.skills})
+    return now._replace(skills=now.skills + [OpenOf(skill) for skill in idle]), levels
 
 
 def _live(request: HttpRequest, page: Page, asker: Asker, view: View, at: int, *, kiosk: bool) -> str:

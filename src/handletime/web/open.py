@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -11,7 +11,7 @@ from markupsafe import Markup
 from msgspec.structs import replace
 
 from handletime.answers.labels import AccountLabels
-from handletime.answers.live import OpenConversation, now_of, urgent_of
+from handletime.answers.live import OpenConversation, is_past_due, is_stale, now_of, urgent_of
 from handletime.answers.words import STATES, Kind
 from handletime.api.errors import JSON
 from handletime.api.parameters import a_choice
@@ -31,7 +31,12 @@ CHOICES: Final = {
     "past-due": "past due",
     "stale": "waiting for over a day",
 }
-STATE: Final = a_choice("state", "Only those that no bot has, in queue, waiting, or past due.", "", tuple(CHOICES)[1:])
+STATE: Final = a_choice(
+    "state",
+    "Only those without bots, in queue, waiting, past due, or for over a day.",
+    "",
+    tuple(CHOICES)[1:],
+)
 COLUMNS: Final = {
     "state": "State",
     "waits": "waits",
@@ -93,8 +98,9 @@ def shown_of(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
     now = now_of(open_lately(page, asker), view.open_conversations, at)
     found = now.conversations
     urgent = _urgent(found, targets, at)
-    rows = [each for each in found if _is_in(each, state, view, at, urgent)]
-    listed = in_order(rows, asker.labels, sort, urgent, falling=falling)
+    stale = {each.id for each in found if is_stale(each, urgent.get(each.id), at)}
+    rows = [each for each in found if _is_in(each, state, view, stale, urgent)]
+    listed = in_order(rows, asker.labels, sort, urgent, stale, falling=falling)
     return {
         "view": view,
         "at": at,
@@ -103,6 +109,7 @@ def shown_of(request: HttpRequest, page: Page, asker: Asker) -> dict[str, Any]:
         "states": {key: text for key, text in CHOICES.items() if targets or key != "past-due"},
         "columns": [each for each in _columns(view, state, sort, falling=falling) if targets or each.name != "due"],
         "urgent": urgent,
+        "stale": stale,
         "has_targets": bool(targets),
         "kept": {"state": state or None, "sort": sort if sort != "waits" else None, "direction": direction or None},
         "total": len(rows),
@@ -119,14 +126,15 @@ def _urgent(found: list[OpenConversation], targets: AccountTargets, at: int) -> 
     return {each.id: wait for each in found if (wait := urgent_of(each, targets, at)) is not None}
 
 
-def _is_in(each: OpenConversation, state: str, view: View, at: int, urgent: Mapping[str, Judged]) -> bool:
-    """Whether the list of a state has it; what bots have is in that of what is past due, or waits for over a day, only
-    where bots are asked for, as on the board.
+def _is_in(each: OpenConversation, state: str, view: View, stale: Container[str], urgent: Mapping[str, Judged]) -> bool:
+    """Whether the list of a state has it, as the board counts: what is stale is in that of all, and in its own.
+
+    What bots have is in that of what is past due, or stale, only where bots are asked for.
     """
+    is_fresh = each.id not in stale
     if state in ("", each.state):
-        return True
-    is_past_due = each.id in urgent and urgent[each.id].verdict == "pastDue"
-    holds = {"people": True, "past-due": is_past_due, "stale": each.is_stale(at)}
+        return is_fresh or not state
+    holds = {"people": True, "past-due": is_fresh and is_past_due(urgent.get(each.id)), "stale": not is_fresh}
     return holds.get(state, False) and (view.given_user_type == "bot" or not each.is_bot)
 
 
@@ -144,10 +152,14 @@ def in_order(
     labels: AccountLabels,
     sort: str,
     urgent: Mapping[str, Judged] | None = None,
+    stale: Container[str] = (),
     *,
     falling: bool,
 ) -> list[OpenConversation]:
-    """Rows that stand with the longest wait first, by a column; those that have nothing there are last either way."""
+    """Rows that stand with the longest wait first, by a column; those that have nothing there are last either way.
+
+    By their wait, what is stale comes behind all others.
+    """
 
     def named(kind: Kind, number: int | None) -> str | None:
         return None if number is None else labels.text(kind, number).casefold()
@@ -165,4 +177,5 @@ def in_order(
         "source": lambda each: each.source.casefold() if each.source else None,
         "focus": lambda each: named("agent", next(iter(each.focus), None)),
     }
-    return sorted_by(rows, keys[sort], descending=falling)
+    listed = sorted_by(rows, keys[sort], descending=falling)
+    return sorted(listed, key=lambda each: sort == "waits" and each.id in stale)

@@ -28,8 +28,8 @@ TRANSFERS_MAX: Final = 100
 
 
 class Cell(NamedTuple):
-    """One hour of a weekday: its share in words, how dark it is (0 to 5; 0: nobody gave up), what it is made of, and
-    how it differs from the hour that it is compared with, where both have enough waits for that to say something.
+    """One hour of a weekday: its share in words, how dark it is (0 to 5; 0: nobody gave up; -1: of too few), what it is
+    made of, and how it differs from the hour that it is compared with, where both have enough waits to say something.
     """
 
     text: str
@@ -166,7 +166,7 @@ def _cell(hour: Hour, before: Hour | None) -> Cell:
     earlier = f"; before {_made_of(before)}" if before and before.total else ""
     if percent is None:
         return Cell("", 0, f"no wait ended{earlier}")
-    step = 0 if not hour.abandoned or hour.total < TELLING else sum(percent >= least for least in STEPS)
+    step = 0 if not hour.abandoned else -1 if hour.total < TELLING else sum(percent >= least for least in STEPS)
     text = "0" if not hour.abandoned else "<1" if percent < 1 else f"{percent:.0f}"
     says = f"{_made_of(hour)} abandoned in queue{earlier}"
     if before is None or min(hour.total, before.total) < TELLING:

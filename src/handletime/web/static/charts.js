@@ -69,24 +69,26 @@ function draw(figure) {
       cursor: { drag: { x: false, y: false }, points: { show: !chart.stacked }, dataIdx: (_, __, nearest, x) => (chart.stacked ? interval(x * 1000) : nearest) },
       scales: { x: { time: true, range: [chart.bounds[0] / 1000, chart.bounds.at(-1) / 1000] }, y: { range: (_, low, high) => [0, high ? high * 1.06 : 1] } },
       axes: [{ ...axis, size: 3.1 * rem, space: 6 * rem, values: (_, splits, __, ___, step) => clocks(splits, step, chart.zone, chart.language) }, { ...axis, size: (_, values) => Math.max(4, 1.5 + 0.42 * Math.max(0, ...(values ?? []).map((text) => text?.length ?? 0))) * rem, values: (_, splits) => splits.map((each) => (chart.unit === "count" && !Number.isInteger(each) ? "" : text(each))), incrs: chart.unit === "millis" ? MILLIS : undefined }],
-      legend: { markers: { dash: (u, i) => (u.series[i].dash ? "dashed" : "solid") } },
+      // A line's mark is a piece of that line.
+      legend: { markers: { dash: (u, i) => (i > order.length ? "dotted" : u.series[i].dash ? "dashed" : "solid") } },
       series: [
-        { label: "from", value: (_, __, ___, i) => (i === null ? "–" : chart.times[i]) },
+        { label: "from", value: said(chart.times) },
         ...order.map((i) => {
           const series = chart.series[i];
           const stroke = color(COLORS[series.kind]);
           return {
             label: series.name,
-            value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.texts[at]),
+            value: said(series.texts),
             ...(chart.stacked
               ? { fill: stroke, stroke, width: 0, points: { show: false }, paths: bars(chart.bounds) }
-              : { stroke, width: 2, dash: series.kind === "p90" ? [9, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 0.3 * rem } }),
+              : { stroke, class: "line", width: 2, dash: series.kind === "p90" ? [9, 4] : undefined, spanGaps: false, points: { show: starts.length < 60, size: 0.3 * rem } }),
           };
         }),
         ...chart.before.map((series) => ({
           label: series.name,
-          value: (_, __, ___, at) => (at === null || at === undefined ? "–" : series.texts[at]),
+          value: said(series.texts),
           stroke: color(COLORS[series.kind]),
+          class: "line",
           width: 1.5,
           dash: [3, 3],
           spanGaps: false,
@@ -108,6 +110,9 @@ function draw(figure) {
   });
   return plot;
 }
+
+// What the legend says of the interval that is pointed at; of none it says nothing.
+const said = (texts) => (_, __, ___, at) => texts[at] ?? "";
 
 // The segments behind a value.
 function behind(series, bounds, at) {
