@@ -309,8 +309,9 @@ def beside_peers(row: Told) -> list[str]:
     for names in (lambda key: key, lambda key: f"peers{key[0].upper()}{key[1:]}"):
         own = {key: row[names(key)] for key in SIDE}
         average = lasts(own["avgHandleTimeMillis"], NO_FOCUS_DATA if own["segments"] != "0" else "–")
-        known = f"{average} n {own['segmentsWithFocusData']}" if own["segmentsWithFocusData"] != "0" else average
-        found += [own["segments"], share(own["segmentsPercent"]), known, lasts(own["medianHandleTimeMillis"])]
+        median = lasts(own["medianHandleTimeMillis"])
+        known = f"{median} n {own['segmentsWithFocusData']}" if own["segmentsWithFocusData"] != "0" else median
+        found += [own["segments"], share(own["segmentsPercent"]), average, known]
     return found
 
 
