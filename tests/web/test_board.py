@@ -45,7 +45,7 @@ TARGETS = """
 [[targets]]
 name = "all"
 first-response = "1min"
-response = "5min"
+response = "15min"
 queue-wait = "10min"
 """
 HTML = {"Accept": "text/html"}
@@ -158,12 +158,13 @@ def test_the_board_says_who_is_past_due_and_how_today_went(site: Site) -> None:
     assert tile(page, "longest wait")[1] == "1 for over a day"
     assert tile(page, "first response in time today") == ["66.7 %", "40 of 60"]
     assert tile(page, "queue waits in time today") == ["96.9 %", "930 of 960"], "900 waited for no time"
-    # In the queue those of skills 21 to 60 wait for over ten minutes; nobody waits five for an agent's answer.
+    # In the queue those of skills 21 to 60 wait for over ten minutes; nobody waits fifteen for an agent's answer.
     number, how_long = tile(page, "past due")
-    assert (number, how_long.startswith("up to 3 min")) == ("! 40", True)
+    assert number == "! 40"
+    assert re.match("up to [3-8] min", how_long), how_long
     skills = rows(page)
     assert list(skills)[:40] == list(range(60, 20, -1)), "the most urgent first"
-    assert skills[60][3].startswith("! 1 for 3 min")
+    assert re.match("! 1 for [3-8] min", skills[60][3]), skills[60]
     assert skills[1][3].startswith("0 next in ")
     assert skills[60][4] == "0 % 0 of 1"
     assert skills[7][0] == "1"
