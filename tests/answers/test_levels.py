@@ -24,6 +24,8 @@ from handletime.answers.levels import (
     VERDICTS,
     JudgedWait,
     Verdicts,
+    WaitKey,
+    WaitOrder,
     verdicts_by_target,
     verdicts_of,
     waits_of,
@@ -286,8 +288,21 @@ def check_waits(seed: int, derived: Derived, snapshot: Snapshot) -> None:
         ) == Counter(wanted)
         assert [each.until for each in found] == sorted((each.until for each in found), reverse=True)
         assert waits_of(snapshot, clock, targets.of("local"), of, "local", verdict) == (counts, found)
+        for key, descending in product(get_args(WaitKey), (True, False)):
+            order = WaitOrder(key, descending)
+            pages = [
+                waits_of(snapshot, clock, targets.of("local"), of, "local", verdict, order=order, offset=at, limit=9)[1]
+                for at in range(0, len(wanted) + 1, 9)
+            ]
+            by = {"until": lambda each: each.until, "wait": lambda each: each.until - each.since}.get(key, _elapsed)
+            # What is equal stays as it stood.
+            assert [each for page in pages for each in page] == sorted(found, key=by, reverse=descending)
         ids = {row["segmentId"] for row, _ in mine if "agentId" in row}
         assert all((each.segment in ids) == (clock != "queueWait") for each in found)
+
+
+def _elapsed(each: JudgedWait) -> int:
+    return each.elapsed
 
 
 def test_without_targets_no_wait_is_listed(made: Made) -> None:

@@ -273,7 +273,7 @@ def test_what_is_past_due_or_waits_for_over_a_day_makes_nothing_urgent() -> None
     silent = waiting("silent", 2 * 24 * 60, 1, agent=5, follows="newConversation")._replace(waiting_since=None)
     people = board(silent).people
     assert (people.open, people.past_due, people.due, people.stale, people.stale_past_due) == (1, 0, None, 1, 1)
-    # A wait is of over a day by the clock, whatever the opening hours are.
+    # Who waits since Friday evening is due on Monday morning: that is of today, though the wait is longer than a day.
     monday = BEGUN + 2 * DAY + 10 * MINUTE  # 21 November 2026 is a Saturday.
     week: tuple[tuple[tuple[int, int], ...], ...] = (((9 * 60, 17 * 60),),) * 5 + ((), ())
     targets = AccountTargets((Target("x", {"queueWait": MINUTE}, calendar=Calendar("x", ZoneInfo("UTC"), week)),))
@@ -282,7 +282,13 @@ def test_what_is_past_due_or_waits_for_over_a_day_makes_nothing_urgent() -> None
     assert urgent is not None
     assert (is_past_due(urgent), urgent.due) == (True, monday - 9 * MINUTE)
     people = now_of(OpenConversations([friday], set(), 0), ALL, monday, targets).people
-    assert (people.past_due, people.stale, people.stale_past_due, people.longest) == (0, 1, 1, "")
+    assert (people.past_due, people.stale, people.stale_past_due, people.longest) == (1, 0, 0, "friday")
+    closed = now_of(OpenConversations([friday], set(), 0), ALL, monday - 15 * MINUTE, targets).people
+    assert (closed.past_due, closed.in_queue, closed.stale, closed.due) == (0, 1, 0, urgent.due)
+    forgotten = now_of(OpenConversations([friday], set(), 0), ALL, monday + DAY, targets).people
+    assert (forgotten.past_due, forgotten.stale, forgotten.stale_past_due, forgotten.longest) == (0, 1, 1, "")
+    alone = now_of(OpenConversations([friday], set(), 0), ALL, monday).people
+    assert (alone.stale, alone.stale_past_due) == (1, 0), "without targets the clock counts alone"
 
 
 def test_humans_stand_apart_from_bots() -> None:

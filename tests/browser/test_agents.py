@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.centre import Centre
+from tests.browser.centre import LABELS, Centre
 from tests.browser.conftest import Visitor, serious_findings
 from tests.browser.teams import a_team
 
@@ -17,6 +18,13 @@ pytestmark = pytest.mark.requires_command("chromium")
 
 SEVEN = ["average", "median", "all", "median", "median", "interactive"]
 """With the trend: service levels come where an account has targets."""
+TARGETS = """
+[[targets]]
+name = "all"
+first-response = "2min"
+response = "4min"
+queue-wait = "45s"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +89,56 @@ def test_further_columns_are_on_demand_and_in_the_file(visitor: Visitor) -> None
     visitor.open("/agents?columns=colour")
     expect(page.locator(".causes")).to_contain_text("columns: must be one of handle-time, outcomes, first-response")
     visitor.wrong.clear()  # The browser tells of the status 400.
+
+
+def test_skills_have_their_own_further_columns(visitor: Visitor) -> None:
+    page = visitor.sign_in("centre", "/skills?last=7d")
+    heads, others = (page.locator(f"#{table} thead tr:nth-child(2) th.n") for table in ("table", "table2"))
+    expect(heads).to_have_text(["median", "p90", "abandoned", "all"])
+    expect(others).to_have_text(SEVEN)
+    few = exported(visitor)[0].keys()
+    further = page.get_by_role("navigation", name="Further columns: Skills")
+    further.get_by_role("link", name="Segments", exact=True).click()
+    expect(page).to_have_url(re.compile("columns=skill-outcomes"))
+    expect(heads).to_have_count(9)
+    expect(others).to_have_text(SEVEN)
+    assert exported(visitor)[0].keys() - few == {
+        *("interactiveSkillSegments", "skillSegmentsWithNonResponsiveConsumers"),
+        *("skillSegmentsWithNonResponsiveAgents", "skillSegmentsAbandonedByConsumers"),
+        "skillSegmentsAbandonedByConsumersInQueue",
+    }
+    further.get_by_role("link", name="all", exact=True).click()
+    expect(heads).to_have_count(17)
+    expect(others).to_have_text(SEVEN)
+    page.get_by_role("navigation", name="Further columns: By skill").get_by_role("link", name="all", exact=True).click()
+    expect(page).to_have_url(re.compile("columns=all"))
+    further.get_by_role("link", name="fewer").click()
+    expect(heads).to_have_text(["median", "p90", "abandoned", "all"])
+    assert others.count() > 25
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Centre]:
+    """A centre with targets and long names."""
+    centre = Centre(tmp_path_factory.mktemp("judged"), targets=TARGETS)
+    centre.write_labels({key: f"{name} of the long name"[:20] for key, name in LABELS.items()})
+    centre.start()
+    yield centre
+    centre.kill()
+
+
+@pytest.mark.parametrize("path", ["/agents?", "/agents?agent=3001&", "/skills?", "/skills?skill=10&"])
+def test_what_is_seen_at_first_fits_a_laptop_when_compared(judged: Centre, chromium: Browser, path: str) -> None:
+    visitor = Visitor(judged, chromium, viewport={"width": 1366, "height": 768})
+    try:
+        page = visitor.sign_in("centre", f"{path}last=24h&compare=previous")
+        tables = page.locator(".scroll:has(table.metrics)")
+        assert tables.count() == (1 if path == "/agents?" else 2)
+        for table in tables.all():
+            assert table.locator("td .differs").count() > 10
+            assert table.evaluate("each => each.scrollWidth - each.clientWidth") <= 0
+    finally:
+        visitor.context.close()
 
 
 def test_the_column_that_sorts_is_seen(visitor: Visitor) -> None:

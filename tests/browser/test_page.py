@@ -85,7 +85,7 @@ def test_a_revoked_key_ends_its_sessions_where_they_are(visitor: Visitor) -> Non
     page = visitor.open("/agents?last=7d")
     page.get_by_label("Key").fill(key.token)
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
     visitor.centre.revoke(key)
     page.reload()
     expect(page.get_by_role("alert")).to_contain_text("was revoked or has expired")
@@ -174,7 +174,7 @@ def test_a_link_from_another_site_opens_the_page(visitor: Visitor) -> None:
         "url => { const a = document.createElement('a'); a.href = url; document.body.append(a); a.click(); }",
         visitor.centre.url + "/agents?last=7d",
     )
-    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
     visitor.elsewhere.clear()
 
 
@@ -270,7 +270,7 @@ def test_every_number_of_agents_leads_to_so_many_segments(visitor: Visitor) -> N
 
 
 def test_every_number_of_skills_leads_to_so_many_segments(visitor: Visitor) -> None:
-    page = visitor.sign_in("centre", "/skills?last=24h")
+    page = visitor.sign_in("centre", "/skills?last=24h&columns=skill-outcomes")
     links = page.locator("table.metrics").first.locator("tfoot td.n a").all()[:6]
     told = [((link.text_content() or "").replace(",", ""), link.get_attribute("href") or "") for link in links]
     behind = [(int(text), href) for text, href in told if text.isdigit()]  # not "1 for over a day"
@@ -525,7 +525,7 @@ def test_what_is_wrong_is_said_beside_what_was_typed(
     if "to=" in query:
         form.get_by_label("to", exact=True).fill("")
     form.get_by_role("button", name="Apply").click()
-    expect(page.get_by_role("heading", name="Agents")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
     expect(form.get_by_label("Skill")).to_have_value("Billing")
     assert parse_qs(urlsplit(page.url).query)["sort"] == ["name"]
     visitor.wrong.clear()  # The browser reports the 400 itself.
@@ -578,7 +578,7 @@ def test_what_opens_beneath_a_filter_closes_by_escape_and_elsewhere(visitor: Vis
             page.keyboard.press("Escape")
             expect(period).to_be_focused()
         else:
-            page.get_by_role("heading", name="Agents").click()
+            page.get_by_role("heading", name="Agents", exact=True).click()
         expect(page.get_by_role("group", name="Other periods")).to_be_hidden()
 
 
@@ -932,17 +932,17 @@ def test_two_tables_of_a_page_are_sorted_apart(visitor: Visitor) -> None:
 
 
 def test_chart_and_table_of_a_skill_say_the_same(visitor: Visitor) -> None:
-    page = visitor.sign_in("centre", "/skills?last=7d&skill=10")
+    page = visitor.sign_in("centre", "/skills?last=7d&skill=10&columns=skill-outcomes")
     chart = page.locator("[data-chart]").first
     expect(chart.get_by_role("heading")).to_have_text("Skill segments by outcome")
     told = dict(part.strip().rsplit(" ", 1) for part in chart.locator("figcaption span").inner_text().split(", "))
     cells = page.locator("#table tfoot td.n").all_text_contents()
     outcomes = ("interactive", "non-responsive consumer", "non-responsive agent", "abandoned")
-    assert cells[1:5] == [told[outcome] for outcome in outcomes]
+    assert cells[4:8] == [told[outcome] for outcome in outcomes]
     chart.locator("summary").click()
     rows = chart.locator("details tbody tr")
     expect(rows.last).to_contain_text("(part)")
-    assert sum(number(each) for each in rows.locator("td:nth-child(2)").all_text_contents()) == number(cells[1])
+    assert sum(number(each) for each in rows.locator("td:nth-child(2)").all_text_contents()) == number(cells[4])
     chart.locator("details tbody td a").first.click()
     expect(page.get_by_role("heading", name="Skill segments")).to_be_visible()
 
@@ -994,7 +994,7 @@ def test_a_mistyped_address_is_a_page(visitor: Visitor, signed_in: bool) -> None
         assert "centre" not in page.locator("main").inner_text()
         assert page.get_by_role("navigation", name="Pages").count() == signed_in
     page.get_by_role("main").get_by_role("link", name="Agents").click()
-    expect(page.get_by_role("heading", name="Agents" if signed_in else "Sign in")).to_be_visible()
+    expect(page.get_by_role("heading", name="Agents" if signed_in else "Sign in", exact=True)).to_be_visible()
     browser = {"Accept": "text/html,application/xhtml+xml"}
     for path, headers in (("/api/nothing", browser), ("/operations/api/nothing", browser), ("/agent", {})):
         plain = httpx.get(visitor.centre.url + path, headers=headers)

@@ -1,6 +1,6 @@
 """Each table of the page as a file: the same rows, in the same order, with the same numbers; and all of them.
 
-Covers: web/sheet.
+Covers: web/sheet, web/book, answers/workbook.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import httpx
 import pytest
 
 from handletime.answers import live
-from handletime.answers.labels import Labels
+from handletime.answers.labels import AccountLabels, Labels
 from handletime.answers.registry import METRICS
 from handletime.answers.words import (
     CLOCKS,
@@ -42,6 +42,7 @@ from handletime.scope import Scope
 from handletime.store.store import Store
 from handletime.targets.file import TargetsFile
 from handletime.web import agent_day, one_agent, weekdays, why
+from handletime.web.book import TITLES
 from handletime.web.page import COOKIE, Page
 from handletime.web.routes import page_routes
 from handletime.web.sessions import Sessions
@@ -50,7 +51,7 @@ from tests.segments.tables import events_of
 from tests.store.worlds import SMALL
 
 ZONE: Final = "Europe/Berlin"
-MINUTE, HOUR = 60_000, 3_600_000
+MINUTE, HOUR, DAY_MILLIS = 60_000, 3_600_000, 86_400_000
 BILLING, CARE = 10, 20
 NAMES: Final = {"agent": {7: "=Ada, Jackdaw", 8: "Heron", 11: "Supervisor"}, "skill": {BILLING: "Billing"}}
 TARGETS: Final = """
@@ -200,22 +201,59 @@ def read(answer: httpx.Response) -> list[Told]:
     return rows
 
 
-def cells_of(workbook: bytes) -> list[list[object]]:
-    """The rows of a workbook: texts, numbers, booleans."""
-    space = {"": "http://schemas.openxmlformats.org/spreadsheetml/2006/main"}
+SPACE: Final = {"": "http://schemas.openxmlformats.org/spreadsheetml/2006/main"}
+
+
+def part_of(workbook: bytes, name: str) -> Xml.Element:
     with zipfile.ZipFile(io.BytesIO(workbook)) as book:
-        sheet = Xml.fromstring(book.read("xl/worksheets/sheet1.xml"))  # noqa: S314 — our own
+        return Xml.fromstring(book.read(f"xl/{name}.xml"))  # noqa: S314 — our own
+
+
+def cells_of(workbook: bytes, sheet: int = 1) -> list[list[object]]:
+    """The rows of a workbook: texts, numbers, booleans."""
     found: list[list[object]] = []
-    for row in sheet.iterfind("sheetData/row", space):
+    for row in part_of(workbook, f"worksheets/sheet{sheet}").iterfind("sheetData/row", SPACE):
         line: dict[int, object] = {}
         for cell in row:
-            letters = re.sub(r"\d", "", cell.attrib["r"])
-            place = sum((ord(letter) - 64) * 26**at for at, letter in enumerate(reversed(letters))) - 1
             value = "".join(cell.itertext())
             kind = cell.attrib.get("t")
-            line[place] = value if kind == "inlineStr" else value == "1" if kind == "b" else float(value)
+            line[place_of(cell)] = value if kind == "inlineStr" else value == "1" if kind == "b" else float(value)
         found.append([line.get(place) for place in range(max(line, default=-1) + 1)])
     return found
+
+
+def place_of(cell: Xml.Element) -> int:
+    letters = re.sub(r"\d", "", cell.attrib["r"])
+    return sum((ord(letter) - 64) * int(26**at) for at, letter in enumerate(reversed(letters))) - 1
+
+
+def formats_of(workbook: bytes) -> dict[str, set[str]]:
+    """How the numbers of each column are shown."""
+    styles = part_of(workbook, "styles")
+    codes = {each.attrib["numFmtId"]: each.attrib["formatCode"] for each in styles.iterfind("numFmts/numFmt", SPACE)}
+    of_style = [codes.get(each.attrib["numFmtId"], "") for each in styles.iterfind("cellXfs/xf", SPACE)]
+    head, *rows = part_of(workbook, "worksheets/sheet1").iterfind("sheetData/row", SPACE)
+    names = {place_of(cell): "".join(cell.itertext()) for cell in head}
+    found: dict[str, set[str]] = {name: set() for name in names.values()}
+    for cell in (cell for row in rows for cell in row if "t" not in cell.attrib):
+        found[names[place_of(cell)]].add(of_style[int(cell.attrib.get("s", "0"))])
+    return found
+
+
+def about(workbook: bytes) -> dict[object, object]:
+    """What the second sheet says."""
+    return {row[0]: row[1] for row in cells_of(workbook, 2) if row and row[0]}
+
+
+def unit_of(name: str) -> str:
+    """What the numbers of a column of a file are."""
+    base = name.removesuffix("Previous")
+    metric = METRICS.get(base)
+    if name == "responseMillis":
+        return ""
+    return (
+        "time" if base.endswith("Millis") or (metric and metric.unit == "millis") else "Percent" * ("Percent" in base)
+    )
 
 
 def in_workbook(cell: str, name: str) -> object:
@@ -227,8 +265,17 @@ def in_workbook(cell: str, name: str) -> object:
         return pytest.approx((at - datetime(1899, 12, 30)) / timedelta(days=1), abs=1e-8)
     if cell in ("true", "false"):
         return cell == "true"
-    is_number = re.fullmatch(r"-?\d+(\.\d+)?", cell) and name not in ("eventId", "rule")
-    return pytest.approx(float(cell)) if is_number else cell.removeprefix("'") if cell.startswith("'=") else cell
+    if re.fullmatch(r"-?\d+(\.\d+)?", cell) and name not in ("eventId", "rule", "focusOf"):
+        # Milliseconds are whole there too, when they are reckoned back.
+        return pytest.approx(float(cell) / {"time": DAY_MILLIS, "Percent": 100, "": 1}[unit_of(name)], rel=1e-14)
+    return cell.removeprefix("'") if cell.startswith("'=") else cell
+
+
+def heading(name: str) -> str:
+    """What a column of a file is called in a workbook: without a unit that it does not have there."""
+    if name == "targetMillis":
+        return "targetTime"
+    return name if name == "responseMillis" else re.sub(r"Millis(Previous)?$", r"\1", name)
 
 
 # --- what a page says, from the row of its file ----------------------------------------------------------------------
@@ -262,8 +309,9 @@ def beside_peers(row: Told) -> list[str]:
     for names in (lambda key: key, lambda key: f"peers{key[0].upper()}{key[1:]}"):
         own = {key: row[names(key)] for key in SIDE}
         average = lasts(own["avgHandleTimeMillis"], NO_FOCUS_DATA if own["segments"] != "0" else "–")
-        known = f"{average} n {own['segmentsWithFocusData']}" if own["segmentsWithFocusData"] != "0" else average
-        found += [own["segments"], share(own["segmentsPercent"]), known, lasts(own["medianHandleTimeMillis"])]
+        median = lasts(own["medianHandleTimeMillis"])
+        known = f"{median} n {own['segmentsWithFocusData']}" if own["segmentsWithFocusData"] != "0" else median
+        found += [own["segments"], share(own["segmentsPercent"]), average, known]
     return found
 
 
@@ -363,7 +411,7 @@ def a_wait(row: Told) -> list[str]:
 
 
 def a_judged_wait(row: Told) -> list[Any]:
-    verdict = {"met": "within target", "missed": "! later", "left": "without a verdict"}[row["verdict"]]
+    verdict = {"met": "within target", "missed": "! missed", "left": "without a verdict"}[row["verdict"]]
     times = [said(int(row["waitMillis"])), said(int(row["elapsedMillis"]))]
     who = [agent(row)] if row["clock"] != "queueWait" else []
     target = f"{row['target']} : {said(int(row['targetMillis']))}"
@@ -488,7 +536,7 @@ def test_a_workbook_has_what_the_csv_has(name: str, site: Site) -> None:
     rows = read(site.get(link(page, SHOWN[name].what)))
     answer = site.get(link(page, SHOWN[name].what, "xlsx"))
     names, *cells = cells_of(answer.content)
-    assert names == list(rows[0])
+    assert names == [heading(name) for name in rows[0]]
     wanted = [[in_workbook(cell, name) for name, cell in row.items()] for row in rows]
     assert [[*row, *[None] * (len(names) - len(row))] for row in cells] == wanted
     assert answer.headers["X-Total-Count"] == str(len(rows))
@@ -622,14 +670,142 @@ def test_names_cannot_be_formulas(site: Site) -> None:
     assert "=Ada, Jackdaw" in [row[1] for row in book], "a text"
 
 
-def test_shares_have_one_digit_in_a_workbook_and_stand_there_whole(site: Site) -> None:
-    path = f"/weekdays.xlsx?{SPAN}"
-    with zipfile.ZipFile(io.BytesIO(site.get(path).content)) as book:
-        assert 'formatCode="0.0"' in book.read("xl/styles.xml").decode()
-    names, *cells = cells_of(site.get(path).content)
+# --- workbooks -------------------------------------------------------------------------------------------------------
+
+COMPARED: Final = f"{SPAN}&compare=previous"
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        (f"/agents?{COMPARED}&columns=all", "Agents, agent segments"),
+        (f"/agents?{COMPARED}&columns=all&agent=7", "By skill, agent segments"),
+        (f"/skills?{COMPARED}&columns=all", "Skills, skill segments"),
+        (f"/skills?{COMPARED}", "By skill, agent segments"),
+        (f"/skills?{COMPARED}&skill=10", "By agent, agent segments"),
+        (f"/segments?{SPAN}", "agent segments"),
+        (f"/skill-segments?{SPAN}", "skill segments"),
+        (f"/skills?{COMPARED}&skill=10", "skill segments by interval"),
+        (f"/agents?{COMPARED}&agent=7", "agent segments by interval"),
+        ("/open", "open conversations"),
+    ],
+)
+def test_other_tables_have_the_same_in_both_forms(path: str, what: str, site: Site) -> None:
+    page = site.get(path).text
+    rows = read(site.get(link(page, what)))
+    names, *cells = cells_of(site.get(link(page, what, "xlsx")).content)
+    assert names == [heading(name) for name in rows[0]]
+    wanted = [[in_workbook(cell, name) for name, cell in row.items()] for row in rows]
+    assert [[*row, *[None] * (len(names) - len(row))] for row in cells] == wanted
+
+
+def test_a_workbook_shows_times_shares_and_moments_as_such(site: Site) -> None:
+    page = site.get(f"/agents?{COMPARED}&columns=all").text
+    found = formats_of(site.get(link(page, "Agents, agent segments", "xlsx")).content)
+    assert found["avgHandleTime"] == found["medianFirstResponse"] == {"[h]:mm:ss"}
+    assert found["avgTimeToResponseFromAgentAssignment"] == {"[h]:mm:ss"}, "its name has no unit"
+    assert found["interactiveAgentSegmentPercent"] == {"0.0 %"}
+    assert found["totalAgentConversationSegments"] == found["agentId"] == {""}
+    waits = formats_of(site.get(link(site.get(f"/waits?{SPAN}").text, "waits", "xlsx")).content)
+    assert waits["targetTime"] == waits["elapsed"] == {"[h]:mm:ss"}
+    assert waits["waitingSince"] == {"yyyy-mm-dd hh:mm:ss"}
+    weekdays = site.get(f"/weekdays.xlsx?{SPAN}").content
+    assert formats_of(weekdays)["abandonedQueueSegmentsPercent"] == {"0.0 %"}
+    names, *cells = cells_of(weekdays)
     place = names.index("abandonedQueueSegmentsPercent")
-    shares = {row[place] for row in cells if len(row) > place}
-    assert {0.0, 100.0} <= shares
+    assert {0.0, 1.0} <= {row[place] for row in cells if len(row) > place}
+
+
+def test_the_workbook_of_the_api_has_the_values_as_they_are(site: Site) -> None:
+    """Programs read it."""
+    query = f"from={NOW - DAY_MILLIS}&to={NOW}&by=agent&metrics=avgHandleTimeMillis,interactiveAgentSegmentPercent"
+    path = f"/api/account/acme/report?{query}&format="
+    headers = token("acme", "operations")
+    rows = site.world.client.get(path + "json", headers=headers).json()
+    assert len(rows) > 2
+    book = site.world.client.get(path + "xlsx", headers=headers).content
+    names, *cells = cells_of(book)
+    assert names == list(rows[0])
+    found = [dict(zip(map(str, names), [*row, *[None] * len(names)], strict=False)) for row in cells]
+    assert found == [{name: pytest.approx(value) for name, value in row.items()} for row in rows]
+    sheets = [each.attrib["name"] for each in part_of(book, "workbook").iterfind("sheets/sheet", SPACE)]
+    assert sheets == ["report"]
+
+
+def test_a_workbook_is_ready_to_be_read(site: Site) -> None:
+    """Its headings stay in sight and can be seen whole, and its rows can be filtered."""
+    book = site.get(link(site.get(f"/agents?{SPAN}").text, "Agents, agent segments", "xlsx")).content
+    names, *cells = cells_of(book)
+    sheet = part_of(book, "worksheets/sheet1")
+    pane, filtered = (sheet.find(path, SPACE) for path in ("sheetViews/sheetView/pane", "autoFilter"))
+    assert pane is not None
+    assert pane.attrib["state"] == "frozen"
+    assert filtered is not None
+    assert filtered.attrib["ref"].startswith("A1:")
+    assert filtered.attrib["ref"].endswith(str(len(cells) + 1))
+    widths = [float(each.attrib["width"]) for each in sheet.iterfind("cols/col", SPACE)]
+    assert len(set(widths)) > 1
+    assert all(2 * width > len(str(name)) for width, name in zip(widths, names, strict=False))
+    sheets = [each.attrib["name"] for each in part_of(book, "workbook").iterfind("sheets/sheet", SPACE)]
+    assert sheets == ["Agents", "About"]
+    assert all(len(title) <= 31 for title in TITLES.values())
+
+
+def test_a_workbook_says_what_it_is_of(site: Site) -> None:
+    page = site.get(f"/agents?from=2026-11-19T00:00&to=2026-11-21T00:00&skill={BILLING}&find=ada&compare=week").text
+    said = about(site.get(link(page, "Agents, agent segments", "xlsx")).content)
+    assert said["Account"] == "acme"
+    assert said["Table"] == "Agents"
+    assert said["Period"] == "Thu 2026-11-19 – Fri 2026-11-20"
+    assert said["Time zone"] == "Europe/Berlin, of all times here"
+    assert said["Filters"] == "skill: Billing (10); user type: human; agent found by: ada"
+    assert said["Rows"] == "1"
+    assert said["Made"] == "2026-11-20 13:00:00"
+    assert said["…Previous"] == "The same, of what it is compared with: 2026-11-12 00:00 – 2026-11-13 13:00"
+    assert said["avgHandleTime"] == METRICS["avgHandleTimeMillis"].meaning
+    assert "…Previous" not in about(site.get(f"/segments.xlsx?{SPAN}&compare=week").content)
+    waits = about(site.get(f"/waits.xlsx?{SPAN}&clock=queueWait&verdict=missed").content)
+    assert waits["Filters"].startswith("of: wait in the queue; verdict: ")  # type: ignore[attr-defined]
+    assert about(site.get(f"/open.xlsx?state=queued&skill={CARE}").content)["Filters"] == "only: in queue; skill: 20"
+    assert about(site.get("/why-events.xlsx?conversation=seven5").content)["Filters"] == "conversation: seven5"
+
+
+def test_who_is_nobody_has_a_name_as_on_the_page(site: Site) -> None:
+    assert AccountLabels().named("skill", -1) == AccountLabels().text("skill", -1) == "no skill"
+    assert AccountLabels().named("skill", 7) is None
+    rows = read(site.get(f"/segments.csv?{SPAN}"))
+    assert {row["group"] for row in rows if row["groupId"] == "-1"} == {"no group"}
+    assert any("no group" in row for row in cells_of(site.get(f"/segments.xlsx?{SPAN}").content))
+
+
+# --- names of files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/agents.csv?from=2026-11-16T00:00&to=2026-11-20T00:00", "agents_2026-11-16_2026-11-19.csv"),
+        ("/agents.csv?from=2026-11-19T00:00&to=2026-11-20T00:00", "agents_2026-11-19.csv"),
+        ("/segments.xlsx?from=2026-11-16T14:00&to=2026-11-17T09:30", "segments_2026-11-16T14-00_2026-11-17T09-30.xlsx"),
+        ("/now-agents.csv?", "now-agents_2026-11-20T13-00.csv"),
+        ("/skills.csv?from=2026-11-19T00:00&to=2026-11-20T00:00", "skills_2026-11-19.csv"),
+        ("/skills.csv?from=2026-11-19T00:00&to=2026-11-20T00:00&table=2", "skills-agent-segments_2026-11-19.csv"),
+        ("/skills.csv?from=2026-11-19T00:00&to=2026-11-20T00:00&table=2&skill=10", "skills-by-agent_2026-11-19.csv"),
+        ("/agents.csv?from=2026-11-19T00:00&to=2026-11-20T00:00&table=2&agent=7", "agents-by-skill_2026-11-19.csv"),
+        ("/history.csv?from=2026-11-19T00:00&to=2026-11-20T00:00&of=skill", "history-skill-segments_2026-11-19.csv"),
+    ],
+)
+def test_a_file_is_called_after_its_table_and_the_days_of_the_page(path: str, name: str, site: Site) -> None:
+    answer = site.get(path)
+    assert answer.headers["content-disposition"] == f'attachment; filename="acme_{name}"'
+
+
+def test_intervals_are_utc_in_csv_and_on_the_clock_of_the_page_in_a_workbook(site: Site) -> None:
+    path = "/history.{}?from=2026-11-19T00:00&to=2026-11-20T00:00&interval=day"
+    (row,) = read(site.get(path.format("csv")))
+    assert (row["intervalStart"], row["intervalEnd"]) == ("2026-11-18T23:00:00.000Z", "2026-11-19T23:00:00.000Z")
+    _, cells = cells_of(site.get(path.format("xlsx")).content)
+    assert cells[0] == (datetime(2026, 11, 19) - datetime(1899, 12, 30)) / timedelta(days=1)
 
 
 def test_a_wall_gives_no_files(site: Site) -> None:

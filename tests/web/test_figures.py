@@ -28,6 +28,7 @@ from handletime.web.figures import (
     AGENT_COLUMNS,
     GROUPS,
     SKILL_COLUMNS,
+    SKILL_GROUPS,
     Each,
     History,
     TableOf,
@@ -38,6 +39,7 @@ from handletime.web.figures import (
     level_columns,
     metrics_of,
     seen_columns,
+    skill_columns,
     slowest_of,
     table_of,
     with_numbers,
@@ -80,6 +82,21 @@ def test_seven_columns_are_seen_and_further_ones_on_demand() -> None:
     }
     numbers = {metric.key for metric in with_numbers(more)} - {metric.key for metric in metrics_of(more)}
     assert numbers == {"responseCount", "firstResponseCount", "segmentsWithFocusData"}
+
+
+def test_seven_columns_of_skills_are_seen_too() -> None:
+    """What skills are looked at for: service levels, waits in the queue, and who gave up there."""
+    limits: dict[Clock, int] = {"firstResponse": 5000, "response": 60_000, "queueWait": 60_000}
+    every = skill_columns(AccountTargets((Target("all", limits),)))
+    assert [metric.key for metric in metrics_of(seen_columns(every, ()))] == [
+        *("firstResponseServiceLevelPercent", "responseServiceLevelPercent", "queueWaitServiceLevelPercent"),
+        *("medianQueueWaitMillis", "p90QueueWaitMillis", "abandonedQueueSegmentsPercent"),
+        "totalSkillConversationSegments",
+    ]
+    assert [group.name for group in every] == list(SKILL_GROUPS)
+    assert metrics_of(seen_columns(every, SKILL_GROUPS)) == metrics_of(every)
+    assert not set(GROUPS) & set(SKILL_GROUPS), "each table of a page has its own"
+    assert every[0].told, "what the targets are is said beside the figures"
 
 
 def a_stream(seed: int, *, events: int, conversations: int) -> pa.Table:

@@ -6,10 +6,8 @@ Text is made of whole columns at once, for a report may have a million rows.
 from __future__ import annotations
 
 import io
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import numpy as np
@@ -20,6 +18,7 @@ import pyarrow.parquet as pq
 from handletime.answers.report import DIMENSIONS, PREVIOUS, Column, Question, Rows, number_type
 from handletime.answers.sums import By
 from handletime.answers.words import Kind, local, rfc_3339
+from handletime.answers.workbook import Heading, workbook
 from handletime.segments.cells import text_cell
 
 Format = Literal["json", "ndjson", "csv", "parquet", "xlsx"]
@@ -233,57 +232,22 @@ def _parquet(rows: Iterable[Rows], shape: Shape) -> Iterator[bytes]:
     yield sink.take()
 
 
-_EXCEL_DIGITS: Final = 10**15
-"""Excel keeps 15 digits of a number: larger ids are texts."""
-_PIECE: Final = 1 << 20
-_WIDTH: Final = 18
-
-
 def _workbook(rows: Iterable[Rows], shape: Shape) -> Iterator[bytes]:
-    """A workbook of a report. Times stand as the clock of the zone shows them."""
+    """A workbook of a report: the values as they are."""
+    return workbook("report", [Heading(name) for name in names_of(shape)], cells_of(rows, shape))
+
+
+def names_of(shape: Shape) -> list[str]:
+    """The names of a report's columns."""
+    names: list[str] = shape.schema(pa.timestamp("ms")).names
+    return names
+
+
+def cells_of(rows: Iterable[Rows], shape: Shape) -> Iterator[Sequence[object]]:
+    """The rows of a report as cells of a workbook. Times stand as the clock of the zone shows them."""
     zone = shape.question.zone
     times = [local(bound, zone).replace(tzinfo=None) for bound in shape.question.of.bounds]
-    columns = (
-        [array.to_pylist() for array in shape.arrays(part, times, pa.timestamp("us")).values()]
-        for part in in_small(rows)
-    )
-    cells = (row for part in columns for row in zip(*part, strict=True))
-    return workbook(shape.schema(pa.timestamp("ms")).names, cells)
-
-
-def workbook(names: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[bytes]:
-    """A workbook of one sheet: a line of names, then the rows. Times have no zone; large ids are texts. Shares and
-    other fractions are shown with one digit, and stand there as they are.
-
-    Rows lie in a temporary file until the workbook is made of them.
-    """
-    from xlsxwriter import Workbook
-
-    with tempfile.TemporaryFile() as file:
-        book = Workbook(file, {"constant_memory": True})
-        sheet = book.add_worksheet("report")
-        bold, moment = book.add_format({"bold": True}), book.add_format({"num_format": "yyyy-mm-dd hh:mm"})
-        exactly = book.add_format({"num_format": "yyyy-mm-dd hh:mm:ss"})
-        share = book.add_format({"num_format": "0.0"})
-        sheet.freeze_panes(1, 0)
-        sheet.set_column(0, max(len(names) - 1, 0), _WIDTH)
-        for place, name in enumerate(names):
-            sheet.write_string(0, place, name, bold)
-        for line, row in enumerate(rows, 1):
-            for place, cell in enumerate(row):
-                if cell is None:
-                    continue
-                if isinstance(cell, datetime):
-                    sheet.write_datetime(line, place, cell, exactly if cell.second or cell.microsecond else moment)
-                elif isinstance(cell, bool):
-                    sheet.write_boolean(line, place, cell)
-                elif isinstance(cell, str) or abs(cast("float", cell)) >= _EXCEL_DIGITS:
-                    sheet.write_string(line, place, str(cell))
-                elif isinstance(cell, float):
-                    sheet.write_number(line, place, cell, share)
-                else:
-                    sheet.write_number(line, place, cast("int", cell))
-        book.close()
-        file.seek(0)
-        while piece := file.read(_PIECE):
-            yield piece
+    for part in in_small(rows):
+        yield from zip(
+            *(array.to_pylist() for array in shape.arrays(part, times, pa.timestamp("us")).values()), strict=True
+        )

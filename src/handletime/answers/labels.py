@@ -78,9 +78,13 @@ class AccountLabels:
         """The name, or the id alone."""
         return self.name(kind, number) or str(number)
 
+    def named(self, kind: Kind, number: int) -> str | None:
+        """The name; for -1, which is nobody's id, its meaning; None where there is neither."""
+        return self.name(kind, number) or (f"no {kind}" if number == -1 else None)
+
     def text(self, kind: Kind, number: int) -> str:
-        """The name, or `agent 7`; for -1, which is nobody's id, its meaning."""
-        return self.name(kind, number) or (f"no {kind}" if number == -1 else f"{kind} {number}")
+        """The same, or `agent 7`."""
+        return self.named(kind, number) or f"{kind} {number}"
 
     def all(self, kind: Kind) -> Mapping[int, str]:
         """All names of a kind, by id."""

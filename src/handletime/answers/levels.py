@@ -6,9 +6,9 @@ time that is asked about, in whose every slot a calendar is either open or close
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import gcd
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from handletime.answers.percentiles import placed
 from handletime.answers.registry import CLOCK_TABLES
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Condition, Selection
-from handletime.answers.sums import By, Sums, Texts, key_sql, keyed
+from handletime.answers.sums import I64, By, Sums, Texts, key_sql, keyed
 from handletime.answers.terms import RELATIONS, Table
 from handletime.clock import DAY
 from handletime.events.model import USER_TYPES
@@ -157,6 +157,9 @@ def _judged(query: _Query, hours: _Hours, waits: str, names: Sequence[str]) -> s
     return f"(select {columns}, {_VERDICT[query.clock]} as verdict from {late})"
 
 
+WaitKey = Literal["until", "wait", "elapsed"]
+
+
 class JudgedWait(NamedTuple):
     """A wait that a target judges; times in epoch milliseconds, durations in milliseconds.
 
@@ -176,6 +179,16 @@ class JudgedWait(NamedTuple):
     verdict: str
 
 
+class WaitOrder(NamedTuple):
+    """How waits are sorted: by when they ended, by how long they lasted, or by how much of that was open."""
+
+    key: WaitKey = "until"
+    descending: bool = True
+
+
+LAST_FIRST: Final = WaitOrder()
+
+
 def waits_of(
     snapshot: Snapshot,
     clock: Clock,
@@ -184,12 +197,13 @@ def waits_of(
     account: str,
     verdict: str | None = None,
     *,
+    order: WaitOrder = LAST_FIRST,
     offset: int = 0,
     limit: int | None = None,
 ) -> tuple[dict[str, int], list[JudgedWait]]:
     """How many waits of a clock have each verdict (`Met`, `Missed`, `Left`), and a page of those with one, or any.
 
-    They are the waits that `verdicts_of` counts, those that ended last first.
+    They are the waits that `verdicts_of` counts; of equal ones those that ended last come first.
     """
     if not targets.sets(clock):
         return dict.fromkeys(VERDICTS, 0), []
@@ -212,11 +226,24 @@ def waits_of(
     counted = dict(snapshot.execute(f"select verdict, count(*) from {judged} group by verdict", parameters).fetchall())
     counts = {name: int(counted.get(number, 0)) for number, name in enumerate(VERDICTS, 1)}
     until = "since + length" if clock == "response" else "until"
-    rows = snapshot.execute(
-        f"""select {TARGET}, since, {until} as ended, verdict, {", ".join(names)} from {judged} where {wanted}
-        order by ended desc, since, {", ".join(names)} limit $most offset $offset""",
-        {**parameters, "most": limit, "offset": offset},
-    ).fetchall()
+    listed = f"select {TARGET}, since, {until} as ended, verdict, {', '.join(names)} from {judged} where {wanted}"
+    standing = f"ended desc, since, {', '.join(names)}"
+    if order.key == "elapsed":
+        ends = snapshot.execute(f"select {TARGET}, since, ended from ({listed}) order by {standing}", parameters)
+        places = _by_elapsed(ends.fetchnumpy(), query.set, descending=order.descending)[offset:][:limit].tolist()
+        numbered = f"select *, row_number() over (order by {standing}) - 1 as place from ({listed})"
+        turns = "select unnest($places::bigint[]) as place, unnest($turns::bigint[]) as turn"
+        rows = snapshot.execute(
+            f"select {TARGET}, since, ended, verdict, {', '.join(names)} "
+            f"from ({numbered}) join ({turns}) using (place) order by turn",
+            {**parameters, "places": places, "turns": list(range(len(places)))},
+        ).fetchall()
+    else:
+        key = "ended" if order.key == "until" else "ended - since"
+        rows = snapshot.execute(
+            f"{listed} order by {key} {'desc' if order.descending else 'asc'}, {standing} limit $most offset $offset",
+            {**parameters, "most": limit, "offset": offset},
+        ).fetchall()
     found = []
     for place, since, ended, which, conversation, skill, *own in rows:
         target = targets.targets[place]
@@ -236,6 +263,18 @@ def waits_of(
             )
         )
     return counts, found
+
+
+def _by_elapsed(waits: Mapping[str, I64], targets: Mapping[int, Target], *, descending: bool) -> I64:
+    """The places of waits, sorted by how much of them lies within the opening hours of their targets."""
+    since, ended = waits["since"].astype(np.int64), waits["ended"].astype(np.int64)
+    elapsed = np.maximum(ended - since, 0)
+    for place, target in targets.items():
+        own = np.flatnonzero(waits[TARGET] == place)
+        if len(own) and not target.calendar.is_always:
+            hours = target.calendar.hours(int(since[own].min()), int(ended[own].max()) + 1)
+            elapsed[own] = np.maximum(hours.open_before(ended[own]) - hours.open_before(since[own]), 0)
+    return np.argsort(-elapsed if descending else elapsed, kind="stable")
 
 
 _ABANDONED: Final[dict[Abandoned, str]] = {

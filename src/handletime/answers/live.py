@@ -125,9 +125,11 @@ def is_past_due(urgent: Judged | None) -> bool:
 
 
 def is_stale(each: OpenConversation, urgent: Judged | None, at: int) -> bool:
-    """Whether a conversation waits, or is past due, for longer than `STALE_MS`; `urgent` is as `urgent_of` has it."""
-    begun = [each.waiting_since, urgent.due if urgent is not None and is_past_due(urgent) else None]
-    return any(since is not None and at - since > STALE_MS for since in begun)
+    """Whether a conversation is past due for longer than `STALE_MS`; where no target judges it, whether it waits so
+    long. `urgent` is as `urgent_of` has it. Who waits since Friday evening for somebody's Monday is not forgotten.
+    """
+    since = each.waiting_since if urgent is None else urgent.due
+    return since is not None and at - since > STALE_MS
 
 
 class OpenOf(NamedTuple):

@@ -38,8 +38,8 @@ MEANINGS: Final = {
     "in queue": "Open conversations that nobody is assigned to",
     "waiting": "Conversations of human agents whose consumer waits for the agent's answer",
     "longest wait": "The longest wait of both kinds",
-    "for over a day": "Conversations with a wait of over a day. They are in no other figure of what waits, and make "
-    "nothing urgent",
+    "for over a day": "Past due for over a day, or waiting so long where no target says more. They are in no other "
+    "figure of what waits, and make nothing urgent",
     "past due": "Conversations whose wait, within opening hours, is longer than its target; beside it for how long the "
     "most urgent one has been, or in which time the next one will be",
     "within target, in time": "Of the waits of human agents' segments that ended today, by the clock of the page's "

@@ -6,33 +6,37 @@ Of every other table the view that shows it makes a `Sheet` from what it has rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from litestar import Response, get
 
-from handletime.answers.flat import MEDIA_TYPES, Shape, workbook, written
+from handletime.answers.flat import MEDIA_TYPES, Shape, cells_of, names_of, texts
 from handletime.answers.live import Now, OpenConversation
 from handletime.answers.pages import Segment, SkillSegment, rows_of, skill_rows_of
 from handletime.answers.registry import METRICS
 from handletime.answers.report import Question, Report, Rows
-from handletime.answers.words import Kind, local, rfc_3339
+from handletime.answers.selection import Selection
+from handletime.answers.words import CLOCKS, Kind, local, rfc_3339
+from handletime.answers.workbook import workbook
 from handletime.api.answer import Answer
-from handletime.api.csv_table import ROWS_MAX, csv_answer, file_name
+from handletime.api.csv_table import ROWS_MAX, csv_answer
+from handletime.api.operations import UTC
 from handletime.api.parameters import a_choice
 from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import Judged
 from handletime.web import agent_day, board, one_agent, weekdays, why
+from handletime.web.book import TITLES, TableFile, chosen_of, headings_of
 from handletime.web.figures import HISTORY, Row, slowest_sheet, sorted_rows, with_numbers
 from handletime.web.now import board_of
-from handletime.web.open import shown_of
+from handletime.web.open import CHOICES, shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.segments import SEGMENT_NAMES, read, read_skill_segments
 from handletime.web.sheet import FORMS, At, Cells, Form, Sheet
 from handletime.web.tables import in_order, read_listing, tables_of
 from handletime.web.view import AGENT, View, read_view
-from handletime.web.waits import read_waits, waits_sheet
+from handletime.web.waits import VERDICTS, read_waits, waits_sheet
 
 SUFFIX: Final = a_choice("table", "Which table of a page that has two.", "", ("2",))
 _Handler = Callable[[HttpRequest, Page], Response[Any]]
@@ -71,8 +75,7 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
         targets=targets,
         before=None if before is None else before._replace(bounds=(before.start, before.end)),
     )
-    form = _form(request)
-    answer = _answer(request, asker, form)
+    answer = _answer(request, asker)
     with asker.reader.snapshot() as snapshot:
         found = list(Report(snapshot, question, answer.reserve).rows())
     parts = []
@@ -85,11 +88,32 @@ def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
         places = {row.number: place for place, row in enumerate(rows)}
         shown = in_order(sorted_rows(rows, listing.key, descending=listing.descending), which, listing, asker.labels)
         parts.append(part.taken([places[row.number] for row in shown]))
-    namer = asker.labels.name if page.labels.are_given else None
-    for piece in written(asker.reader.deadline.over(parts), Shape(question, namer), form):
+    shape = Shape(question, asker.labels.named if page.labels.are_given else None)
+    chosen = chosen_of(of, asker.labels) | ({f"{which.kind} found by": listing.find} if listing.find else {})
+    of_file = TableFile(which.name, of.start, of.end, view, chosen)
+    return _reported(request, page, asker, answer, of_file, shape, parts, sum(part.number for part in parts))
+
+
+def _reported(
+    request: HttpRequest,
+    page: Page,
+    asker: Asker,
+    answer: Answer,
+    of: TableFile,
+    shape: Shape,
+    parts: Iterable[Rows],
+    total: int,
+) -> Response[Any]:
+    """Rows of a report as a file. Times are those of `_cells`."""
+    within = asker.reader.deadline.over(parts)
+    form = _form(request)
+    if form == "csv":
+        pieces = texts(within, Shape(shape.question._replace(zone=UTC), shape.namer), form)
+    else:
+        pieces = _book(page, asker, of, names_of(shape), cells_of(within, shape), total)
+    for piece in pieces:
         answer.add(piece)
-    name = file_name(asker.account, f"{which.kind}s", of.start, of.end, form)
-    return _sent(answer, form, name, sum(part.number for part in parts))
+    return _sent(answer, form, of.name(asker.account, form), total)
 
 
 def _values(part: Rows, key: str) -> list[Any]:
@@ -112,14 +136,12 @@ def _history(request: HttpRequest, page: ThePage) -> Response[Any]:
     of = view.skill_segments if of_skills else view.agent_segments
     metrics = tuple(METRICS[key] for key in HISTORY["skillSegments" if of_skills else "agentSegments"])
     question = Question(of, in_intervals=True, metrics=metrics, zone=view.zone, before=view.before(of), fill=True)
-    form = _form(request)
-    answer = _answer(request, asker, form)
+    answer = _answer(request, asker)
+    of_file = TableFile(f"history{'-skill-segments' if of_skills else ''}", of.start, of.end, view)
+    of_file = of_file._replace(chosen=chosen_of(of, asker.labels))
     with asker.reader.snapshot() as snapshot:
         rows = Report(snapshot, question, answer.reserve).rows()
-        for piece in written(asker.reader.deadline.over(rows), Shape(question), form):
-            answer.add(piece)
-    name = file_name(asker.account, "history", of.start, of.end, form)
-    return _sent(answer, form, name, len(of.bounds) - 1)
+        return _reported(request, page, asker, answer, of_file, Shape(question), rows, len(of.bounds) - 1)
 
 
 # --- lists -----------------------------------------------------------------------------------------------
@@ -129,25 +151,24 @@ def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of agent segments, up to a limit, with the names that the page shows."""
     asker = page.asker(request, "handle-time")
     asked = read(query_of(request), page.service.clock.now(), asker.clocks)
-    form = _form(request)
+    of = asked.wanted
     with asker.reader.snapshot() as snapshot:
-        total, rows = rows_of(snapshot, asked.wanted, asked.sort, offset=0, limit=ROWS_MAX)
-        name = file_name(asker.account, "segments", asked.wanted.start, asked.wanted.end, form)
+        total, rows = rows_of(snapshot, of, asked.sort, offset=0, limit=ROWS_MAX)
         cells = (_segment(row, asker) for row in rows)
-        return _table(request, asker, asked.view.zone, SEGMENT_NAMES, cells, name, total)
+        of_file = TableFile("segments", of.start, of.end, asked.view, chosen_of(of, asker.labels))
+        return _table(request, page, asker, of_file, SEGMENT_NAMES, cells, total)
 
 
 def _skill_segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of skill segments, up to a limit."""
     asker = page.asker(request, "operations", without_agent="skill segments")
     asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.clocks)
-    form = _form(request)
+    of = asked.wanted
     with asker.reader.snapshot() as snapshot:
-        total, rows = skill_rows_of(snapshot, asked.wanted, offset=0, limit=ROWS_MAX)
-    name = file_name(asker.account, "skill-segments", asked.wanted.start, asked.wanted.end, form)
+        total, rows = skill_rows_of(snapshot, of, offset=0, limit=ROWS_MAX)
     cells = (_skill_segment(row, asker) for row in rows)
-    held = _ROW_BYTES * len(rows)
-    return _table(request, asker, asked.view.zone, SKILL_SEGMENT_NAMES, cells, name, total, held=held)
+    of_file = TableFile("skill-segments", of.start, of.end, asked.view, chosen_of(of, asker.labels))
+    return _table(request, page, asker, of_file, SKILL_SEGMENT_NAMES, cells, total, held=_ROW_BYTES * len(rows))
 
 
 def _waits(request: HttpRequest, page: ThePage) -> Response[Any]:
@@ -157,17 +178,22 @@ def _waits(request: HttpRequest, page: ThePage) -> Response[Any]:
     targets = page.service.targets.of(asker.account)
     with asker.reader.snapshot() as snapshot:
         counts, rows = asked.found(snapshot, asker.account, targets, limit=ROWS_MAX)
-    sheet = waits_sheet(asked, rows, asker.labels.name)
-    return _written(request, asker, asked.view, sheet, asked.total(counts), held=_ROW_BYTES * len(rows))
+    sheet = waits_sheet(asked, rows, asker.labels.named)
+    verdict = {"verdict": VERDICTS[asked.verdict]} if asked.verdict else {}
+    chosen = {"of": CLOCKS[asked.clock], **verdict, **chosen_of(asked.wanted, asker.labels)}
+    total = asked.total(counts)
+    return _written(request, page, asker, asked.view, sheet, chosen, total, held=_ROW_BYTES * len(rows))
 
 
 def _open(request: HttpRequest, page: ThePage) -> Response[Any]:
     """The list of open conversations, all of them."""
     asker = page.asker(request, "operations")
     shown = shown_of(request, page, asker)
-    at, listed = shown["at"], shown["listed"]
+    at, listed, view = shown["at"], shown["listed"], shown["view"]
     cells = [_open_conversation(row, asker, at, shown["urgent"].get(row.id)) for row in listed]
-    return _written(request, asker, shown["view"], Sheet("open", at, at, OPEN_NAMES, cells))
+    state = {"only": CHOICES[shown["state"]]} if shown["state"] else {}
+    chosen = state | chosen_of(view.open_conversations, asker.labels)
+    return _written(request, page, asker, view, Sheet("open", at, at, OPEN_NAMES, cells), chosen)
 
 
 OPEN_NAMES: Final = (
@@ -181,7 +207,7 @@ SKILL_SEGMENT_NAMES: Final = (
 
 
 def _segment(row: Segment, asker: Asker) -> list[object]:
-    name = asker.labels.name
+    name = asker.labels.named
     agent, skill, group = name("agent", row.agent), name("skill", row.skill), name("group", row.group)
     handled = row.handle_time if row.focus_data and row.user_type == "human" else None
     ids = [row.segment_id, row.conversation, row.agent, agent, row.employee, row.skill, skill, row.group, group]
@@ -190,13 +216,13 @@ def _segment(row: Segment, asker: Asker) -> list[object]:
 
 
 def _skill_segment(row: SkillSegment, asker: Asker) -> list[object]:
-    ids = [row.conversation, row.skill, asker.labels.name("skill", row.skill), row.user_type]
+    ids = [row.conversation, row.skill, asker.labels.named("skill", row.skill), row.user_type]
     times = [At(row.start), At(row.end), row.end - row.start]
     return [*ids, *times, row.outcome, row.in_queue, row.end_reason]
 
 
 def _open_conversation(row: OpenConversation, asker: Asker, at: int, urgent: Judged | None) -> list[object]:
-    name, since = asker.labels.name, row.waiting_since
+    name, since = asker.labels.named, row.waiting_since
     wait = (None, None) if since is None else (max(at - since, 0), At(since))
     agent: tuple[object, object, object] = (None, None, None)
     if row.agent is not None:
@@ -212,7 +238,7 @@ def _open_conversation(row: OpenConversation, asker: Asker, at: int, urgent: Jud
 
 
 def _of_view(
-    made: Callable[[Page, Asker, View], Sheet], *, without_agent: str = "", of_agent: bool = False
+    made: Callable[[Page, Asker, View], Sheet], *, without_agent: str = "", of_agent: bool = False, of_now: bool = False
 ) -> _Handler:
     """A table of a view. `without_agent` is what it has, where that is of no agent; `of_agent`: it is of one alone."""
 
@@ -223,7 +249,8 @@ def _of_view(
         if of_agent and view.agent is None:
             query.fault(AGENT, "is required")
         query.check()
-        return _written(request, asker, view, made(page, asker, view))
+        of = view.open_conversations if of_now else view.skill_segments if without_agent else view.agent_segments
+        return _written(request, page, asker, view, made(page, asker, view), chosen_of(of, asker.labels))
 
     return handled
 
@@ -234,7 +261,7 @@ def _of_now(made: Callable[[Now, board.Levels, Asker], Sheet]) -> _Handler:
     def sheet(page: Page, asker: Asker, view: View) -> Sheet:
         return made(*board_of(page, asker, view, page.service.clock.now(), whole=True), asker)
 
-    return _of_view(sheet)
+    return _of_view(sheet, of_now=True)
 
 
 def _of_day(made: Callable[[agent_day.Asked], Sheet]) -> _Handler:
@@ -243,7 +270,8 @@ def _of_day(made: Callable[[agent_day.Asked], Sheet]) -> _Handler:
     def handled(request: HttpRequest, page: ThePage) -> Response[Any]:
         asker = page.asker(request, "handle-time")
         asked = agent_day.read(request, page, asker)
-        return _written(request, asker, asked.view, made(asked))
+        chosen = chosen_of(Selection((asked.start, asked.end), agents=(asked.agent,)), asker.labels)
+        return _written(request, page, asker, asked.view, made(asked), chosen)
 
     return handled
 
@@ -254,7 +282,8 @@ def _of_why(made: Callable[[why.Asked, Asker], Sheet]) -> _Handler:
     def handled(request: HttpRequest, page: ThePage) -> Response[Any]:
         asker = page.asker(request, "handle-time")
         asked = why.read(request, page, asker)
-        return _written(request, asker, asked.view, made(asked, asker))
+        chosen = {"conversation": asked.conversation}
+        return _written(request, page, asker, asked.view, made(asked, asker), chosen)
 
     return handled
 
@@ -279,41 +308,60 @@ def _cells(row: Cells, form: Form, zone: ZoneInfo) -> Cells:
     ]
 
 
-def _answer(request: HttpRequest, asker: Asker, form: Form) -> Answer:
-    return Answer(request, "identity" if form == "xlsx" else None, asker.reader.deadline)
+def _answer(request: HttpRequest, asker: Asker) -> Answer:
+    return Answer(request, "identity" if _form(request) == "xlsx" else None, asker.reader.deadline)
 
 
 def _written(
-    request: HttpRequest, asker: Asker, view: View, sheet: Sheet, total: int | None = None, *, held: int = 0
+    request: HttpRequest,
+    page: Page,
+    asker: Asker,
+    view: View,
+    sheet: Sheet,
+    chosen: Mapping[str, str],
+    total: int | None = None,
+    *,
+    held: int = 0,
 ) -> Response[Any]:
     """A sheet as a file; `total` is how many rows there are where it does not have all of them."""
-    name = file_name(asker.account, sheet.of, sheet.start, sheet.end, _form(request))
-    count = len(sheet.rows) if total is None else total
-    return _table(request, asker, view.zone, sheet.names, sheet.rows, name, count, held=held)
+    of = TableFile(sheet.of, sheet.start, sheet.end, view, chosen)
+    return _table(
+        request, page, asker, of, sheet.names, sheet.rows, len(sheet.rows) if total is None else total, held=held
+    )
 
 
 def _table(
     request: HttpRequest,
+    page: Page,
     asker: Asker,
-    zone: ZoneInfo,
+    of: TableFile,
     names: Sequence[str],
     rows: Iterable[Cells],
-    name: str,
     total: int,
     *,
     held: int = 0,
 ) -> Response[Any]:
     form = _form(request)
-    answer = _answer(request, asker, form)
+    answer = _answer(request, asker)
     answer.reserve(held)
-    within: Iterator[Cells] = (_cells(row, form, zone) for row in asker.reader.deadline.over(rows))
+    name = of.name(asker.account, form)
+    within: Iterator[Cells] = (_cells(row, form, of.view.zone) for row in asker.reader.deadline.over(rows))
     if form == "csv":
         made = csv_answer(answer, names, within, file_name=name, total=total)
         made.headers.update(HEADERS)
         return made
-    for piece in workbook(names, within):
+    for piece in _book(page, asker, of, names, within, total):
         answer.add(piece)
     return _sent(answer, form, name, total)
+
+
+def _book(
+    page: Page, asker: Asker, of: TableFile, names: Sequence[str], rows: Iterable[Cells], total: int
+) -> Iterator[bytes]:
+    """A workbook with what is to be known of it. Lists have at most so many rows."""
+    number = f"{total:,}" if total <= ROWS_MAX else f"the first {ROWS_MAX:,} of {total:,}"
+    about = of.about(asker, page.service.clock.now(), names, number)
+    return workbook(TITLES[of.table], headings_of(names), rows, about)
 
 
 def _sent(answer: Answer, form: Form, name: str, total: int) -> Response[Any]:
@@ -325,12 +373,12 @@ OF_NOW: Final[dict[str, _Handler]] = {
     "open": _open,
     "now-skills": _of_now(
         lambda now, levels, asker: board.skills_sheet(
-            now, levels, asker.labels.name, has_queues=asker.key.scope.has_queues
+            now, levels, asker.labels.named, has_queues=asker.key.scope.has_queues
         )
     ),
-    "now-agents": _of_now(lambda now, _, asker: board.agents_sheet(now, asker.labels.name)),
-    "now-looking": _of_now(lambda now, _, asker: board.looking_sheet(now, asker.labels.name)),
-    "now-bots": _of_now(lambda now, _, asker: board.bots_sheet(now, asker.labels.name)),
+    "now-agents": _of_now(lambda now, _, asker: board.agents_sheet(now, asker.labels.named)),
+    "now-looking": _of_now(lambda now, _, asker: board.looking_sheet(now, asker.labels.named)),
+    "now-bots": _of_now(lambda now, _, asker: board.bots_sheet(now, asker.labels.named)),
 }
 """What is of this moment, by name."""
 TABLES: Final[dict[str, _Handler]] = {
@@ -341,22 +389,22 @@ TABLES: Final[dict[str, _Handler]] = {
     "waits": _waits,
     "history": _history,
     "peers": _of_view(
-        lambda _, asker, view: one_agent.peers_sheet(asker.reader, view, asker.labels.name), of_agent=True
+        lambda _, asker, view: one_agent.peers_sheet(asker.reader, view, asker.labels.named), of_agent=True
     ),
     "at-once": _of_view(lambda _, asker, view: one_agent.at_once_sheet(asker.reader, view), of_agent=True),
     "weekdays": _of_view(
         lambda _, asker, view: weekdays.weekdays_sheet(asker.reader, view), without_agent="waits in the queue"
     ),
     "transfers": _of_view(
-        lambda _, asker, view: weekdays.transfers_sheet(asker.reader, view, asker.labels.name),
+        lambda _, asker, view: weekdays.transfers_sheet(asker.reader, view, asker.labels.named),
         without_agent="transfers between skills",
     ),
-    "slowest": _of_view(lambda _, asker, view: slowest_sheet(asker.reader, view, asker.account, asker.labels.name)),
+    "slowest": _of_view(lambda _, asker, view: slowest_sheet(asker.reader, view, asker.account, asker.labels.named)),
     "agent-day": _of_day(agent_day.conversations_sheet),
     "agent-day-stretches": _of_day(agent_day.stretches_sheet),
-    "why-waits": _of_why(lambda asked, asker: why.waits_sheet(asked, asker.labels.name)),
-    "why-segments": _of_why(lambda asked, asker: why.segments_sheet(asked, asker.labels.name)),
-    "why-units": _of_why(lambda asked, asker: why.units_sheet(asked, asker.labels.name)),
+    "why-waits": _of_why(lambda asked, asker: why.waits_sheet(asked, asker.labels.named)),
+    "why-segments": _of_why(lambda asked, asker: why.segments_sheet(asked, asker.labels.named)),
+    "why-units": _of_why(lambda asked, asker: why.units_sheet(asked, asker.labels.named)),
     "why-events": _of_why(lambda asked, asker: why.events_sheet(asker.reader, asked, asker.labels)),
 }
 """All other tables that the page gives as files, by the names of their routes."""

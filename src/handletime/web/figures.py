@@ -165,14 +165,25 @@ GROUPS: Final = (
     LEVELS_NAME,
     *(group.name for group in AGENT_COLUMNS[4:]),
 )
-"""The names of the groups of columns, in their order."""
+"""The names of the groups of columns of agent segments, in their order."""
 
 
 def agent_columns(targets: AccountTargets) -> tuple[Columns, ...]:
     """All columns of agent segments, service levels among them where there are targets."""
-    levels = level_columns("agentSegments", targets, has_queues=False)
+    levels = _seen_levels(LEVELS_NAME, level_columns("agentSegments", targets, has_queues=False))
+    return (*AGENT_COLUMNS[:4], *levels, *AGENT_COLUMNS[4:])
+
+
+def skill_columns(targets: AccountTargets, *, with_bots: bool = False) -> tuple[Columns, ...]:
+    """All columns of skill segments; those of service levels come first, where there are targets."""
+    levels = level_columns("skillSegments", targets, has_queues=True, with_bots=with_bots)
+    return (*_seen_levels(SKILL_LEVELS_NAME, levels), *SKILL_COLUMNS)
+
+
+def _seen_levels(name: str, levels: Sequence[Columns]) -> list[Columns]:
+    """Of service levels the shares are seen at first, the counts that they are made of by the group's name."""
     seen = tuple(level_of(clock).key for clock in _LEVEL_HEADINGS)
-    return (*AGENT_COLUMNS[:4], *(_more(LEVELS_NAME, seen, each) for each in levels), *AGENT_COLUMNS[4:])
+    return [_more(name, seen, each)._replace(told=each.told) for each in levels]
 
 
 def seen_columns(groups: Sequence[Columns], names: Collection[str], sort: str = "") -> tuple[Columns, ...]:
@@ -189,32 +200,53 @@ def seen_columns(groups: Sequence[Columns], names: Collection[str], sort: str = 
 
 
 SKILL_COLUMNS: Final = (
-    _columns(
-        "Segments by outcome",
-        totalSkillConversationSegments="all",
-        interactiveSkillSegments="interactive",
-        skillSegmentsWithNonResponsiveConsumers="non-resp. consumer",
-        skillSegmentsWithNonResponsiveAgents="non-resp. agent",
-        skillSegmentsAbandonedByConsumers="abandoned",
-        skillSegmentsAbandonedByConsumersInQueue=UNANSWERED_IN_QUEUE,
+    _more(
+        "queue",
+        ("medianQueueWaitMillis", "p90QueueWaitMillis", "abandonedQueueSegmentsPercent"),
+        _columns(
+            "Wait in the queue",
+            *("medianQueueWaitMillis", "p90QueueWaitMillis"),
+            abandonedQueueSegmentsPercent="abandoned",
+            longestQueueWaitMillis="longest",
+            totalQueueSegments="waits",
+            queueSegmentsAbandonedByConsumers="waits abandoned",
+        ),
     ),
-    Columns(
-        "First response",
-        (Column(METRICS["skillSegments.avgTimetoFirstAgentMessageFromAgentAssignment"], "average"),),
+    _more(
+        "skill-outcomes",
+        ("totalSkillConversationSegments",),
+        _columns(
+            "Segments",
+            totalSkillConversationSegments="all",
+            interactiveSkillSegments="interactive",
+            skillSegmentsWithNonResponsiveConsumers="non-resp. consumer",
+            skillSegmentsWithNonResponsiveAgents="non-resp. agent",
+            skillSegmentsAbandonedByConsumers="abandoned",
+            skillSegmentsAbandonedByConsumersInQueue=UNANSWERED_IN_QUEUE,
+        ),
     ),
-    _columns(
-        "Wait in the queue",
-        *("medianQueueWaitMillis", "p90QueueWaitMillis", "longestQueueWaitMillis"),
-        totalQueueSegments="waits",
-        queueSegmentsAbandonedByConsumers="waits abandoned",
-        abandonedQueueSegmentsPercent="share abandoned",
+    _more(
+        "skill-shares",
+        (),
+        _columns(
+            "Share of segments",
+            *("interactiveSkillSegmentPercent", "nonResponsiveConsumerSkillSegmentPercent"),
+            *("nonResponsiveAgentSkillSegmentPercent", "abandonedSkillSegmentPercent"),
+        ),
     ),
-    _columns(
-        "Share of segments",
-        *("interactiveSkillSegmentPercent", "nonResponsiveConsumerSkillSegmentPercent"),
-        *("nonResponsiveAgentSkillSegmentPercent", "abandonedSkillSegmentPercent"),
+    _more(
+        "skill-first-response",
+        (),
+        Columns(
+            "First response",
+            (Column(METRICS["skillSegments.avgTimetoFirstAgentMessageFromAgentAssignment"], "average"),),
+        ),
     ),
 )
+"""The columns of skill segments. Seven, with service levels, are seen at first; the other ones by the groups' names."""
+SKILL_LEVELS_NAME: Final = "skill-service-level"
+SKILL_GROUPS: Final = (SKILL_LEVELS_NAME, *(group.name for group in SKILL_COLUMNS))
+"""The names of the groups of columns of skill segments, in their order: on a page that has both, other ones."""
 _LEVEL_HEADINGS: Final[dict[Clock, str]] = {
     "firstResponse": "first response",
     "response": "response",
@@ -233,7 +265,7 @@ def level_columns(
         is_there = has_queues if clock == "queueWait" else True
         if targets.sets(clock) and is_there and (table == "skillSegments" or clock != "queueWait"):
             keys = [f"{clock}ServiceLevelPercent", f"{clock}MetCount", f"{clock}MissedCount"]
-            names = [heading, "within target", "later"]
+            names = [heading, "within target", "missed"]
             columns += [Column(WITH_LEVELS[key], name) for key, name in zip(keys, names, strict=True)]
     heading = "Service level, bots too" if with_bots else "Service level"
     return (Columns(heading, tuple(columns), told=tuple(meanings_of(targets).items())),) if columns else ()

@@ -11,7 +11,7 @@ from handletime.answers.difference import Difference, difference
 from handletime.answers.figures import Value
 from handletime.answers.labels import AccountLabels
 from handletime.answers.levels import Verdicts
-from handletime.answers.registry import LEVELS, WITH_LEVELS, Metric
+from handletime.answers.registry import LEVELS, METRICS, WITH_LEVELS, Metric
 from handletime.answers.selection import Selection
 from handletime.answers.sums import NOTHING, By
 from handletime.answers.terms import Table
@@ -32,9 +32,8 @@ from handletime.web.charts import (
     trend_text,
 )
 from handletime.web.figures import (
-    AGENT_COLUMNS,
     GROUPS,
-    SKILL_COLUMNS,
+    SKILL_GROUPS,
     Column,
     Columns,
     Each,
@@ -44,9 +43,9 @@ from handletime.web.figures import (
     comparable,
     data_quality_of,
     history_of,
-    level_columns,
     metrics_of,
     seen_columns,
+    skill_columns,
     slowest_of,
     table_of,
     with_numbers,
@@ -61,8 +60,9 @@ ROWS: Final = 100
 """The number of rows on a page."""
 SEARCH_FROM: Final = 20
 """The number of rows beyond which a table has a search."""
+_ALL_GROUPS: Final = (*GROUPS, *SKILL_GROUPS)
 COLUMNS: Final = some_choices(
-    "columns", "Further columns of agent segments, by the names of their groups, or `all`.", (*GROUPS, ALL), none=True
+    "columns", "Further columns, by the names of their groups, or `all`.", (*_ALL_GROUPS, ALL), none=True
 )
 
 
@@ -80,6 +80,8 @@ class Listing(NamedTuple):
     """The columns that are seen."""
     columns: frozenset[str]
     """The names of groups of further columns; those of the page, for all its tables."""
+    all_columns: frozenset[str]
+    """The names of all such groups of the page."""
 
     def parameters(self, /, **changes: Any) -> dict[str, object | None]:
         """The address's parameters, some of them changed, by their names without the suffix."""
@@ -90,16 +92,11 @@ class Listing(NamedTuple):
             "find": self.find or None,
             "offset": self.offset or None,
         }
-        columns = {"columns": _named(changes.pop("columns", self.columns))}
-        return {name + self.suffix: value for name, value in (shown | changes).items()} | columns
-
-
-def _named(columns: frozenset[str]) -> str | None:
-    """Groups of columns in an address."""
-    return ALL if columns >= _ALL_GROUPS else ",".join(name for name in GROUPS if name in columns) or None
-
-
-_ALL_GROUPS: Final = frozenset(GROUPS)
+        columns: frozenset[str] = changes.pop("columns", self.columns)
+        named = ",".join(name for name in _ALL_GROUPS if name in columns)
+        return {name + self.suffix: value for name, value in (shown | changes).items()} | {
+            "columns": ALL if columns >= self.all_columns else named or None
+        }
 
 
 class Cell(NamedTuple):
@@ -181,13 +178,26 @@ class Which(NamedTuple):
     @property
     def groups(self) -> tuple[Columns, ...]:
         """All columns, seen or not."""
-        levels = level_columns(self.table, self.targets, has_queues=self.of_skills, with_bots=self.with_bots)
-        return (*levels, *SKILL_COLUMNS) if self.of_skills else agent_columns(self.targets)
+        if self.of_skills:
+            return skill_columns(self.targets, with_bots=self.with_bots)
+        return agent_columns(self.targets)
+
+    @property
+    def columns_of_page(self) -> frozenset[str]:
+        """The names of the groups of columns that the tables of its page have."""
+        return frozenset(_ALL_GROUPS if (self.of_page or self.kind) == "skill" else GROUPS)
 
     @property
     def first(self) -> Metric:
         """The metric that rows are sorted by where the address says nothing."""
-        return (SKILL_COLUMNS if self.of_skills else AGENT_COLUMNS)[0].columns[0].metric
+        return METRICS["totalSkillConversationSegments" if self.of_skills else "avgHandleTimeMillis"]
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        if self.of_page and self.of_page != self.kind:
+            return f"{self.of_page}s-by-{self.kind}"
+        return "skills-agent-segments" if self.kind == "skill" and not self.of_skills else f"{self.kind}s"
 
     @property
     def each(self) -> Each:
@@ -284,7 +294,9 @@ def _finest(tables: Sequence[Which], view: View, alone: int | None) -> list[By]:
 
 def read_listing(query: Query, which: Which) -> Listing:
     """How an address wants the rows of a table. Faults are noted in the query."""
-    suffix, groups, columns = which.suffix, which.groups, query.get(COLUMNS)
+    suffix, groups = which.suffix, which.groups
+    of_page, given = which.columns_of_page, query.get(COLUMNS)
+    columns = of_page if ALL in given else given & of_page
     sort = a_text(f"sort{suffix}", "The metric that the rows are sorted by, or `id` or `name`.", longest=100)
     turn = a_choice(f"direction{suffix}", "Which way.", "", ("asc", "desc"))
     key = query.get(sort) or which.first.key
@@ -293,9 +305,9 @@ def read_listing(query: Query, which: Which) -> Listing:
     direction = query.get(turn) or _natural(key)
     find = query.get(a_text(f"find{suffix}", "Only rows with this in their name or id.", longest=200)) or ""
     offset = query.get(a_number(f"offset{suffix}", "So many rows are left out.", 0, least=0))
-    given = query.has(sort) or query.has(turn)
+    is_given = query.has(sort) or query.has(turn)
     seen = seen_columns(groups, columns, key)
-    return Listing(suffix, key, direction == "desc", find.strip(), offset, given, seen, columns - {ALL})
+    return Listing(suffix, key, direction == "desc", find.strip(), offset, is_given, seen, columns, of_page)
 
 
 def _natural(key: str) -> str:
@@ -359,26 +371,26 @@ def _table(asker: Asker, verdicts: Verdicts, view: View, listings: dict[str, Lis
         view.files(path, **exported),
         [
             more._replace(href=f"{more.href}#table{suffix}")
-            for more in _further(which.groups, listing, lambda **changes: href(offset=None, **changes))
+            for more in _further(which, listing, lambda **changes: href(offset=None, **changes))
         ],
     )
 
 
-def _further(groups: Sequence[Columns], listing: Listing, href: Callable[..., str]) -> Iterator[More]:
-    """Links to further columns, or away from them; none where all are always seen."""
+def _further(which: Which, listing: Listing, href: Callable[..., str]) -> Iterator[More]:
+    """Links to further columns, or away from them."""
+    groups = which.groups
     hidden = {group.name: {each.metric.key for each in group.columns if not each.is_seen} for group in groups}
     seen = {each.metric.key for group in listing.groups for each in group.columns}
     for group in groups:
-        if not hidden[group.name]:
-            continue
         if not hidden[group.name] <= seen:
             yield More(group.heading, False, href(columns=listing.columns | {group.name}))
             continue
         sort = {"sort": None, "direction": None} if listing.key in hidden[group.name] else {}
         yield More(group.heading, True, href(columns=listing.columns - {group.name}, **sort))
-    if any(hidden.values()):
-        is_all = set().union(*hidden.values()) <= seen
-        yield More("fewer" if is_all else "all", False, href(columns=frozenset() if is_all else _ALL_GROUPS))
+    is_all = set().union(*hidden.values()) <= seen
+    own = frozenset(SKILL_GROUPS if which.of_skills else GROUPS)
+    columns = listing.columns - own if is_all else listing.columns | own
+    yield More("fewer" if is_all else "all", False, href(columns=columns))
 
 
 def _name(row: Row, kind: Kind, labels: AccountLabels) -> str:

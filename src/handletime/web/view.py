@@ -269,7 +269,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
             return f"{SPANS[self.last].capitalize()}, {' – '.join(days)}"
         if self.last:
             return f"The {SPANS[self.last]}"
-        return _from_to(self.start, self.end, self.clocks)
+        return from_to(self.start, self.end, self.clocks)
 
     @property
     def comparisons(self) -> dict[Compare, str]:
@@ -282,7 +282,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def compared_text(self) -> str:
         """What the span is compared with, in words; "" where it is not."""
-        return _from_to(self.compared[0], self.compared[-1], self.clocks) if self.compared else ""
+        return from_to(self.compared[0], self.compared[-1], self.clocks) if self.compared else ""
 
     @property
     def is_filtered(self) -> bool:
@@ -337,13 +337,19 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
         return Selection(self.bounds, skills=one(self.skill), user_type=user_type)
 
 
-def _from_to(start: int, end: int, clocks: Clocks) -> str:
+def from_to(start: int, end: int, clocks: Clocks) -> str:
     """A stretch of time in words: of whole days the first and the last."""
-    zone = clocks.zone
-    if all(begin_of_day(local(each, zone).date(), zone) == each for each in (start, end)) and start < end:
+    if days_of(start, end, clocks.zone):
         first, last = (clocks.day(each, weekday=True) for each in (start, end - 1))
         return first if first == last else f"{first} – {last}"
     return f"{clocks.moment(start, seconds=False)} – {clocks.moment(end, seconds=False)}"
+
+
+def days_of(start: int, end: int, zone: ZoneInfo) -> tuple[date, date] | None:
+    """The first and the last day of a stretch of time; None where it is not of whole days."""
+    if start < end and all(begin_of_day(local(each, zone).date(), zone) == each for each in (start, end)):
+        return local(start, zone).date(), local(end - 1, zone).date()
+    return None
 
 
 class Field(msgspec.Struct, frozen=True):

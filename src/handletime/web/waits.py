@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from litestar import Response, get
 from msgspec.structs import replace
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from handletime.answers.difference import Difference, difference
 from handletime.answers.figures import Value
 from handletime.answers.flat import Namer
-from handletime.answers.levels import JudgedWait, waits_of
+from handletime.answers.levels import JudgedWait, WaitKey, WaitOrder, waits_of
 from handletime.answers.registry import CLOCK_TABLES, LEVELS, WITH_LEVELS, Metric
 from handletime.answers.relations import Snapshot
 from handletime.answers.selection import Selection
@@ -27,11 +27,20 @@ from handletime.web.segments import pages_around
 from handletime.web.sheet import At, Sheet
 from handletime.web.view import USER_TYPES, View, read_view
 
-VERDICTS: Final = {"Met": "within target", "Missed": "later", "Left": "without a verdict"}
+VERDICTS: Final = {"Met": "within target", "Missed": "missed", "Left": "without a verdict"}
 """The verdicts of what has ended, and what tables call them."""
 PERFECT: Final = 100
 CLOCK: Final = a_choice("clock", "Which waits.", "firstResponse", tuple(CLOCK_TABLES))
 VERDICT: Final = a_choice("verdict", "Only waits with this verdict.", "", tuple(map(str.lower, VERDICTS)))
+SORT: Final = a_choice("sort", "The column that the rows are sorted by.", "until", get_args(WaitKey))
+DIRECTION: Final = a_choice("direction", "Which way; the last and the longest first.", "desc", ("asc", "desc"))
+HEADINGS: Final[dict[str, WaitKey | None]] = {
+    "Waited since": None,
+    "Until": "until",
+    "Waited": "wait",
+    "When open": "elapsed",
+}
+"""The columns of times, and what the rows can be sorted by."""
 LIMIT: Final = a_number("limit", "So many waits on a page.", 50, least=1, most=LIMIT_MAX)
 MEANINGS: Final = {
     "Waited": "From when the wait began to the answer, the assignment, or the end of the segment. It counts in the "
@@ -50,6 +59,7 @@ class WaitsPage(NamedTuple):
     clock: Clock
     verdict: str
     """`Met`, `Missed`, `Left`; "" for any."""
+    order: WaitOrder
     offset: int
     limit: int
 
@@ -65,6 +75,8 @@ class WaitsPage(NamedTuple):
         own: dict[str, object | None] = {
             "clock": self.clock,
             "verdict": self.verdict.lower() or None,
+            "sort": self.order.key if self.order.key != SORT.default else None,
+            "direction": None if self.order.descending else "asc",
             "offset": self.offset or None,
             "limit": self.limit if self.limit != LIMIT.default else None,
         }
@@ -73,6 +85,12 @@ class WaitsPage(NamedTuple):
     def href(self, path: str = "/waits", /, **changes: object) -> str:
         """A link to these waits, with something changed. The span is fixed, so that pages do not move."""
         return self.view.fixed(path, interval=None, **self.parameters(**changes))
+
+    def sorted_by(self, key: WaitKey) -> str:
+        """A link to the same waits sorted by a key; in the other direction where they are sorted by it already."""
+        descending = not self.order.descending if key == self.order.key else True
+        order = {"sort": key if key != SORT.default else None, "direction": None if descending else "asc"}
+        return self.href(offset=None, **order)
 
     def total(self, counts: Mapping[str, int]) -> int:
         """How many waits of these counts are meant."""
@@ -83,7 +101,17 @@ class WaitsPage(NamedTuple):
     ) -> tuple[dict[str, int], list[JudgedWait]]:
         """How many waits have each verdict, and those of the asked one from the offset on. Raises NotNow."""
         verdict = self.verdict or None
-        return waits_of(snapshot, self.clock, targets, self.wanted, account, verdict, offset=self.offset, limit=limit)
+        return waits_of(
+            snapshot,
+            self.clock,
+            targets,
+            self.wanted,
+            account,
+            verdict,
+            order=self.order,
+            offset=self.offset,
+            limit=limit,
+        )
 
     def differs(self, snapshot: Snapshot, account: str, targets: AccountTargets, total: int) -> Difference | None:
         """How their number differs from what the view is compared with."""
@@ -101,7 +129,9 @@ def read_waits(request: HttpRequest, page: Page, asker: Asker) -> WaitsPage:
     clock = next(each for each in CLOCK_TABLES if each == query.get(CLOCK))
     if clock == "queueWait":
         view = replace(view, agent=None, group=None)  # They are of no agent and of no group.
-    asked = WaitsPage(view, clock, query.get(VERDICT).capitalize(), query.get(OFFSET), query.get(LIMIT))
+    key = next(each for each in get_args(WaitKey) if each == query.get(SORT))
+    order = WaitOrder(key, query.get(DIRECTION) == "desc")
+    asked = WaitsPage(view, clock, query.get(VERDICT).capitalize(), order, query.get(OFFSET), query.get(LIMIT))
     query.check()
     if clock == "queueWait":
         check_queues(asker.key.scope, "waits in the queue")
@@ -142,7 +172,7 @@ def waits_behind(view: View, metric: Metric, value: Value, *, of_skills: bool, *
 
 @get("/waits", sync_to_thread=True, name="page-waits")
 def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
-    """The waits behind a service level, those that ended last first."""
+    """The waits behind a service level, those that ended last first; or the longest ones."""
     asker = page.asker(request, "handle-time")
     asked = read_waits(request, page, asker)
     targets = page.service.targets.of(asker.account)
@@ -167,5 +197,6 @@ def waits(request: HttpRequest, page: ThePage) -> Response[bytes]:
         differs=differs,
         pages=dict(pages_around(asked.offset, asked.limit, total, lambda offset: asked.href(offset=offset))),
         meant=MEANINGS,
+        headings=HEADINGS,
         rows_max=ROWS_MAX,
     )
