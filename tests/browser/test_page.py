@@ -396,7 +396,7 @@ def test_csv_and_the_line_for_curl_give_the_same_segments(visitor: Visitor) -> N
     total = number(page.locator("#total").text_content())
     with page.expect_download() as download:
         page.get_by_role("link", name="Export as CSV").click()
-    assert re.fullmatch(r"centre_segments_\d{8}T[\d.]+Z_\d{8}T[\d.]+Z\.csv", download.value.suggested_filename)
+    assert re.fullmatch(r"centre_segments(_\d{4}-\d\d-\d\dT\d\d-\d\d){2}\.csv", download.value.suggested_filename)
     rows = list(csv.DictReader(io.StringIO(download.value.path().read_text("utf-8"))))
     assert len(rows) == total
     assert {row["skill"] for row in rows} == {"Billing"}
@@ -525,7 +525,7 @@ def test_what_is_wrong_is_said_beside_what_was_typed(
     if "to=" in query:
         form.get_by_label("to", exact=True).fill("")
     form.get_by_role("button", name="Apply").click()
-    expect(page.get_by_role("heading", name="Agents", exact=True)).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
     expect(form.get_by_label("Skill")).to_have_value("Billing")
     assert parse_qs(urlsplit(page.url).query)["sort"] == ["name"]
     visitor.wrong.clear()  # The browser reports the 400 itself.
