@@ -98,7 +98,7 @@ def test_it_begins_in_words_and_lists_each_wait_with_its_target(site: Site) -> N
         "2 min 40 s",
         "2 min 40 s",
         "1 min",
-        "! later than its target",
+        "! missed its target",
     )
     # The date stands once, unless it is another one.
     since = datetime.fromisoformat(first[2])

@@ -64,7 +64,7 @@ CLOCKS: Final = {"firstResponse": "first response", "response": "response", "que
 """The clocks of targets (rules.md 5.2)."""
 VERDICTS: Final = {
     "met": "within its target",
-    "missed": "later than its target",
+    "missed": "missed its target",
     "left": "without a verdict",
     "pending": "not answered yet",
     "pastDue": "past due",
