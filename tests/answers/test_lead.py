@@ -40,7 +40,16 @@ CLOSED = event(2850, "closed", closedBy="consumer")
         (
             (*ONE[:-1], event(500, "transferred", reason="agent"), event(510, "assigned", agentId=8), CLOSED),
             "Handle time 1 min 29 s, of Jackdaw; that of Heron is unknown. "
-            "The longest wait: 5 min 20 s for Jackdaw's answer.",
+            "The longest wait: 39 min for Heron's answer.",
+        ),
+        (
+            (ONE[0], asked(0), event(60, "assigned", agentId=7), event(7200, "closed", closedBy="agent")),
+            "Handle time unknown: no focus data of Jackdaw. The longest wait: 1 h 59 min for Jackdaw's answer.",
+        ),
+        (
+            (ONE[0], event(1, "assigned", agentId=7), asked(4), event(500, "assigned", agentId=8), wrote(520), CLOSED),
+            "Handle time unknown: no focus data of Jackdaw and Heron. "
+            "The longest wait: 8 min 16 s for Jackdaw's answer.",
         ),
         ((ONE[0], event(0, "assigned", agentId=7), CLOSED), "Handle time unknown: no focus data of Jackdaw."),
     ],
@@ -65,9 +74,9 @@ def test_what_goes_on_is_said_up_to_now() -> None:
 @pytest.mark.parametrize(
     ("seconds", "says"),
     [
-        (600, "All 2 waits with a target were within it."),
-        (300, "Of 2 waits with a target 1 missed its target."),
-        (60, "Of 2 waits with a target 2 missed their target."),
+        (600, "Waits with a target: 2 within it."),
+        (300, "Waits with a target: 1 within it, 1 missed it."),
+        (60, "Waits with a target: 2 missed it."),
     ],
 )
 def test_waits_are_counted_by_what_their_targets_make_of_them(seconds: int, says: str) -> None:
@@ -75,6 +84,24 @@ def test_waits_are_counted_by_what_their_targets_make_of_them(seconds: int, says
     limits = {"firstResponse": seconds * 1000, "queueWait": 130_000 * seconds // 300}
     add_levels(reading, AccountTargets((Target("all", limits),)), 0)  # type: ignore[arg-type]
     assert lead(reading, name).endswith(f" {says}")
+
+
+def test_of_a_part_nothing_is_said_of_who_did_not_have_it() -> None:
+    assert (
+        lead(read_of(ONE[0], asked(5), CLOSED), name, is_whole=False) == "The longest wait: 47 min 30 s in the queue."
+    )
+    with_bot = read_of(ONE[0], BOT, CLOSED)
+    assert lead(with_bot, name) == "Only bots had it: there is no handle time. The longest wait: 3.0 s in the queue."
+    assert lead(with_bot, name, is_whole=False) == "The longest wait: 3.0 s in the queue."
+
+
+def test_the_longest_wait_is_the_longest_that_the_picture_has() -> None:
+    for reading in readings():
+        longest = max([0, *(end - start for start, end in reading.waits)])
+        queues = reading.explanation.queue_segments
+        queued = max([0, *(cast(int, row["waitMillis"]) for row in queues if row["end"])])
+        if longest > queued and longest >= 1000 and all(row["end"] for row in queues):
+            assert f"The longest wait: {duration(longest)} for agent " in lead(reading, AccountLabels().text)
 
 
 def test_the_handle_time_is_the_sum_of_the_segments() -> None:

@@ -208,6 +208,7 @@ def test_each_number_leads_to_its_list(site: Site) -> None:
     assert "late" not in row
     for state in ("queued", "waits", "past-due"):
         assert "forgotten" not in seen(site, f"/open?state={state}&skill=7"), state
+    assert 'id="waits"' not in seen(site, "/?userType=bot"), "of humans' conversations nothing is told there"
     links = re.findall(r'id="level-firstResponse" href="([^"]+)"', page)
     skills = text(site.client.get(html.unescape(links[0]), headers=HTML).text)
     assert "66.7 %" in skills, "the page of skills says the same of today"

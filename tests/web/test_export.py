@@ -36,6 +36,7 @@ from handletime.answers.words import (
     rfc_3339,
 )
 from handletime.answers.words import duration as said
+from handletime.answers.workbook import Heading, workbook
 from handletime.api.service import Service
 from handletime.keys.sidefile import SideFile
 from handletime.scope import Scope
@@ -752,22 +753,46 @@ def test_a_workbook_is_ready_to_be_read(site: Site) -> None:
 
 
 def test_a_workbook_says_what_it_is_of(site: Site) -> None:
-    page = site.get(f"/agents?from=2026-11-19T00:00&to=2026-11-21T00:00&skill={BILLING}&find=ada&compare=week").text
+    span = "from=2026-11-20T03:30&to=2026-11-20T05:00"
+    page = site.get(f"/agents?{span}&skill={BILLING}&find=ada&compare=previous").text
     said = about(site.get(link(page, "Agents, agent segments", "xlsx")).content)
     assert said["Account"] == "acme"
     assert said["Table"] == "Agents"
-    assert said["Period"] == "Thu 2026-11-19 – Fri 2026-11-20"
-    assert said["Time zone"] == "Europe/Berlin, of all times here"
+    assert said["Period"] == "2026-11-20 03:30 – 2026-11-20 05:00"
+    assert said["Time zone"] == "Europe/Berlin"
     assert said["Filters"] == "skill: Billing (10); user type: human; agent found by: ada"
     assert said["Rows"] == "1"
     assert said["Made"] == "2026-11-20 13:00:00"
-    assert said["…Previous"] == "The same, of what it is compared with: 2026-11-12 00:00 – 2026-11-13 13:00"
+    assert said["…Previous"] == "The same, of what it is compared with: 2026-11-20 02:00 – 2026-11-20 03:30"
     assert said["avgHandleTime"] == METRICS["avgHandleTimeMillis"].meaning
     assert "…Previous" not in about(site.get(f"/segments.xlsx?{SPAN}&compare=week").content)
     waits = about(site.get(f"/waits.xlsx?{SPAN}&clock=queueWait&verdict=missed").content)
     assert waits["Filters"].startswith("of: wait in the queue; verdict: ")  # type: ignore[attr-defined]
     assert about(site.get(f"/open.xlsx?state=queued&skill={CARE}").content)["Filters"] == "only: in queue; skill: 20"
     assert about(site.get("/why-events.xlsx?conversation=seven5").content)["Filters"] == "conversation: seven5"
+
+
+def test_a_file_is_not_compared_with_a_time_before_all_data(site: Site) -> None:
+    for table in ("agents", "skills", "history", "transfers", "weekdays", "at-once", "peers"):
+        span = f"{SPAN}&agent=7" if table in ("at-once", "peers") else SPAN
+        names, *_ = site.get(f"/{table}.csv?{span}&compare=year").text.splitlines()
+        assert "Previous" not in names, table
+    for path in ("/segments", "/skill-segments", "/agents"):
+        assert "There is nothing to compare with" in site.get(f"{path}?{SPAN}&compare=year").text
+
+
+def test_only_filters_that_count_are_named(site: Site) -> None:
+    filters = about(site.get(f"/transfers.xlsx?{SPAN}&skill={CARE}&userType=bot").content)["Filters"]
+    assert filters == f"skill: {CARE}"
+    assert "user type: bot" in str(about(site.get(f"/weekdays.xlsx?{SPAN}&userType=bot").content)["Filters"])
+    zone = about(site.get("/why-waits.xlsx?conversation=seven5").content)["Time zone"]
+    assert zone == f"{ZONE}; of texts that end in Z UTC"
+
+
+def test_a_text_is_cut_where_a_cell_cannot_have_it() -> None:
+    pieces = workbook("x", [Heading("text"), Heading("whole")], [["a" * 40_000, "b" * 32_767]])
+    _, (long, whole) = cells_of(b"".join(pieces))
+    assert (long, whole) == (f"{'a' * 32_766}…", "b" * 32_767)
 
 
 def test_who_is_nobody_has_a_name_as_on_the_page(site: Site) -> None:

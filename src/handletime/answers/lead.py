@@ -5,14 +5,16 @@ It stands above the story (`answers.told`), is read off the same explanation, an
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple, cast
 
 from handletime.answers.explained_levels import levels_of
-from handletime.answers.words import Kind, count, duration
+from handletime.answers.words import Kind, duration
 from handletime.clock import SECOND
 from handletime.events.book import instant
 from handletime.segments.explain import Json, Reading
+from handletime.targets.targets import Verdict
 
 NAMED_MAX: Final = 3
 """So many agents are named; of the others their number."""
@@ -20,15 +22,20 @@ NAMED_MAX: Final = 3
 _Name = Callable[[Kind, int], str]
 
 
-def lead(reading: Reading, name: _Name) -> str:
-    """Two or three short sentences. `name` gives what an id is called (`Jackdaw`, `agent 7`)."""
-    return " ".join(each for each in (_handled(reading, name), _longest(reading, name), _levels(reading)) if each)
+def lead(reading: Reading, name: _Name, *, is_whole: bool = True) -> str:
+    """Two or three short sentences. `name` gives what an id is called (`Jackdaw`, `agent 7`). Where the reading is not
+    whole, because a key may not see all of it, nothing is said of who did not have the conversation.
+    """
+    said = (_handled(reading, name, is_whole=is_whole), _longest(reading, name), _levels(reading))
+    return " ".join(each for each in said if each)
 
 
-def _handled(reading: Reading, name: _Name) -> str:
+def _handled(reading: Reading, name: _Name, *, is_whole: bool) -> str:
     rows = reading.explanation.agent_segments
     human = [row for row in rows if row["userType"] == "human"]
     if not human:
+        if not is_whole:
+            return ""
         return "Only bots had it: there is no handle time." if rows else "No agent has had it."
     known = [row for row in human if row["focusData"]]
     blind = _names((row for row in human if not row["focusData"]), name)
@@ -60,29 +67,34 @@ def _longest(reading: Reading, name: _Name) -> str:
 
 def _waits(reading: Reading, name: _Name) -> Iterator[_Wait]:
     """All waits of the consumer: for an answer, and in the queue; those that go on up to now."""
-    for row in reading.explanation.agent_segments:
-        who = name("agent", cast(int, row["agentId"]))
-        yield from (_Wait(millis, f"for {who}'s answer") for millis in cast("list[int]", row["responseMillis"]))
-        if row["end"] is None and reading.waiting_since is not None:
-            yield _Wait(reading.until - reading.waiting_since, f"for {who}'s answer, and it goes on")
+    agents = [(_millis(row["start"]), cast(int, row["agentId"])) for row in reading.explanation.agent_segments]
+    for start, end in reading.waits:
+        whose = [agent for begun, agent in agents if begun <= start]
+        if whose:
+            goes_on = ", and it goes on" if reading.waiting_since == start else ""
+            yield _Wait(end - start, f"for {name('agent', whose[-1])}'s answer{goes_on}")
     for row in reading.explanation.queue_segments:
         if row["end"] is None:
-            since = cast(int, instant(str(row["start"])))
-            yield _Wait(reading.until - since, "in the queue, and it goes on")
+            yield _Wait(reading.until - _millis(row["start"]), "in the queue, and it goes on")
         else:
             yield _Wait(cast(int, row["waitMillis"]), "in the queue")
 
 
 def _levels(reading: Reading) -> str:
-    """How many waits were answered within their target, too late, or are past due."""
+    """What targets make of the waits."""
     rows = (*reading.explanation.agent_segments, *reading.explanation.queue_segments)
-    verdicts = [level.verdict for row in rows for level in levels_of(row)]
-    met, missed, past_due = (verdicts.count(verdict) for verdict in ("met", "missed", "pastDue"))
-    judged = met + missed + past_due
-    if not judged:
-        return ""
-    if not missed and not past_due:
-        return "It was within its target." if judged == 1 else f"All {judged} waits with a target were within it."
-    late = [f"{missed} missed {'its' if missed == 1 else 'their'} target"] if missed else []
-    late += [f"{past_due} {'is' if past_due == 1 else 'are'} past due"] if past_due else []
-    return f"Of {count(judged, 'wait')} with a target {' and '.join(late)}."
+    counts = Counter(level.verdict for row in rows for level in levels_of(row))
+    told = [f"{counts[verdict]} {text}" for verdict, text in _VERDICTS.items() if counts[verdict]]
+    return f"Waits with a target: {', '.join(told)}." if told else ""
+
+
+_VERDICTS: Final[dict[Verdict, str]] = {
+    "met": "within it",
+    "missed": "missed it",
+    "pastDue": "past due",
+    "pending": "not answered yet",
+}
+
+
+def _millis(text: object) -> int:
+    return cast(int, instant(str(text)))

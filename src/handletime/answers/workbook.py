@@ -36,6 +36,8 @@ _PER: Final[dict[Unit, int]] = {"plain": 1, "time": DAY, "share": 100}
 """Excel's time is a number of days, its percentage one of wholes."""
 _DIGITS: Final = 10**15
 """Excel keeps 15 digits of a number: larger ids are texts."""
+_LONGEST: Final = 32_767
+"""So many characters Excel has in a cell."""
 _PIECE: Final = 1 << 20
 _LOOKED_AT: Final = 200
 """So many rows decide how wide columns are."""
@@ -95,7 +97,7 @@ def _write(book: Workbook, title: str, headings: Sequence[Heading], rows: Iterab
             elif isinstance(cell, bool):
                 sheet.write_boolean(line, place, cell)
             elif isinstance(cell, str) or abs(cast("float", cell)) >= _DIGITS:
-                sheet.write_string(line, place, str(cell))
+                sheet.write_string(line, place, _cut(str(cell)))
             elif (shown := formats[place]) is not None:
                 sheet.write_number(line, place, cast("float", cell) / per[place], shown)
             elif isinstance(cell, float):
@@ -103,6 +105,11 @@ def _write(book: Workbook, title: str, headings: Sequence[Heading], rows: Iterab
             else:
                 sheet.write_number(line, place, cast("int", cell))
     sheet.autofilter(0, 0, line, max(len(headings) - 1, 0))
+
+
+def _cut(text: str) -> str:
+    """A text, as long as a cell may have it."""
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def _width(heading: Heading, cells: Iterable[object]) -> int:

@@ -48,6 +48,8 @@ TITLES: Final = {
 }
 """What sheets are called, by the names of tables in those of files; up to 31 characters."""
 _MILLIS: Final = "Millis"
+_IN_UTC: Final = "counted"
+"""A column of several stretches in one text, in UTC."""
 _LISTS: Final = frozenset({"responseMillis"})
 """Columns of several durations in one text, in milliseconds."""
 _MEANINGS: Final = {key: each.meaning for key, each in WITH_LEVELS.items()} | {
@@ -79,7 +81,7 @@ class TableFile(NamedTuple):
             "Account": f"{asker.account}, limited to {scope}" if not scope.is_whole else asker.account,
             "Table": TITLES[self.table],
             "Period": clocks.moment(self.start) if is_moment else from_to(self.start, self.end, clocks),
-            "Time zone": f"{self.view.zone.key}, of all times here",
+            "Time zone": f"{self.view.zone.key}{'; of texts that end in Z UTC' if _IN_UTC in names else ''}",
             "Filters": "; ".join(f"{name}: {value}" for name, value in self.chosen.items()) or "none",
             "Rows": rows,
             "Made": clocks.moment(made),

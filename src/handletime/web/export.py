@@ -7,6 +7,7 @@ Of every other table the view that shows it makes a `Sheet` from what it has rea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -28,7 +29,7 @@ from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import Judged
 from handletime.web import agent_day, board, one_agent, weekdays, why
 from handletime.web.book import TITLES, TableFile, chosen_of, headings_of
-from handletime.web.figures import HISTORY, Row, slowest_sheet, sorted_rows, with_numbers
+from handletime.web.figures import HISTORY, Row, comparable, slowest_sheet, sorted_rows, with_numbers
 from handletime.web.now import board_of
 from handletime.web.open import CHOICES, shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
@@ -58,7 +59,7 @@ def _skills(request: HttpRequest, page: ThePage) -> Response[Any]:
 def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.clocks)
+    view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
     targets = page.service.targets.of(asker.account)
     first, *others = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     which = next((each for each in others if each.suffix == query.get(SUFFIX)), first)
@@ -128,7 +129,7 @@ def _history(request: HttpRequest, page: ThePage) -> Response[Any]:
     """What charts show, interval by interval."""
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = read_view(query, page.service.clock.now(), asker.clocks)
+    view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
     of_skills = query.get(OF) == "skill"
     query.check()
     if of_skills:
@@ -238,19 +239,24 @@ def _open_conversation(row: OpenConversation, asker: Asker, at: int, urgent: Jud
 
 
 def _of_view(
-    made: Callable[[Page, Asker, View], Sheet], *, without_agent: str = "", of_agent: bool = False, of_now: bool = False
+    made: Callable[[Page, Asker, View], Sheet],
+    *,
+    of: Callable[[View], Selection] = attrgetter("agent_segments"),
+    without_agent: str = "",
+    of_agent: bool = False,
 ) -> _Handler:
-    """A table of a view. `without_agent` is what it has, where that is of no agent; `of_agent`: it is of one alone."""
+    """A table of a view, and what of the view it goes by. `without_agent` is what it has, where that is of no agent;
+    `of_agent`: it is of one alone.
+    """
 
     def handled(request: HttpRequest, page: ThePage) -> Response[Any]:
         asker = page.asker(request, "operations", without_agent=without_agent)
         query = query_of(request)
-        view = read_view(query, page.service.clock.now(), asker.clocks)
+        view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
         if of_agent and view.agent is None:
             query.fault(AGENT, "is required")
         query.check()
-        of = view.open_conversations if of_now else view.skill_segments if without_agent else view.agent_segments
-        return _written(request, page, asker, view, made(page, asker, view), chosen_of(of, asker.labels))
+        return _written(request, page, asker, view, made(page, asker, view), chosen_of(of(view), asker.labels))
 
     return handled
 
@@ -261,7 +267,7 @@ def _of_now(made: Callable[[Now, board.Levels, Asker], Sheet]) -> _Handler:
     def sheet(page: Page, asker: Asker, view: View) -> Sheet:
         return made(*board_of(page, asker, view, page.service.clock.now(), whole=True), asker)
 
-    return _of_view(sheet, of_now=True)
+    return _of_view(sheet, of=attrgetter("open_conversations"))
 
 
 def _of_day(made: Callable[[agent_day.Asked], Sheet]) -> _Handler:
@@ -393,10 +399,13 @@ TABLES: Final[dict[str, _Handler]] = {
     ),
     "at-once": _of_view(lambda _, asker, view: one_agent.at_once_sheet(asker.reader, view), of_agent=True),
     "weekdays": _of_view(
-        lambda _, asker, view: weekdays.weekdays_sheet(asker.reader, view), without_agent="waits in the queue"
+        lambda _, asker, view: weekdays.weekdays_sheet(asker.reader, view),
+        of=attrgetter("skill_segments"),
+        without_agent="waits in the queue",
     ),
     "transfers": _of_view(
         lambda _, asker, view: weekdays.transfers_sheet(asker.reader, view, asker.labels.named),
+        of=lambda view: view.skill_segments._replace(user_type=None),
         without_agent="transfers between skills",
     ),
     "slowest": _of_view(lambda _, asker, view: slowest_sheet(asker.reader, view, asker.account, asker.labels.named)),

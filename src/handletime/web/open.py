@@ -29,7 +29,7 @@ CHOICES: Final = {
     "people": "without bots",
     **{state: STATES[state] for state in ("queued", "waits")},
     "past-due": "past due",
-    "stale": "waiting for over a day",
+    "stale": "for over a day",
 }
 STATE: Final = a_choice(
     "state",

@@ -31,6 +31,7 @@ from handletime.api.csv_table import ROWS_MAX
 from handletime.api.parameters import Query, a_choice, a_number
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
+from handletime.web.figures import comparable
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.view import View, read_view
 
@@ -127,6 +128,7 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     asker = page.asker(request, "handle-time")
     now = page.service.clock.now()
     asked = read(query_of(request), now, asker.clocks)
+    asked = asked._replace(view=comparable(asked.view, asker.reader))
     with asker.reader.snapshot() as snapshot:
         total, found = rows_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         rows = list(found)
@@ -239,6 +241,7 @@ def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The skill segments behind a number of the page of skills, newest first."""
     asker = page.asker(request, "operations", without_agent="skill segments")
     asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.clocks)
+    asked = asked._replace(view=comparable(asked.view, asker.reader))
     view, wanted, outcome, offset, limit = asked
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, wanted, offset=offset, limit=limit)

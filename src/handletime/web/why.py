@@ -76,7 +76,7 @@ def why(request: HttpRequest, page: ThePage) -> Response[bytes]:
         conversation=conversation,
         segment=segment,
         scale=scale,
-        lead=lead(reading, asker.labels.text),
+        lead=lead(reading, asker.labels.text, is_whole=asker.key.scope.is_whole),
         told=paragraphs(reading, asker.labels.text, view.clocks, segment=segment, where=elsewhere.told),
         waits=waits[:WAITS_MAX],
         more_waits=max(len(waits) - WAITS_MAX, 0),
