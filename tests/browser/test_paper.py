@@ -12,22 +12,12 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.centre import Centre
 from tests.browser.conftest import Visitor
+from tests.browser.screenshots import TARGETS
 
 pytestmark = pytest.mark.requires_command("chromium")
 
 PAPER, PAGE = 1030, 700
 """A4, landscape, in pixels without its margins."""
-TARGETS = """
-[[targets]]
-name = "people"
-user-type = "human"
-first-response = "2min"
-response = "4min"
-
-[[targets]]
-name = "queues"
-queue-wait = "45s"
-"""
 OVERLAPS = """() => {
     const boxes = [];
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);

@@ -14,9 +14,10 @@ import pytest
 from handletime.answers.clocks import ISO
 from handletime.answers.labels import AccountLabels
 from handletime.answers.words import CLAUSES, NO_EFFECT, NOT_HANDLED, QUEUE_ENDS, QUEUE_FOLLOWS, duration
+from handletime.events.book import millis_of
 from handletime.segments.explain import Reading, read
 from handletime.segments.parts import prepare
-from handletime.web.picture import LEFT, RIGHT, WIDTH, Scale, draw, lines_of, millis_of
+from handletime.web.picture import LEFT, RIGHT, WIDTH, Scale, draw, lines_of
 from handletime.web.why import doubts_of
 from tests.messy_streams import messy_stream
 from tests.segments.tables import events_of

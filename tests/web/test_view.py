@@ -19,7 +19,7 @@ from handletime.api.parameters import Query
 from handletime.clock import DAY, HOUR
 from handletime.events.book import instant
 from handletime.events.model import MILLIS_MIN
-from handletime.web.segments import read
+from handletime.web.segments import SegmentsPage, read
 from handletime.web.view import BARS_MAX, INTERVALS, SPANS, View, read_view, settled, zone_of
 
 NOW = cast(int, instant("2026-11-21T12:34:56.789Z"))
@@ -378,9 +378,14 @@ def test_periods_of_the_calendar_are_those_of_reports(last: str, start: str, end
     assert view.span_text.startswith(f"{SPANS[last].capitalize()}, {date.fromisoformat(start[:10]):%a %Y-%m-%d} – ")
 
 
+def segments_page(text: str) -> SegmentsPage:
+    query = Query(text.encode())
+    return read(query, read_view(query, NOW, ISO, cuts=False), NOW)
+
+
 @pytest.mark.parametrize(("last", "compare"), [("this-week", "week"), ("this-month", "month"), ("today", "previous")])
 def test_a_list_with_its_span_fixed_is_compared_with_the_same(last: str, compare: str) -> None:
-    asked = read(Query(f"last={last}&compare=previous&tz=UTC".encode()), NOW, ISO)
+    asked = segments_page(f"last={last}&compare=previous&tz=UTC")
     assert f"compare={compare}" in asked.href(offset=50)
-    again = read(Query(asked.href(offset=50).partition("?")[2].encode()), NOW, ISO)
+    again = segments_page(asked.href(offset=50).partition("?")[2])
     assert again.view.compared == asked.view.compared

@@ -1,4 +1,8 @@
-"""Each service level on the page leads to the waits behind it: as many as the figure says, with the same verdict."""
+"""Each service level on the page leads to the waits behind it: as many as the figure says, with the same verdict; and
+each tile to what it is of.
+
+Covers: web/behind.
+"""
 
 from __future__ import annotations
 
@@ -118,6 +122,31 @@ def test_a_service_level_leads_to_the_waits_behind_it(site: Site, path: str) -> 
         met, missed = counts["within target"], counts["missed"]
         assert total(text) == (missed if said != "100" else sum(counts.values()))
         assert f"{100 * met / (met + missed):.1f}" in (said, f"{said}.0"), href
+
+
+TILE = re.compile(r'<div class="tile"><dt[^>]*>([^<]+)</dt><dd>(?:<a href="([^"]+)">)?([^<]+)')
+
+
+@pytest.mark.parametrize(
+    ("path", "counts"),
+    [
+        ("/skills?skill=3", {"skill segments ended", "abandoned in queue, unanswered", "agent segments ended"}),
+        ("/agents?agent=8", {"agent segments ended"}),
+    ],
+)
+def test_a_tile_leads_to_what_it_is_of(site: Site, path: str, counts: set[str]) -> None:
+    tiles = {name: (html.unescape(href), text) for name, href, text in TILE.findall(page(site, f"{path}&{SPAN}"))}
+    known = {name: each for name, each in tiles.items() if each[1] not in ("–", "0", "0.0 %", "0 s")}
+    assert len(known) >= 5
+    assert all(href for href, _ in known.values())
+    assert counts <= known.keys()
+    for name in counts:
+        href, text = known[name]
+        assert total(page(site, href)) == int(text) > 0, name
+    href, text = known["interactive"]
+    assert "outcome=interactive" in href
+    share = total(page(site, href)) / int(known["agent segments ended"][1])
+    assert text == f"{100 * share:.1f} %"
 
 
 def test_each_wait_says_what_its_target_makes_of_it(site: Site) -> None:

@@ -8,7 +8,7 @@ from typing import Final, cast
 import msgspec
 
 from handletime.answers.words import rfc_3339
-from handletime.events.book import instant
+from handletime.events.book import millis_of
 from handletime.segments.explain import Json, Reading
 from handletime.targets.targets import AccountTargets, Clock, Judged, Of, Verdict
 from handletime.targets.waits import AgentSegment, QueueSegment, judged
@@ -86,7 +86,7 @@ def _told(found: Judged) -> ServiceLevel:
 
 
 def _agent_segment(row: Json, waiting_since: int | None) -> AgentSegment:
-    since = map(_millis, cast("list[str]", row["responseWaitingSince"]))
+    since = map(millis_of, cast("list[str]", row["responseWaitingSince"]))
     return AgentSegment(
         of=_of(row, cast(str, row["userType"])),
         end=_moment(row["end"]),
@@ -105,14 +105,9 @@ def _queue_segment(row: Json) -> QueueSegment:
 
 
 def _of(row: Json, user_type: str | None = None) -> Of:
-    start = _millis(cast(str, row["start"]))
+    start = millis_of(cast(str, row["start"]))
     return Of(cast(int, row["skillId"]), cast("str | None", row["source"]), start, user_type)
 
 
 def _moment(text: object) -> int | None:
-    return None if text is None else _millis(cast(str, text))
-
-
-def _millis(text: str) -> int:
-    """Epoch milliseconds of a time as rows have it."""
-    return cast(int, instant(text))
+    return None if text is None else millis_of(cast(str, text))

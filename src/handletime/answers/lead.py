@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, cast
 from handletime.answers.explained_levels import levels_of
 from handletime.answers.words import Kind, duration
 from handletime.clock import SECOND
-from handletime.events.book import instant
+from handletime.events.book import millis_of
 from handletime.segments.explain import Json, Reading
 from handletime.targets.targets import Verdict
 
@@ -67,7 +67,7 @@ def _longest(reading: Reading, name: _Name) -> str:
 
 def _waits(reading: Reading, name: _Name) -> Iterator[_Wait]:
     """All waits of the consumer: for an answer, and in the queue; those that go on up to now."""
-    agents = [(_millis(row["start"]), cast(int, row["agentId"])) for row in reading.explanation.agent_segments]
+    agents = [(millis_of(row["start"]), cast(int, row["agentId"])) for row in reading.explanation.agent_segments]
     for start, end in reading.waits:
         whose = [agent for begun, agent in agents if begun <= start]
         if whose:
@@ -75,7 +75,7 @@ def _waits(reading: Reading, name: _Name) -> Iterator[_Wait]:
             yield _Wait(end - start, f"for {name('agent', whose[-1])}'s answer{goes_on}")
     for row in reading.explanation.queue_segments:
         if row["end"] is None:
-            yield _Wait(reading.until - _millis(row["start"]), "in the queue, and it goes on")
+            yield _Wait(reading.until - millis_of(row["start"]), "in the queue, and it goes on")
         else:
             yield _Wait(cast(int, row["waitMillis"]), "in the queue")
 
@@ -94,7 +94,3 @@ _VERDICTS: Final[dict[Verdict, str]] = {
     "pastDue": "past due",
     "pending": "not answered yet",
 }
-
-
-def _millis(text: object) -> int:
-    return cast(int, instant(str(text)))

@@ -14,7 +14,7 @@ from handletime.answers.clocks import Clocks
 from handletime.answers.explained_levels import ServiceLevel, levels_of
 from handletime.answers.words import OUTCOMES, Kind, count, duration, local, no_focus_data_of
 from handletime.clock import SECOND
-from handletime.events.book import instant
+from handletime.events.book import millis_of
 from handletime.segments.explain import Json, Moment, Reading
 
 PARAGRAPHS_MAX: Final = 3
@@ -68,7 +68,7 @@ def paragraphs(
         for each in stretches[:PARAGRAPHS_MAX]
     ]
     for row in queues[:PARAGRAPHS_MAX]:
-        told.append((_millis(row["start"]), _Teller(reading, name, clocks, where).queue(row)))
+        told.append((millis_of(row["start"]), _Teller(reading, name, clocks, where).queue(row)))
     texts = [text for _time, text in sorted(told, key=lambda each: each[0])]
     further = (
         (stretches, "more agent segment", "more agent segments"),
@@ -139,11 +139,11 @@ class _Teller:
     def queue(self, row: Json) -> str:
         """A wait in the queue that no assignment ended."""
         self._begin(row)
-        start, skill = _millis(row["start"]), self._name("skill", cast(int, row["skillId"]))
+        start, skill = millis_of(row["start"]), self._name("skill", cast(int, row["skillId"]))
         if row["end"] is None:
             said = [f"Since {self._at(start)} it has been waiting in the queue of {skill}: nobody is assigned."]
         else:
-            end = _millis(row["end"])
+            end = millis_of(row["end"])
             ended = _ENDED[str(row["endReason"])]
             said = [
                 f"From {self._at(start)} it waited {duration(end - start)} in the queue of {skill}, with nobody "
@@ -178,7 +178,7 @@ class _Teller:
         """How long that took: in the queue, and from the consumer's first message there."""
         if row["queuedSince"] is None:
             return []
-        queued, start = _millis(row["queuedSince"]), self._times[first]
+        queued, start = millis_of(row["queuedSince"]), self._times[first]
         asked = next(
             (
                 at
@@ -224,7 +224,7 @@ class _Teller:
         if answer is None:
             if row["end"] is None:
                 return f"{begun} has not answered yet."
-            end = self._at(_millis(row["end"]))
+            end = self._at(millis_of(row["end"]))
             return f"{begun} did not answer before {_ENDED[str(row['endReason'])]} at {end}."
         waited = self._moments[answer - 1].consumer_waits
         verb = "answered" if waited else "wrote, without being asked,"
@@ -257,7 +257,7 @@ class _Teller:
         to_answer = self._times[min(answer, last)] - self._times[of.first]
         up_to, why_not = self._sums(of, of.first, min(answer, last))
         units = cast("list[Json]", of.row["handleTimeUnits"])
-        before = [unit for unit in units if _millis(unit["start"]) < self._times[min(answer, last)]]
+        before = [unit for unit in units if millis_of(unit["start"]) < self._times[min(answer, last)]]
         if to_answer >= SECOND:
             yield self._of_these(of, to_answer, up_to, before, why_not)
         if answer >= last:
@@ -276,7 +276,7 @@ class _Teller:
         much = f"All of these {whole}" if counted == all_ else f"Of these {whole}, {duration(counted)}"
         if len(units) == 1:
             (unit,) = units
-            how = f": from {self._at(_millis(unit['start']))}, {self._began(of, unit)}, {self._until(unit)}"
+            how = f": from {self._at(millis_of(unit['start']))}, {self._began(of, unit)}, {self._until(unit)}"
         else:
             how = f", in {len(units)} stretches"
         text = f"{much} counted as handle time{how}."
@@ -319,7 +319,7 @@ class _Teller:
     def _until(self, unit: Json) -> str:
         return {
             "agentResponse": "to the answer",
-            "conversationExited": f"until the focus left it at {self._at(_millis(unit['end']))}",
+            "conversationExited": f"until the focus left it at {self._at(millis_of(unit['end']))}",
             "conversationClosed": "until it was closed",
             "conversationTransferred": "until it was passed on",
         }[str(unit["endReason"])]
@@ -331,7 +331,7 @@ class _Teller:
         place = max(range(len(waits)), key=waits.__getitem__, default=0)
         if (place == 0 and (not waits or row["firstMessageIsResponse"])) or waits[place] < LONG_WAIT:
             return ""
-        since = _millis(cast("list[str]", row["responseWaitingSince"])[place])
+        since = millis_of(cast("list[str]", row["responseWaitingSince"])[place])
         until = since + waits[place]
         text = (
             f"The longest wait for an answer: the consumer wrote at {self._at(since)} and had it at {self._at(until)}, "
@@ -363,13 +363,13 @@ class _Teller:
     def _late_one(self, level: ServiceLevel) -> str:
         """What was promised, by how much it was late, and in which opening hours."""
         promised = f"{_PROMISED[level.clock]} was promised within {duration(level.target_millis)} ({level.target})"
-        since = _millis(level.waiting_since)
+        since = millis_of(level.waiting_since)
         took = f"from {self._at(since)} on it {'has taken' if level.verdict == 'pastDue' else 'took'} "
         took += duration(level.elapsed_millis)
         hours = ""
         if level.calendar != "always":
             spans = [
-                f"{self._at(_millis(each.start))} to {self._at(_millis(each.end))}"
+                f"{self._at(millis_of(each.start))} to {self._at(millis_of(each.end))}"
                 for each in level.counted[:COUNTED_MAX]
             ]
             more = len(level.counted) + level.counted_more - len(spans)
@@ -389,7 +389,7 @@ class _Teller:
         outcome = OUTCOMES[str(row["outcome"])]
         if self._answer(of) is None:
             return f"The outcome is {outcome}."
-        return f"At {self._at(_millis(row['end']))} {_ENDED[str(row['endReason'])]}; the outcome is {outcome}."
+        return f"At {self._at(millis_of(row['end']))} {_ENDED[str(row['endReason'])]}; the outcome is {outcome}."
 
     # --- words
 
@@ -440,7 +440,3 @@ def _wait(row: Json) -> bool:
 
 def _cap(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _millis(text: object) -> int:
-    return cast(int, instant(str(text)))

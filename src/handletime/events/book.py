@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 import msgspec
 
@@ -48,6 +48,11 @@ def event_of(item: Mapping[str, object], account: str) -> tuple[Event, list[Prob
         else:
             event[name] = taken
     return event, problems
+
+
+def millis_of(time: object) -> int:
+    """Epoch milliseconds of a time as rows and explanations have it, RFC 3339."""
+    return cast(int, instant(time))
 
 
 def instant(value: object) -> int | None:

@@ -29,14 +29,14 @@ from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import Judged
 from handletime.web import agent_day, board, one_agent, weekdays, why
 from handletime.web.book import TITLES, TableFile, chosen_of, headings_of
-from handletime.web.figures import HISTORY, Row, comparable, slowest_sheet, sorted_rows, with_numbers
+from handletime.web.figures import HISTORY, Row, slowest_sheet, sorted_rows, with_numbers
 from handletime.web.now import board_of
 from handletime.web.open import CHOICES, shown_of
 from handletime.web.page import HEADERS, Asker, Page, ThePage
 from handletime.web.segments import SEGMENT_NAMES, read, read_skill_segments
 from handletime.web.sheet import FORMS, At, Cells, Form, Sheet
 from handletime.web.tables import in_order, read_listing, tables_of
-from handletime.web.view import AGENT, View, read_view
+from handletime.web.view import AGENT, View
 from handletime.web.waits import VERDICTS, read_waits, waits_sheet
 
 SUFFIX: Final = a_choice("table", "Which table of a page that has two.", "", ("2",))
@@ -59,7 +59,7 @@ def _skills(request: HttpRequest, page: ThePage) -> Response[Any]:
 def _metrics(request: HttpRequest, page: Page, kind: Kind) -> Response[Any]:
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
+    view = asker.view(query, page.service.clock.now())
     targets = page.service.targets.of(asker.account)
     first, *others = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     which = next((each for each in others if each.suffix == query.get(SUFFIX)), first)
@@ -129,7 +129,7 @@ def _history(request: HttpRequest, page: ThePage) -> Response[Any]:
     """What charts show, interval by interval."""
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
+    view = asker.view(query, page.service.clock.now())
     of_skills = query.get(OF) == "skill"
     query.check()
     if of_skills:
@@ -151,7 +151,8 @@ def _history(request: HttpRequest, page: ThePage) -> Response[Any]:
 def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of agent segments, up to a limit, with the names that the page shows."""
     asker = page.asker(request, "handle-time")
-    asked = read(query_of(request), page.service.clock.now(), asker.clocks)
+    query, now = query_of(request), page.service.clock.now()
+    asked = read(query, asker.view(query, now, cuts=False), now)
     of = asked.wanted
     with asker.reader.snapshot() as snapshot:
         total, rows = rows_of(snapshot, of, asked.sort, offset=0, limit=ROWS_MAX)
@@ -163,7 +164,8 @@ def _segments(request: HttpRequest, page: ThePage) -> Response[Any]:
 def _skill_segments(request: HttpRequest, page: ThePage) -> Response[Any]:
     """All pages of the list of skill segments, up to a limit."""
     asker = page.asker(request, "operations", without_agent="skill segments")
-    asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.clocks)
+    query = query_of(request)
+    asked = read_skill_segments(query, asker.view(query, page.service.clock.now(), cuts=False))
     of = asked.wanted
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, of, offset=0, limit=ROWS_MAX)
@@ -252,7 +254,7 @@ def _of_view(
     def handled(request: HttpRequest, page: ThePage) -> Response[Any]:
         asker = page.asker(request, "operations", without_agent=without_agent)
         query = query_of(request)
-        view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
+        view = asker.view(query, page.service.clock.now())
         if of_agent and view.agent is None:
             query.fault(AGENT, "is required")
         query.check()

@@ -21,7 +21,7 @@ from handletime.errors import HandletimeError, TooMany
 from handletime.web.board import HEADINGS, ON_A_WALL, TILES, Levels
 from handletime.web.board import meanings_of as board_meanings_of
 from handletime.web.charts import charts_of, exports_of, meanings_of, tiles_of
-from handletime.web.figures import comparable, data_quality_of, history_of, slowest_of
+from handletime.web.figures import data_quality_of, history_of, slowest_of
 from handletime.web.fresh import Fresh, ShownStates, Ticking, history_state, live_state, shown_states
 from handletime.web.page import COOKIE, HEADERS, Asker, Page, SignedOut, ThePage
 from handletime.web.view import View, read_view
@@ -45,7 +45,7 @@ def now(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The account now, and its last hours or days."""
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view, kiosk = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader), _is_kiosk(query)
+    view, kiosk = asker.view(query, page.service.clock.now()), _is_kiosk(query)
     query.check()
     at = page.service.clock.now()
     live = _live(request, page, asker, view, at, kiosk=kiosk)
@@ -127,7 +127,7 @@ def _fresh(request: HttpRequest, page: Page, known: ShownStates, *, history: boo
     # Nobody comes to a wall to sign in again in the morning.
     asker = page.asker(request, "operations", is_use=kiosk)
     at = page.service.clock.now()
-    view = comparable(read_view(query, at, asker.clocks), asker.reader)
+    view = asker.view(query, at)
     query.check()
     fresh = Fresh(at, view.clocks.moment(at))
     live = _live(request, page, asker, view, at, kiosk=kiosk)

@@ -37,9 +37,10 @@ from handletime.errors import (
 )
 from handletime.scope import WHOLE, Scope
 from handletime.web.board import FocusLately, LevelsToday
+from handletime.web.figures import comparable
 from handletime.web.sessions import Session, Sessions, is_cookie
 from handletime.web.streams import Streams
-from handletime.web.view import IN_LINE, INTERVALS, NAMED_MAX, SPANS, USER_TYPES, read_view, settled, zone_of
+from handletime.web.view import IN_LINE, INTERVALS, NAMED_MAX, SPANS, USER_TYPES, View, read_view, settled, zone_of
 
 if TYPE_CHECKING:
     from handletime.keys.keys import Key, Permission
@@ -97,6 +98,13 @@ class Asker(NamedTuple):
     def account(self) -> str:
         """The account of the key."""
         return self.key.account
+
+    def view(self, query: Query, now: int, *, cuts: bool = True) -> View:
+        """What an address asks to see of a span, compared with nothing where there is nothing. Faults stay in `query`.
+
+        Raises NotNow.
+        """
+        return comparable(read_view(query, now, self.clocks, cuts=cuts), self.reader)
 
 
 class Page:

@@ -30,7 +30,7 @@ from handletime.answers.words import (
     queue_segment,
 )
 from handletime.clock import DAY, HOUR, MINUTE
-from handletime.events.book import instant
+from handletime.events.book import millis_of
 from handletime.segments.agent_focus import OUTSIDE, Focus
 from handletime.segments.explain import Json, Moment, Reading, Span, queues_begun
 from handletime.web.elsewhere import Elsewhere, Meanwhile, Places
@@ -241,11 +241,6 @@ def _opened(in_order: list[tuple[int, int]], lengths: list[int], shown: list[flo
         if places[last] - places[first] >= most:
             widest, most = (first, last), places[last] - places[first]
     return any_opened
-
-
-def millis_of(value: object) -> int:
-    """A time of an explanation in epoch milliseconds."""
-    return cast(int, instant(str(value)))
 
 
 def draw(

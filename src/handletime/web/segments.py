@@ -9,7 +9,6 @@ from urllib.parse import quote, urlencode
 
 from litestar import Response, get
 
-from handletime.answers.clocks import Clocks
 from handletime.answers.difference import Difference, difference
 from handletime.answers.pages import LARGEST_FIRST, Sort, SortKey, count_of, rows_of, skill_rows_of
 from handletime.answers.registry import METRICS
@@ -31,9 +30,8 @@ from handletime.api.csv_table import ROWS_MAX
 from handletime.api.parameters import Query, a_choice, a_number
 from handletime.api.service import HttpRequest, query_of
 from handletime.api.timeframe import AGE_MAX, SPAN_MAX
-from handletime.web.figures import comparable
 from handletime.web.page import Asker, Page, ThePage
-from handletime.web.view import View, read_view
+from handletime.web.view import View
 
 OUTCOME: Final = a_choice("outcome", "Only segments with this outcome.", "", tuple(OUTCOMES))
 SORT: Final = sort_by(*get_args(SortKey))
@@ -108,9 +106,8 @@ class SegmentsPage(NamedTuple):
         return self.href(sort=f"{key}:{'desc' if descending else 'asc'}", offset=None)
 
 
-def read(query: Query, now: int, clocks: Clocks) -> SegmentsPage:
-    """Reads the query of an address. Raises BadRequest."""
-    view = read_view(query, now, clocks, cuts=False)
+def read(query: Query, view: View, now: int) -> SegmentsPage:
+    """Reads the query of an address, of which the view is read already. Raises BadRequest."""
     wanted = view.agent_segments._replace(
         bounds=(view.start, min(view.end, now)),
         conversation=query.get(CONVERSATION),
@@ -127,8 +124,8 @@ def segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The agent segments that an address means."""
     asker = page.asker(request, "handle-time")
     now = page.service.clock.now()
-    asked = read(query_of(request), now, asker.clocks)
-    asked = asked._replace(view=comparable(asked.view, asker.reader))
+    query = query_of(request)
+    asked = read(query, asker.view(query, now, cuts=False), now)
     with asker.reader.snapshot() as snapshot:
         total, found = rows_of(snapshot, asked.wanted, asked.sort, offset=asked.offset, limit=asked.limit)
         rows = list(found)
@@ -227,9 +224,8 @@ class SkillSegmentsPage(NamedTuple):
     limit: int
 
 
-def read_skill_segments(query: Query, now: int, clocks: Clocks) -> SkillSegmentsPage:
-    """Reads the query of an address. Raises BadRequest."""
-    view = read_view(query, now, clocks, cuts=False)
+def read_skill_segments(query: Query, view: View) -> SkillSegmentsPage:
+    """Reads the query of an address, of which the view is read already. Raises BadRequest."""
     outcome, offset, limit = query.get(SKILL_OUTCOME), query.get(OFFSET), query.get(LIMIT)
     query.check()
     wanted = view.skill_segments._replace(outcome=outcome or None)
@@ -240,9 +236,10 @@ def read_skill_segments(query: Query, now: int, clocks: Clocks) -> SkillSegments
 def skill_segments(request: HttpRequest, page: ThePage) -> Response[bytes]:
     """The skill segments behind a number of the page of skills, newest first."""
     asker = page.asker(request, "operations", without_agent="skill segments")
-    asked = read_skill_segments(query_of(request), page.service.clock.now(), asker.clocks)
-    asked = asked._replace(view=comparable(asked.view, asker.reader))
-    view, wanted, outcome, offset, limit = asked
+    query = query_of(request)
+    view, wanted, outcome, offset, limit = read_skill_segments(
+        query, asker.view(query, page.service.clock.now(), cuts=False)
+    )
     with asker.reader.snapshot() as snapshot:
         total, rows = skill_rows_of(snapshot, wanted, offset=offset, limit=limit)
         differs = _differs(snapshot, view, wanted, "skillSegments", total)

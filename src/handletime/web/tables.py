@@ -40,7 +40,6 @@ from handletime.web.figures import (
     Row,
     TableOf,
     agent_columns,
-    comparable,
     data_quality_of,
     history_of,
     metrics_of,
@@ -53,7 +52,7 @@ from handletime.web.figures import (
 from handletime.web.one_agent import MEANINGS as PEERS_MEANT
 from handletime.web.one_agent import SHOWN, one_agent_of
 from handletime.web.page import Asker, Page, ThePage
-from handletime.web.view import View, read_view
+from handletime.web.view import View
 from handletime.web.weekdays import queue_of
 
 ROWS: Final = 100
@@ -234,7 +233,7 @@ def skills(request: HttpRequest, page: ThePage) -> Response[bytes]:
 def _tables(request: HttpRequest, page: Page, kind: Kind) -> Response[bytes]:
     asker = page.asker(request, "operations")
     query = query_of(request)
-    view = comparable(read_view(query, page.service.clock.now(), asker.clocks), asker.reader)
+    view = asker.view(query, page.service.clock.now())
     targets = page.service.targets.of(asker.account)
     tables_here = tables_of(kind, view, targets, has_queues=asker.key.scope.has_queues)
     of_skills = tables_here[0].of_skills

@@ -21,11 +21,10 @@ from handletime.api.csv_table import ROWS_MAX
 from handletime.api.parameters import a_choice, a_number
 from handletime.api.service import HttpRequest, check_queues, query_of
 from handletime.targets.targets import AccountTargets, Clock
-from handletime.web.figures import comparable
 from handletime.web.page import Asker, Page, ThePage
 from handletime.web.segments import pages_around
 from handletime.web.sheet import At, Sheet
-from handletime.web.view import USER_TYPES, View, read_view
+from handletime.web.view import USER_TYPES, View
 
 VERDICTS: Final = {"Met": "within target", "Missed": "missed", "Left": "without a verdict"}
 """The verdicts of what has ended, and what tables call them."""
@@ -125,7 +124,7 @@ class WaitsPage(NamedTuple):
 def read_waits(request: HttpRequest, page: Page, asker: Asker) -> WaitsPage:
     """Reads the query of an address. Raises BadRequest; Forbidden for waits in the queue that the key may not see."""
     query = query_of(request)
-    view = comparable(read_view(query, page.service.clock.now(), asker.clocks, cuts=False), asker.reader)
+    view = asker.view(query, page.service.clock.now(), cuts=False)
     clock = next(each for each in CLOCK_TABLES if each == query.get(CLOCK))
     if clock == "queueWait":
         view = replace(view, agent=None, group=None)  # They are of no agent and of no group.

@@ -19,10 +19,11 @@ from handletime.api.parameters import a_choice, a_text
 from handletime.api.ports import Reader
 from handletime.api.service import HttpRequest, query_of
 from handletime.clock import DAY, MINUTE
+from handletime.events.book import millis_of
 from handletime.segments.explain import Json, Reading
 from handletime.web.elsewhere import elsewhere_of
 from handletime.web.page import Asker, Page, ThePage
-from handletime.web.picture import MOMENTS_MAX, draw, lines_of, millis_of
+from handletime.web.picture import MOMENTS_MAX, draw, lines_of
 from handletime.web.segments import SEGMENT_NAMES
 from handletime.web.sheet import At, Cells, Sheet
 from handletime.web.view import View, read_view
